@@ -1,0 +1,42 @@
+"""Shared by all tests: two logical CPU devices, fixed seeds, and AutoGraph failures as errors."""
+
+import logging
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import keras
+import pytest
+import tensorflow as tf
+
+# Two logical CPUs let MirroredStrategy run with two replicas on any machine.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """One strategy for the whole session: a second one would clash in TensorFlow's collectives."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same seeds."""
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_autograph_failures():
+    """TensorFlow only logs it when AutoGraph gives up on a function; here that is an error."""
+    records = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    failures = [message for message in records if "AutoGraph" in message]
+    assert not failures, failures
