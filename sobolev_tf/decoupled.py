@@ -1,0 +1,356 @@
+"""Train the stages of a split network on synthetic gradients (section 4.3)."""
+
+import functools
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.jets import Jet
+from sobolev_tf.losses import L1Norm, per_example, resolve
+from sobolev_tf.synthetic import SyntheticGradient, compare, hand_down, scale_examples
+
+# What a critic is trained on: weights of |m - L| and of |dm/dh - dL/dh|. `noprop` has no critic
+# and sends nothing below a cut; `backprop` has none either, and is plain training.
+SUPERVISION = {"sobolev": (1.0, 1.0), "critic": (1.0, 0.0), "vfbn": (0.0, 1.0)}
+METHODS = (*SUPERVISION, "noprop", "backprop")
+
+# What is reported of each cut, as cut1_loss and so on.
+DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio")
+
+
+@keras.saving.register_keras_serializable("sobolev_tf")
+class DecoupledModel(keras.Model):
+    """A network whose stages learn from critics instead of from the stages above them.
+
+    Stage k is updated with SG_k(h_k, y) dh_k/dTheta in place of dL/dh_k dh_k/dTheta, where
+    SG_k = dm_k/dh_k is the input gradient of a critic that predicts the loss of the whole
+    network (section 4.3). The critic at each cut is trained, by its own optimizer, on
+
+        l(m, L) + l_1(dm/dh, dL/dh),                       both L1, per example,
+
+    L and dL/dh from the weights that the forward pass used. h, L and dL/dh are
+    gradient-stopped in it: nothing of it reaches the stages. `call`, `predict` and `export`
+    are the plain network, the critics play no part in them.
+
+    Args:
+      stages: a list of Keras models, as `split` returns it.
+      critic: what builds a critic from (shape of h without B, number of outputs), such as
+        `synthetic.imagenet_critic`; or a list of Keras models, one for each cut. A critic that
+        is built here ends in the network's own final activation.
+      method: "sobolev", "critic" (loss value only), "vfbn" (gradient only), "noprop" (no signal
+        below a cut: only the last stage learns) or "backprop" (the reference: no critics).
+      gradient_target: "bootstrapped", what arrives at h from the next stage, or "true", full
+        backpropagation, done for the critics' sake only.
+      diagnose_every: synthetic and true gradients are compared on every so many steps; it
+        costs a backward pass. The metrics are, for each cut, `cut1_loss` |m - L|,
+        `cut1_gradient_loss`, and on these steps `cut1_cosine` and `cut1_norm_ratio` of the
+        synthetic to the true gradient, each taken over the whole batch.
+
+    BatchNormalization couples the examples of a batch; dL/dh is then an example's share of the
+    gradient of the summed loss, all that the stage below needs.
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from sobolev_tf.splitting import split
+    >>> from sobolev_tf.synthetic import dense_critic
+    >>> inputs = keras.Input([4])
+    >>> hidden = keras.layers.Dense(8, "relu", name="hidden")(inputs)
+    >>> net = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+    >>> model = DecoupledModel(split(net, at=["hidden"]), critic=dense_critic)
+    >>> model.compile(
+    ...     optimizer=keras.optimizers.SGD(0.1),
+    ...     critic_optimizer=keras.optimizers.Adam(1e-3),
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ... )
+    >>> x, y = np.random.rand(32, 4).astype("float32"), np.random.randint(0, 3, 32)
+    >>> history = model.fit(x, y, verbose=0)
+    >>> sorted(history.history)
+    ['cut1_cosine', 'cut1_gradient_loss', 'cut1_loss', 'cut1_norm_ratio', 'loss']
+    """
+
+    def __init__(
+        self,
+        stages,
+        critic=None,
+        method="sobolev",
+        gradient_target="bootstrapped",
+        diagnose_every=10,
+        **kwargs,
+    ):
+        _check_choice("method", method, METHODS)
+        _check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
+        super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
+        self.stages = list(stages)
+        self.method = method
+        self.gradient_target = gradient_target
+        self.diagnose_every = diagnose_every
+        self.bridges = []
+        if method in SUPERVISION:
+            self.bridges = [SyntheticGradient(c, None) for c in _critics(critic, self.stages)]
+        self.trackers = [
+            [keras.metrics.Mean(name=f"cut{k + 1}_{name}") for name in DIAGNOSTICS]
+            for k in range(len(self.bridges))
+        ]
+        self.built = True
+
+    @property
+    def critics(self):
+        """The critics' Keras models, one for each cut."""
+        return [bridge.critic for bridge in self.bridges]
+
+    @property
+    def network_variables(self):
+        """What `optimizer` updates: all trainable weights; in noprop, the last stage's."""
+        trained = self.stages[-1:] if self.method == "noprop" else self.stages
+        return [variable for stage in trained for variable in stage.trainable_variables]
+
+    @property
+    def critic_variables(self):
+        """The trainable variables that `critic_optimizer` updates."""
+        return [variable for c in self.critics for variable in c.trainable_variables]
+
+    def call(self, x, training=None):
+        for stage in self.stages:
+            x = stage(x, training=training)
+        return x
+
+    def network(self):
+        """The plain network as a Keras model of its own; it shares the weights."""
+        start = self.stages[0].inputs
+        start = start[0] if len(start) == 1 else start
+        return keras.Model(start, self.call(start))
+
+    def export(self, filepath, **kwargs):
+        """Writes the plain network, without critics, as a SavedModel."""
+        self.network().export(filepath, **kwargs)
+
+    def compile(
+        self, optimizer="sgd", critic_optimizer="adam", loss=None, metrics=None, **kwargs
+    ):
+        """As Keras's `compile`, with an optimizer of the critics' own.
+
+        Args:
+          loss: a Keras loss of one output, averaged over the batch ("sum_over_batch_size").
+          critic_optimizer: any Keras optimizer or its name.
+
+        Raises:
+          ValueError: if `loss` is missing, or is not a mean over the batch.
+        """
+        if loss is None or isinstance(loss, (list, dict)):
+            raise ValueError(
+                f"compile: expected one loss, for the network's output; given {loss}."
+            )
+        loss = resolve(loss)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+        self.optimizer.build(self.network_variables)
+        self.critic_optimizer = None
+        if self.bridges:
+            self.critic_optimizer = keras.optimizers.get(critic_optimizer)
+            if _scales(self.optimizer) and not _scales(self.critic_optimizer):
+                self.critic_optimizer = keras.optimizers.LossScaleOptimizer(
+                    self.critic_optimizer
+                )
+            self.critic_optimizer.build(self.critic_variables)
+        for bridge in self.bridges:
+            bridge.loss = loss
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self.critic_optimizer is not None:
+            serialize = keras.saving.serialize_keras_object
+            config["critic_optimizer"] = serialize(self.critic_optimizer)
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "stages": [serialize(stage) for stage in self.stages],
+            "critic": [serialize(critic) for critic in self.critics],
+            "method": self.method,
+            "gradient_target": self.gradient_target,
+            "diagnose_every": self.diagnose_every,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        parts = {
+            name: [deserialize(part) for part in config[name]] for name in ("stages", "critic")
+        }
+        return cls(**{**config, **parts})
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        share = self._share(x, sample_weight)
+        # What the critics compute on the way up is recorded apart, for their own loss.
+        critic_tape = tf.GradientTape()
+        with tf.GradientTape(persistent=True) as tape:
+            outputs, cuts = self._forward(x, y, share, critic_tape)
+            loss = self._compute_loss(x, y, outputs, sample_weight, training=True)
+            objective = self.optimizer.scale_loss(loss)
+
+        variables = self.network_variables
+        gradients, arriving = tape.gradient(objective, [variables, [cut.above for cut in cuts]])
+        if self.bridges:
+            true = functools.partial(_backpropagate, tape, cuts, arriving)
+            if self.gradient_target == "true":
+                arriving = true()
+            value = per_example(self.loss, y, outputs)
+            targets = [Jet(value, (_divide(gradient, share),)) for gradient in arriving]
+            predictions = [cut.prediction for cut in cuts]
+            self._update_critics(critic_tape, predictions, targets, sample_weight)
+            self._compare(predictions, true, share)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(x))
+        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+
+    def test_step(self, data):
+        logs = super().test_step(data)
+        trackers = {tracker.name for cut in self.trackers for tracker in cut}
+        return {name: value for name, value in logs.items() if name not in trackers}
+
+    def _share(self, x, sample_weight):
+        """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
+        share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * _replicas())
+        if sample_weight is not None:
+            share *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+        return share
+
+    def _forward(self, x, y, share, critic_tape):
+        """The network's outputs, on the way through a bridge at every cut."""
+        cuts = []
+        for k, stage in enumerate(self.stages[:-1]):
+            below = above = stage(x, training=True)
+            prediction = None
+            if self.bridges:
+                with critic_tape:
+                    prediction = self.bridges[k].jet(below, y, training=True)
+                above = hand_down(below, prediction.derivatives[0], share)
+            elif self.method == "noprop":
+                above = tf.stop_gradient(below)
+            cuts.append(_Cut(below, above, prediction))
+            x = above
+        return self.stages[-1](x, training=True), cuts
+
+    def _update_critics(self, tape, predictions, targets, sample_weight):
+        """One step on l(m, L) + l_1(dm/dh, dL/dh), summed over the cuts."""
+        value_weight, gradient_weight = SUPERVISION[self.method]
+        distance = L1Norm()
+        with tape:
+            objective = sum(loss for critic in self.critics for loss in critic.losses)
+            for m, target, trackers in zip(predictions, targets, self.trackers, strict=True):
+                value = distance(target.value, m.value, sample_weight)
+                gradient = distance(target.derivatives[0], m.derivatives[0], sample_weight)
+                if value_weight:
+                    objective += value_weight * value
+                if gradient_weight:
+                    objective += gradient_weight * gradient
+                self._track(trackers[0], value * _replicas())
+                self._track(trackers[1], gradient * _replicas())
+            objective = self.critic_optimizer.scale_loss(objective)
+        variables = self.critic_variables
+        gradients = tape.gradient(objective, variables)
+        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+    def _compare(self, predictions, true, share):
+        """Tracks cosine and norm ratio, now and then: `true` costs a backward pass."""
+
+        def diagnose():
+            for m, gradient, trackers in zip(predictions, true(), self.trackers, strict=True):
+                cosine, ratio = compare(m.derivatives[0], _divide(gradient, share))
+                self._track(trackers[2], cosine)
+                self._track(trackers[3], ratio)
+            return True
+
+        due = self.optimizer.iterations.value % self.diagnose_every == 0
+        # An epoch shorter than that reports its first step rather than nothing.
+        first = self.trackers[0][2].count.value == 0
+        tf.cond(due | first, diagnose, lambda: False)
+
+    def _track(self, tracker, value):
+        """Under loss scaling, a step that overflows is skipped and says nothing here."""
+        counts = tf.math.is_finite(value) if _scales(self.optimizer) else True
+        tracker.update_state(
+            tf.where(counts, value, 0), sample_weight=tf.cast(counts, tf.float32)
+        )
+
+
+class _Cut(NamedTuple):
+    """h [B, *H] as it left the stage below, as it entered the one above, and (m, dm/dh)."""
+
+    below: tf.Tensor
+    above: tf.Tensor
+    prediction: Jet | None
+
+
+def _backpropagate(tape, cuts, arriving):
+    """dL/dh at every cut, by full backpropagation from what arrives at the top one."""
+    gradients = [arriving[-1]]
+    for lower, upper in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
+        gradient = tape.gradient(upper.below, lower.above, output_gradients=gradients[0])
+        gradients.insert(0, gradient)
+    return gradients
+
+
+def _divide(gradient, share):
+    """An example's own dL/dh from its share in the objective's; 0 where the weight is 0."""
+    return scale_examples(tf.cast(gradient, tf.float32), tf.math.reciprocal_no_nan(share))
+
+
+def _critics(critic, stages):
+    """One critic for each cut, built for the shape of h and the network's outputs."""
+    cuts = stages[:-1]
+    if not callable(critic) or isinstance(critic, keras.Model):
+        critics = list(critic or [])
+        if len(critics) != len(cuts):
+            raise ValueError(
+                f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
+                f"each cut; given {len(critics)}."
+            )
+    else:
+        activation = getattr(stages[-1].layers[-1], "activation", None)
+        outputs = stages[-1].output_shape[-1]
+        critics = [critic(stage.output_shape[1:], outputs) for stage in cuts]
+        if activation not in (None, keras.activations.linear):
+            critics = [
+                keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics
+            ]
+    for k, (c, stage) in enumerate(zip(critics, cuts, strict=True)):
+        given, expected = c.output_shape[1:], stages[-1].output_shape[1:]
+        if given != expected:
+            raise ValueError(
+                f"DecoupledModel: the critic at cut {k + 1} gives outputs of shape {given}, "
+                f"expected the network's own, {expected}."
+            )
+        given, expected = c.input_shape[1:], stage.output_shape[1:]
+        if given != expected:
+            raise ValueError(
+                f"DecoupledModel: the critic at cut {k + 1} takes inputs of shape {given}, "
+                f"expected that of the cut, {expected}."
+            )
+    return critics
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}."
+        )
+
+
+def _scales(optimizer):
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def _replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _batch_size(x):
+    return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)

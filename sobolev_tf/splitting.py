@@ -1,0 +1,139 @@
+"""Cut a functional Keras model into stages, at named layers (section 4.3)."""
+
+import difflib
+
+import keras
+
+
+def split(net, at):
+    """Cuts `net` after each layer named in `at`; the stages, called in turn, are the net.
+
+    The stages share their layers and weights with `net`: nothing is copied.
+
+    Args:
+      net: a functional Keras model with one output.
+      at: layer names, in the order of the graph; everything above a cut may see what is
+        below it through that layer's output alone.
+
+    Returns:
+      A list of `len(at) + 1` functional models, from the input upwards.
+
+    Raises:
+      ValueError: if a name is unknown or repeated, if the names are out of order, or if a
+        connection crosses a cut; the message names the layers.
+
+    >>> import keras
+    >>> inputs = keras.Input([4])
+    >>> hidden = keras.layers.Dense(8, "relu", name="hidden")(inputs)
+    >>> net = keras.Model(inputs, keras.layers.Dense(3)(hidden))
+    >>> [stage.output_shape for stage in split(net, at=["hidden"])]
+    [(None, 8), (None, 3)]
+    """
+    if not getattr(net, "inputs", None) or not getattr(net, "outputs", None):
+        raise ValueError(
+            "split: expected a functional keras.Model, whose graph of layers is known; given "
+            f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
+        )
+    if len(net.outputs) != 1:
+        raise ValueError(
+            f"split: expected a net with one output, given one with {len(net.outputs)}."
+        )
+    cuts = [_output_of(net, name) for name in at]
+    _check_order(net, list(at), cuts)
+    start = net.inputs[0] if len(net.inputs) == 1 else net.inputs
+    ends = [*cuts, net.outputs[0]]
+    for name, cut, end in zip(at, cuts, ends[1:], strict=True):
+        _check_separates(name, cut, end)
+    stages = [
+        keras.Model(start, end, name=f"{net.name}_stage{k}")
+        for k, (start, end) in enumerate(zip([start, *cuts], ends, strict=True))
+    ]
+    _check_disjoint(stages)
+    return stages
+
+
+def _output_of(net, name):
+    names = [layer.name for layer in net.layers]
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=3) or names[-4:-1]
+        raise ValueError(
+            f"split: no layer named {name!r} in {net.name!r}; did you mean one of "
+            f"{', '.join(close)}?"
+        )
+    layer = net.get_layer(name)
+    output = layer.output
+    if not isinstance(output, keras.KerasTensor):
+        raise ValueError(
+            f"split: layer {name!r} has {len(output)} outputs; a cut needs a layer with one."
+        )
+    if any(output is tensor for tensor in (*net.inputs, *net.outputs)):
+        raise ValueError(
+            f"split: layer {name!r} is an end of {net.name!r}: a cut there leaves an empty "
+            "stage. Name a layer between the input and the output."
+        )
+    return output
+
+
+def _check_order(net, names, cuts):
+    """The names must follow the graph upwards, each once."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"split: a layer is named twice in at={names}.")
+    for k in range(len(cuts) - 1):
+        if not _reaches(cuts[k + 1], cuts[k]):
+            order = [layer.name for layer in net.layers]
+            expected = sorted(names, key=order.index)
+            raise ValueError(
+                f"split: cuts are out of order or lie side by side: {names[k + 1]!r} does not "
+                f"depend on {names[k]!r}. The graph's order is {expected}."
+            )
+
+
+def _check_separates(name, cut, end):
+    """Walks down from `end`; whatever is not above `cut` must be reached through it."""
+    for above, below in _edges(end, stop=cut):
+        if below is cut or not (_reaches(cut, below) or _is_input(below)):
+            continue
+        raise ValueError(
+            f"split: a connection crosses the cut at {name!r}: {_layer(above)!r}, above it, "
+            f"reads {_layer(below)!r}, below it. Cut where everything passes through one layer."
+        )
+
+
+def _check_disjoint(stages):
+    """A layer shared by two stages would be trained by two gradients that never meet."""
+    owner = {}
+    for stage in stages:
+        for variable in stage.variables:
+            other = owner.setdefault(id(variable), stage)
+            if other is not stage:
+                raise ValueError(
+                    f"split: {variable.path!r} is used on both sides of a cut, in "
+                    f"{other.name!r} and {stage.name!r}. Cut where no layer is shared."
+                )
+
+
+def _reaches(end, tensor):
+    """Whether `end` depends on `tensor`."""
+    return end is tensor or any(below is tensor for _, below in _edges(end))
+
+
+def _edges(end, stop=None):
+    """Pairs (tensor, a tensor it is computed from) at and below `end`, down to `stop`."""
+    pending, seen = [end], set()
+    while pending:
+        above = pending.pop()
+        if above is stop or id(above) in seen:
+            continue
+        seen.add(id(above))
+        operation, node, _ = above._keras_history
+        for below in operation._inbound_nodes[node].input_tensors:
+            yield above, below
+            pending.append(below)
+
+
+def _is_input(tensor):
+    return isinstance(tensor._keras_history.operation, keras.layers.InputLayer)
+
+
+def _layer(tensor):
+    return tensor._keras_history.operation.name

@@ -1,0 +1,162 @@
+"""Synthetic gradients from loss-predicting critics (section 4.3, SM 4).
+
+A critic m(h, y) = L(p(h), y) predicts the network's loss from activations h and labels y. Its
+input gradient SG(h, y) = dm/dh, a *synthetic gradient*, stands in for dL/dh below the cut, so
+that the part below need not wait for the part above. Training the critic is Sobolev training:
+the jet (m, dm/dh) is held against the jet (L, dL/dh) of the network's loss.
+"""
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.jets import Jet, jet
+from sobolev_tf.losses import per_example
+
+
+@keras.saving.register_keras_serializable("sobolev_tf")
+class SyntheticGradient(keras.layers.Layer):
+    """Passes activations forward; hands the critic's gradient to whatever is below.
+
+    Forward: h. Backward: weight * dm/dh, with m(h, y) = L(p(h), y), in place of the gradient
+    that arrives from above. The critic p, and h inside m, are gradient-stopped on this path:
+    nothing of the critic's own loss reaches the layers below.
+
+    Args:
+      critic: a Keras model p from h [B, *H] to what the network's output looks like [B, *K].
+      loss: a Keras loss of labels and outputs; its values for single examples are used.
+
+    >>> import keras
+    >>> import tensorflow as tf
+    >>> bridge = SyntheticGradient(dense_critic((4,), 3), "mse")
+    >>> h, y = tf.Variable(tf.ones([2, 4])), tf.zeros([2, 3])
+    >>> with tf.GradientTape() as tape:
+    ...     above = 0.0 * bridge(h, y)  # no true gradient comes from above
+    >>> synthetic = tape.gradient(above, h)
+    >>> bool(tf.reduce_all(synthetic == bridge.jet(h, y).derivatives[0]))
+    True
+    """
+
+    def __init__(self, critic, loss, **kwargs):
+        super().__init__(**kwargs)
+        self.critic = critic
+        self.loss = keras.losses.get(loss)
+
+    def jet(self, h, y, training=None) -> Jet:
+        """m [B] and its synthetic gradient SG = dm/dh [B, *H], per example.
+
+        h is gradient-stopped. Differentiable in the critic's weights.
+        """
+
+        def m(h):
+            return per_example(self.loss, y, self.critic(h, training=training))
+
+        return jet(m, tf.stop_gradient(h))
+
+    def call(self, h, y, weight=1.0, training=None):
+        """Returns h; below, its gradient is weight * SG(h, y).
+
+        Args:
+          h: activations [B, *H].
+          y: labels [B, ...].
+          weight: scalar or [B], what multiplies an example's loss in the objective: 1 for a
+            sum over examples, 1/B for a mean.
+        """
+        return hand_down(h, self.jet(h, y, training).derivatives[0], weight)
+
+    def compute_output_spec(self, h, *args, **kwargs):
+        return keras.KerasTensor(h.shape, h.dtype)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        config = {"critic": serialize(self.critic), "loss": serialize(self.loss)}
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        critic, loss = (deserialize(config.pop(name)) for name in ("critic", "loss"))
+        return cls(critic, loss, **config)
+
+
+def hand_down(h, synthetic, weight=1.0):
+    """h, whose gradient is `weight * synthetic` whatever arrives from above.
+
+    Args:
+      h: activations [B, *H].
+      synthetic: per-example gradients [B, *H]; gradient-stopped.
+      weight: scalar or [B].
+    """
+    gradient = scale_examples(tf.cast(synthetic, tf.float32), weight)
+    gradient = tf.stop_gradient(tf.cast(gradient, h.dtype))
+
+    @tf.custom_gradient
+    def forward(h):
+        return tf.identity(h), lambda _: gradient
+
+    return forward(h)
+
+
+def compare(synthetic, true):
+    """Cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the whole batch.
+
+    Zero where a norm is zero.
+
+    >>> [float(t) for t in compare(tf.constant([[0.0, 3.0]]), tf.constant([[0.0, 6.0]]))]
+    [1.0, 0.5]
+    """
+    synthetic, true = tf.cast(synthetic, tf.float32), tf.cast(true, tf.float32)
+    norms = tf.norm(synthetic), tf.norm(true)
+    product = tf.reduce_sum(synthetic * true)
+    return (
+        tf.math.divide_no_nan(product, norms[0] * norms[1]),
+        tf.math.divide_no_nan(*norms),
+    )
+
+
+def scale_examples(x, weight):
+    """x [B, ...] times a scalar or per-example weight [B]."""
+    weight = tf.cast(weight, x.dtype)
+    return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))
+
+
+def imagenet_critic(shape, outputs):
+    """The paper's module for ImageNet (SM 4.2): p(h) for activations h of `shape` (H, W, C).
+
+    conv 64 3x3/1, ReLU, conv 64 3x3/2, ReLU, global average, linear to `outputs` logits.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(64, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(64, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(outputs),
+        ]
+    )
+
+
+def cifar_critic(shape, outputs):
+    """The paper's module for CIFAR-10 (SM 4.1): p(h) for activations h of `shape` (H, W, C).
+
+    conv 128 3x3/1, ReLU, linear to `outputs` logits.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(128, 3, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(outputs),
+        ]
+    )
+
+
+def dense_critic(shape, outputs):
+    """A module for flat activations: linear to 64, SiLU, linear to `outputs`."""
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, activation="silu"),
+            keras.layers.Dense(outputs),
+        ]
+    )
