@@ -1,0 +1,89 @@
+"""A network's SavedModel that answers derivatives, for TensorFlow alone."""
+
+import contextlib
+import logging
+import os
+import shutil
+import uuid
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf import jets
+
+
+def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None:
+    """Write `net` as a SavedModel with four signatures, each with any batch size.
+
+    | signature | takes | gives |
+    | --- | --- | --- |
+    | serving_default | x [B,*in] | value [B,*out] |
+    | jet | x | value, d1 [B,*out,*in], ..., up to `order` (at least 1) |
+    | jvp | x, v [B,*in] | value, jvp [B,*out] |
+    | vjp | x, u [B,*out] | value, vjp [B,*in] |
+    """
+
+    def value(x):
+        return net(x, training=False)
+
+    def serve(x):
+        return {"value": value(x)}
+
+    def jet(x):
+        answer = jets.jet(value, x, max(order, 1))
+        return {"value": answer.value} | {f"d{j}": d for j, d in enumerate(answer.derivatives, 1)}
+
+    def jvp(x, v):
+        return dict(zip(["value", "jvp"], jets.jvp(value, x, v)))
+
+    def vjp(x, u):
+        return dict(zip(["value", "vjp"], jets.vjp(value, x, u)))
+
+    archive = keras.export.ExportArchive()
+    archive.track(net)
+    answer = tf.function(value).get_concrete_function(spec).structured_outputs
+    v, u = (tf.TensorSpec(t.shape, t.dtype, name=n) for t, n in ((spec, "v"), (answer, "u")))
+    archive.add_endpoint("serving_default", serve, input_signature=[spec])
+    archive.add_endpoint("jet", jet, input_signature=[spec])
+    archive.add_endpoint("jvp", jvp, input_signature=[spec, v])
+    archive.add_endpoint("vjp", vjp, input_signature=[spec, u])
+    with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
+        archive.write_out(temporary, verbose=False)
+
+
+@contextlib.contextmanager
+def replaced_directory(path):
+    """Yields a new directory's name; on success it takes `path`'s place, on failure it goes.
+
+    Raises ValueError where `path` holds something that is not a SavedModel.
+    """
+    path = os.path.abspath(os.fspath(path))
+    if os.path.exists(path) and not (
+        os.path.isdir(path)
+        and (not os.listdir(path) or os.path.exists(os.path.join(path, "saved_model.pb")))
+    ):
+        raise ValueError(f"{path} exists and is not a SavedModel: choose another directory.")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary, old = (f"{path}.{word}-{uuid.uuid4().hex[:8]}" for word in ("new", "old"))
+    try:
+        yield temporary
+        if os.path.exists(path):
+            os.rename(path, old)
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet(*names):
+    """Keeps TensorFlow's account of the files it wrote from the reader."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

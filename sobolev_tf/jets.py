@@ -1,0 +1,216 @@
+"""Jets: a function's value and derivatives at a point, whole or seen along random directions.
+
+Shapes: x [B,*in], f(x) [B,*out], D^j f(x) [B,*out,*in × j]. Directions carry P projections per
+example: [B,P,*out] on the outputs, [B,P,*in] on the inputs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Jet(NamedTuple):
+    """A function's value [B,*out] and its derivatives (D^1, ..., D^J), D^j [B,*out,*in × j]."""
+
+    value: tf.Tensor
+    derivatives: tuple = ()
+
+
+def jet(fn: Callable, x, order: int = 1) -> Jet:
+    """Value and full derivatives of `fn` at x: the terms of equation 1, D^j_x f(x).
+
+    fn maps x [B,*in] to [B,*out] row by row; D^j is [B,*out,*in × j]. One reverse pass for each
+    entry of D^(j-1), so wide outputs or high orders want a projection instead. Nothing is
+    gradient-stopped: a tape around the call sees the weights. A layer that couples the rows of a
+    batch (BatchNormalization in training mode) adds the other rows' share to each derivative.
+
+    Raises ValueError where x is not floating, or no output depends on x.
+
+    >>> f = jet(lambda x: x**3, tf.constant([2.0]), order=2)
+    >>> [t.numpy().tolist() for t in (f.value, *f.derivatives)]
+    [[8.0], [12.0], [12.0]]
+    """
+    return _differentiate(fn, differentiable(x), order, lambda value: value)
+
+
+def output_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
+    """Value of `fn` and D^j_x <f(x), v>: section 4.2's projection onto output directions.
+
+    `directions` maps the value [B,*out] to v [B,P,*out]; D^j is [B,P,*in × j]. Costs P reverse
+    passes however many outputs there are.
+
+    >>> f = output_jet(tf.sin, tf.constant([[0.0, 0.0]]), 1, lambda y: tf.ones([1, 3, 2]))
+    >>> f.derivatives[0].shape
+    TensorShape([1, 3, 2])
+    """
+    return _differentiate(
+        fn, differentiable(x), order, lambda value: contract_outputs(value, directions(value))
+    )
+
+
+def input_jet(fn: Callable, x, directions) -> Jet:
+    """Value of `fn` and D^j f[v1, ..., vj], j = 1..J: equation 2 with directions on the inputs.
+
+    directions: J tensors [B,P,*in]; D^j is [B,P,*out]. Nested forward mode: the cost does not
+    depend on the numbers of inputs and outputs, and no full tensor is built.
+
+    >>> v = tf.ones([1, 1, 2])
+    >>> f = input_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
+    >>> [t.numpy().tolist() for t in f.derivatives]
+    [[[6.0]], [[4.0]]]
+    """
+    x = differentiable(x)
+    along = [_along(fn, x, vs) for vs in zip(*(tf.unstack(v, axis=1) for v in directions))]
+    return Jet(along[0][0], tuple(tf.stack(ds, 1) for ds in list(zip(*along))[1:]))
+
+
+def jvp(fn: Callable, x, v):
+    """Value [B,*out] and the directional derivative Df(x)[v] [B,*out], for v [B,*in].
+
+    >>> [t.numpy().tolist() for t in jvp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
+    [[0.0], [2.0]]
+    """
+    return tuple(_along(fn, differentiable(x), [v]))
+
+
+def vjp(fn: Callable, x, u):
+    """Value [B,*out] and the gradient of <f(x), u> [B,*in], for u [B,*out].
+
+    >>> [t.numpy().tolist() for t in vjp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
+    [[0.0], [2.0]]
+    """
+    x = differentiable(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = fn(x)
+    return value, _connected([tape.gradient(value, x, output_gradients=u)], x)[0]
+
+
+def sphere(like, projections: int, seed, radius: float = 1.0):
+    """P random directions per example, uniform on the sphere of `radius`: [B,P,*dims].
+
+    like: [B,*dims], for shape and dtype; seed: two integers. Drawn in float32 or wider. For a
+    fixed e in R^n, E <e,v>² = radius² |e|²/n: radius √n makes one projection's square unbiased.
+
+    >>> v = sphere(tf.zeros([4, 3, 2]), projections=5, seed=(0, 1))
+    >>> v.shape, bool(tf.reduce_all(tf.abs(tf.norm(v, axis=[2, 3]) - 1) < 1e-6))
+    (TensorShape([4, 5, 3, 2]), True)
+    """
+    wide = tf.float64 if like.dtype == tf.float64 else tf.float32
+    batch, dims = tf.split(tf.shape(like), [1, len(like.shape) - 1])
+    v = tf.random.stateless_normal(tf.concat([batch, [projections], dims], 0), seed, dtype=wide)
+    v.set_shape([like.shape[0], projections, *like.shape[1:]])
+    square = tf.reduce_sum(v**2, list(range(2, len(v.shape))), keepdims=True)
+    return tf.cast(radius * v * tf.math.rsqrt(tf.maximum(square, 1e-30)), like.dtype)
+
+
+def contract_outputs(d, v):
+    """<d, v> over the output axes: d [B,*out,*rest], v [B,P,*out] -> [B,P,*rest].
+
+    >>> contract_outputs(tf.ones([1, 2, 3]), tf.constant([[[1.0, 2.0]]])).numpy().tolist()
+    [[[3.0, 3.0, 3.0]]]
+    """
+    v = tf.cast(v, d.dtype)
+    rank = len(v.shape) - 1
+    size = v.shape[2:].num_elements()
+    rest = tf.shape(d)[rank:]
+    flat = tf.reshape(d, tf.stack([tf.shape(d)[0], size, tf.reduce_prod(rest)]))
+    product = tf.matmul(tf.reshape(v, [tf.shape(v)[0], v.shape[1], size]), flat)
+    return _reshape(product, [*v.shape[:2], *d.shape[rank:]], tf.shape(v)[:2], rest)
+
+
+def contract_inputs(d, directions):
+    """D^j[v1, ..., vj]: d [B,*out,*in × j], j directions [B,P,*in] -> [B,P,*out].
+
+    >>> v = tf.constant([[[1.0, 2.0]]])
+    >>> contract_inputs(tf.ones([1, 4, 2]), [v]).numpy().tolist()
+    [[[3.0, 3.0, 3.0, 3.0]]]
+    """
+    batch, projections = tf.shape(d)[0], directions[0].shape[1]
+    size = directions[0].shape[2:].num_elements()
+    rank = len(d.shape) - len(directions) * (len(directions[0].shape) - 2)
+    out = tf.shape(d)[1:rank]
+    flat = tf.reshape(d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0))
+    for v in reversed(directions):
+        v = tf.reshape(tf.cast(v, d.dtype), [batch, projections] + [1] * (len(flat.shape) - 3) + [size])
+        flat = tf.reduce_sum(flat * v, -1)
+    shape = [d.shape[0], projections, *d.shape[1:rank]]
+    return _reshape(flat, shape, tf.stack([batch, projections]), out)
+
+
+def differentiable(x, name: str = "x"):
+    """x as a tensor, or ValueError where it holds integers.
+
+    >>> differentiable([1, 2])
+    Traceback (most recent call last):
+    ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
+    """
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        raise ValueError(
+            f"{name} holds {x.dtype.name}, which cannot be differentiated: "
+            f'pass {name}.astype("float32").'
+        )
+    return x
+
+
+def _differentiate(fn, x, order, project) -> Jet:
+    """Nested tapes: the value of fn, and the derivatives of project(value)."""
+
+    def up_to(j):
+        if j == 0:
+            value = fn(x)
+            return [value, project(value)]
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            terms = up_to(j - 1)
+            entries = _entries(terms[-1])
+        rows = _connected([tape.gradient(entry, x) for entry in entries], x, required=j == 1)
+        last = terms[-1]
+        shape = [*last.shape, *x.shape[1:]]
+        return [*terms, _reshape(tf.stack(rows, 1), shape, tf.shape(last), tf.shape(x)[1:])]
+
+    value, _, *derivatives = up_to(order)
+    return Jet(value, tuple(derivatives))
+
+
+def _along(fn, x, directions):
+    """[f, Df[v1], D²f[v1,v2], ...] by nested forward mode, for directions [B,*in]."""
+    if not directions:
+        return [fn(x)]
+    with tf.autodiff.ForwardAccumulator(x, directions[-1]) as forward:
+        terms = _along(fn, x, directions[:-1])
+    tangent = forward.jvp(terms[-1])
+    if tangent is None:
+        tangent = _connected([None], terms[-1], required=len(directions) == 1)[0]
+    return [*terms, tangent]
+
+
+def _entries(y):
+    """The entries of y [B,*out], each [B]. Unrolled: batch_jacobian fails on an empty batch."""
+    size = y.shape[1:].num_elements()
+    if size is None:
+        raise ValueError(
+            f"fn returned shape {y.shape}: every axis but the batch must be known to take "
+            "full derivatives. Fix the input shape, or use a projection."
+        )
+    return [y] if size == 1 else tf.unstack(tf.reshape(y, [tf.shape(y)[0], size]), axis=1)
+
+
+def _connected(gradients, like, required=True):
+    """Gradients with None read as zero; all None at the first order is an error."""
+    if required and all(g is None for g in gradients):
+        raise ValueError(
+            "no output depends on x: there is no gradient path from the output back to the "
+            "input (look for a constant, stop_gradient, argmax, rounding or a cast to integers)."
+        )
+    zeros = tf.zeros_like(like)
+    return [zeros if g is None else tf.convert_to_tensor(g) for g in gradients]
+
+
+def _reshape(t, static, *dynamic):
+    """Reshape to `dynamic`, kept static where it is known."""
+    if all(n is not None for n in static):
+        return tf.reshape(t, static)
+    return tf.ensure_shape(tf.reshape(t, tf.concat(dynamic, 0)), static)

@@ -1,0 +1,185 @@
+"""The label contract: what `y` and `sample_weight` may be, and what they must look like.
+
+Labels are a tuple (value, d1, ..., dJ) or a dict of those names; any may be absent. D^j is
+[B,*out,*in × j]; where the network has one output, [B,1], its axis may be left out of labels.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def names(order: int) -> list[str]:
+    """The labels' names in their order.
+
+    >>> names(2)
+    ['value', 'd1', 'd2']
+    """
+    return ["value", *(f"d{j}" for j in range(1, order + 1))]
+
+
+def by_name(y, order: int, what: str = "y") -> dict:
+    """y as a dict in the order value, d1, ..., without what is absent (None or left out).
+
+    Raises ValueError at an unknown name or one label too many.
+
+    >>> list(by_name({"d1": 2, "value": 1}, order=1)), by_name((None, 2), order=1)
+    (['value', 'd1'], {'d1': 2})
+    """
+    known = names(order)
+    if y is None:
+        return {}
+    if isinstance(y, (list, tuple)):
+        if len(y) > len(known):
+            raise ValueError(
+                f"{what} has {len(y)} entries, but order={order} takes at most {len(known)} "
+                f"({', '.join(known)}): raise the model's order or give fewer."
+            )
+        y = dict(zip(known, y))
+    if not isinstance(y, dict):
+        y = {"value": y}
+    if unknown := [key for key in y if key not in known]:
+        raise ValueError(
+            f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
+        )
+    return {name: y[name] for name in known if y.get(name) is not None}
+
+
+def order_of(name: str) -> int:
+    """0 for value, j for dj.
+
+    >>> order_of("value"), order_of("d2")
+    (0, 2)
+    """
+    return 0 if name == "value" else int(name[1:])
+
+
+def per_order(given, order: int, default, what: str) -> dict:
+    """One entry for each order, from a list (by position), a dict (by name) or one for all.
+
+    >>> per_order({"d1": 3.0}, order=1, default=1.0, what="loss_weights")
+    {'value': 1.0, 'd1': 3.0}
+    """
+    known = names(order)
+    if given is None:
+        return dict.fromkeys(known, default)
+    if isinstance(given, dict):
+        return {**dict.fromkeys(known, default), **by_name(given, order, what)}
+    if not isinstance(given, (list, tuple)):
+        return dict.fromkeys(known, given)
+    if len(given) != len(known):
+        raise ValueError(
+            f"{what} has {len(given)} entries, but order={order} takes {len(known)}: "
+            f"{', '.join(known)}, in this order."
+        )
+    return dict(zip(known, given))
+
+
+def conform(label, expected, outputs, name: str):
+    """label in the shape `expected` [B,*out,*in × j], or ValueError; `outputs` is out.
+
+    Class numbers (an integer value label) pass unchanged, for Keras's sparse losses.
+
+    >>> conform(tf.zeros([5, 2]), [None, 1, 2], [1], "d1").shape
+    TensorShape([5, 1, 2])
+    >>> conform(tf.zeros([5, 3]), [None, 1, 2], [1], "d1")
+    Traceback (most recent call last):
+    ValueError: label d1 has shape [5, 3], expected [B, 1, 2] or [B, 2]: labels come in the \
+order value, d1, ..., with the axes batch, outputs, inputs.
+    """
+    label = tf.convert_to_tensor(label)
+    dims, short = list(expected[1:]), list(expected[2:])
+    if name == "value" and label.dtype.is_integer and list(outputs) not in ([], [1]):
+        return label
+    if label.shape.rank is None:
+        label = tf.ensure_shape(label, [None, *dims])
+    if _fits(label.shape[1:], dims):
+        return label
+    if list(outputs) == [1] and _fits(label.shape[1:], short):
+        return tf.expand_dims(label, 1)
+    wanted = _letters(dims) + (f" or {_letters(short)}" if list(outputs) == [1] else "")
+    raise ValueError(
+        f"label {name} has shape {list(label.shape)}, expected {wanted}: labels come in the "
+        "order value, d1, ..., with the axes batch, outputs, inputs."
+    )
+
+
+def weights_by_name(sample_weight, order: int) -> dict:
+    """Per-example weights [B] by name of order: one array counts for all of them.
+
+    >>> weights_by_name(3, order=1), weights_by_name((3, None), order=1)
+    ({'value': 3, 'd1': 3}, {'value': 3})
+    """
+    if isinstance(sample_weight, (dict, list, tuple)) or sample_weight is None:
+        return by_name(sample_weight, order, "sample_weight")
+    return dict.fromkeys(names(order), sample_weight)
+
+
+def leave_missing_out(label, prediction, weight=None):
+    """(label, weight [B]) in which NaN entries of the label count nothing.
+
+    A missing entry becomes the prediction itself, stopped, before anything is subtracted: its
+    error and its gradient are zero. Rows without any entry get weight 0, for losses that do not
+    vanish there.
+
+    >>> label, weight = leave_missing_out(tf.constant([[np.nan, 1.0]]), tf.constant([[5.0, 6.0]]))
+    >>> label.numpy().tolist(), weight.numpy().tolist()
+    ([[5.0, 1.0]], [1.0])
+    """
+    if not label.dtype.is_floating:
+        return label, weight
+    label = tf.cast(label, prediction.dtype)
+    missing = tf.math.is_nan(label)
+    present = tf.reduce_any(~missing, list(range(1, len(label.shape))))
+    label = tf.where(missing, tf.stop_gradient(prediction), label)
+    present = tf.cast(present, prediction.dtype)
+    if weight is not None:
+        present *= tf.reshape(tf.cast(weight, prediction.dtype), [-1])
+    return label, present
+
+
+def merge(t):
+    """[B,P,...] -> [B·P,...], so that each projection counts as an example.
+
+    >>> merge(tf.zeros([2, 3, 4])).shape
+    TensorShape([6, 4])
+    """
+    merged = tf.reshape(t, tf.concat([[tf.shape(t)[0] * t.shape[1]], tf.shape(t)[2:]], 0))
+    return tf.ensure_shape(merged, [None, *t.shape[2:]])
+
+
+def refuse_nan(y, order: int, start: int = 0) -> None:
+    """ValueError that names the first NaN in labels: which order, which row (from 0).
+
+    Runs on the host, since XLA drops asserts.
+
+    >>> refuse_nan((np.array([0.0]), np.array([np.nan])), order=1)
+    Traceback (most recent call last):
+    ValueError: label d1 has NaN, first in row 0: mend it, or compile(missing="nan") to leave \
+such entries out.
+    """
+    for name, label in by_name(y, order).items():
+        label = np.asarray(label)
+        if label.dtype.kind == "f" and (missing := np.isnan(label)).any():
+            rows = missing.reshape(len(label), -1).any(axis=1)
+            raise ValueError(
+                f"label {name} has NaN, first in row {start + int(np.argmax(rows))}: mend it, "
+                'or compile(missing="nan") to leave such entries out.'
+            )
+
+
+def refuse_nan_in(dataset, order: int) -> None:
+    """`refuse_nan` for a dataset of batches (x, y, ...); reads one pass, up to the first NaN."""
+    start = 0
+    for x, y, *_ in dataset:
+        refuse_nan(y, order, start)
+        start += len(x)
+
+
+def _fits(shape, dims):
+    return len(shape) == len(dims) and all(
+        a is None or b is None or a == b for a, b in zip(shape, dims)
+    )
+
+
+def _letters(dims):
+    return "[" + ", ".join(["B", *("?" if d is None else str(d) for d in dims)]) + "]"
