@@ -1,0 +1,171 @@
+"""Checkpoints: all the state of a training run in one file that is whole or not there.
+
+A checkpoint is an .npz of the variables, by group, number and path, plus `checkpoint.json`
+(format, step, metric values, ...). Every variable is listed by the model itself, so that none
+is left out quietly and another net is noticed, and nothing is ever unpickled.
+"""
+
+import json
+import re
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from train.lib import files
+from train.lib.cli import CommandError, UsageError
+
+FORMAT = 1
+DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+class NonFinite(CommandError):
+    """The weights hold NaN or infinity; such a state is never saved."""
+
+
+class Checkpoints:
+    """A folder with the last `keep` checkpoints and the best one.
+
+    `monitor` names the value of `facts["logs"]` to judge by, `mode` is "max" or "min"; without
+    it, no best one is kept.
+
+    >>> checkpoints = Checkpoints("runs/first/checkpoints", monitor="val_accuracy", mode="max")
+    >>> checkpoints.save(model, step=500, logs={"val_accuracy": 0.5})
+    >>> checkpoints.restore_latest(model)
+    {'format': 1, 'step': 500, 'logs': {'val_accuracy': 0.5}}
+    """
+
+    def __init__(self, folder, keep=3, monitor=None, mode="max"):
+        self.folder = Path(folder)
+        self.keep, self.monitor, self.sign = keep, monitor, {"max": 1, "min": -1}[mode]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.remove_leftovers(self.folder)
+
+    def paths(self):
+        """Return the checkpoints from oldest to newest."""
+        return sorted(self.folder.glob("step-*.npz"))
+
+    def best(self):
+        """Return the path of the checkpoint with the best monitored value, or None."""
+        scored = []
+        for path in self.paths():
+            value = read_facts(path).get("logs", {}).get(self.monitor)
+            if value is not None:
+                scored.append((self.sign * value, path))
+        return max(scored)[1] if scored else None
+
+    def save(self, model, step, **facts):
+        """Write the state of `model` at `step`, then drop what is neither recent nor best.
+
+        Raises NonFinite, naming the variable, before anything is written.
+        """
+        facts = {"format": FORMAT, "step": step, **facts}
+        write(self.folder / f"step-{step:010d}.npz", capture(model), facts)
+        kept = {*self.paths()[-self.keep :], self.best()}
+        for path in set(self.paths()) - kept:
+            path.unlink()
+
+    def restore_latest(self, model):
+        """Put the newest readable state into `model` and return its facts, or None.
+
+        A damaged file is set aside, said in one line, and the one before is taken. Raises
+        UsageError if the checkpoint is of another net.
+        """
+        for path in reversed(self.paths()):
+            try:
+                state, facts = read(path)
+            except DAMAGED as error:
+                aside = path.rename(path.with_suffix(".damaged"))
+                print(
+                    f"{path} is damaged ({error}): set aside as {aside.name}", file=sys.stderr
+                )
+                continue
+            assign(model, state, path)
+            return facts
+        return None
+
+
+def groups(model):
+    """Return the variables that make up the state: {"model": [...], "optimizer": [...], ...}.
+
+    Model variables include BatchNormalization's statistics and the states of seed generators.
+    Optimizers are the model's attributes, `critic_optimizer` as well as `optimizer`.
+    """
+    found = {"model": model.variables, "metrics": model.metrics_variables}
+    return found | {name: optimizer.variables for name, optimizer in optimizers(model).items()}
+
+
+def optimizers(model):
+    """Return the optimizers among the attributes of `model`, by name."""
+    attributes = sorted(vars(model).items())
+    return {k: v for k, v in attributes if isinstance(v, keras.optimizers.Optimizer)}
+
+
+def named_variables(model):
+    """Return {"model/0003/dense/kernel": variable}, the same names in every process.
+
+    Keras numbers its layers by how many the process has made; the number is left out.
+    """
+    return {
+        f"{group}/{i:04d}/{re.sub(r'_[0-9]+(?=[_/]|$)', '', variable.path)}": variable
+        for group, variables in groups(model).items()
+        for i, variable in enumerate(variables)
+    }
+
+
+def capture(model):
+    """Return a copy of the state, {name: array}. Raises NonFinite if a weight is not finite."""
+    state = {}
+    for name, variable in named_variables(model).items():
+        state[name] = np.array(keras.ops.convert_to_numpy(variable))
+        floating = np.issubdtype(state[name].dtype, np.floating)
+        if floating and not name.startswith("metrics/") and not np.isfinite(state[name]).all():
+            raise NonFinite(f"{variable.path} is not finite any more: nothing was saved")
+    return state
+
+
+def assign(model, state, source):
+    """Put `state` into the variables of `model`.
+
+    Raises UsageError, before any variable changes, if names, shapes or types differ.
+    """
+    variables = named_variables(model)
+    shapes = {name: f"{v.dtype} {list(v.shape)}" for name, v in variables.items()}
+    stored = {name: f"{array.dtype} {list(array.shape)}" for name, array in state.items()}
+    for name in sorted(shapes.keys() | stored.keys()):
+        if shapes.get(name) != stored.get(name):
+            raise UsageError(
+                f"{source} is of another net: {name} is {stored.get(name, 'missing')} there, "
+                f"{shapes.get(name, 'missing')} here; choose another --workdir"
+            )
+    with model.distribute_strategy.scope():
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+
+def write(path, state, facts):
+    """Write a checkpoint file, atomically."""
+    with files.replacing(path) as file:
+        np.savez(file, allow_pickle=False, **state)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr("checkpoint.json", json.dumps(facts))
+
+
+def read(path):
+    """Return (state, facts). Raises one of DAMAGED; the zip format checksums every array."""
+    facts = read_facts(path)
+    if facts["format"] != FORMAT:
+        raise UsageError(f"{path} has format {facts['format']}, this version reads {FORMAT}")
+    with np.load(path, allow_pickle=False) as archive:
+        return {
+            name: archive[name] for name in archive.files if name != "checkpoint.json"
+        }, facts
+
+
+def read_facts(path):
+    """Return the `checkpoint.json` of a checkpoint file."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("checkpoint.json"))

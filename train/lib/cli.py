@@ -1,0 +1,214 @@
+"""The scripts' command line: common flags, and errors in one line instead of a traceback.
+
+    PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90}}
+    FLAGS = cli.common_flags(PRESETS)
+    flags.DEFINE_integer("splits", 3, "Number of cuts.", lower_bound=0, flag_values=FLAGS)
+
+    def main():
+        cli.seed_everything(FLAGS)
+        with cli.strategy(FLAGS).scope(), cli.usage_errors():
+            model = build(FLAGS.splits)
+
+    if __name__ == "__main__":
+        cli.run(main, FLAGS, PRESETS)
+
+Every script has `FlagValues` of its own, so that two scripts can be imported side by side.
+"""
+
+import contextlib
+import errno
+import hashlib
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+from absl import flags
+
+STRATEGIES = ("auto", "mirrored", "none")
+HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class CommandError(Exception):
+    """Ends the script with one line on stderr and the exit code `code`."""
+
+    code = 1
+
+
+class UsageError(CommandError):
+    """What was typed, or the data or folder that it names, cannot be used: exit code 2."""
+
+    code = 2
+
+
+def common_flags(presets=None):
+    """Return new flags that hold those that all scripts share.
+
+    `presets` maps the name of a preset to the flags it sets; the first one is the default, and
+    a flag on the command line goes before the preset's value.
+    """
+    own = flags.FlagValues()
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Folder that owns all that the run writes; the same command resumes it. "
+        "Default: runs/SCRIPT with the flags that were given.",
+        flag_values=own,
+    )
+    if presets:
+        default, *_ = presets
+        flags.DEFINE_enum(
+            "preset", default, list(presets), "Sets other flags.", flag_values=own
+        )
+    flags.DEFINE_integer("seed", 0, "Seed of all that is random.", 0, flag_values=own)
+    flags.DEFINE_integer("epochs", None, "Number of epochs.", 1, flag_values=own)
+    flags.DEFINE_integer("steps", None, "Number of training steps.", 1, flag_values=own)
+    flags.DEFINE_boolean("jit", False, "Compile the training step with XLA.", flag_values=own)
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        STRATEGIES,
+        "auto, mirrored: MirroredStrategy over the GPUs, or the CPU if there are none.",
+        flag_values=own,
+    )
+    flags.DEFINE_boolean(
+        "deterministic",
+        False,
+        "Same command, same weights to the last bit; slower.",
+        flag_values=own,
+    )
+    return own
+
+
+def run(main, values, presets=None, positional=False):
+    """Parse the command line into `values`, call `main`, and exit.
+
+    With `positional`, `main` gets the list of arguments that are not flags. Exit codes: 2 for a
+    `UsageError`, 1 for another `CommandError` or a full disk, 130 for Ctrl-C.
+    """
+    try:
+        if HELP & set(sys.argv[1:]):
+            print(help_text(values))
+            sys.exit(0)
+        arguments = parse(values, sys.argv, presets, positional)
+        sys.exit(main(arguments) if positional else main())
+    except CommandError as error:
+        fail(error, error.code)
+    except KeyboardInterrupt:
+        fail("stopped by Ctrl-C", 130)
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            fail(f"{error.filename}: {error.strerror}; choose another --workdir", 2)
+        if error.errno in FULL:
+            fail(f"{error.filename}: {error.strerror}; make room, the same command goes on", 1)
+        raise
+
+
+def fail(message, code):
+    """Print `message` as one line on stderr and exit."""
+    print(f"{script()}: {one_line(message)}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def parse(values, argv, presets=None, positional=False):
+    """Parse `argv` into `values` and return the positional arguments.
+
+    Raises UsageError for an unknown flag, a bad value, or an argument that is no flag.
+    """
+    try:
+        _, *arguments = values(argv)
+    except flags.Error as error:
+        raise UsageError(f"{explain(values, error)}; --help lists the flags") from error
+    if arguments and not positional:
+        raise UsageError(f"{arguments[0]!r} is not a flag: flags look like --name=value")
+    if presets:
+        for name, value in presets[values.preset].items():
+            values.set_default(name, value)  # Leaves a flag that was given as it is.
+    return arguments
+
+
+def explain(values, error):
+    """Return what was given and what was expected; absl's own words leave one of them out."""
+    match = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
+    if not isinstance(error, flags.IllegalFlagValueError) or not match:
+        return str(error)
+    parser = values[match[1]].parser
+    choices = (
+        getattr(parser, "enum_values", None) or ("true", "false") * values[match[1]].boolean
+    )
+    expected = " or ".join(choices) or parser.syntactic_help
+    return f"--{match[1]}={match[2]}: expected {expected}" if expected else str(error)
+
+
+def help_text(values):
+    """Return the script's docstring and, for each flag, its default, help and choices."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+    for name in sorted(values):
+        flag = values[name]
+        default = "" if flag.boolean or flag.default is None else f"={flag.default}"
+        lines.append(f"  --{'[no]' * flag.boolean}{name}{default}")
+        lines += textwrap.wrap(flag.help, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def usage_errors(kinds=ValueError):
+    """Turn a library's ValueError (or other `kinds`) about bad input into a UsageError."""
+    try:
+        yield
+    except kinds as error:
+        raise UsageError(error) from error
+
+
+def workdir(values):
+    """Return the run folder: --workdir, or one that the same command finds again.
+
+    >>> workdir(FLAGS)  # python -m train.imagenet --splits=1 --seed=3
+    PosixPath('runs/imagenet-seed=3-splits=1')
+    """
+    if values.workdir:
+        return Path(values.workdir)
+    given = [f"{name}={values[name].value}" for name in sorted(values) if values[name].present]
+    name = "-".join([script().rpartition(".")[2], *given])
+    plain = re.sub(r"[^\w.,=+-]", "_", name)
+    if plain != name or len(plain) > 80:
+        plain = f"{plain[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return Path("runs") / plain
+
+
+def config(values):
+    """Return the flags to store with a run: all but --workdir, for the folder may be moved."""
+    return {name: values[name].value for name in sorted(values) if name != "workdir"}
+
+
+def seed_everything(values):
+    """Seed Python, NumPy and Keras; --deterministic makes TensorFlow's ops deterministic."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(values.seed)
+    if values.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def strategy(values):
+    """Return the tf.distribute strategy of --strategy."""
+    import tensorflow as tf
+
+    if values.strategy == "none":
+        return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def script():
+    """Return the script's name as typed after `python -m`, also for a package's __main__.py."""
+    spec = sys.modules["__main__"].__spec__
+    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
+
+
+def one_line(message):
+    """Return `message` with every run of white space as one space."""
+    return " ".join(str(message).split())

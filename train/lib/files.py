@@ -1,0 +1,58 @@
+"""Atomic files: a reader finds the old content or the new one, never half of either."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+TEMPORARY = ".tmp"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Open a temporary file beside `path`; when the block ends well it takes the name `path`.
+
+    Raises OSError, with the path in it, when the disk is full or the folder not writable.
+
+    >>> with replacing("figure.png") as file:
+    ...     plot.savefig(file)
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}{TEMPORARY}")
+    try:
+        with open(beside, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise named(error, path) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, atomically."""
+    with replacing(path) as file:
+        file.write(json.dumps(value, indent=2).encode() + b"\n")
+
+
+def sync_folder(folder):
+    """Bring a rename in `folder` to the disk: without it a power cut may undo the rename."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder):
+    """Delete the temporary files that a killed process left in `folder`."""
+    for path in Path(folder).glob(f".*{TEMPORARY}"):
+        path.unlink()
+
+
+def named(error, path):
+    """Return `error` with the file's name in it: a failed write does not say where it was."""
+    return error if error.filename else OSError(error.errno, error.strerror, str(path))

@@ -1,0 +1,217 @@
+"""The run folder: config.json, metrics.csv, summary.json, and a lock against a second run."""
+
+import csv
+import fcntl
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from train.lib import files
+from train.lib.cli import UsageError
+
+FORMAT = 1
+VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
+
+
+class Run:
+    """An open run folder, owned by this process until `close` or its death.
+
+    Raises UsageError if another run owns the folder, if it holds something else than a run, or
+    a run with other flags. The flags named in `changeable` may differ, and are stored anew.
+
+    >>> with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
+    ...     run.add_facts(dataset="shapes", train_images=4000)
+    ...     run.write_summary({"accuracy": 0.5})
+    """
+
+    def __init__(self, folder, flags, script=None, changeable=()):
+        self.folder = Path(folder)
+        make_folder(self.folder)
+        self._lock = lock(self.folder)
+        try:
+            files.remove_leftovers(self.folder)
+            self._open(flags, script, changeable)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, flags, script, changeable):
+        path = self.path("config.json")
+        flags = json.loads(json.dumps(flags))  # As they will be read back: lists, not tuples.
+        if path.exists():
+            self.config = read_config(path)
+            compare(self.config["flags"], flags, changeable, self.folder)
+            self.config["flags"] = flags
+        else:
+            self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
+            self.config |= {"commit": git_commit(), "versions": versions()}
+        files.write_json(path, self.config)
+
+    def path(self, name):
+        """Return the path of the file or folder `name` of this run."""
+        return self.folder / name
+
+    def add_facts(self, **facts):
+        """Store what the run depends on besides flags, such as the data set and its size.
+
+        Raises UsageError if a fact differs from the one that the run started with.
+        """
+        facts = json.loads(json.dumps(facts))
+        for name, value in facts.items():
+            stored = self.config["facts"].setdefault(name, value)
+            if stored != value:
+                raise UsageError(
+                    f"{self.folder} started with {name}={stored}, now it is {value}: "
+                    "choose another --workdir"
+                )
+        files.write_json(self.path("config.json"), self.config)
+
+    def write_summary(self, summary):
+        """Write summary.json: the run's results."""
+        files.write_json(self.path("summary.json"), summary)
+
+    def close(self):
+        """Give the folder free."""
+        os.close(self._lock)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Metrics:
+    """metrics.csv: rows are appended; the columns are those of the first row.
+
+    `step` is the step that was restored: rows beyond it, and a half-written last line, go.
+    """
+
+    def __init__(self, path, step=0):
+        self.path = Path(path)
+        self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= step]
+        if self.path.exists():
+            with files.replacing(self.path) as file:
+                file.write(as_csv(self.rows, header=True))
+
+    def append(self, row):
+        """Write one row and wait until the disk has it. Raises ValueError for other columns."""
+        if self.rows and list(row) != list(self.rows[0]):
+            raise ValueError(f"{self.path} has columns {list(self.rows[0])}, got {list(row)}.")
+        line = as_csv([row], header=not self.rows)
+        try:
+            with open(self.path, "ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise files.named(error, self.path) from error
+        self.rows.append(row)
+
+
+def read_rows(path):
+    """Return the complete rows of a metrics.csv as dicts of strings; [] if there is no file."""
+    if not Path(path).exists():
+        return []
+    complete, _, _ = Path(path).read_text().rpartition("\n")
+    return [row for row in csv.DictReader(io.StringIO(complete)) if None not in row.values()]
+
+
+def as_csv(rows, header):
+    """Return `rows`, dicts with the same keys, as CSV bytes."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def make_folder(folder):
+    """Create `folder`, or raise UsageError if it holds something else than a run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder} is a file, --workdir needs a folder") from error
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if visible and not (folder / "config.json").exists():
+        raise UsageError(
+            f"{folder} has files but no config.json, it is not a run: choose another --workdir"
+        )
+
+
+def lock(folder):
+    """Return a descriptor that holds the folder's lock for as long as the process lives.
+
+    Raises UsageError, naming the process, if another one holds it.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.read(descriptor, 20).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise UsageError(
+            f"{folder} is in use by another run (process {pid}): wait for it, "
+            "or choose another --workdir"
+        ) from error
+    os.truncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def read_config(path):
+    """Return the stored config. Raises UsageError if it is damaged or of another format."""
+    try:
+        config = json.loads(path.read_text())
+        known = config["format"] == FORMAT and isinstance(config["flags"], dict)
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise UsageError(f"{path} is not a config of format {FORMAT}: choose another --workdir")
+    return config
+
+
+def compare(stored, given, changeable, folder):
+    """Raise UsageError, naming the flags, if any but the `changeable` differ."""
+    differ = [
+        f"--{name} was {stored.get(name)}, now {given.get(name)}"
+        for name in sorted(stored.keys() | given.keys())
+        if name not in changeable and stored.get(name) != given.get(name)
+    ]
+    if differ:
+        raise UsageError(
+            f"{folder} was started with other flags ({'; '.join(differ)}): "
+            "give the same ones, or another --workdir"
+        )
+
+
+def git_commit():
+    """Return the commit of this checkout, with "+" if files differ from it; None without git."""
+    here = Path(__file__).parent
+
+    def git(*arguments):
+        return subprocess.check_output(
+            ["git", *arguments], cwd=here, text=True, stderr=subprocess.DEVNULL
+        ).strip()
+
+    try:
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def versions():
+    """Return the versions of Python and of the packages that numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
