@@ -88,7 +88,16 @@ def _placed(kinds, u, size):
     c, s = zoom * tf.cos(angle), zoom * tf.sin(angle)
     px, py = (x + 1) * size / 2, (y + 1) * size / 2
     zero = tf.zeros_like(c)
-    rows = [c, -s, TEMPLATE / 2 - c * px + s * py, s, c, TEMPLATE / 2 - s * px - c * py, zero, zero]
+    rows = [
+        c,
+        -s,
+        TEMPLATE / 2 - c * px + s * py,
+        s,
+        c,
+        TEMPLATE / 2 - s * px - c * py,
+        zero,
+        zero,
+    ]
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.gather(templates(), kinds)[..., None],
         transforms=tf.stack(rows, 1),

@@ -1,0 +1,102 @@
+"""Pure image functions: encoded bytes or an image, and a seed, in; an image float32 [H,W,3], 0..255, out."""
+
+import tensorflow as tf
+
+# Of ImageNet's pixels, by channel.
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+
+
+def normalise(images):
+    """Maps pixels 0..255 [...,3] to mean 0 and standard deviation 1 over ImageNet."""
+    return (tf.cast(images, tf.float32) - MEAN) / STD
+
+
+def image_shape(encoded):
+    """Returns int32 [3] of an encoded image; a JPEG is not decoded for it."""
+    return tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.image.extract_jpeg_shape(encoded),
+        lambda: tf.shape(tf.io.decode_png(encoded, channels=3)),
+    )
+
+
+def decode_crop(encoded, window):
+    """Decodes the window int32 [4] (y, x, height, width) of a JPEG or PNG: uint8 [H,W,3]."""
+
+    def png():
+        image = tf.io.decode_png(encoded, channels=3)
+        return tf.image.crop_to_bounding_box(image, *tf.unstack(window))
+
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: tf.image.decode_and_crop_jpeg(encoded, window, channels=3),
+        png,
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+    """Draws a crop of 8..100 % of the area: window int32 [4] of an image of `shape` int32 [3]."""
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape,
+        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed,
+        min_object_covered=0.0,
+        area_range=area,
+        aspect_ratio_range=aspect,
+        max_attempts=100,
+    )
+    return tf.concat([begin[:2], size[:2]], 0)
+
+
+def centre_window(shape, size, proportion=0.875):
+    """Returns the middle square as window int32 [4]: 224 of 256, or all of a side that is too small.
+
+    Cropping never takes away pixels that `size` has room for.
+    """
+    side = tf.reduce_min(shape[:2])
+    cropped = tf.cast(tf.round(tf.cast(side, tf.float32) * proportion), tf.int32)
+    side = tf.where(cropped >= size, cropped, side)
+    return tf.concat([(shape[:2] - side) // 2, [side, side]], 0)
+
+
+def resize(image, size):
+    """Resizes [H,W,3] to float32 [size,size,3], without aliasing."""
+    return tf.ensure_shape(
+        tf.image.resize(image, [size, size], antialias=True), [size, size, 3]
+    )
+
+
+def inception(encoded, size, seed):
+    """Inception V1 style: a random crop, resized, flipped half the time."""
+    window = inception_window(image_shape(encoded), seed)
+    image = resize(decode_crop(encoded, window), size)
+    return tf.image.stateless_random_flip_left_right(image, _other(seed, 1))
+
+
+def pad_crop(encoded, size, seed):
+    """For small images: the whole, shifted by up to an eighth over a mirrored border, flipped half the time."""
+    image, pad = centre(encoded, size), size // 8
+    image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
+    image = tf.image.stateless_random_crop(image, [size, size, 3], seed)
+    return tf.image.stateless_random_flip_left_right(image, _other(seed, 1))
+
+
+def centre(encoded, size, seed=None):
+    """The evaluation's one centre crop; `seed` is not used."""
+    del seed
+    return resize(decode_crop(encoded, centre_window(image_shape(encoded), size)), size)
+
+
+def distort_colour(image, seed):
+    """Inception's colours: brightness up to 32/255, saturation and contrast 0.5..1.5, hue up to 0.2."""
+    image = tf.image.stateless_random_brightness(image / 255, 32 / 255, _other(seed, 2))
+    image = tf.image.stateless_random_saturation(image, 0.5, 1.5, _other(seed, 3))
+    image = tf.image.stateless_random_hue(image, 0.2, _other(seed, 4))
+    image = tf.image.stateless_random_contrast(image, 0.5, 1.5, _other(seed, 5))
+    return tf.clip_by_value(image, 0, 1) * 255
+
+
+def _other(seed, number):
+    return tf.random.experimental.stateless_fold_in(seed, number)

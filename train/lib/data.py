@@ -1,0 +1,277 @@
+"""Image data sets as exact streams: what a resumed run reads is what the unbroken one would have.
+
+    data = load("imagenet2012", image_size=224, batch_size=256, seed=0)
+    with data.named_errors():
+        model.fit(data.train_stream(start_step), validation_data=data.eval_dataset(), ...)
+
+A name is looked up among the data sets that TFDS has prepared; nothing is ever downloaded.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from train.lib import augment, records, shapes
+from train.lib.cli import UsageError
+
+SMALLEST = 32  # ResNet50 takes no smaller image
+SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
+AUGMENTATIONS = {
+    "inception": augment.inception,
+    "pad_crop": augment.pad_crop,
+    "none": augment.centre,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """A data set, described, with its two streams; made by `load`."""
+
+    name: str
+    class_names: tuple
+    train_size: int
+    eval_size: int
+    where: str
+    image_size: int
+    batch_size: int
+    seed: int
+    notice: str  # a loud line, where this is not what the user may think
+    files: tuple
+    _train: Callable  # first example -> endless examples
+    _draw: Callable  # example, seed -> image [H,W,3], label
+    _eval: Callable  # -> the examples of the evaluation split
+    _show: Callable  # example -> image, label
+
+    @property
+    def classes(self):
+        return len(self.class_names)
+
+    @property
+    def steps_per_epoch(self):
+        """Steps that see about every image once: batches run on across the epoch's end."""
+        return max(1, self.train_size // self.batch_size)
+
+    def describe(self):
+        """What a run folder keeps about its data."""
+        keys = "name train_size eval_size where image_size batch_size notice".split()
+        return {key: getattr(self, key) for key in keys} | {"classes": self.classes}
+
+    def train_stream(self, start_step=0):
+        """Endless batches (float32 [B,H,W,3], int32 [B]), a pure function of (seed, step)."""
+        start = start_step * self.batch_size
+        stream = self._train(start).enumerate(start)
+        stream = stream.map(
+            lambda i, example: self._draw(example, records.fold_in([self.seed, 1], i)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return self._batched(stream, drop_remainder=True)
+
+    def eval_dataset(self):
+        """All held-out images once, in order; the last batch may be smaller."""
+        stream = self._eval().map(self._show, num_parallel_calls=tf.data.AUTOTUNE)
+        return self._batched(stream, drop_remainder=False)
+
+    def _batched(self, stream, drop_remainder):
+        options = tf.data.Options()
+        options.deterministic = True
+        stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
+        return stream.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+    def _finish(self, images, labels):
+        """Checks labels once a batch, on the host, and normalises."""
+        wrong = tf.boolean_mask(labels, (labels < 0) | (labels >= self.classes))
+        check = tf.debugging.Assert(tf.size(wrong) == 0, [tf.strings.format("LABEL {}", wrong)])
+        with tf.control_dependencies([check]):
+            return augment.normalise(images), tf.cast(labels, tf.int32)
+
+    @contextlib.contextmanager
+    def named_errors(self):
+        """Turns what goes wrong while reading into a UsageError that names the shard or the label."""
+        try:
+            yield
+        except tf.errors.DataLossError as error:
+            if found := records.find_broken(self.files):
+                raise UsageError(
+                    f"shard {found[0]} is corrupt at record {found[1]}: wrong checksum; "
+                    "copy or prepare the data set again"
+                ) from error
+            raise
+        except tf.errors.InvalidArgumentError as error:
+            if match := re.search(r"LABEL \[(-?\d+)", str(error)):
+                raise UsageError(
+                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}, as "
+                    f"{self.name} has {self.classes} classes; correct the data or its features.json"
+                ) from error
+            raise
+
+
+def load(
+    name,
+    *,
+    data_dir=None,
+    image_size=224,
+    batch_size=32,
+    seed=0,
+    augmentation="auto",
+    colour=False,
+):
+    """Opens `shapes`, a data set prepared by TFDS (its name), or a directory that TFDS prepared.
+
+    Args: data_dir, where TFDS keeps its data sets (default TFDS_DATA_DIR); augmentation, one of
+    AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well.
+    Raises UsageError, one line, for whatever cannot be used.
+    """
+    if image_size < SMALLEST:
+        raise UsageError(f"image_size={image_size} is too small: expected at least {SMALLEST}")
+    if batch_size < 1:
+        raise UsageError(f"batch_size={batch_size}: expected at least 1")
+    common = dict(image_size=image_size, batch_size=batch_size, seed=seed)
+    if name == "shapes":
+        return _shapes(**common)
+    return _prepared(_builder(name, data_dir), augmentation, colour, **common)
+
+
+def default_dataset(data_dir=None):
+    """Returns "imagenet2012" where it is prepared, else "shapes"."""
+    return "imagenet2012" if "imagenet2012" in prepared(data_dir) else "shapes"
+
+
+def prepared(data_dir=None):
+    """Names the data sets that TFDS has prepared in data_dir (default TFDS_DATA_DIR)."""
+    root = _data_dir(data_dir)
+    infos = root.glob("*/**/dataset_info.json") if root.is_dir() else ()
+    return sorted({info.relative_to(root).parts[0] for info in infos})
+
+
+def _data_dir(data_dir):
+    return Path(
+        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    ).expanduser()
+
+
+def _shapes(image_size, batch_size, seed):
+    size = shapes.SIZES["train"]
+
+    def indices(start):  # one permutation of the images per epoch
+        return tf.data.Dataset.range(start, tf.int64.max).map(
+            lambda i: tf.random.experimental.index_shuffle(
+                i % size, records.fold_in([seed, 2], i // size), size - 1
+            )
+        )
+
+    def draw(split):
+        def one(index, _seed=None):
+            return shapes.draw(index, seed=seed, split=split, image_size=image_size)
+
+        return one
+
+    return Images(
+        name="shapes",
+        class_names=shapes.CLASSES,
+        train_size=size,
+        eval_size=shapes.SIZES["validation"],
+        where="drawn on the fly",
+        notice="NO DATA SET IS PREPARED HERE, OR shapes WAS ASKED FOR: these are drawn images, "
+        "ten classes of shapes on clutter, and the numbers say nothing about ImageNet.",
+        files=(),
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        _train=indices,
+        _draw=draw("train"),
+        _eval=lambda: tf.data.Dataset.range(shapes.SIZES["validation"]),
+        _show=draw("validation"),
+    )
+
+
+def _builder(name, data_dir):
+    """Finds what TFDS has prepared; never runs a data set's own code, which could download."""
+    try:
+        if os.sep in name:
+            return tfds.builder_from_directory(name)
+        return tfds.core.read_only_builder.builder_from_files(
+            name, data_dir=_data_dir(data_dir)
+        )
+    except (tfds.core.DatasetNotFoundError, OSError, ValueError) as error:
+        there = ", ".join(["shapes", *prepared(data_dir)])
+        raise UsageError(
+            f"no data set {name!r}: prepared in {_data_dir(data_dir)} or embedded are {there}; "
+            "prepare it with TFDS (nothing is downloaded here), or give its directory"
+        ) from error
+
+
+def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
+    info, where = builder.info, str(builder.data_path)
+    _check_features(info.features, where)
+    train, held_out = _splits(info, where)
+    for split in (train, held_out):
+        records.check(split.filepaths, split.shard_lengths, split.num_bytes)
+    if augmentation == "auto":
+        small = train.num_bytes / train.num_examples < SMALL_RECORD
+        augmentation = "pad_crop" if small else "inception"
+    if augmentation not in AUGMENTATIONS:
+        raise UsageError(f"augmentation {augmentation!r}: expected {', '.join(AUGMENTATIONS)}")
+
+    def parse(record):
+        skip = {"image": tfds.decode.SkipDecoding()}
+        example = info.features.deserialize_example(record, decoders=skip)
+        return example["image"], example["label"]
+
+    def draw(record, key):
+        encoded, label = parse(record)
+        image = AUGMENTATIONS[augmentation](encoded, image_size, key)
+        return (augment.distort_colour(image, key) if colour else image), label
+
+    def show(record):
+        encoded, label = parse(record)
+        return augment.centre(encoded, image_size), label
+
+    return Images(
+        name=info.name,
+        class_names=tuple(info.features["label"].names),
+        train_size=train.num_examples,
+        eval_size=held_out.num_examples,
+        where=where,
+        notice="",
+        files=(*train.filepaths, *held_out.filepaths),
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        _train=lambda start: records.shuffled(
+            train.filepaths, train.shard_lengths, seed, start
+        ),
+        _draw=draw,
+        _eval=lambda: tf.data.TFRecordDataset([str(file) for file in held_out.filepaths]),
+        _show=show,
+    )
+
+
+def _check_features(features, where):
+    wanted = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    found = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    for key, kind in wanted.items():
+        given = found.get(key)
+        if not isinstance(given, kind):
+            raise UsageError(
+                f"{where}: expected a feature {key!r} of kind {kind.__name__}, "
+                f"found {type(given).__name__ if given else ', '.join(found) or 'no named features'}"
+            )
+
+
+def _splits(info, where):
+    """Returns the training and the held-out split (validation, else test)."""
+    held_out = next((name for name in ("validation", "test") if name in info.splits), None)
+    if "train" not in info.splits or held_out is None:
+        raise UsageError(
+            f"{where}: expected splits train and validation (or test), "
+            f"found {', '.join(info.splits) or 'none'}"
+        )
+    if info.file_format is not tfds.core.FileFormat.TFRECORD:
+        raise UsageError(f"{where}: expected TFRecord files, found {info.file_format.value}")
+    return info.splits["train"], info.splits[held_out]
