@@ -219,7 +219,7 @@ class DecoupledModel(keras.Model):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
         share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * _replicas())
         if sample_weight is not None:
-            share *= tf.reshape(tf.cast(sample_weight, tf.float32), [-1])
+            share *= tf.reshape(tf.cast(sample_weight, share.dtype), [-1])
         return share
 
     def _forward(self, x, y, share, critic_tape):
@@ -300,7 +300,7 @@ def _backpropagate(tape, cuts, arriving):
 
 def _divide(gradient, share):
     """An example's own dL/dh from its share in the objective's; 0 where the weight is 0."""
-    return scale_examples(tf.cast(gradient, tf.float32), tf.math.reciprocal_no_nan(share))
+    return scale_examples(gradient, tf.math.reciprocal_no_nan(share))
 
 
 def _critics(critic, stages):
@@ -353,4 +353,4 @@ def _replicas():
 
 
 def _batch_size(x):
-    return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+    return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], keras.config.floatx())

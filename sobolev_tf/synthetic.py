@@ -47,12 +47,10 @@ class SyntheticGradient(keras.layers.Layer):
         h is gradient-stopped. Differentiable in the critic's weights.
         """
 
-        def m(h):
-            return per_example(self.loss, y, self.critic(h, training=training))
+        h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        return jet(lambda h: per_example(self.loss, y, self.critic(h, training=training)), h)
 
-        return jet(m, tf.stop_gradient(h))
-
-    def call(self, h, y, weight=1.0, training=None):
+    def call(self, h, y, *, weight=1.0, training=None):
         """Returns h; below, its gradient is weight * SG(h, y).
 
         Args:
@@ -86,8 +84,7 @@ def hand_down(h, synthetic, weight=1.0):
       synthetic: per-example gradients [B, *H]; gradient-stopped.
       weight: scalar or [B].
     """
-    gradient = scale_examples(tf.cast(synthetic, tf.float32), weight)
-    gradient = tf.stop_gradient(tf.cast(gradient, h.dtype))
+    gradient = tf.stop_gradient(tf.cast(scale_examples(synthetic, weight), h.dtype))
 
     @tf.custom_gradient
     def forward(h):
@@ -104,7 +101,7 @@ def compare(synthetic, true):
     >>> [float(t) for t in compare(tf.constant([[0.0, 3.0]]), tf.constant([[0.0, 6.0]]))]
     [1.0, 0.5]
     """
-    synthetic, true = tf.cast(synthetic, tf.float32), tf.cast(true, tf.float32)
+    synthetic, true = widen(synthetic), widen(true)
     norms = tf.norm(synthetic), tf.norm(true)
     product = tf.reduce_sum(synthetic * true)
     return (
@@ -114,9 +111,15 @@ def compare(synthetic, true):
 
 
 def scale_examples(x, weight):
-    """x [B, ...] times a scalar or per-example weight [B]."""
+    """x [B, ...], in float32 or wider, times a scalar or per-example weight [B]."""
+    x = widen(x)
     weight = tf.cast(weight, x.dtype)
     return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))
+
+
+def widen(x):
+    """x, in float32 if it was in half precision."""
+    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
 
 
 def imagenet_critic(shape, outputs):
