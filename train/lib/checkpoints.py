@@ -2,9 +2,11 @@
 
 A checkpoint is an .npz of the variables, by group, number and path, plus `checkpoint.json`
 (format, step, metric values, ...). Every variable is listed by the model itself, so that none
-is left out quietly and another net is noticed, and nothing is ever unpickled.
+is left out quietly and another net is noticed, and nothing is ever unpickled. (Of a Keras 3
+model, tf.train.Checkpoint leaves out the seed generators and the metrics.)
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -19,7 +21,10 @@ from train.lib import files
 from train.lib.cli import CommandError, UsageError
 
 FORMAT = 1
-DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (
+    *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class NonFinite(CommandError):
@@ -50,12 +55,12 @@ class Checkpoints:
 
     def best(self):
         """Return the path of the checkpoint with the best monitored value, or None."""
-        scored = []
+        scores = {}
         for path in self.paths():
-            value = read_facts(path).get("logs", {}).get(self.monitor)
-            if value is not None:
-                scored.append((self.sign * value, path))
-        return max(scored)[1] if scored else None
+            with contextlib.suppress(*DAMAGED):  # Without the value, or damaged.
+                scores[path] = self.sign * read_facts(path)["logs"][self.monitor]
+        finite = [path for path, score in scores.items() if np.isfinite(score)]
+        return max(finite, key=scores.get, default=None)
 
     def save(self, model, step, **facts):
         """Write the state of `model` at `step`, then drop what is neither recent nor best.
@@ -123,7 +128,10 @@ def capture(model):
         state[name] = np.array(keras.ops.convert_to_numpy(variable))
         floating = np.issubdtype(state[name].dtype, np.floating)
         if floating and not name.startswith("metrics/") and not np.isfinite(state[name]).all():
-            raise NonFinite(f"{variable.path} is not finite any more: nothing was saved")
+            raise NonFinite(
+                f"{variable.path} is not finite any more: it was not saved, "
+                "the checkpoint before is the last; try a lower learning rate in another --workdir"
+            )
     return state
 
 

@@ -1,0 +1,55 @@
+"""metrics.csv: one row an epoch, whole lines only, none beyond the step a run goes on from."""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from train.lib import files
+
+
+class History:
+    """metrics.csv: rows are appended; the columns are those of the first row.
+
+    `step` is the step that was restored: rows beyond it, and a half-written last line, go.
+    """
+
+    def __init__(self, path, step=0):
+        self.path = Path(path)
+        self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= step]
+        if self.path.exists():
+            with files.replacing(self.path) as file:
+                file.write(as_csv(self.rows, header=True))
+
+    def append(self, row):
+        """Write one row and wait until the disk has it. Raises ValueError for other columns."""
+        if self.rows and list(row) != list(self.rows[0]):
+            raise ValueError(f"{self.path} has columns {list(self.rows[0])}, got {list(row)}.")
+        line = as_csv([row], header=not self.rows)
+        try:
+            with open(self.path, "ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise files.named(error, self.path) from error
+        self.rows.append(row)
+
+
+def read_rows(path):
+    """Return the complete rows of a metrics.csv as dicts of strings; [] if there is no file."""
+    if not Path(path).exists():
+        return []
+    complete, _, _ = Path(path).read_text().rpartition("\n")
+    return [row for row in csv.DictReader(io.StringIO(complete)) if None not in row.values()]
+
+
+def as_csv(rows, header):
+    """Return `rows`, dicts with the same keys, as CSV bytes."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().encode()
