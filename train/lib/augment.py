@@ -1,4 +1,4 @@
-"""Pure image functions: encoded bytes or an image, and a seed, in; an image float32 [H,W,3], 0..255, out."""
+"""Pure image functions: an encoded image and a seed in, float32 [H,W,3] of 0..255 out."""
 
 import tensorflow as tf
 
@@ -37,7 +37,7 @@ def decode_crop(encoded, window):
 
 
 def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
-    """Draws a crop of 8..100 % of the area: window int32 [4] of an image of `shape` int32 [3]."""
+    """Draws a crop of 8..100 % of the area of an image of `shape` int32 [3]: window int32 [4]."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
@@ -51,9 +51,9 @@ def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
 
 
 def centre_window(shape, size, proportion=0.875):
-    """Returns the middle square as window int32 [4]: 224 of 256, or all of a side that is too small.
+    """Returns the middle square as window int32 [4]: 224 of 256, or the whole shorter side.
 
-    Cropping never takes away pixels that `size` has room for.
+    Small images stay whole: a crop never leaves fewer than `size` pixels a side.
     """
     side = tf.reduce_min(shape[:2])
     cropped = tf.cast(tf.round(tf.cast(side, tf.float32) * proportion), tf.int32)
@@ -76,7 +76,7 @@ def inception(encoded, size, seed):
 
 
 def pad_crop(encoded, size, seed):
-    """For small images: the whole, shifted by up to an eighth over a mirrored border, flipped half the time."""
+    """For small images: the whole, shifted by up to an eighth, and flipped half the time."""
     image, pad = centre(encoded, size), size // 8
     image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
     image = tf.image.stateless_random_crop(image, [size, size, 3], seed)
@@ -90,7 +90,7 @@ def centre(encoded, size, seed=None):
 
 
 def distort_colour(image, seed):
-    """Inception's colours: brightness up to 32/255, saturation and contrast 0.5..1.5, hue up to 0.2."""
+    """Inception's colours: brightness ±32/255, saturation and contrast 0.5..1.5, hue ±0.2."""
     image = tf.image.stateless_random_brightness(image / 255, 32 / 255, _other(seed, 2))
     image = tf.image.stateless_random_saturation(image, 0.5, 1.5, _other(seed, 3))
     image = tf.image.stateless_random_hue(image, 0.2, _other(seed, 4))

@@ -1,4 +1,4 @@
-"""Image data sets as exact streams: what a resumed run reads is what the unbroken one would have.
+"""Image data sets as exact streams: a resumed run reads what the unbroken one would have.
 
     data = load("imagenet2012", image_size=224, batch_size=256, seed=0)
     with data.named_errors():
@@ -59,7 +59,7 @@ class Images:
 
     def describe(self):
         """What a run folder keeps about its data."""
-        keys = "name train_size eval_size where image_size batch_size notice".split()
+        keys = ["name", "train_size", "eval_size", "where", "image_size", "batch_size", "notice"]
         return {key: getattr(self, key) for key in keys} | {"classes": self.classes}
 
     def train_stream(self, start_step=0):
@@ -92,7 +92,7 @@ class Images:
 
     @contextlib.contextmanager
     def named_errors(self):
-        """Turns what goes wrong while reading into a UsageError that names the shard or the label."""
+        """Turns what goes wrong while reading into a UsageError that names shard or label."""
         try:
             yield
         except tf.errors.DataLossError as error:
@@ -105,8 +105,8 @@ class Images:
         except tf.errors.InvalidArgumentError as error:
             if match := re.search(r"LABEL \[(-?\d+)", str(error)):
                 raise UsageError(
-                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}, as "
-                    f"{self.name} has {self.classes} classes; correct the data or its features.json"
+                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}: its "
+                    f"features.json names {self.classes} classes; correct one of the two"
                 ) from error
             raise
 
@@ -121,7 +121,7 @@ def load(
     augmentation="auto",
     colour=False,
 ):
-    """Opens `shapes`, a data set prepared by TFDS (its name), or a directory that TFDS prepared.
+    """Opens `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
     Args: data_dir, where TFDS keeps its data sets (default TFDS_DATA_DIR); augmentation, one of
     AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well.
@@ -131,7 +131,7 @@ def load(
         raise UsageError(f"image_size={image_size} is too small: expected at least {SMALLEST}")
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
-    common = dict(image_size=image_size, batch_size=batch_size, seed=seed)
+    common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     if name == "shapes":
         return _shapes(**common)
     return _prepared(_builder(name, data_dir), augmentation, colour, **common)
@@ -260,7 +260,7 @@ def _check_features(features, where):
         if not isinstance(given, kind):
             raise UsageError(
                 f"{where}: expected a feature {key!r} of kind {kind.__name__}, "
-                f"found {type(given).__name__ if given else ', '.join(found) or 'no named features'}"
+                f"found {type(given).__name__ if given else ', '.join(found) or 'none'}"
             )
 
 

@@ -17,7 +17,7 @@ def shuffled(files, lengths, seed, start=0, window=None):
     An epoch permutes the shards, reads them in groups of PARALLEL, and shuffles windows of
     records. Skipping reads at most one group: whole epochs and groups are passed over unread.
 
-    Args: files and lengths (records per file), lists; window, records, default WINDOW_BYTES worth.
+    Args: files; lengths, their numbers of records; window, default WINDOW_BYTES of records.
     """
     total, groups = sum(lengths), -(-len(files) // PARALLEL)
     if window is None:
