@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from absl import flags
+
 from train.lib import cli, quiet
 
 PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}

@@ -121,18 +121,36 @@ def named_variables(model):
     }
 
 
+def copies(variable):
+    """Return the tf.Variables behind a Keras variable: one, or one for each replica."""
+    return getattr(variable.value, "values", (variable.value,))
+
+
 def capture(model):
-    """Return a copy of the state, {name: array}. Raises NonFinite if a weight is not finite."""
+    """Return a copy of the state, {name: array}. Raises NonFinite if a weight is not finite.
+
+    The replicas of MirroredStrategy do not hold the same BatchNormalization statistics nor
+    metrics: "NAME@1" is the second replica's array, where it differs from the first one's.
+    """
     state = {}
     for name, variable in named_variables(model).items():
-        state[name] = np.array(keras.ops.convert_to_numpy(variable))
-        floating = np.issubdtype(state[name].dtype, np.floating)
-        if floating and not name.startswith("metrics/") and not np.isfinite(state[name]).all():
-            raise NonFinite(
-                f"{variable.path} is not finite any more: it was not saved, "
-                "the checkpoint before is the last; try a lower learning rate in another --workdir"
-            )
+        for i, copy in enumerate(copies(variable)):
+            array = np.array(copy.numpy())
+            if i == 0:
+                state[name] = array
+            elif not np.array_equal(array, state[name]):
+                state[f"{name}@{i}"] = array
+            if not name.startswith("metrics/") and not finite(array):
+                raise NonFinite(
+                    f"{variable.path} is not finite any more: it was not saved, the checkpoint "
+                    "before is the last; try a lower learning rate in another --workdir"
+                )
     return state
+
+
+def finite(array):
+    """Return whether an array, of floats or not, is free of NaN and infinity."""
+    return not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all()
 
 
 def assign(model, state, source):
@@ -141,17 +159,17 @@ def assign(model, state, source):
     Raises UsageError, before any variable changes, if names, shapes or types differ.
     """
     variables = named_variables(model)
-    shapes = {name: f"{v.dtype} {list(v.shape)}" for name, v in variables.items()}
-    stored = {name: f"{array.dtype} {list(array.shape)}" for name, array in state.items()}
-    for name in sorted(shapes.keys() | stored.keys()):
-        if shapes.get(name) != stored.get(name):
+    here = {name: f"{v.dtype} {list(v.shape)}" for name, v in variables.items()}
+    there = {name: f"{a.dtype} {list(a.shape)}" for name, a in state.items() if "@" not in name}
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
             raise UsageError(
-                f"{source} is of another net: {name} is {stored.get(name, 'missing')} there, "
-                f"{shapes.get(name, 'missing')} here; choose another --workdir"
+                f"{source} is of another net: {name} is {there.get(name, 'missing')} there, "
+                f"{here.get(name, 'missing')} here; choose another --workdir"
             )
-    with model.distribute_strategy.scope():
-        for name, variable in variables.items():
-            variable.assign(state[name])
+    for name, variable in variables.items():
+        for i, copy in enumerate(copies(variable)):
+            copy.assign(state.get(f"{name}@{i}", state[name]))
 
 
 def write(path, state, facts):

@@ -52,12 +52,15 @@ def fit(
     check_settings(model, steps_per_epoch)
     build(model, make_stream(0).element_spec)
     checkpoints = Checkpoints(run.path("checkpoints"), keep, monitor, mode)
-    start = checkpoints.restore_latest(model) or FRESH | {"steps_per_epoch": steps_per_epoch}
-    if start["steps_per_epoch"] != steps_per_epoch:
-        raise UsageError(
-            f"{run.folder} was started with {start['steps_per_epoch']} steps an epoch, "
-            f"now there are {steps_per_epoch}: choose another --workdir"
-        )
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    here = {"steps_per_epoch": steps_per_epoch, "replicas": replicas}
+    start = checkpoints.restore_latest(model) or FRESH | here
+    for name, value in here.items():
+        if start[name] != value:
+            raise UsageError(
+                f"{run.folder} was started with {name}={start[name]}, now it is {value}: "
+                "choose another --workdir"
+            )
     # Where the epoch's end was not reached, its row is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["epoch_ended"]))
     total = epochs * steps_per_epoch
@@ -67,8 +70,10 @@ def fit(
         print(f"{run.folder}: all {total} steps are done; another --workdir starts afresh")
 
     with caught_signals() as caught:
-        saver = Saver(checkpoints, history, caught, start, total, save_steps, save_minutes)
-        saver.validates = validation_data is not None
+        saver = Saver(
+            *(checkpoints, history, caught, start, total, save_steps, save_minutes),
+            validates=validation_data is not None,
+        )
         common = {"callbacks": [*callbacks, saver], "verbose": verbose, "shuffle": False}
         epoch, done = divmod(start["step"], steps_per_epoch)
         model.stop_training = False

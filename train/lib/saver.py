@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from train.lib.checkpoints import copies
 from train.lib.cli import CommandError
 
 
@@ -26,30 +27,33 @@ class Diverged(CommandError):
 class Saver(keras.callbacks.Callback):
     """Saves the state when due, writes metrics.csv, and leaves on a signal or a bad loss."""
 
-    validates = False
-
-    def __init__(self, checkpoints, history, caught, start, total, save_steps, save_minutes):
+    def __init__(
+        self, checkpoints, history, caught, start, total, save_steps, save_minutes, validates
+    ):
         super().__init__()
         self.checkpoints, self.history, self.caught = checkpoints, history, caught
         self.step = self.first_step = start["step"]
         self.steps_per_epoch, self.total = start["steps_per_epoch"], total
+        self.settings = {name: start[name] for name in ("steps_per_epoch", "replicas")}
         self.seconds_before = start["seconds"]
         self.save_steps, self.save_seconds = save_steps or math.inf, save_minutes * 60
         self.began = self.saved_at = time.monotonic()
         self.saved_step = self.step
+        self.validates = validates
         self.restored_metrics = None
 
     def on_train_begin(self, logs=None):
         # Keras resets the metrics when an epoch begins, also one that is resumed in the middle.
         if self.step % self.steps_per_epoch:
-            self.restored_metrics = [(v, v.numpy()) for v in self.model.metrics_variables]
+            self.restored_metrics = [
+                (copy, copy.numpy()) for v in self.model.metrics_variables for copy in copies(v)
+            ]
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_start = self.step
         if self.restored_metrics:
-            with self.model.distribute_strategy.scope():
-                for variable, value in self.restored_metrics:
-                    variable.assign(value)
+            for copy, value in self.restored_metrics:
+                copy.assign(value)
             self.restored_metrics = None
         elif self.step > self.first_step:
             pace = (time.monotonic() - self.began) / (self.step - self.first_step)
@@ -79,7 +83,7 @@ class Saver(keras.callbacks.Callback):
         self.leave_if_asked()
 
     def save(self, **facts):
-        facts |= {"seconds": self.seconds(), "steps_per_epoch": self.steps_per_epoch}
+        facts |= {"seconds": self.seconds(), **self.settings}
         self.checkpoints.save(self.model, self.step, **facts)
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
