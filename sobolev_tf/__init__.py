@@ -3,13 +3,19 @@
 Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
-from sobolev_tf import labels, losses, nets, targets
+from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
+from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.jets import Jet, input_jet, jet, jvp, output_jet, vjp
 from sobolev_tf.model import SobolevModel
+from sobolev_tf.splitting import split
+from sobolev_tf.synthetic import SyntheticGradient
 
 __all__ = [
+    "DecoupledModel",
     "Jet",
     "SobolevModel",
+    "SyntheticGradient",
+    "decoupled",
     "input_jet",
     "jet",
     "jvp",
@@ -17,6 +23,8 @@ __all__ = [
     "losses",
     "nets",
     "output_jet",
+    "split",
+    "synthetic",
     "targets",
     "vjp",
 ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from sobolev_tf import export
 from sobolev_tf.jets import Jet
 from sobolev_tf.losses import L1Norm, per_example, resolve
 from sobolev_tf.synthetic import SyntheticGradient, compare, hand_down, scale_examples
@@ -121,9 +122,9 @@ class DecoupledModel(keras.Model):
         start = start[0] if len(start) == 1 else start
         return keras.Model(start, self.call(start))
 
-    def export(self, filepath, **kwargs):
-        """Writes the plain network, without critics, as a SavedModel."""
-        self.network().export(filepath, **kwargs)
+    def export(self, filepath):
+        """Writes the plain network, without critics, as a SavedModel with `serving_default`."""
+        export.export_network(self.network(), filepath)
 
     def compile(
         self, optimizer="sgd", critic_optimizer="adam", loss=None, metrics=None, **kwargs

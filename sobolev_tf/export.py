@@ -51,6 +51,12 @@ def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None
         archive.write_out(temporary, verbose=False)
 
 
+def export_network(net: keras.Model, path) -> None:
+    """Write `net` as Keras's `export` does, values alone; whole or not at all, and quietly."""
+    with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
+        net.export(temporary, verbose=False)
+
+
 @contextlib.contextmanager
 def replaced_directory(path):
     """Yields a new directory's name; on success it takes `path`'s place, on failure it goes.

@@ -326,7 +326,7 @@ def test_evaluate_reports_the_network_alone():
 def test_export_is_the_plain_network_for_tensorflow_alone(tmp_path):
     model = compiled(conv_net(), critic=imagenet_critic)
     x, _ = images(3)
-    model.export(tmp_path / "saved", verbose=False)
+    model.export(tmp_path / "saved")
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", model.predict(x, verbose=0))
     check = """

@@ -1,0 +1,72 @@
+"""One line that says where training stands and how long it will take."""
+
+import datetime
+import sys
+import time
+
+import keras
+
+
+class Progress(keras.callbacks.Callback):
+    """Prints step, time left of the whole run, and the logs in `names`.
+
+    On a terminal the line is rewritten in place, elsewhere there is a new one every `seconds`.
+    Keras's own bar shows every metric, which is a screenful with the diagnostics of three cuts.
+
+    Args:
+      total: steps of the whole run.
+      first_step: the step that a resumed run goes on from.
+      names: {key in logs: how to print it}, in the order to print.
+      seconds: between two lines where the output is not a terminal.
+
+    >>> callbacks = [Progress(640, names={"loss": "loss", "accuracy": "top-1"})]
+    """
+
+    def __init__(self, total, first_step=0, names=None, seconds=20, out=sys.stdout):
+        super().__init__()
+        self.total, self.step, self.names = total, first_step, names or {"loss": "loss"}
+        self.out, self.every = out, 0.5 if out.isatty() else seconds
+        self.began = self.timed_from = None
+        self.printed_at = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batch = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        # With steps_per_execution, `batch` jumps by several.
+        self.step += batch + 1 - self.batch
+        self.batch = batch + 1
+        now = time.monotonic()
+        if self.began is None:
+            # The first step compiles, and says nothing about those to come.
+            self.began, self.timed_from = now, self.step
+        if now - self.printed_at >= self.every or self.step == self.total:
+            self.printed_at = now
+            self.print(line(self.step, self.total, self.left(now), logs, self.names))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.print(line(self.step, self.total, self.left(time.monotonic()), logs, self.names))
+        if self.out.isatty():
+            print(file=self.out, flush=True)
+
+    def left(self, now):
+        """Seconds until the last step, None as long as nothing was timed."""
+        done = self.step - self.timed_from
+        return (now - self.began) / done * (self.total - self.step) if done else None
+
+    def print(self, text):
+        end = "" if self.out.isatty() else "\n"
+        print(f"\r\033[K{text}" if self.out.isatty() else text, end=end, file=self.out, flush=True)
+
+
+def line(step, total, left, logs, names):
+    """The line itself.
+
+    >>> line(10, 40, 75.2, {"loss": 1.25, "val_accuracy": 0.5}, {"loss": "loss"})
+    'step 10/40, 0:01:15 left, loss 1.25'
+    """
+    parts = [f"step {step}/{total}"]
+    if left is not None:
+        parts.append(f"{datetime.timedelta(seconds=round(left))} left")
+    parts += [f"{text} {float(logs[name]):.3g}" for name, text in names.items() if name in logs]
+    return ", ".join(parts)

@@ -1,0 +1,104 @@
+"""What a run of a split network ends with: two tables, a figure, and a checked SavedModel."""
+
+import numpy as np
+import tensorflow as tf
+
+from train.lib import files
+from train.lib.cli import CommandError
+
+DIAGNOSTICS = {
+    "loss": "|m - L|",
+    "gradient_loss": "|SG - dL/dh|",
+    "cosine": "cosine",
+    "norm_ratio": "norm ratio",
+}
+
+
+def table(header, rows):
+    """Aligned text: the first column to the left, the others to the right.
+
+    >>> print(table(["", "top-1"], [["network", "45.0 %"], ["chance", "10.0 %"]]))
+             top-1
+    network 45.0 %
+    chance  10.0 %
+    """
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        " ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def percent(share):
+    """A share of one as per cent; empty for None."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def diagnostics_table(cuts, row):
+    """The diagnostics of each cut in one row of metrics.csv; None where there are none."""
+    rows = [
+        [name, *(f"{row[f'cut{k}_{key}']:.3g}" for key in DIAGNOSTICS)]
+        for k, name in enumerate(cuts, 1)
+        if f"cut{k}_loss" in row
+    ]
+    return table(["cut", *DIAGNOSTICS.values()], rows) if rows else None
+
+
+def draw(path, title, rows, cuts, chance, references=None):
+    """Accuracy over steps, and beside it the cosine and the norm ratio at each cut.
+
+    Args:
+      rows: those of metrics.csv.
+      cuts: the layers' names.
+      chance: accuracy of guessing.
+      references: {label: accuracy}, drawn as horizontal lines.
+    """
+    # The object interface: pyplot would keep global state and look for a screen.
+    from matplotlib.figure import Figure
+
+    steps = [row["step"] for row in rows]
+    shown = [("cosine", "cosine of SG and dL/dh"), ("norm_ratio", "norm ratio |SG| / |dL/dh|")]
+    if not cuts or "cut1_cosine" not in rows[-1]:
+        shown = []
+    figure = Figure(figsize=(4.6 * (1 + len(shown)), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(shown), squeeze=False)[0]
+    axes[0].plot(steps, [100 * row["accuracy"] for row in rows], "C7.-", label="training")
+    axes[0].plot(steps, [100 * row["val_accuracy"] for row in rows], "C0o-", label="held out")
+    for k, (label, value) in enumerate({**(references or {}), "chance": chance}.items()):
+        axes[0].axhline(100 * value, color=f"C{k + 3}", linestyle=":", label=label)
+    axes[0].set(ylabel="top-1 accuracy, %", ylim=(0, None))
+    for axis, (key, label) in zip(axes[1:], shown, strict=True):
+        for k, name in enumerate(cuts, 1):
+            axis.plot(steps, [row[f"cut{k}_{key}"] for row in rows], f"C{k - 1}o-", label=name)
+        axis.axhline(1, color="0.8", zorder=0)
+        axis.set(ylabel=label)
+    for axis in axes:
+        axis.set(xlabel="training step")
+        axis.legend(frameon=False, fontsize="small")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize="medium")
+    with files.replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def export(model, path, images):
+    """Writes the SavedModel, loads it as a stranger would, and compares answers on `images`.
+
+    Returns the largest difference of two outputs, relative to the largest output. Raises
+    CommandError where the answers differ by more than rounding.
+    """
+    model.export(path)
+    saved = tf.saved_model.load(str(path)).signatures["serving_default"]
+    [answers] = saved(tf.convert_to_tensor(images)).values()
+    expected = model(images, training=False)
+    difference = np.abs(answers - expected).max() / max(np.abs(expected).max(), 1e-30)
+    if not difference < 1e-3:
+        raise CommandError(
+            f"{path} answers differently from the model, by {difference:.2g} of the largest output"
+        )
+    return float(difference)
