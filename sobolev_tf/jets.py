@@ -131,9 +131,13 @@ def contract_inputs(d, directions):
     size = directions[0].shape[2:].num_elements()
     rank = len(d.shape) - len(directions) * (len(directions[0].shape) - 2)
     out = tf.shape(d)[1:rank]
-    flat = tf.reshape(d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0))
+    flat = tf.reshape(
+        d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0)
+    )
     for v in reversed(directions):
-        v = tf.reshape(tf.cast(v, d.dtype), [batch, projections] + [1] * (len(flat.shape) - 3) + [size])
+        v = tf.reshape(
+            tf.cast(v, d.dtype), [batch, projections] + [1] * (len(flat.shape) - 3) + [size]
+        )
         flat = tf.reduce_sum(flat * v, -1)
     shape = [d.shape[0], projections, *d.shape[1:rank]]
     return _reshape(flat, shape, tf.stack([batch, projections]), out)

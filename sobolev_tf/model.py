@@ -53,7 +53,9 @@ class SobolevModel(keras.Model):
         **kwargs,
     ):
         if order < 0 or projections < 1:
-            raise ValueError(f"need order >= 0 and projections >= 1, got {order}, {projections}.")
+            raise ValueError(
+                f"need order >= 0 and projections >= 1, got {order}, {projections}."
+            )
         if projection not in (None, "output", "input"):
             raise ValueError(f'projection is None, "output" or "input", got {projection!r}.')
         # Transparent to dtypes: the net itself decides what to cast.
@@ -115,9 +117,7 @@ class SobolevModel(keras.Model):
         half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        super().compile(
-            optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs
-        )
+        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
 
     def train_step(self, data):
@@ -194,7 +194,9 @@ class SobolevModel(keras.Model):
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kw):
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kw
+    ):
         """As in Keras; `fit(x)` alone where the model has a live target.
 
         Raises ValueError at a NaN in labels (unless missing="nan"), FloatingPointError where a
@@ -204,6 +206,8 @@ class SobolevModel(keras.Model):
             labels.refuse_nan(y, self.order)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [_StopAtNaN(), *keras.tree.flatten(callbacks or [])]
+        # Keras's own default warns that it cannot shuffle a dataset.
+        kw.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kw)
         except FloatingPointError:
@@ -216,7 +220,9 @@ class SobolevModel(keras.Model):
         x = jets.differentiable(keras.ops.convert_to_tensor(x))
         starts = range(0, max(len(x), 1), batch_size)
         parts = [self._full_jet(x[i : i + batch_size]) for i in starts]
-        value, *derivatives = map(np.concatenate, zip(*((p.value, *p.derivatives) for p in parts)))
+        value, *derivatives = map(
+            np.concatenate, zip(*((p.value, *p.derivatives) for p in parts))
+        )
         return jets.Jet(value, tuple(derivatives))
 
     def export(self, filepath, **kwargs):
@@ -229,7 +235,9 @@ class SobolevModel(keras.Model):
         if not self.built:
             raise ValueError("export needs a built model: call it, fit it or build it first.")
         dtype = self.net.inputs[0].dtype if getattr(self.net, "inputs", None) else None
-        spec = tf.TensorSpec([None, *self._input_dims], dtype or keras.config.floatx(), name="x")
+        spec = tf.TensorSpec(
+            [None, *self._input_dims], dtype or keras.config.floatx(), name="x"
+        )
         export.export_jets(self.net, spec, self.order, filepath)
 
     def get_config(self):

@@ -106,7 +106,10 @@ class Teacher(keras.layers.Layer):
         return self.model(x, training=False)
 
     def get_config(self):
-        return {**super().get_config(), "model": keras.saving.serialize_keras_object(self.model)}
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -125,16 +128,18 @@ def tabulate(target, x, order: int = 1, batch_size: int = 1024) -> tuple:
         jets.jet(target, x[i : i + batch_size], order)
         for i in range(0, max(len(x), 1), batch_size)
     ]
-    return tuple(np.concatenate(terms) for terms in zip(*((p.value, *p.derivatives) for p in parts)))
+    return tuple(
+        np.concatenate(terms) for terms in zip(*((p.value, *p.derivatives) for p in parts))
+    )
 
 
 def serialize(target):
-    """The target's configuration for a saved model, or None where its code is not registered."""
-    fn = target.fn if isinstance(target, Function) else target
-    registered = isinstance(target, Teacher) or keras.saving.get_registered_name(fn) != getattr(
-        fn, "__name__", None
-    )
-    return keras.saving.serialize_keras_object(target) if target and registered else None
+    """The target's configuration for a saved model, or None for code that is not registered."""
+    code = target.fn if isinstance(target, Function) else target
+    registered = code in keras.saving.get_custom_objects().values()
+    if isinstance(target, Teacher) or registered:
+        return keras.saving.serialize_keras_object(target)
+    return None
 
 
 def _names(labels):
