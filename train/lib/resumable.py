@@ -88,7 +88,8 @@ def fit(
             )
             epoch += 1
         elif not start["epoch_ended"]:
-            finish_epoch(model, epoch - 1, validation_data, common["callbacks"])
+            logs = start["train_logs"]
+            finish_epoch(model, epoch - 1, logs, validation_data, common["callbacks"])
         if epoch < epochs and not model.stop_training:
             model.fit(
                 make_stream(epoch * steps_per_epoch),
@@ -130,17 +131,16 @@ def build(model, element_spec):
             raise ValueError(f"{name} has no variables: build it in the model's `compile`.")
 
 
-def finish_epoch(model, epoch, validation_data, callbacks):
+def finish_epoch(model, epoch, logs, validation_data, callbacks):
     """Do what `fit` does after an epoch's last step: validate and tell the callbacks."""
     told = keras.callbacks.CallbackList(callbacks, model=model)
     told.on_train_begin()
     told.on_epoch_begin(epoch)
-    logs = model.get_metrics_result()
     if validation_data is not None:
         found = model.evaluate(
             validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:]
         )
-        logs |= {f"val_{name}": value for name, value in found.items()}
+        logs = logs | {f"val_{name}": value for name, value in found.items()}
     told.on_epoch_end(epoch, logs)
 
 

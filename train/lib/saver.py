@@ -70,7 +70,7 @@ class Saver(keras.callbacks.Callback):
             or (self.validates and self.step % self.steps_per_epoch == 0)
         )
         if due or self.caught:
-            self.save(epoch_ended=False)
+            self.save(epoch_ended=False, train_logs=logs)
         self.leave_if_asked()
 
     def on_test_batch_end(self, batch, logs=None):
