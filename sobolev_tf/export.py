@@ -36,10 +36,10 @@ def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None
         }
 
     def jvp(x, v):
-        return dict(zip(["value", "jvp"], jets.jvp(value, x, v)))
+        return dict(zip(["value", "jvp"], jets.jvp(value, x, v), strict=True))
 
     def vjp(x, u):
-        return dict(zip(["value", "vjp"], jets.vjp(value, x, u)))
+        return dict(zip(["value", "vjp"], jets.vjp(value, x, u), strict=True))
 
     archive = keras.export.ExportArchive()
     archive.track(net)
@@ -93,5 +93,5 @@ def _quiet(*names):
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -20,10 +20,10 @@ class Jet(NamedTuple):
 def jet(fn: Callable, x, order: int = 1) -> Jet:
     """Value and full derivatives of `fn` at x: the terms of equation 1, D^j_x f(x).
 
-    fn maps x [B,*in] to [B,*out] row by row; D^j is [B,*out,*in × j]. One reverse pass for each
-    entry of D^(j-1), so wide outputs or high orders want a projection instead. Nothing is
-    gradient-stopped: a tape around the call sees the weights. A layer that couples the rows of a
-    batch (BatchNormalization in training mode) adds the other rows' share to each derivative.
+    fn maps x [B,*in] to [B,*out] row by row; D^j is [B,*out,*in × j]. One reverse pass for
+    each entry of D^(j-1), so wide outputs or high orders want a projection instead. Nothing is
+    gradient-stopped: a tape around the call sees the weights. A layer that couples the rows of
+    a batch (BatchNormalization in training mode) adds the other rows' share.
 
     Raises ValueError where x is not floating, or no output depends on x.
 
@@ -52,8 +52,8 @@ def output_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
 def input_jet(fn: Callable, x, directions) -> Jet:
     """Value of `fn` and D^j f[v1, ..., vj], j = 1..J: equation 2 with directions on the inputs.
 
-    directions: J tensors [B,P,*in]; D^j is [B,P,*out]. Nested forward mode: the cost does not
-    depend on the numbers of inputs and outputs, and no full tensor is built.
+    directions: J tensors [B,P,*in]; D^j is [B,P,*out]. Two reverse passes for each order and
+    projection: the cost does not grow with the inputs or outputs, and no full tensor is built.
 
     >>> v = tf.ones([1, 1, 2])
     >>> f = input_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
@@ -61,8 +61,9 @@ def input_jet(fn: Callable, x, directions) -> Jet:
     [[[6.0]], [[4.0]]]
     """
     x = differentiable(x)
-    along = [_along(fn, x, vs) for vs in zip(*(tf.unstack(v, axis=1) for v in directions))]
-    return Jet(along[0][0], tuple(tf.stack(ds, 1) for ds in list(zip(*along))[1:]))
+    each = zip(*(tf.unstack(v, axis=1) for v in directions), strict=True)
+    (value, *_), *derivatives = zip(*(_along(fn, x, vs) for vs in each), strict=True)
+    return Jet(value, tuple(tf.stack(d, 1) for d in derivatives))
 
 
 def jvp(fn: Callable, x, v):
@@ -180,15 +181,25 @@ def _differentiate(fn, x, order, project) -> Jet:
 
 
 def _along(fn, x, directions):
-    """[f, Df[v1], D²f[v1,v2], ...] by nested forward mode, for directions [B,*in]."""
+    """[f, Df[v1], D²f[v1,v2], ...] for directions [B,*in].
+
+    Reverse over reverse: the gradient of <f, u> is linear in u, and the gradient of that with
+    respect to u is Df. tf.autodiff.ForwardAccumulator would read better, but nested it cannot be
+    differentiated eagerly.
+    """
     if not directions:
         return [fn(x)]
-    with tf.autodiff.ForwardAccumulator(x, directions[-1]) as forward:
-        terms = _along(fn, x, directions[:-1])
-    tangent = forward.jvp(terms[-1])
-    if tangent is None:
-        tangent = _connected([None], terms[-1], required=len(directions) == 1)[0]
-    return [*terms, tangent]
+    with tf.GradientTape(watch_accessed_variables=False) as over_u:
+        with tf.GradientTape(watch_accessed_variables=False) as over_x:
+            over_x.watch(x)
+            terms = _along(fn, x, directions[:-1])
+        u = tf.ones_like(terms[-1])
+        over_u.watch(u)
+        gradient = over_x.gradient(terms[-1], x, output_gradients=u)
+        required = len(directions) == 1
+        [gradient] = _connected([gradient], x, required)
+    v = tf.cast(directions[-1], x.dtype)
+    return [*terms, *_connected([over_u.gradient(gradient, u, output_gradients=v)], u, False)]
 
 
 def _entries(y):
@@ -207,7 +218,7 @@ def _connected(gradients, like, required=True):
     if required and all(g is None for g in gradients):
         raise ValueError(
             "no output depends on x: there is no gradient path from the output back to the "
-            "input (look for a constant, stop_gradient, argmax, rounding or a cast to integers)."
+            "input (look for a constant, stop_gradient, argmax, rounding, a cast to integers)."
         )
     zeros = tf.zeros_like(like)
     return [zeros if g is None else tf.convert_to_tensor(g) for g in gradients]

@@ -34,12 +34,13 @@ def by_name(y, order: int, what: str = "y") -> dict:
                 f"{what} has {len(y)} entries, but order={order} takes at most {len(known)} "
                 f"({', '.join(known)}): raise the model's order or give fewer."
             )
-        y = dict(zip(known, y))
+        y = dict(zip(known, y, strict=False))
     if not isinstance(y, dict):
         y = {"value": y}
     if unknown := [key for key in y if key not in known]:
         raise ValueError(
-            f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
+            f"{what} has the unknown name {unknown[0]!r}: "
+            f"order={order} knows {', '.join(known)}."
         )
     return {name: y[name] for name in known if y.get(name) is not None}
 
@@ -71,7 +72,7 @@ def per_order(given, order: int, default, what: str) -> dict:
             f"{what} has {len(given)} entries, but order={order} takes {len(known)}: "
             f"{', '.join(known)}, in this order."
         )
-    return dict(zip(known, given))
+    return dict(zip(known, given, strict=True))
 
 
 def conform(label, expected, outputs, name: str):
@@ -121,7 +122,8 @@ def leave_missing_out(label, prediction, weight=None):
     error and its gradient are zero. Rows without any entry get weight 0, for losses that do not
     vanish there.
 
-    >>> label, weight = leave_missing_out(tf.constant([[np.nan, 1.0]]), tf.constant([[5.0, 6.0]]))
+    >>> given, predicted = tf.constant([[np.nan, 1.0]]), tf.constant([[5.0, 6.0]])
+    >>> label, weight = leave_missing_out(given, predicted)
     >>> label.numpy().tolist(), weight.numpy().tolist()
     ([[5.0, 1.0]], [1.0])
     """
@@ -168,7 +170,7 @@ such entries out.
 
 
 def refuse_nan_in(dataset, order: int) -> None:
-    """`refuse_nan` for a dataset of batches (x, y, ...); reads one pass, up to the first NaN."""
+    """`refuse_nan` for a dataset of batches (x, y, ...); reads up to the first NaN."""
     start = 0
     for x, y, *_ in dataset:
         refuse_nan(y, order, start)
@@ -177,7 +179,7 @@ def refuse_nan_in(dataset, order: int) -> None:
 
 def _fits(shape, dims):
     return len(shape) == len(dims) and all(
-        a is None or b is None or a == b for a, b in zip(shape, dims)
+        a is None or b is None or a == b for a, b in zip(shape, dims, strict=True)
     )
 
 

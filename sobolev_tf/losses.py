@@ -1,7 +1,7 @@
 """Distances between jets: the l and l_j of equation 1, and how one order's loss is averaged.
 
-The losses here sum over dimensions and average over the batch, as the paper prints them. Keras's
-"mse" is a mean over the last axis instead: half of SquaredNorm for two outputs or inputs.
+The losses here sum over dimensions and average over the batch, as the paper prints them.
+Keras's "mse" is a mean over all axes instead: half of SquaredNorm for two outputs.
 """
 
 import keras
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class SquaredNorm(keras.losses.Loss):
-    """|e|²: the sum of squared errors over all dimensions [B,...] -> [B], then the batch's mean.
+    """|e|²: squared errors summed over all dimensions, [B,...] -> [B], then the batch's mean.
 
     >>> float(SquaredNorm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, 4.0]])))
     25.0
@@ -57,7 +57,7 @@ class L1Norm(keras.losses.Loss):
 
 
 def resolve(loss):
-    """A Loss, a function (y_true, y_pred) or a Keras name, as a Loss or function; else ValueError.
+    """A Loss, a function (y_true, y_pred) or a Keras name, as a Loss or a function.
 
     >>> resolve("mse").__name__
     'mean_squared_error'
@@ -75,13 +75,11 @@ def resolve(loss):
 def per_example(loss, y_true, y_pred):
     """One number per example, [B]: the loss, averaged over any axis that it left beside B.
 
-    Half precision is compared in float32.
+    Labels are cast to the prediction's dtype.
 
     >>> per_example(resolve("mse"), tf.zeros([1, 2, 3]), tf.ones([1, 2, 3])).numpy().tolist()
     [1.0]
     """
-    if y_pred.dtype in (tf.float16, tf.bfloat16):
-        y_pred = tf.cast(y_pred, tf.float32)
     if y_true.dtype.is_floating:
         y_true = tf.cast(y_true, y_pred.dtype)
     values = getattr(loss, "call", loss)(y_true, y_pred)
@@ -89,7 +87,7 @@ def per_example(loss, y_true, y_pred):
 
 
 def batch_mean(values, weights=None):
-    """Weighted sum of values [B] over B, as Keras averages: weights [B] do not change the divisor.
+    """Weighted sum of values [B] over B: weights do not change the divisor, as in Keras.
 
     An empty batch gives 0.
 

@@ -20,12 +20,12 @@ class SobolevModel(keras.Model):
     net: any Keras model x [B,*in] -> [B,*out], one tensor in and one out, built or not.
     target: `targets.Function`, `targets.Teacher`, or any callable of tensors: `fit(x)` alone
         then takes its labels from here, inside the step. Labels that are given come first.
-    projection: None for full derivatives; "output" for D^j <m, v>; "input" for D^j m[v1,...,vj],
-        with independent directions.
+    projection: None for full derivatives; "output" for D^j <m, v>; "input" for
+        D^j m[v1, ..., vj], with independent directions.
     projections: P, for each example.
-    unbiased: directions of length √n instead of 1, n the size of the projected side. The squared
-        loss then has the full loss's expectation ("input": n^j, since v1..vj are independent);
-        no factor does this for losses that are not squared.
+    unbiased: directions of length √n instead of 1, n the size of the projected side. A squared
+        loss then has the full loss's expectation, at any order since v1, ..., vj are
+        independent; no factor does this for losses that are not squared.
     seed: of the directions. Evaluation draws the same ones each time, so that epochs compare.
 
     Labels: see `labels`; losses and weights: see `compile`. Nothing is gradient-stopped but
@@ -99,8 +99,8 @@ class SobolevModel(keras.Model):
     ):
         """Configure as in Keras, with one loss and one weight for each order.
 
-        loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names; or one
-            for all. None in a list leaves that order out. Default: SquaredNorm, weight 1.
+        loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names; or
+            one for all. None in a list leaves that order out. Default: SquaredNorm, weight 1.
         metrics: of values only.
         missing: "nan" leaves NaN entries of labels out, while the mean stays over the whole
             batch; None makes them an error.
@@ -110,7 +110,7 @@ class SobolevModel(keras.Model):
         if missing not in (None, "nan"):
             raise ValueError(f'missing is None or "nan", got {missing!r}.')
         chosen = labels.per_order(loss, self.order, losses.SquaredNorm(), "loss")
-        self._order_losses = {n: l and losses.resolve(l) for n, l in chosen.items()}
+        self._order_losses = {n: each and losses.resolve(each) for n, each in chosen.items()}
         self._order_weights = labels.per_order(loss_weights, self.order, 1.0, "loss_weights")
         self.missing = missing
         optimizer = keras.optimizers.get(optimizer)
@@ -129,8 +129,11 @@ class SobolevModel(keras.Model):
         if all(g is None for g in gradients):
             raise ValueError("the loss does not depend on any trainable weight of the net.")
         # The last bias has no part in derivatives: without value labels its gradient is None.
-        gradients = [tf.zeros_like(v) if g is None else g for g, v in zip(gradients, variables)]
-        self.optimizer.apply_gradients(zip(gradients, variables))
+        pairs = [
+            (tf.zeros_like(v) if g is None else g, v)
+            for g, v in zip(gradients, variables, strict=True)
+        ]
+        self.optimizer.apply_gradients(pairs)
         return self.compute_metrics(*step)
 
     def test_step(self, data):
@@ -221,7 +224,7 @@ class SobolevModel(keras.Model):
         starts = range(0, max(len(x), 1), batch_size)
         parts = [self._full_jet(x[i : i + batch_size]) for i in starts]
         value, *derivatives = map(
-            np.concatenate, zip(*((p.value, *p.derivatives) for p in parts))
+            np.concatenate, zip(*((p.value, *p.derivatives) for p in parts), strict=True)
         )
         return jets.Jet(value, tuple(derivatives))
 
@@ -341,10 +344,9 @@ class _StopAtNaN(keras.callbacks.Callback):
 
 def _by_name(jet):
     """A jet as a dict by name of order; half precision is compared in float32."""
-    return {
-        name: tf.cast(t, tf.float32) if t.dtype in (tf.float16, tf.bfloat16) else t
-        for name, t in zip(labels.names(len(jet.derivatives)), (jet.value, *jet.derivatives))
-    }
+    terms = [jet.value, *jet.derivatives]
+    terms = [tf.cast(t, tf.float32) if t.dtype.size < 4 else t for t in terms]
+    return dict(zip(labels.names(len(jet.derivatives)), terms, strict=True))
 
 
 def _replicas():

@@ -28,7 +28,8 @@ class Table:
     labels: tuple
 
     def __init__(self, x, *labels):
-        rows = {name: len(a) for name, a in zip(["x", "y", *_names(labels)], (x, *labels))}
+        names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
+        rows = {name: len(a) for name, a in zip(names, (x, *labels), strict=True)}
         if len(set(rows.values())) > 1:
             raise ValueError(f"Table needs as many rows in every array, got {rows}.")
         object.__setattr__(self, "x", x)
@@ -128,9 +129,8 @@ def tabulate(target, x, order: int = 1, batch_size: int = 1024) -> tuple:
         jets.jet(target, x[i : i + batch_size], order)
         for i in range(0, max(len(x), 1), batch_size)
     ]
-    return tuple(
-        np.concatenate(terms) for terms in zip(*((p.value, *p.derivatives) for p in parts))
-    )
+    terms = zip(*((p.value, *p.derivatives) for p in parts), strict=True)
+    return tuple(map(np.concatenate, terms))
 
 
 def serialize(target):
@@ -140,7 +140,3 @@ def serialize(target):
     if isinstance(target, Teacher) or registered:
         return keras.saving.serialize_keras_object(target)
     return None
-
-
-def _names(labels):
-    return [f"d{j}" for j in range(1, len(labels))]

@@ -24,10 +24,10 @@ import sobolev_tf as st
 def speed(rounds: int = 40, steps: int = 100):
     """Train step of SobolevModel over a hand-written nested-tape step: 2x256 ReLU, batch 100.
 
-    Same net, Adam, data and number of steps on both sides, in many short turns, since others may
-    use the machine: the median of the turns' ratios, and the ratio of the fastest turns. The
-    train function with steps_per_execution=50 is held against a tf.function that loops 50 steps,
-    and with 1 against one that does one step. `fit` of 2,000 steps adds its own start-up.
+    Same net, Adam, data and number of steps on both sides, in many short turns, since others
+    may use the machine: the median of the turns' ratios, and the ratio of the fastest turns.
+    The train function with steps_per_execution=50 is held against a tf.function that loops 50
+    steps, and with 1 against one that does one step. `fit` of 2,000 steps adds its start-up.
     """
     data = _styblinski_tang(100, seed=0).dataset(100)
     rows = []
@@ -170,7 +170,7 @@ def _hand_written(data, inner):
                 loss = tf.reduce_mean(tf.reduce_sum((value - y) ** 2, 1))
                 loss += tf.reduce_mean(tf.reduce_sum((gradient - dy[:, 0]) ** 2, 1))
             gradients = outer.gradient(loss, net.trainable_variables)
-            optimizer.apply_gradients(zip(gradients, net.trainable_variables))
+            optimizer.apply_gradients(zip(gradients, net.trainable_variables, strict=True))
 
     iterator = iter(data)
 

@@ -1,0 +1,70 @@
+"""export: a SavedModel that TensorFlow alone can ask for values and derivatives."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf import SobolevModel, export, nets
+
+READER = """
+import sys, numpy as np, tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+assert not {"keras", "sobolev_tf"} & set(sys.modules), "read with TensorFlow alone"
+x = tf.constant(np.load(sys.argv[2]))
+answer = lambda name, **kw: {k: v.numpy() for k, v in loaded.signatures[name](**kw).items()}
+out = {"values": answer("serving_default", x=x)["value"], **answer("jet", x=x)}
+out["jvp"] = answer("jvp", x=x, v=2 * x)["jvp"]
+out["vjp"] = answer("vjp", x=x, u=tf.ones([len(x), 2]))["vjp"]
+assert loaded.signatures["jet"](x=x[:1])["d1"].shape == [1, 2, 3]
+np.savez(sys.argv[3], **out)
+"""
+
+
+def test_a_fresh_process_gets_the_same_values_and_derivatives(tmp_path, capfd):
+    model = SobolevModel(nets.mlp(3, 2, hidden=[8], activation="tanh"), order=2)
+    x = np.random.default_rng(0).normal(size=[5, 3]).astype("f")
+    np.save(tmp_path / "x.npy", x)
+    model.export(tmp_path / "saved")
+    assert capfd.readouterr() == ("", "")
+    command = [sys.executable, "-c", READER]
+    paths = [str(tmp_path / name) for name in ("saved", "x.npy", "out.npz")]
+    done = subprocess.run(command + paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    jet, out = model.predict_jet(x), np.load(tmp_path / "out.npz")
+    expected = {
+        "values": jet.value,
+        "value": jet.value,
+        "d1": jet.derivatives[0],
+        "d2": jet.derivatives[1],
+        "jvp": np.einsum("bki,bi->bk", jet.derivatives[0], 2 * x),
+        "vjp": jet.derivatives[0].sum(1),
+    }
+    for name, answer in expected.items():
+        np.testing.assert_allclose(out[name], answer, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_export_replaces_a_saved_model_but_nothing_else(tmp_path):
+    model = SobolevModel(nets.mlp(1, hidden=[2]))
+    for _ in range(2):
+        model.export(tmp_path / "saved")
+    tf.saved_model.load(str(tmp_path / "saved"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not a SavedModel"):
+        model.export(tmp_path / "mine")
+    with (
+        pytest.raises(RuntimeError),
+        export.replaced_directory(tmp_path / "saved") as temporary,
+    ):
+        tf.io.gfile.mkdir(temporary)
+        raise RuntimeError
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "saved"]
+
+
+def test_an_unbuilt_model_says_so(tmp_path):
+    with pytest.raises(ValueError, match="built model"):
+        SobolevModel(keras.Sequential([keras.layers.Dense(1)])).export(tmp_path / "saved")

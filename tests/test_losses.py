@@ -1,0 +1,47 @@
+"""losses: by hand, with their gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf import losses
+
+ERROR = np.array([[[3.0, 4.0], [0.0, 0.0]], [[1.0, -1.0], [1.0, -1.0]]])
+
+
+@pytest.mark.parametrize(
+    ("loss", "numbers"),
+    [(losses.SquaredNorm(), [25, 4]), (losses.Norm(), [5, 2]), (losses.L1Norm(), [7, 4])],
+)
+def test_sum_over_dimensions_mean_over_the_batch(loss, numbers):
+    zeros = np.zeros_like(ERROR)
+    np.testing.assert_allclose(
+        losses.per_example(loss, tf.constant(zeros), tf.constant(ERROR)), numbers
+    )
+    assert float(loss(zeros, ERROR)) == pytest.approx(np.mean(numbers))
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss)
+
+
+def test_the_norm_has_a_gradient_at_zero():
+    e = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
+    with tf.GradientTape() as tape:
+        loss = losses.Norm()(tf.zeros([2, 2]), e)
+    np.testing.assert_allclose(tape.gradient(loss, e), [[0, 0], [0.3, 0.4]])
+
+
+def test_weights_do_not_change_the_divisor_and_an_empty_batch_is_zero():
+    assert float(losses.batch_mean(tf.constant([2.0, 4.0]), tf.constant([[3.0], [0.5]]))) == 4
+    assert float(losses.batch_mean(tf.zeros([0]))) == 0
+
+
+def test_keras_losses_average_what_they_leave():
+    true, predicted = tf.zeros([2, 2, 2]), tf.constant(ERROR, tf.float32)
+    ours = losses.batch_mean(losses.per_example(losses.resolve("mse"), true, predicted))
+    assert float(ours) == pytest.approx(float(keras.losses.MeanSquaredError()(true, predicted)))
+
+
+def test_other_reductions_are_refused():
+    with pytest.raises(ValueError, match="reduction='sum'"):
+        losses.resolve(losses.Norm(reduction="sum"))

@@ -1,0 +1,306 @@
+"""SobolevModel: equation 1 by hand, and everything that Keras's own models can do."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf import SobolevModel, losses, nets, targets
+
+# Keras's own save calls np.array on a variable in a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+X = np.random.default_rng(0).normal(size=[33, 2]).astype("float32")
+Y = np.sin(X).sum(1, keepdims=True)
+DY = np.cos(X)[:, None, :]
+
+
+def compiled(order=1, optimizer="adam", net=None, **kwargs):
+    names = {"loss", "loss_weights", "metrics", "missing", "jit_compile", "run_eagerly"}
+    own = {k: kwargs.pop(k) for k in names & set(kwargs)}
+    model = SobolevModel(net or nets.mlp(2, hidden=[8], activation="tanh"), order, **kwargs)
+    model.compile(optimizer, **own)
+    return model
+
+
+def weights_of(model):
+    return [w.numpy() for w in model.net.weights]
+
+
+def assert_same_weights(a, b, **tolerance):
+    for ours, theirs in zip(weights_of(a), weights_of(b), strict=True):
+        np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+class ByHand:
+    """f(x) = tanh(xW + b)V + c with its gradient, its loss and finite differences, in NumPy."""
+
+    def __init__(self):
+        rng = np.random.default_rng(1)
+        self.x, self.weight = rng.normal(size=[5, 3]), rng.uniform(size=5)
+        self.y, self.dy = rng.normal(size=[5, 2]), rng.normal(size=[5, 2, 3])
+        self.params = [rng.normal(size=s) for s in ([3, 4], [4], [4, 2], [2])]
+        self.u = rng.normal(size=[5, 3, 2])  # three directions on the outputs
+        self.v = rng.normal(size=[5, 3, 3])  # and on the inputs
+
+    def jet(self, w, b, v, c):
+        t = np.tanh(self.x @ w + b)
+        return t @ v + c, np.einsum("ih,bh,hk->bki", w, 1 - t**2, v)
+
+    def loss(self, projection, params):
+        value, d1 = self.jet(*params)
+        error, rest = self.dy - d1, ()
+        if projection == "output":
+            error, rest = np.einsum("bki,bpk->bpi", error, self.u), 3
+        if projection == "input":
+            error, rest = np.einsum("bki,bpi->bpk", error, self.v), 3
+        d1_loss = np.sum(self.weight * np.sum(error**2, (1, 2))) / (5 * (rest or 1))
+        return 0.5 * np.sum(self.weight * np.sum((value - self.y) ** 2, 1)) / 5 + 3 * d1_loss
+
+    def gradient(self, projection, i, step=1e-6):
+        difference = np.zeros_like(self.params[i])
+        for index in np.ndindex(difference.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [p.copy() for p in self.params]
+                moved[i][index] += sign * step
+                ends.append(self.loss(projection, moved))
+            difference[index] = (ends[0] - ends[1]) / (2 * step)
+        return difference
+
+
+@pytest.mark.parametrize("projection", [None, "output", "input"])
+def test_a_step_descends_the_gradient_of_equation_1(projection, monkeypatch):
+    hand = ByHand()
+    layers = [
+        keras.layers.Dense(4, activation="tanh", dtype="float64"),
+        keras.layers.Dense(2, dtype="float64"),
+    ]
+    net = keras.Sequential([keras.Input([3], dtype="float64"), *layers])
+    net.set_weights(hand.params)
+    model = compiled(
+        net=net,
+        optimizer=keras.optimizers.SGD(1.0),
+        loss_weights=[0.5, 3.0],
+        projection=projection,
+        projections=3,
+    )
+    fixed = tf.constant(hand.u if projection == "output" else hand.v)
+    monkeypatch.setattr(model, "_directions", lambda training: lambda like, j: fixed)
+    batch = [tf.constant(a) for a in (hand.x, hand.y, hand.dy, hand.weight)]
+    logs = model.train_step((batch[0], (batch[1], batch[2]), batch[3]))
+    assert float(logs["loss"]) == pytest.approx(hand.loss(projection, hand.params), rel=1e-6)
+    for i, weight in enumerate(net.weights):
+        expected = hand.gradient(projection, i)
+        np.testing.assert_allclose(
+            hand.params[i] - weight.numpy(), expected, rtol=1e-6, atol=1e-8
+        )
+
+
+def test_structures_of_labels_and_weights_are_the_same_fit():
+    ones = np.linspace(0, 2, 33, dtype="f")
+    data = tf.data.Dataset.from_tensor_slices((X, {"d1": DY[:, 0], "value": Y[:, 0]}, ones))
+    ways = [
+        dict(x=X, y=(Y, DY), sample_weight=ones),
+        dict(x=X, y={"d1": DY, "value": Y}, sample_weight={"d1": ones, "value": ones}),
+        dict(x=data.batch(33)),
+    ]
+    models = []
+    for way in ways:
+        keras.utils.set_random_seed(0)
+        models.append(compiled(loss=["mse", losses.Norm()], metrics=["mae"]))
+        history = models[-1].fit(**way, batch_size=33, epochs=2, verbose=0).history
+        assert set(history) == {"loss", "value_loss", "d1_loss", "mae"}
+        assert history["loss"][1] < history["loss"][0]
+    assert_same_weights(models[0], models[1])
+    assert_same_weights(models[0], models[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("projection", [None, "output", "input"])
+def test_eager_graph_and_xla_take_the_same_steps(projection):
+    models, order = [], 2 if projection == "input" else 1
+    for mode in ({}, {"run_eagerly": True}, {"jit_compile": True}):
+        keras.utils.set_random_seed(0)
+        models.append(compiled(order, projection=projection, projections=2, seed=1, **mode))
+        y = (Y, DY, np.zeros([33, 1, 2, 2], "f"))[: order + 1]
+        models[-1].fit(X, y, batch_size=33, epochs=2, verbose=0)
+    for model in models[1:]:
+        assert_same_weights(models[0], model, rtol=1e-4, atol=1e-6)
+
+
+def test_validation_evaluation_and_values_only():
+    model = compiled(metrics=["mae"])
+    history = model.fit(X, (Y, DY), validation_data=(X, (Y, DY)), verbose=0).history
+    everything = model.evaluate(X, (Y, DY), verbose=0, return_dict=True)
+    assert everything == {k[4:]: pytest.approx(v[0]) for k, v in history.items() if "val_" in k}
+    values = model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert set(values) == {"loss", "value_loss", "mae"}
+    assert values["mae"] == pytest.approx(np.mean(abs(model.predict(X, verbose=0) - Y)))
+    jet = model.predict_jet(X, batch_size=10)
+    assert (jet.value.shape, jet.derivatives[0].shape) == ((33, 1), (33, 1, 2))
+    assert everything["d1_loss"] == pytest.approx(
+        np.mean(np.sum((jet.derivatives[0] - DY) ** 2, (1, 2))), rel=1e-5
+    )
+
+
+def test_derivatives_alone_train_without_a_warning():
+    model = compiled(metrics=["mae"])
+    assert set(model.fit(X, {"d1": DY}, verbose=0).history) == {"loss", "d1_loss"}
+    model = compiled(loss=[None, "mse"])
+    assert set(model.fit(X, (Y, DY), verbose=0).history) >= {"loss", "d1_loss"}
+
+
+def test_a_live_target_is_a_table_computed_in_the_step():
+    def truth(x):
+        return tf.reduce_sum(tf.sin(x), 1)
+
+    keras.utils.set_random_seed(0)
+    live = compiled(target=targets.Function(truth), metrics=["mae"])
+    live.fit(X, batch_size=33, epochs=2, verbose=0)
+    keras.utils.set_random_seed(0)
+    table = compiled()
+    table.fit(X, targets.tabulate(truth, X), batch_size=33, epochs=2, verbose=0)
+    assert_same_weights(live, table, rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_teaches_and_does_not_learn():
+    teacher, student = nets.mlp(2, 3, hidden=[8]), nets.mlp(2, 3, hidden=[4])
+    before = teacher.get_weights()
+    model = compiled(net=student, target=targets.Teacher(teacher), projection="output")
+    assert len(model.trainable_variables) == 4
+    history = model.fit(X, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    for a, b in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_missing_labels_are_left_out():
+    dy = DY.copy()
+    dy[::2] = np.nan
+    model = compiled(missing="nan", metrics=["mae"])
+    jet = model.predict_jet(X)
+    expected = np.sum((jet.derivatives[0] - DY)[1::2] ** 2) / 33
+    logs = model.evaluate(X, (Y, dy), batch_size=33, verbose=0, return_dict=True)
+    assert logs["d1_loss"] == pytest.approx(expected, rel=1e-5)
+    before = weights_of(model)
+    history = model.fit(X, (Y * np.nan, DY * np.nan), verbose=0).history
+    assert history["loss"] == [0.0]
+    np.testing.assert_array_equal(before[0], weights_of(model)[0])
+
+
+@pytest.mark.parametrize("projection", [None, "output", "input"])
+def test_a_saved_model_goes_on_exactly(tmp_path, projection):
+    teacher = targets.Teacher(nets.mlp(2, hidden=[8], activation="tanh"))
+    model = compiled(
+        target=teacher, projection=projection, loss={"d1": losses.Norm()}, loss_weights=[1, 2]
+    )
+    model.fit(X, batch_size=11, epochs=2, verbose=0)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(model.predict(X, verbose=0), again.predict(X, verbose=0))
+    for each in (model, again):
+        each.fit(X, batch_size=11, shuffle=False, verbose=0)
+    assert_same_weights(model, again, rtol=0)
+    assert again.optimizer.iterations == 9
+
+
+def test_half_precision_scales_the_loss(tmp_path):
+    net = keras.Sequential(
+        [
+            keras.Input([2]),
+            keras.layers.Dense(8, "tanh", dtype="mixed_float16"),
+            keras.layers.Dense(1, dtype="mixed_float16"),
+        ]
+    )
+    model = compiled(net=net)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    history = model.fit(X, (Y, DY), epochs=5, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    model.save(tmp_path / "m.keras")
+    assert keras.models.load_model(tmp_path / "m.keras").optimizer.iterations == 10
+
+
+def test_two_replicas_take_one_process_s_steps(two_replicas):
+    models = []
+    for scope in (two_replicas.scope(), tf.device(None)):
+        keras.utils.set_random_seed(0)
+        with scope:
+            model = compiled(optimizer=keras.optimizers.SGD(0.1), loss_weights=[1.0, 0.5])
+        data = tf.data.Dataset.from_tensor_slices((X[:32], (Y[:32], DY[:32]))).batch(16)
+        history = model.fit(data, epochs=2, verbose=0).history
+        models.append((model, history["loss"][-1]))
+    assert_same_weights(models[0][0], models[1][0], rtol=1e-5, atol=1e-6)
+    assert models[0][1] == pytest.approx(models[1][1], rel=1e-5)
+
+
+def test_replicas_look_along_directions_of_their_own(two_replicas):
+    with two_replicas.scope():
+        model = compiled(projection="input", seed=3)
+
+    @tf.function
+    def drawn():
+        return two_replicas.run(lambda: model._directions(True)(tf.zeros([1, 2]), 0))
+
+    first, second = (v.numpy() for v in two_replicas.experimental_local_results(drawn()))
+    assert abs(first - second).max() > 1e-3
+    model.fit(X, (Y, DY), batch_size=33, verbose=0)  # 33 rows: replicas of 17 and 16
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X.astype("int32"), (Y, DY), r"x holds int32.*astype"),
+        (X, (DY[:, 0], Y), r"label value has shape \[None, 2\], expected \[B, 1\] or \[B\]"),
+        (X, (Y, DY[:, :, :1]), r"label d1 has shape \[None, 1, 1\], expected \[B, 1, 2\]"),
+        (X, (Y, DY, DY), "3 entries, but order=1 takes at most 2"),
+        (X, {"value": Y, "dx": DY}, "unknown name 'dx'"),
+        (X, (Y, DY * np.nan), "label d1 has NaN, first in row 0"),
+        (X, None, "no labels"),
+    ],
+)
+def test_wrong_data_is_one_clear_line(x, y, message):
+    with pytest.raises(ValueError, match=message) as error:
+        compiled().fit(x, y, verbose=0)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_settings_are_named():
+    for wrong in ({"projection": "both"}, {"order": -1}, {"projections": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            SobolevModel(nets.mlp(2), **wrong)
+    with pytest.raises(ValueError, match="loss_weights has 1 entries"):
+        compiled(loss_weights=[1.0])
+    with pytest.raises(ValueError, match="missing"):
+        compiled(missing="drop")
+    blind = keras.Sequential([keras.Input([2]), keras.layers.Lambda(tf.stop_gradient)])
+    with pytest.raises(ValueError, match="no gradient path"):
+        compiled(net=keras.Sequential([blind, keras.layers.Dense(1)])).fit(
+            X, (Y, DY), verbose=0
+        )
+
+
+def test_nan_in_a_data_set_is_found_and_a_diverging_loss_named():
+    dy = DY.copy()
+    dy[20] = np.nan
+    data = tf.data.Dataset.from_tensor_slices((X, (Y, dy))).batch(11)
+    with pytest.raises(ValueError, match="label d1 has NaN, first in row 20"):
+        compiled().fit(data, verbose=0)
+    with pytest.raises(FloatingPointError, match="loss became NaN"):
+        compiled().fit(np.full_like(X, np.inf), (Y, DY), verbose=0)
+
+
+def test_a_net_may_be_unbuilt_or_a_subclass_without_a_training_argument():
+    class Plain(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, kernel_regularizer="l2")
+
+        def call(self, x):
+            return self.dense(tf.sin(x))
+
+    for net in (Plain(), keras.Sequential([keras.layers.Dense(1)])):
+        model = compiled(net=net)
+        assert np.isfinite(model.fit(X, (Y, DY), verbose=0).history["loss"][0])
+        assert model.predict_jet(X).derivatives[0].shape == (33, 1, 2)
+    logs = compiled(net=Plain()).fit(X, (Y, DY), batch_size=33, verbose=0).history
+    assert logs["loss"][0] > logs["value_loss"][0] + logs["d1_loss"][0]  # the regularisation
