@@ -37,7 +37,7 @@ def decode_crop(encoded, window):
 
 
 def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
-    """Draws a crop of 8..100 % of the area of an image of `shape` int32 [3]: window int32 [4]."""
+    """Draws a crop of 8..100 % of the area of `shape` int32 [3]: window int32 [4]."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),

@@ -59,7 +59,15 @@ class Images:
 
     def describe(self):
         """What a run folder keeps about its data."""
-        keys = ["name", "train_size", "eval_size", "where", "image_size", "batch_size", "notice"]
+        keys = [
+            "name",
+            "train_size",
+            "eval_size",
+            "where",
+            "image_size",
+            "batch_size",
+            "notice",
+        ]
         return {key: getattr(self, key) for key in keys} | {"classes": self.classes}
 
     def train_stream(self, start_step=0):
