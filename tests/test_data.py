@@ -156,6 +156,7 @@ def test_names_and_directories_are_found(intact):
         "where": str(intact),
         "image_size": 32,
         "batch_size": 32,
+        "seed": 0,
         "notice": "",
     }
     assert data.default_dataset(root) == "shapes"
@@ -250,6 +251,19 @@ def test_a_label_outside_the_classes_is_named(broken):
     said = "label 4 in .*: expected 0 to 3"
     with pytest.raises(UsageError, match=said), images.named_errors():
         batches(images.train_stream(), 10)
+
+
+@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+def test_an_image_that_cannot_be_decoded_is_said(tmp_path, monkeypatch, encoding):
+    whole = tfds.features.Image.encode_example
+    short = lambda self, example: whole(self, example)[:60]  # noqa: E731
+    monkeypatch.setattr(tfds.features.Image, "encode_example", short)
+    images = opened(write(tmp_path / "tiny" / "1.0.0", encoding=encoding))
+    with (
+        pytest.raises(UsageError, match=r"an image in .* cannot be decoded"),
+        images.named_errors(),
+    ):
+        batches(images.train_stream(), 1)
 
 
 @pytest.mark.data

@@ -59,16 +59,9 @@ class Images:
 
     def describe(self):
         """What a run folder keeps about its data."""
-        keys = [
-            "name",
-            "train_size",
-            "eval_size",
-            "where",
-            "image_size",
-            "batch_size",
-            "notice",
-        ]
-        return {key: getattr(self, key) for key in keys} | {"classes": self.classes}
+        kept = (str, int)
+        facts = {key: value for key, value in vars(self).items() if isinstance(value, kept)}
+        return facts | {"classes": self.classes}
 
     def train_stream(self, start_step=0):
         """Endless batches (float32 [B,H,W,3], int32 [B]), a pure function of (seed, step)."""
@@ -115,6 +108,11 @@ class Images:
                 raise UsageError(
                     f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}: its "
                     f"features.json names {self.classes} classes; correct one of the two"
+                ) from error
+            if match := re.search(r"[^\n]*(?:JPEG|PNG)[^\n]*", str(error)):
+                raise UsageError(
+                    f"an image in {self.where} cannot be decoded: {match[0].strip()}; "
+                    "prepare the data set again"
                 ) from error
             raise
 
@@ -201,7 +199,7 @@ def _shapes(image_size, batch_size, seed):
 def _builder(name, data_dir):
     """Finds what TFDS has prepared; never runs a data set's own code, which could download."""
     try:
-        if os.sep in name:
+        if (Path(name) / "dataset_info.json").is_file():
             return tfds.builder_from_directory(name)
         return tfds.core.read_only_builder.builder_from_files(
             name, data_dir=_data_dir(data_dir)
@@ -210,7 +208,8 @@ def _builder(name, data_dir):
         there = ", ".join(["shapes", *prepared(data_dir)])
         raise UsageError(
             f"no data set {name!r}: prepared in {_data_dir(data_dir)} or embedded are {there}; "
-            "prepare it with TFDS (nothing is downloaded here), or give its directory"
+            "prepare it with TFDS (nothing is downloaded here), or give the directory of its "
+            "dataset_info.json"
         ) from error
 
 
