@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from sobolev_tf import export
 from sobolev_tf.jets import Jet
-from sobolev_tf.losses import L1Norm, per_example, resolve
-from sobolev_tf.synthetic import SyntheticGradient, compare, hand_down, scale_examples
+from sobolev_tf.losses import L1Norm, batch_mean, per_example, resolve
+from sobolev_tf.synthetic import SyntheticGradient, compare, hand_down, scale_examples, widen
 
 # What a critic is trained on: weights of |m - L| and of |dm/dh - dL/dh|. `noprop` has no critic
 # and sends nothing below a cut; `backprop` has none either, and is plain training.
@@ -127,13 +127,24 @@ class DecoupledModel(keras.Model):
         export.export_network(self.network(), filepath)
 
     def compile(
-        self, optimizer="sgd", critic_optimizer="adam", loss=None, metrics=None, **kwargs
+        self,
+        optimizer="sgd",
+        critic_optimizer="adam",
+        loss=None,
+        metrics=None,
+        critic_losses=None,
+        critic_loss_weights=(1.0, 1.0),
+        **kwargs,
     ):
-        """As Keras's `compile`, with an optimizer of the critics' own.
+        """As Keras's `compile`, with an optimizer and losses of the critics' own.
 
         Args:
           loss: a Keras loss of one output, averaged over the batch ("sum_over_batch_size").
           critic_optimizer: any Keras optimizer or its name.
+          critic_losses: l of the values and l_1 of the gradients; `L1Norm` both by default, a
+            sum over dimensions as the paper prints it.
+          critic_loss_weights: of l and l_1. A sum over a wide h can outweigh l by far, and a
+            critic that fits noisy gradients by none at all hands nothing down.
 
         Raises:
           ValueError: if `loss` is missing, or is not a mean over the batch.
@@ -155,12 +166,18 @@ class DecoupledModel(keras.Model):
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
             bridge.loss = loss
+        self._critic_losses = [resolve(each) for each in critic_losses or (L1Norm(), L1Norm())]
+        self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
+        _check_pair("critic_losses", self._critic_losses)
+        _check_pair("critic_loss_weights", self._critic_loss_weights)
 
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and self.critic_optimizer is not None:
             serialize = keras.saving.serialize_keras_object
             config["critic_optimizer"] = serialize(self.critic_optimizer)
+            config["critic_losses"] = [serialize(each) for each in self._critic_losses]
+            config["critic_loss_weights"] = self._critic_loss_weights
         return config
 
     def compile_from_config(self, config):
@@ -201,7 +218,7 @@ class DecoupledModel(keras.Model):
             true = functools.partial(_backpropagate, tape, cuts, arriving)
             if self.gradient_target == "true":
                 arriving = true()
-            value = per_example(self.loss, y, outputs)
+            value = per_example(self.loss, y, widen(outputs))
             targets = [Jet(value, (_divide(gradient, share),)) for gradient in arriving]
             predictions = [cut.prediction for cut in cuts]
             self._update_critics(critic_tape, predictions, targets, sample_weight)
@@ -241,19 +258,18 @@ class DecoupledModel(keras.Model):
 
     def _update_critics(self, tape, predictions, targets, sample_weight):
         """One step on l(m, L) + l_1(dm/dh, dL/dh), summed over the cuts."""
-        value_weight, gradient_weight = SUPERVISION[self.method]
-        distance = L1Norm()
+        pairs = zip(SUPERVISION[self.method], self._critic_loss_weights, strict=True)
+        weights = [supervised * weight for supervised, weight in pairs]
         with tape:
             objective = sum(loss for critic in self.critics for loss in critic.losses)
             for m, target, trackers in zip(predictions, targets, self.trackers, strict=True):
-                value = distance(target.value, m.value, sample_weight)
-                gradient = distance(target.derivatives[0], m.derivatives[0], sample_weight)
-                if value_weight:
-                    objective += value_weight * value
-                if gradient_weight:
-                    objective += gradient_weight * gradient
-                self._track(trackers[0], value * _replicas())
-                self._track(trackers[1], gradient * _replicas())
+                terms = [(target.value, m.value), (target.derivatives[0], m.derivatives[0])]
+                for k, (true, predicted) in enumerate(terms):
+                    values = per_example(self._critic_losses[k], true, widen(predicted))
+                    value = batch_mean(values, sample_weight)
+                    self._track(trackers[k], value)
+                    if weights[k]:
+                        objective += weights[k] * value / _replicas()
             objective = self.critic_optimizer.scale_loss(objective)
         variables = self.critic_variables
         gradients = tape.gradient(objective, variables)
@@ -343,6 +359,11 @@ def _check_choice(name, value, choices):
         raise ValueError(
             f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}."
         )
+
+
+def _check_pair(name, pair):
+    if len(pair) != 2:
+        raise ValueError(f"compile: {name} is a pair, for values and gradients; given {pair}.")
 
 
 def _scales(optimizer):

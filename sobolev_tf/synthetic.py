@@ -48,7 +48,11 @@ class SyntheticGradient(keras.layers.Layer):
         """
 
         h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
-        return jet(lambda h: per_example(self.loss, y, self.critic(h, training=training)), h)
+
+        def m(h):
+            return per_example(self.loss, y, widen(self.critic(h, training=training)))
+
+        return jet(m, h)
 
     def call(self, h, y, *, weight=1.0, training=None):
         """Returns h; below, its gradient is weight * SG(h, y).

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.decoupled import METHODS, DecoupledModel
+from sobolev_tf.losses import SquaredNorm
 from sobolev_tf.splitting import split
 from sobolev_tf.synthetic import dense_critic, imagenet_critic
 
@@ -54,7 +55,9 @@ def points(n=7):
 
 
 def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1.0, **kwargs):
-    options = {k: kwargs.pop(k) for k in list(kwargs) if k in ("gradient_target", "diagnose_every")}
+    options = {
+        k: kwargs.pop(k) for k in list(kwargs) if k in ("gradient_target", "diagnose_every")
+    }
     model = DecoupledModel(split(net, at=CUTS), critic, method, **options)
     model.compile(
         optimizer=keras.optimizers.SGD(rate),
@@ -108,8 +111,8 @@ def hand_gradients(model, x, y, weight):
         full = tapes[k].gradient(outs[k], ins[k], full)
         true.insert(0, full)
     targets = (true if model.gradient_target == "true" else bootstrapped)[1:]
-    value_weight = float(model.method in ("sobolev", "critic"))
-    gradient_weight = float(model.method in ("sobolev", "vfbn"))
+    value_weight = 2.0 * (model.method in ("sobolev", "critic"))
+    gradient_weight = 0.5 * (model.method in ("sobolev", "vfbn"))
     critic_updates = []
     for critic, tape, m, sg, g in zip(
         model.critics, critic_tapes, values, synthetic, targets, strict=False
@@ -124,7 +127,7 @@ def hand_gradients(model, x, y, weight):
 @pytest.mark.parametrize("target", ["bootstrapped", "true"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_gradient_equals_the_hand_computed_one(method, target, float64):
-    model = compiled(tanh_net(), method, gradient_target=target)
+    model = compiled(tanh_net(), method, gradient_target=target, critic_loss_weights=[2.0, 0.5])
     x, y = points()
     weight = np.array([1.0, 0.5, 2.0, 0.0, 1.5, 3.0, 1.0])
     expected, expected_critic = hand_gradients(model, x, y, weight)
@@ -171,7 +174,10 @@ def test_a_critic_that_is_the_true_upper_part_gives_the_true_gradient():
     stages = split(net, at=["second"])
     model = DecoupledModel(stages, critic=[stages[1]], diagnose_every=1)
     model.compile(
-        keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0), CROSS_ENTROPY, metrics=["accuracy"]
+        keras.optimizers.SGD(0.0),
+        keras.optimizers.SGD(0.0),
+        CROSS_ENTROPY,
+        metrics=["accuracy"],
     )
     x, y = images()
     logs = model.fit(x, y, batch_size=8, verbose=0).history
@@ -242,7 +248,9 @@ def test_two_replicas_take_one_process_step(two_replicas):
 def test_compiled_and_eager_take_the_same_step(options):
     def train(**options):
         keras.utils.set_random_seed(1)
-        model = compiled(conv_net(), critic=imagenet_critic, rate=0.1, critic_rate=0.1, **options)
+        model = compiled(
+            conv_net(), critic=imagenet_critic, rate=0.1, critic_rate=0.1, **options
+        )
         model.fit(*images(), batch_size=8, shuffle=False, verbose=0)
         return model.get_weights()
 
@@ -291,7 +299,9 @@ def test_a_softmax_network_gets_critics_that_speak_probabilities():
     h = keras.layers.Dense(6, "tanh", name="first")(inputs)
     net = keras.Model(inputs, keras.layers.Dense(3, "softmax")(h))
     model = DecoupledModel(split(net, at=["first"]), critic=dense_critic)
-    np.testing.assert_allclose(tf.reduce_sum(model.critics[0](tf.ones([2, 6])), 1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        tf.reduce_sum(model.critics[0](tf.ones([2, 6])), 1), 1, rtol=1e-6
+    )
 
 
 def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):
@@ -302,6 +312,8 @@ def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):
         keras.optimizers.Adam(1e-3),
         CROSS_ENTROPY,
         metrics=["accuracy"],
+        critic_losses=["mae", SquaredNorm()],
+        critic_loss_weights=[1.0, 0.1],
     )
     x, y = images()
     model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
@@ -338,7 +350,10 @@ np.testing.assert_allclose(y, np.load(sys.argv[1] + "/y.npy"), rtol=1e-5, atol=1
 print(len(saved.variables), "sobolev_tf" in sys.modules)
 """
     done = subprocess.run(
-        [sys.executable, "-c", check, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", check, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     # Two convolutions, two BatchNorms of four variables, and a dense layer: no critic.
@@ -359,6 +374,12 @@ print(len(saved.variables), "sobolev_tf" in sys.modules)
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         DecoupledModel(split(tanh_net(), at=CUTS), **{"critic": dense_critic, **options})
+
+
+def test_critic_losses_come_in_pairs():
+    model = DecoupledModel(split(tanh_net(), at=CUTS), dense_critic)
+    with pytest.raises(ValueError, match="critic_loss_weights is a pair"):
+        model.compile("sgd", loss=CROSS_ENTROPY, critic_loss_weights=[1.0])
 
 
 @pytest.mark.parametrize("loss", [None, ["mse", "mse"], keras.losses.MeanSquaredError("sum")])
