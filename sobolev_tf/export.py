@@ -31,9 +31,7 @@ def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None
 
     def jet(x):
         answer = jets.jet(value, x, max(order, 1))
-        return {"value": answer.value} | {
-            f"d{j}": d for j, d in enumerate(answer.derivatives, 1)
-        }
+        return {"value": answer.value} | {f"d{j}": d for j, d in enumerate(answer.derivatives, 1)}
 
     def jvp(x, v):
         return dict(zip(["value", "jvp"], jets.jvp(value, x, v), strict=True))

@@ -132,9 +132,7 @@ def contract_inputs(d, directions):
     size = directions[0].shape[2:].num_elements()
     rank = len(d.shape) - len(directions) * (len(directions[0].shape) - 2)
     out = tf.shape(d)[1:rank]
-    flat = tf.reshape(
-        d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0)
-    )
+    flat = tf.reshape(d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0))
     for v in reversed(directions):
         v = tf.reshape(
             tf.cast(v, d.dtype), [batch, projections] + [1] * (len(flat.shape) - 3) + [size]
@@ -183,8 +181,8 @@ def _differentiate(fn, x, order, project) -> Jet:
 def _along(fn, x, directions):
     """[f, Df[v1], D²f[v1,v2], ...] for directions [B,*in].
 
-    Reverse over reverse: the gradient of <f, u> is linear in u, and the gradient of that with
-    respect to u is Df. tf.autodiff.ForwardAccumulator would read better, but nested it cannot be
+    Reverse over reverse: the gradient of <f, u> is linear in u, and its gradient with respect
+    to u is Df. tf.autodiff.ForwardAccumulator would read better, but nested it cannot be
     differentiated eagerly.
     """
     if not directions:
@@ -199,7 +197,8 @@ def _along(fn, x, directions):
         required = len(directions) == 1
         [gradient] = _connected([gradient], x, required)
     v = tf.cast(directions[-1], x.dtype)
-    return [*terms, *_connected([over_u.gradient(gradient, u, output_gradients=v)], u, False)]
+    tangent = over_u.gradient(gradient, u, output_gradients=v)
+    return [*terms, *_connected([tangent], u, required=False)]
 
 
 def _entries(y):

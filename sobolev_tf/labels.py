@@ -39,8 +39,7 @@ def by_name(y, order: int, what: str = "y") -> dict:
         y = {"value": y}
     if unknown := [key for key in y if key not in known]:
         raise ValueError(
-            f"{what} has the unknown name {unknown[0]!r}: "
-            f"order={order} knows {', '.join(known)}."
+            f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
         )
     return {name: y[name] for name in known if y.get(name) is not None}
 

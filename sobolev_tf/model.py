@@ -1,6 +1,7 @@
 """SobolevModel: a Keras model that learns values and derivatives together (equation 1)."""
 
 import math
+import random
 
 import keras
 import numpy as np
@@ -53,9 +54,7 @@ class SobolevModel(keras.Model):
         **kwargs,
     ):
         if order < 0 or projections < 1:
-            raise ValueError(
-                f"need order >= 0 and projections >= 1, got {order}, {projections}."
-            )
+            raise ValueError(f"need order >= 0 and projections >= 1, got {order}, {projections}.")
         if projection not in (None, "output", "input"):
             raise ValueError(f'projection is None, "output" or "input", got {projection!r}.')
         # Transparent to dtypes: the net itself decides what to cast.
@@ -66,10 +65,12 @@ class SobolevModel(keras.Model):
         self.projection = projection
         self.projections = projections
         self.unbiased = unbiased
-        self.seed = seed
+        self.seed = random.randrange(2**31) if seed is None else seed
         self.missing = None
         # State is made here: a built model accepts none in `compile`.
-        self._generator = keras.random.SeedGenerator(seed) if projection else None
+        self._steps_drawn = projection and self.add_weight(
+            (), "zeros", "int64", trainable=False, name="steps_drawn"
+        )
         self._order_trackers = {n: keras.metrics.Mean(f"{n}_loss") for n in labels.names(order)}
         self._full_jet = tf.function(self._full_jet_of, reduce_retracing=True)
         if net.built and getattr(net, "inputs", None):
@@ -81,7 +82,7 @@ class SobolevModel(keras.Model):
         ):
             raise ValueError(f"SobolevModel takes one input tensor, got shapes {input_shape}.")
         if not self.net.built:
-            self.net.build(input_shape)
+            self.net(keras.KerasTensor(input_shape))
         self._input_dims = input_shape[1:]
 
     def call(self, x, training=None):
@@ -119,6 +120,11 @@ class SobolevModel(keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
+
+    @property
+    def metrics(self):
+        """As in Keras, but without metrics that no value label has built yet."""
+        return [metric for metric in super().metrics if getattr(metric, "built", True)]
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
@@ -197,9 +203,7 @@ class SobolevModel(keras.Model):
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
 
-    def fit(
-        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kw
-    ):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kw):
         """As in Keras; `fit(x)` alone where the model has a live target.
 
         Raises ValueError at a NaN in labels (unless missing="nan"), FloatingPointError where a
@@ -238,9 +242,7 @@ class SobolevModel(keras.Model):
         if not self.built:
             raise ValueError("export needs a built model: call it, fit it or build it first.")
         dtype = self.net.inputs[0].dtype if getattr(self.net, "inputs", None) else None
-        spec = tf.TensorSpec(
-            [None, *self._input_dims], dtype or keras.config.floatx(), name="x"
-        )
+        spec = tf.TensorSpec([None, *self._input_dims], dtype or keras.config.floatx(), name="x")
         export.export_jets(self.net, spec, self.order, filepath)
 
     def get_config(self):
@@ -307,9 +309,12 @@ class SobolevModel(keras.Model):
         """draw(like [B,*dims], j) -> the step's j-th directions [B,P,*dims]."""
         if self.projection is None:
             return None
+        step = tf.convert_to_tensor(self._steps_drawn) + 1 if training else 0
+        if training:
+            self._steps_drawn.assign(step)
         # Every replica must look along directions of its own, so its number is folded in.
         replica = tf.distribute.get_replica_context()
-        seed = tf.cast(self._generator.next(), tf.int32) if training else [0, 0]
+        seed = tf.stack([tf.constant(self.seed, tf.int64), step])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
 
         def draw(like, j):

@@ -126,8 +126,7 @@ def tabulate(target, x, order: int = 1, batch_size: int = 1024) -> tuple:
     """
     x = jets.differentiable(x)
     parts = [
-        jets.jet(target, x[i : i + batch_size], order)
-        for i in range(0, max(len(x), 1), batch_size)
+        jets.jet(target, x[i : i + batch_size], order) for i in range(0, max(len(x), 1), batch_size)
     ]
     terms = zip(*((p.value, *p.derivatives) for p in parts), strict=True)
     return tuple(map(np.concatenate, terms))

@@ -38,9 +38,7 @@ def speed(rounds: int = 40, steps: int = 100):
     ):
         runs = ours(data, inner), _hand_written(data, inner)
         calls = max(length // inner, 1)
-        times = [
-            [_seconds(run, calls) / (calls * inner) for run in runs] for _ in range(turns + 1)
-        ]
+        times = [[_seconds(run, calls) / (calls * inner) for run in runs] for _ in range(turns + 1)]
         times = np.array(times[1:])  # the first turn compiles
         median, fastest = np.median(times, 0) * 1e3, times.min(0) * 1e3
         rows += [
@@ -217,9 +215,7 @@ def main(argv):
         folder = Path(FLAGS.workdir)
         folder.mkdir(parents=True, exist_ok=True)
         versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-        (folder / "bench.json").write_text(
-            json.dumps({**versions, "rows": rows}, indent=2) + "\n"
-        )
+        (folder / "bench.json").write_text(json.dumps({**versions, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
