@@ -150,9 +150,7 @@ class DecoupledModel(keras.Model):
           ValueError: if `loss` is missing, or is not a mean over the batch.
         """
         if loss is None or isinstance(loss, (list, dict)):
-            raise ValueError(
-                f"compile: expected one loss, for the network's output; given {loss}."
-            )
+            raise ValueError(f"compile: expected one loss, for the network's output; given {loss}.")
         loss = resolve(loss)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
@@ -160,9 +158,7 @@ class DecoupledModel(keras.Model):
         if self.bridges:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             if _scales(self.optimizer) and not _scales(self.critic_optimizer):
-                self.critic_optimizer = keras.optimizers.LossScaleOptimizer(
-                    self.critic_optimizer
-                )
+                self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
             bridge.loss = loss
@@ -293,9 +289,7 @@ class DecoupledModel(keras.Model):
     def _track(self, tracker, value):
         """Under loss scaling, a step that overflows is skipped and says nothing here."""
         counts = tf.math.is_finite(value) if _scales(self.optimizer) else True
-        tracker.update_state(
-            tf.where(counts, value, 0), sample_weight=tf.cast(counts, tf.float32)
-        )
+        tracker.update_state(tf.where(counts, value, 0), sample_weight=tf.cast(counts, tf.float32))
 
 
 class _Cut(NamedTuple):
@@ -335,9 +329,7 @@ def _critics(critic, stages):
         outputs = stages[-1].output_shape[-1]
         critics = [critic(stage.output_shape[1:], outputs) for stage in cuts]
         if activation not in (None, keras.activations.linear):
-            critics = [
-                keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics
-            ]
+            critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
     for k, (c, stage) in enumerate(zip(critics, cuts, strict=True)):
         given, expected = c.output_shape[1:], stages[-1].output_shape[1:]
         if given != expected:
@@ -356,9 +348,7 @@ def _critics(critic, stages):
 
 def _check_choice(name, value, choices):
     if value not in choices:
-        raise ValueError(
-            f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}."
-        )
+        raise ValueError(f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}.")
 
 
 def _check_pair(name, pair):

@@ -65,18 +65,14 @@ def test_inception_windows_keep_to_area_and_aspect():
 @pytest.mark.parametrize("function", [augment.inception, augment.pad_crop, augment.centre])
 def test_images_are_a_function_of_the_seed(function):
     content = encoded(tf.io.encode_png)
-    first, again, other = (
-        function(content, 32, seed).numpy() for seed in ([1, 2], [1, 2], [1, 3])
-    )
+    first, again, other = (function(content, 32, seed).numpy() for seed in ([1, 2], [1, 2], [1, 3]))
     assert first.shape == (32, 32, 3)
     np.testing.assert_array_equal(first, again)
     assert (first == other).all() == (function is augment.centre)
 
 
 def test_normalise_by_hand():
-    pixels = tf.constant(
-        [[123.675, 116.28, 103.53], [123.675 + 58.395, 116.28, 103.53 - 57.375]]
-    )
+    pixels = tf.constant([[123.675, 116.28, 103.53], [123.675 + 58.395, 116.28, 103.53 - 57.375]])
     np.testing.assert_allclose(augment.normalise(pixels), [[0, 0, 0], [1, 0, -1]], atol=1e-6)
 
 

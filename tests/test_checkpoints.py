@@ -154,9 +154,7 @@ def test_another_net_is_an_error(tmp_path):
     store.save(make(width=4), 1)
     model = make(width=5)
     before = checkpoints.capture(model)
-    with pytest.raises(
-        UsageError, match=r"another net: .*\[3, 4\] there, float32 \[3, 5\] here"
-    ):
+    with pytest.raises(UsageError, match=r"another net: .*\[3, 4\] there, float32 \[3, 5\] here"):
         store.restore_latest(model)
     assert equal(before, checkpoints.capture(model))
     assert len(store.paths()) == 1  # It is not damaged.

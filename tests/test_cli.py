@@ -114,9 +114,7 @@ def test_strategies(values):
 
 
 def test_noise_is_dropped_and_errors_are_not():
-    noise = (
-        b"WARNING: All log messages before absl::InitializeLog() is called\nI0000 00:1 oneDNN\n"
-    )
+    noise = b"WARNING: All log messages before absl::InitializeLog() is called\nI0000 00:1 oneDNN\n"
     kept = b"W0000 00:1 slow\nE0000 00:1 failed call to cuInit\nTraceback\n"
     assert quiet.without_noise(noise + kept) == kept
 

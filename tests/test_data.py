@@ -32,9 +32,7 @@ def write(folder, encoding="png", features=None, splits=(("train", TRAIN), ("tes
         data_dir=os.fspath(folder),
         module_name="",
     )
-    info = tfds.core.DatasetInfo(
-        builder=identity, features=tfds.features.FeaturesDict(features)
-    )
+    info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=SHARD, overwrite=True)
     writer.initialize_splits([name for name, _ in splits])
     for name, size in splits:
@@ -203,9 +201,7 @@ def test_a_directory_without_labels(tmp_path):
 
 def test_a_directory_without_held_out_images(tmp_path):
     folder = write(tmp_path / "tiny" / "1.0.0", splits=[("train", 4)])
-    with pytest.raises(
-        UsageError, match=r"expected splits train and validation .*, found train"
-    ):
+    with pytest.raises(UsageError, match=r"expected splits train and validation .*, found train"):
         opened(folder)
 
 

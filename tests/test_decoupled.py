@@ -55,9 +55,7 @@ def points(n=7):
 
 
 def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1.0, **kwargs):
-    options = {
-        k: kwargs.pop(k) for k in list(kwargs) if k in ("gradient_target", "diagnose_every")
-    }
+    options = {k: kwargs.pop(k) for k in list(kwargs) if k in ("gradient_target", "diagnose_every")}
     model = DecoupledModel(split(net, at=CUTS), critic, method, **options)
     model.compile(
         optimizer=keras.optimizers.SGD(rate),
@@ -158,9 +156,7 @@ def test_backprop_is_plain_fit():
     plain = build()
     plain.compile(keras.optimizers.SGD(0.1, momentum=0.9), CROSS_ENTROPY, metrics=["accuracy"])
     model = DecoupledModel(split(build(), at=CUTS), method="backprop")
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9), loss=CROSS_ENTROPY, metrics=["accuracy"]
-    )
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=CROSS_ENTROPY, metrics=["accuracy"])
     stock = plain.fit(x, y, batch_size=8, shuffle=False, verbose=0).history
     ours = model.fit(x, y, batch_size=8, shuffle=False, verbose=0).history
     assert stock.keys() == ours.keys()
@@ -248,9 +244,7 @@ def test_two_replicas_take_one_process_step(two_replicas):
 def test_compiled_and_eager_take_the_same_step(options):
     def train(**options):
         keras.utils.set_random_seed(1)
-        model = compiled(
-            conv_net(), critic=imagenet_critic, rate=0.1, critic_rate=0.1, **options
-        )
+        model = compiled(conv_net(), critic=imagenet_critic, rate=0.1, critic_rate=0.1, **options)
         model.fit(*images(), batch_size=8, shuffle=False, verbose=0)
         return model.get_weights()
 
@@ -299,9 +293,7 @@ def test_a_softmax_network_gets_critics_that_speak_probabilities():
     h = keras.layers.Dense(6, "tanh", name="first")(inputs)
     net = keras.Model(inputs, keras.layers.Dense(3, "softmax")(h))
     model = DecoupledModel(split(net, at=["first"]), critic=dense_critic)
-    np.testing.assert_allclose(
-        tf.reduce_sum(model.critics[0](tf.ones([2, 6])), 1), 1, rtol=1e-6
-    )
+    np.testing.assert_allclose(tf.reduce_sum(model.critics[0](tf.ones([2, 6])), 1), 1, rtol=1e-6)
 
 
 def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):

@@ -44,9 +44,7 @@ class Break(keras.callbacks.Callback):
         self.count("test")
 
 
-def train(
-    folder, strategy=None, callbacks=(), epochs=EPOCHS, steps=STEPS, rate=0.01, **options
-):
+def train(folder, strategy=None, callbacks=(), epochs=EPOCHS, steps=STEPS, rate=0.01, **options):
     """Train as a script does, in a process of its own as far as seeds go."""
     keras.utils.set_random_seed(1)
     with runs.Run(folder, {}) as run:

@@ -16,7 +16,7 @@ def residual_net():
 
 def test_stages_in_turn_are_the_net_and_share_its_weights():
     net = residual_net()
-    x = np.random.rand(6, 4).astype("float32")
+    x = np.random.default_rng(0).random([6, 4], "float32")
     stages = split(net, at=["a", "add"])
     h = x
     for stage in stages:
@@ -77,5 +77,5 @@ def test_only_functional_models_have_a_graph_to_cut():
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match="expected a functional keras.Model"):
+    with pytest.raises(ValueError, match="expected a functional keras"):
         split(Opaque(), ["a"])

@@ -14,16 +14,11 @@ summary.json, figure.png, checkpoints and saved_model; the same command resumes.
 
 import math
 
+import keras
 from absl import flags
 
-from train.lib import cli, quiet
-
-quiet.import_tensorflow()
-
-import keras  # noqa: E402
-
-import sobolev_tf as st  # noqa: E402
-from train.lib import data, progress, report, resumable, runs  # noqa: E402
+import sobolev_tf as st
+from train.lib import cli, data, progress, report, resumable, runs
 
 CUTS = {
     0: [],
@@ -32,26 +27,30 @@ CUTS = {
 }
 PRESETS = {
     "small": {
-        "image_size": 64,
+        "image_size": 32,
         "batch_size": 32,
-        "steps": 480,
+        "steps": 520,
         "evaluations": 4,
-        "rate": 0.05,
+        "optimizer": "adam",
+        "rate": 5e-4,
         "schedule": "cosine",
-        "critic_rate": 1e-3,
+        "critic_rate": 3e-3,
         "l2": 1e-4,
         "gradient_target": "bootstrapped",
+        "shallow_start": True,
     },
     "paper": {
         "image_size": 224,
         "batch_size": 34 * 32,
         "steps": 200_000,
         "evaluations": 100,
+        "optimizer": "sgd",
         "rate": 0.1,
         "schedule": "steps",
         "critic_rate": 1e-4,
         "l2": 1e-4,
         "gradient_target": "true",
+        "shallow_start": False,
     },
 }
 
@@ -80,7 +79,10 @@ flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; default TFDS_D
 flags.DEFINE_integer("image_size", None, "Side of the images, in pixels.", 32, **OWN)
 flags.DEFINE_integer("batch_size", None, "Images in a step, over all replicas.", 1, **OWN)
 flags.DEFINE_integer("evaluations", None, "How often to evaluate when --steps is given.", 1, **OWN)
-flags.DEFINE_float("rate", None, "Learning rate of the network (SGD, momentum 0.9).", 0.0, **OWN)
+flags.DEFINE_enum(
+    "optimizer", None, ["adam", "sgd"], "The network's: Adam, or SGD with momentum 0.9.", **OWN
+)
+flags.DEFINE_float("rate", None, "Learning rate of the network.", 0.0, **OWN)
 flags.DEFINE_enum(
     "schedule",
     None,
@@ -89,6 +91,13 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_float("critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **OWN)
+flags.DEFINE_boolean(
+    "shallow_start",
+    None,
+    "Let each residual block start as the identity (the scale of its last BatchNorm at zero, "
+    "Goyal et al., 2017), and BatchNorm's averages follow in tens of steps: for short runs.",
+    **OWN,
+)
 flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **OWN)
 
 
@@ -142,13 +151,10 @@ def length(images):
 
 def build(classes, cuts, steps):
     """The split network, compiled with an optimizer for its parts and one for its critics."""
-    net = keras.applications.ResNet50(
-        weights=None,
-        input_shape=(FLAGS.image_size, FLAGS.image_size, 3),
-        classes=classes,
-        classifier_activation=None,
-    )
+    net = resnet50(FLAGS.image_size, classes)
     add_l2(net, FLAGS.l2)
+    if FLAGS.shallow_start:
+        start_shallow(net)
     model = st.DecoupledModel(
         st.split(net, at=cuts),
         critic=st.synthetic.imagenet_critic,
@@ -156,7 +162,11 @@ def build(classes, cuts, steps):
         gradient_target=FLAGS.gradient_target,
     )
     model.compile(
-        optimizer=keras.optimizers.SGD(learning_rate(steps), momentum=0.9),
+        optimizer=(
+            keras.optimizers.Adam(learning_rate(steps))
+            if FLAGS.optimizer == "adam"
+            else keras.optimizers.SGD(learning_rate(steps), momentum=0.9)
+        ),
         critic_optimizer=keras.optimizers.Adam(FLAGS.critic_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
@@ -165,12 +175,30 @@ def build(classes, cuts, steps):
     return model
 
 
+def resnet50(image_size, classes):
+    return keras.applications.ResNet50(
+        weights=None,
+        input_shape=(image_size, image_size, 3),
+        classes=classes,
+        classifier_activation=None,
+    )
+
+
 def add_l2(net, weight):
     """Adds weight * |w|^2 of every kernel to the loss; biases and BatchNorm stay free."""
     for layer in net.layers:
         if hasattr(layer, "kernel"):
             layer.kernel_regularizer = keras.regularizers.L2(weight)
             layer.kernel.regularizer = layer.kernel_regularizer
+
+
+def start_shallow(net):
+    """Starts ResNet50 as the shallow net of its shortcuts, whose gradient a critic can learn."""
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
+            if layer.name.endswith("_3_bn"):
+                layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
 
 
 def learning_rate(steps):

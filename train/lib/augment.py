@@ -63,9 +63,7 @@ def centre_window(shape, size, proportion=0.875):
 
 def resize(image, size):
     """Resizes [H,W,3] to float32 [size,size,3], without aliasing."""
-    return tf.ensure_shape(
-        tf.image.resize(image, [size, size], antialias=True), [size, size, 3]
-    )
+    return tf.ensure_shape(tf.image.resize(image, [size, size], antialias=True), [size, size, 3])
 
 
 def inception(encoded, size, seed):

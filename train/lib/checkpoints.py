@@ -84,9 +84,7 @@ class Checkpoints:
                 state, facts = read(path)
             except DAMAGED as error:
                 aside = path.rename(path.with_suffix(".damaged"))
-                print(
-                    f"{path} is damaged ({error}): set aside as {aside.name}", file=sys.stderr
-                )
+                print(f"{path} is damaged ({error}): set aside as {aside.name}", file=sys.stderr)
                 continue
             assign(model, state, path)
             return facts
@@ -186,9 +184,7 @@ def read(path):
     if facts["format"] != FORMAT:
         raise UsageError(f"{path} has format {facts['format']}, this version reads {FORMAT}")
     with np.load(path, allow_pickle=False) as archive:
-        return {
-            name: archive[name] for name in archive.files if name != "checkpoint.json"
-        }, facts
+        return {name: archive[name] for name in archive.files if name != "checkpoint.json"}, facts
 
 
 def read_facts(path):

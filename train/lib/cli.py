@@ -59,9 +59,7 @@ def common_flags(presets=None):
     )
     if presets:
         default, *_ = presets
-        flags.DEFINE_enum(
-            "preset", default, list(presets), "Sets other flags.", flag_values=own
-        )
+        flags.DEFINE_enum("preset", default, list(presets), "Sets other flags.", flag_values=own)
     flags.DEFINE_integer("seed", 0, "Seed of all that is random.", 0, flag_values=own)
     flags.DEFINE_integer("epochs", None, "Number of epochs.", 1, flag_values=own)
     flags.DEFINE_integer("steps", None, "Number of training steps.", 1, flag_values=own)
@@ -135,9 +133,7 @@ def explain(values, error):
     if not isinstance(error, flags.IllegalFlagValueError) or not match:
         return str(error)
     parser = values[match[1]].parser
-    choices = (
-        getattr(parser, "enum_values", None) or ("true", "false") * values[match[1]].boolean
-    )
+    choices = getattr(parser, "enum_values", None) or ("true", "false") * values[match[1]].boolean
     expected = " or ".join(choices) or parser.syntactic_help
     return f"--{match[1]}={match[2]}: expected {expected}" if expected else str(error)
 

@@ -156,9 +156,7 @@ def prepared(data_dir=None):
 
 
 def _data_dir(data_dir):
-    return Path(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def _shapes(image_size, batch_size, seed):
@@ -201,9 +199,7 @@ def _builder(name, data_dir):
     try:
         if (Path(name) / "dataset_info.json").is_file():
             return tfds.builder_from_directory(name)
-        return tfds.core.read_only_builder.builder_from_files(
-            name, data_dir=_data_dir(data_dir)
-        )
+        return tfds.core.read_only_builder.builder_from_files(name, data_dir=_data_dir(data_dir))
     except (tfds.core.DatasetNotFoundError, OSError, ValueError) as error:
         there = ", ".join(["shapes", *prepared(data_dir)])
         raise UsageError(
@@ -250,9 +246,7 @@ def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
-        _train=lambda start: records.shuffled(
-            train.filepaths, train.shard_lengths, seed, start
-        ),
+        _train=lambda start: records.shuffled(train.filepaths, train.shard_lengths, seed, start),
         _draw=draw,
         _eval=lambda: tf.data.TFRecordDataset([str(file) for file in held_out.filepaths]),
         _show=show,

@@ -15,19 +15,22 @@ class Progress(keras.callbacks.Callback):
 
     Args:
       total: steps of the whole run.
-      first_step: the step that a resumed run goes on from.
       names: {key in logs: how to print it}, in the order to print.
       seconds: between two lines where the output is not a terminal.
 
     >>> callbacks = [Progress(640, names={"loss": "loss", "accuracy": "top-1"})]
     """
 
-    def __init__(self, total, first_step=0, names=None, seconds=20, out=sys.stdout):
+    def __init__(self, total, names=None, seconds=20, out=None):
         super().__init__()
-        self.total, self.step, self.names = total, first_step, names or {"loss": "loss"}
-        self.out, self.every = out, 0.5 if out.isatty() else seconds
+        self.total, self.names, self.out = total, names or {"loss": "loss"}, out or sys.stdout
+        self.every = 0.5 if self.out.isatty() else seconds
         self.began = self.timed_from = None
         self.printed_at = 0.0
+
+    def on_train_begin(self, logs=None):
+        # A resumed run does not begin at step 0.
+        self.step = int(self.model.optimizer.iterations)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batch = 0

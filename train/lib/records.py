@@ -37,9 +37,7 @@ def shuffled(files, lengths, seed, start=0, window=None):
         def group(index):
             chosen = order[index * PARALLEL : (index + 1) * PARALLEL]
             rest = tf.where(index == tf.cast(first, tf.int64), skip - passed, 0)
-            records = tf.data.TFRecordDataset(
-                tf.gather(files, chosen), num_parallel_reads=PARALLEL
-            )
+            records = tf.data.TFRecordDataset(tf.gather(files, chosen), num_parallel_reads=PARALLEL)
             return _mixed(records, fold_in(key, index), window, rest)
 
         return tf.data.Dataset.range(tf.cast(first, tf.int64), groups).flat_map(group)

@@ -111,9 +111,7 @@ def check_settings(model, steps_per_epoch):
         )
     for name, optimizer in optimizers(model).items():
         if optimizer.use_ema:
-            raise ValueError(
-                f"{name} has use_ema=True, which overwrites the weights after `fit`."
-            )
+            raise ValueError(f"{name} has use_ema=True, which overwrites the weights after `fit`.")
 
 
 def build(model, element_spec):

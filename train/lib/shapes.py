@@ -47,9 +47,7 @@ def masks():
         "triangle": star(3, 1.3, 0.65),
         "square": 0.74 - box,
         "frame": 0.185 - abs(box - 0.765),
-        "cross": np.maximum(
-            both(0.29 - abs(x), 1.1 - abs(y)), both(0.29 - abs(y), 1.1 - abs(x))
-        ),
+        "cross": np.maximum(both(0.29 - abs(x), 1.1 - abs(y)), both(0.29 - abs(y), 1.1 - abs(x))),
         "star": star(5, 1.25, 0.6),
         "crescent": both(1.1 - r, np.hypot(x - 0.6, y) - 0.85),
         "hourglass": both(0.76 * (0.85 * abs(y) + 0.08 - abs(x)), 1.05 - abs(y)),
@@ -111,9 +109,7 @@ def _paint(layers, key, size):
     ground = 0.35 + 0.3 * u[0][0]
     contrast = (CONTRAST[0] + np.ptp(CONTRAST) * u[1]) * tf.sign(u[2] - 0.5)
     brightness = ground + tf.concat([[0.0], contrast[1:]], 0)
-    colour = brightness[:, None] + tf.random.stateless_uniform(
-        [layers, 3], keys[1], -0.15, 0.15
-    )
+    colour = brightness[:, None] + tf.random.stateless_uniform([layers, 3], keys[1], -0.15, 0.15)
     tint = TEXTURE * tf.random.stateless_uniform([layers, 3], keys[2], -1, 1)
     grid = tf.linspace(-1.0, 1.0, size)
     angle, pitch, phase = (v[:, None, None] for v in (np.pi * u[3], 4 + 12 * u[4], 6.28 * u[5]))

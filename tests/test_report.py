@@ -1,0 +1,60 @@
+import doctest
+import io
+
+import keras
+import numpy as np
+import pytest
+
+from train.lib import progress, report
+from train.lib.cli import CommandError
+
+
+@pytest.mark.parametrize("module", [progress, report])
+def test_docstring_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def fitted(callback, steps_per_epoch=3, epochs=2):
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones([4 * steps_per_epoch, 2], "float32")
+    for _ in range(2):
+        model.fit(x, x[:, :1], batch_size=4, epochs=epochs, verbose=0, callbacks=[callback])
+    return model
+
+
+def test_progress_counts_the_steps_of_the_whole_run():
+    out = io.StringIO()
+    fitted(progress.Progress(12, out=out, seconds=0))
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("step 1/12, loss ")
+    assert " left, loss " in lines[1]
+    assert lines[-1].startswith("step 12/12, 0:00:00 left, loss ")
+
+
+def test_progress_off_a_terminal_is_rare():
+    out = io.StringIO()
+    fitted(progress.Progress(12, out=out, seconds=60))
+    # The first step, the ends of the four epochs, and the last step.
+    assert len(out.getvalue().splitlines()) == 6
+
+
+def test_figure_without_cuts_and_with(tmp_path):
+    rows = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
+    report.draw(tmp_path / "plain.png", "t", rows, [], 0.1)
+    rows = [row | {"cut1_cosine": 0.1, "cut1_norm_ratio": 1.0, "cut1_loss": 1.0} for row in rows]
+    report.draw(tmp_path / "cut.png", "t", rows, ["a"], 0.1, {"pixels": 0.15})
+    assert all((tmp_path / name).stat().st_size > 5000 for name in ("plain.png", "cut.png"))
+
+
+def test_an_export_that_answers_differently_is_an_error(tmp_path):
+    class Twofaced(keras.Sequential):
+        def export(self, path):
+            weights = self.get_weights()
+            self.set_weights([w + 1 for w in weights])
+            super().export(path, verbose=False)
+            self.set_weights(weights)
+
+    model = Twofaced([keras.Input([2]), keras.layers.Dense(1)])
+    with pytest.raises(CommandError, match="answers differently"):
+        report.export(model, tmp_path / "saved", np.ones([3, 2], "float32"))
