@@ -41,9 +41,9 @@ def test_progress_off_a_terminal_is_rare():
 
 def test_figure_without_cuts_and_with(tmp_path):
     rows = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
-    report.draw(tmp_path / "plain.png", "t", rows, [], 0.1)
+    report.draw(tmp_path / "plain.png", "t", rows, [], {"chance": 0.1})
     rows = [row | {"cut1_cosine": 0.1, "cut1_norm_ratio": 1.0, "cut1_loss": 1.0} for row in rows]
-    report.draw(tmp_path / "cut.png", "t", rows, ["a"], 0.1, {"pixels": 0.15})
+    report.draw(tmp_path / "cut.png", "t", rows, ["a"], {"chance": 0.1, "pixels": 0.15})
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("plain.png", "cut.png"))
 
 

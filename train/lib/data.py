@@ -22,6 +22,8 @@ from train.lib.cli import UsageError
 
 SMALLEST = 32  # ResNet50 takes no smaller image
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
+PARALLEL = os.cpu_count()  # images that are decoded at a time
+PREFETCH = 4  # batches
 AUGMENTATIONS = {
     "inception": augment.inception,
     "pad_crop": augment.pad_crop,
@@ -69,20 +71,22 @@ class Images:
         stream = self._train(start).enumerate(start)
         stream = stream.map(
             lambda i, example: self._draw(example, records.fold_in([self.seed, 1], i)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=PARALLEL,
         )
         return self._batched(stream, drop_remainder=True)
 
     def eval_dataset(self):
         """All held-out images once, in order; the last batch may be smaller."""
-        stream = self._eval().map(self._show, num_parallel_calls=tf.data.AUTOTUNE)
+        stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
         return self._batched(stream, drop_remainder=False)
 
     def _batched(self, stream, drop_remainder):
         options = tf.data.Options()
         options.deterministic = True
+        # Its thread sleeps for up to a minute at a time, and the end of `fit` waits for it.
+        options.autotune.enabled = False
         stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
-        return stream.prefetch(tf.data.AUTOTUNE).with_options(options)
+        return stream.prefetch(PREFETCH).with_options(options)
 
     def _finish(self, images, labels):
         """Checks labels once a batch, on the host, and normalises."""

@@ -30,7 +30,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         # A resumed run does not begin at step 0.
-        self.step = int(self.model.optimizer.iterations)
+        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batch = 0

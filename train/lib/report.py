@@ -49,14 +49,13 @@ def diagnostics_table(cuts, row):
     return table(["cut", *DIAGNOSTICS.values()], rows) if rows else None
 
 
-def draw(path, title, rows, cuts, chance, references=None):
+def draw(path, title, rows, cuts, floors):
     """Accuracy over steps, and beside it the cosine and the norm ratio at each cut.
 
     Args:
       rows: those of metrics.csv.
       cuts: the layers' names.
-      chance: accuracy of guessing.
-      references: {label: accuracy}, drawn as horizontal lines.
+      floors: {label: accuracy}, drawn as horizontal lines.
     """
     # The object interface: pyplot would keep global state and look for a screen.
     from matplotlib.figure import Figure
@@ -69,8 +68,8 @@ def draw(path, title, rows, cuts, chance, references=None):
     axes = figure.subplots(1, 1 + len(shown), squeeze=False)[0]
     axes[0].plot(steps, [100 * row["accuracy"] for row in rows], "C7.-", label="training")
     axes[0].plot(steps, [100 * row["val_accuracy"] for row in rows], "C0o-", label="held out")
-    for k, (label, value) in enumerate({**(references or {}), "chance": chance}.items()):
-        axes[0].axhline(100 * value, color=f"C{k + 3}", linestyle=":", label=label)
+    for style, (label, value) in zip([":", "--"], floors.items(), strict=False):
+        axes[0].axhline(100 * value, color="0.4", linestyle=style, label=label)
     axes[0].set(ylabel="top-1 accuracy, %", ylim=(0, None))
     for axis, (key, label) in zip(axes[1:], shown, strict=True):
         for k, name in enumerate(cuts, 1):

@@ -9,6 +9,7 @@ import contextlib
 import signal
 
 import keras
+import tensorflow as tf
 
 from train.lib.checkpoints import Checkpoints, optimizers
 from train.lib.cli import UsageError
@@ -51,6 +52,7 @@ def fit(
     """
     check_settings(model, steps_per_epoch)
     build(model, make_stream(0).element_spec)
+    validation_data = direct(model.distribute_strategy, validation_data)
     checkpoints = Checkpoints(run.path("checkpoints"), keep, monitor, mode)
     replicas = model.distribute_strategy.num_replicas_in_sync
     here = {"steps_per_epoch": steps_per_epoch, "replicas": replicas}
@@ -79,7 +81,7 @@ def fit(
         model.stop_training = False
         if done:
             model.fit(
-                make_stream(start["step"]),
+                direct(model.distribute_strategy, make_stream(start["step"])),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 steps_per_epoch=steps_per_epoch - done,
@@ -92,7 +94,7 @@ def fit(
             finish_epoch(model, epoch - 1, logs, validation_data, common["callbacks"])
         if epoch < epochs and not model.stop_training:
             model.fit(
-                make_stream(epoch * steps_per_epoch),
+                direct(model.distribute_strategy, make_stream(epoch * steps_per_epoch)),
                 initial_epoch=epoch,
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
@@ -127,6 +129,23 @@ def build(model, element_spec):
     for name, optimizer in optimizers(model).items():
         if not optimizer.built:
             raise ValueError(f"{name} has no variables: build it in the model's `compile`.")
+
+
+def direct(strategy, dataset):
+    """Return `dataset` for Keras, read directly where the strategy has one replica, on a CPU.
+
+    A MirroredStrategy would put an iterator for each device in between, whose autotuning thread
+    sleeps for up to a minute at a time, and is waited for at the end of `fit`.
+    """
+    mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
+    devices = strategy.extended.worker_devices
+    if dataset is None or not mirrored or len(devices) > 1 or "CPU" not in devices[0]:
+        return dataset
+    options = tf.distribute.InputOptions(
+        experimental_fetch_to_device=False,
+        experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
+    )
+    return strategy.distribute_datasets_from_function(lambda _: dataset, options)
 
 
 def finish_epoch(model, epoch, logs, validation_data, callbacks):
