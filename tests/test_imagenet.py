@@ -5,6 +5,11 @@ Tracing ResNet50 takes half a minute, so a small net with its layers' names stan
 
 import csv
 import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -122,3 +127,36 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
     for path in (tmp_path / "checkpoints").glob("*.npz"):
         with np.load(path) as state:
             assert all(np.isfinite(state[name]).all() for name in state.files if "model/" in name)
+
+
+@pytest.mark.slow
+def test_ten_kills_of_the_main_job_end_with_the_same_weights(tmp_path):
+    """kill -9 at random moments, of start-up, training, saving, evaluation and export."""
+    command = [sys.executable, "-m", "train.imagenet", "--dataset=shapes", "--deterministic"]
+    command += ["--batch_size=4", "--steps=60", "--evaluations=1", "--save_minutes=0.02"]
+
+    def start(name):
+        return subprocess.Popen(
+            [*command, f"--workdir={tmp_path / name}"],
+            cwd=Path(__file__).parent.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    length = time.monotonic() - began
+    moments = random.Random(0)
+    for _ in range(10):
+        process = start("broken")
+        time.sleep(moments.uniform(0.2, 0.8) * length)
+        process.kill()
+        process.wait()
+    assert start("broken").wait() == 0
+    states = []
+    for name in ("whole", "broken"):
+        with np.load(max((tmp_path / name / "checkpoints").glob("*.npz"))) as archive:
+            states.append({k: archive[k] for k in archive.files if not k.endswith(".json")})
+    assert states[0].keys() == states[1].keys()
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)

@@ -7,9 +7,7 @@ Prints a table, and writes it to bench.json in --workdir. Expected: speed ratios
 gradient errors below 1e-6, the quick start's ratio of test errors at most 0.7.
 """
 
-import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import tensorflow as tf
 from absl import flags
 
 import sobolev_tf as st
+from train.lib import cli, files, runs
 
 
 def speed(rounds: int = 40, steps: int = 100):
@@ -203,8 +202,7 @@ flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_val
 flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_values=FLAGS)
 
 
-def main(argv):
-    FLAGS(argv)
+def main():
     chosen = SUITES if FLAGS.suite == "all" else {FLAGS.suite: SUITES[FLAGS.suite]}
     rows = []
     for suite in chosen.values():
@@ -214,9 +212,9 @@ def main(argv):
     if FLAGS.workdir:
         folder = Path(FLAGS.workdir)
         folder.mkdir(parents=True, exist_ok=True)
-        versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-        (folder / "bench.json").write_text(json.dumps({**versions, "rows": rows}, indent=2) + "\n")
+        facts = {"commit": runs.git_commit(), "versions": runs.versions()}
+        files.write_json(folder / "bench.json", facts | {"rows": rows})
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    cli.run(main, FLAGS)

@@ -98,6 +98,7 @@ flags.DEFINE_boolean(
     "Goyal et al., 2017), and BatchNorm's averages follow in tens of steps: for short runs.",
     **OWN,
 )
+flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
 flags.DEFINE_boolean(
     "pixel_baseline", False, "Hold logistic regression on the pixels against the result.", **OWN
 )
@@ -110,7 +111,7 @@ def main():
         cli.workdir(FLAGS),
         cli.config(FLAGS),
         script="imagenet",
-        changeable=["data_dir", "pixel_baseline"],
+        changeable=["data_dir", "pixel_baseline", "save_minutes"],
     ) as run:
         images = load_data()
         cuts = CUTS[int(FLAGS.splits)] if FLAGS.cuts is None else FLAGS.cuts
@@ -128,6 +129,7 @@ def main():
                 steps_per_epoch,
                 validation_data=images.eval_dataset(),
                 monitor="val_accuracy",
+                save_minutes=FLAGS.save_minutes,
                 callbacks=[progress.Progress(epochs * steps_per_epoch, names=shown(cuts))],
                 verbose=0,
             )
