@@ -29,15 +29,16 @@ PRESETS = {
     "small": {
         "image_size": 32,
         "batch_size": 32,
-        "steps": 450,
-        "evaluations": 3,
+        "steps": 520,
+        "evaluations": 2,
         "optimizer": "adam",
         "rate": 5e-4,
         "schedule": "cosine",
         "critic_rate": 3e-3,
         "l2": 0.0,
         "gradient_target": "bootstrapped",
-        "shallow_start": True,
+        "branch_scale": 0.0,
+        "average": 0.9,
     },
     "paper": {
         "image_size": 224,
@@ -50,7 +51,8 @@ PRESETS = {
         "critic_rate": 1e-4,
         "l2": 1e-4,
         "gradient_target": "true",
-        "shallow_start": False,
+        "branch_scale": 1.0,
+        "average": 0.99,
     },
 }
 
@@ -91,12 +93,16 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_float("critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **OWN)
-flags.DEFINE_boolean(
-    "shallow_start",
+flags.DEFINE_float(
+    "branch_scale",
     None,
-    "Let each residual block start as the identity (the scale of its last BatchNorm at zero, "
-    "Goyal et al., 2017), and BatchNorm's averages follow in tens of steps: for short runs.",
+    "Scale at which a residual branch starts (of its last BatchNorm). Below 1 the net starts "
+    "shallower, and its gradient is one that a critic can learn; 0 is Goyal et al. (2017).",
+    0.0,
     **OWN,
+)
+flags.DEFINE_float(
+    "average", None, "Momentum of BatchNorm's averages; short runs need a low one.", 0.0, 1.0, **OWN
 )
 flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
 flags.DEFINE_boolean(
@@ -161,8 +167,7 @@ def build(classes, cuts, steps):
     """The split network, compiled with an optimizer for its parts and one for its critics."""
     net = resnet50(FLAGS.image_size, classes)
     add_l2(net, FLAGS.l2)
-    if FLAGS.shallow_start:
-        start_shallow(net)
+    set_batch_norm(net)
     model = st.DecoupledModel(
         st.split(net, at=cuts),
         critic=st.synthetic.imagenet_critic,
@@ -200,13 +205,12 @@ def add_l2(net, weight):
             layer.kernel.regularizer = layer.kernel_regularizer
 
 
-def start_shallow(net):
-    """Starts ResNet50 as the shallow net of its shortcuts, whose gradient a critic can learn."""
+def set_batch_norm(net):
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
+            layer.momentum = FLAGS.average
             if layer.name.endswith("_3_bn"):
-                layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
+                layer.gamma.assign(FLAGS.branch_scale * keras.ops.ones_like(layer.gamma))
 
 
 def learning_rate(steps):
@@ -214,7 +218,7 @@ def learning_rate(steps):
         boundaries = [steps // 2, steps * 3 // 4, steps * 7 // 8]
         rates = [FLAGS.rate / 10**k for k in range(4)]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    warm_up = math.ceil(steps / 10)
+    warm_up = math.ceil(steps / 20)
     return keras.optimizers.schedules.CosineDecay(
         0.0, max(steps - warm_up, 1), warmup_target=FLAGS.rate, warmup_steps=warm_up
     )

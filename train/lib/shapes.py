@@ -14,7 +14,7 @@ CLASSES = (
     "disc", "ring", "triangle", "square", "frame",
     "cross", "star", "crescent", "hourglass", "steps",
 )  # fmt: skip
-SIZES = {"train": 50_000, "validation": 2_000}
+SIZES = {"train": 50_000, "validation": 1_000}
 
 FRAGMENTS = 2  # pieces of clutter in every image
 SCALE = (0.5, 0.65)  # of a shape; 1 would fill the image
