@@ -30,7 +30,7 @@ PRESETS = {
         "image_size": 32,
         "batch_size": 32,
         "steps": 520,
-        "evaluations": 2,
+        "evaluations": 4,
         "optimizer": "adam",
         "rate": 5e-4,
         "schedule": "cosine",
@@ -246,7 +246,8 @@ def finish(run, images, cuts, model, rows):
     """Tables, figure, SavedModel and summary.json."""
     last = rows[-1]
     chance = 1 / images.classes
-    title = f"ResNet50 on {images.name}, {FLAGS.method}, {len(cuts)} cuts"
+    name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
+    title = f"ResNet50 on {name}, {FLAGS.method}, {len(cuts)} cuts"
     floors = {"chance": chance}
     if FLAGS.pixel_baseline:
         floors["logistic regression on pixels"] = pixels.pixel_baseline(images)

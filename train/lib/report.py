@@ -70,15 +70,18 @@ def draw(path, title, rows, cuts, floors):
     axes[0].plot(steps, [100 * row["val_accuracy"] for row in rows], "C0o-", label="held out")
     for style, (label, value) in zip([":", "--"], floors.items(), strict=False):
         axes[0].axhline(100 * value, color="0.4", linestyle=style, label=label)
-    axes[0].set(ylabel="top-1 accuracy, %", ylim=(0, None))
+    best = max(row[key] for row in rows for key in ("accuracy", "val_accuracy"))
+    # Room for the legends above the curves.
+    axes[0].set(ylabel="top-1 accuracy, %", ylim=(0, 140 * max(best, *floors.values())))
     for axis, (key, label) in zip(axes[1:], shown, strict=True):
         for k, name in enumerate(cuts, 1):
             axis.plot(steps, [row[f"cut{k}_{key}"] for row in rows], f"C{k - 1}o-", label=name)
         axis.axhline(1, color="0.8", zorder=0)
-        axis.set(ylabel=label)
+        top = max(1, *(row[f"cut{k}_{key}"] for row in rows for k in range(1, len(cuts) + 1)))
+        axis.set(ylabel=label, ylim=(None, 1.4 * top))
     for axis in axes:
         axis.set(xlabel="training step")
-        axis.legend(frameon=False, fontsize="small")
+        axis.legend(frameon=False, fontsize="small", loc="upper left")
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
     with files.replacing(path) as file:
