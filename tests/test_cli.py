@@ -17,7 +17,7 @@ PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}
 @pytest.fixture
 def values():
     own = cli.common_flags(PRESETS)
-    flags.DEFINE_float("rate", 0.1, "Learning rate.", 0, 1, flag_values=own)
+    flags.DEFINE_float("rate", 0.1, "Learning rate.", 0.0, 1.0, flag_values=own)
     return own
 
 
@@ -28,7 +28,7 @@ def values():
         ("--seed=x", "--seed=x: expected a non-negative integer"),
         ("--seed=-1", "--seed=-1: expected a non-negative integer"),
         ("--epochs=0", "--epochs=0: expected a positive integer"),
-        ("--rate=2", "--rate=2: expected a number in the range [0, 1]"),
+        ("--rate=2", "--rate=2: expected a number in the range [0.0, 1.0]"),
         ("--preset=big", "--preset=big: expected small or paper"),
         ("--jit=x", "--jit=x: expected true or false"),
         ("--seed", "Missing value for flag --seed"),

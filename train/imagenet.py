@@ -29,8 +29,8 @@ PRESETS = {
     "small": {
         "image_size": 32,
         "batch_size": 32,
-        "steps": 520,
-        "evaluations": 4,
+        "steps": 480,
+        "evaluations": 3,
         "optimizer": "adam",
         "rate": 5e-4,
         "schedule": "cosine",
