@@ -9,7 +9,14 @@ import tensorflow as tf
 from sobolev_tf import export
 from sobolev_tf.jets import Jet
 from sobolev_tf.losses import L1Norm, batch_mean, per_example, resolve
-from sobolev_tf.synthetic import SyntheticGradient, compare, hand_down, scale_examples, widen
+from sobolev_tf.synthetic import (
+    SyntheticGradient,
+    compare,
+    critics_for,
+    hand_down,
+    scale_examples,
+    widen,
+)
 
 # What a critic is trained on: weights of |m - L| and of |dm/dh - dL/dh|. `noprop` has no critic
 # and sends nothing below a cut; `backprop` has none either, and is plain training.
@@ -81,6 +88,10 @@ class DecoupledModel(keras.Model):
     ):
         _check_choice("method", method, METHODS)
         _check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
+        if diagnose_every < 1:
+            raise ValueError(
+                f"DecoupledModel: diagnose_every is at least 1; given {diagnose_every}."
+            )
         super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
         self.stages = list(stages)
         self.method = method
@@ -88,7 +99,7 @@ class DecoupledModel(keras.Model):
         self.diagnose_every = diagnose_every
         self.bridges = []
         if method in SUPERVISION:
-            self.bridges = [SyntheticGradient(c, None) for c in _critics(critic, self.stages)]
+            self.bridges = [SyntheticGradient(c, None) for c in critics_for(self.stages, critic)]
         self.trackers = [
             [keras.metrics.Mean(name=f"cut{k + 1}_{name}") for name in DIAGNOSTICS]
             for k in range(len(self.bridges))
@@ -110,6 +121,11 @@ class DecoupledModel(keras.Model):
     def critic_variables(self):
         """The trainable variables that `critic_optimizer` updates."""
         return [variable for c in self.critics for variable in c.trainable_variables]
+
+    @property
+    def losses(self):
+        """The network's own, such as L2; the critics' go into their objective."""
+        return [loss for stage in self.stages for loss in stage.losses]
 
     def call(self, x, training=None):
         for stage in self.stages:
@@ -200,6 +216,10 @@ class DecoupledModel(keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None:
+            raise ValueError("fit: DecoupledModel needs labels, as fit(x, y) or in the data set.")
+        if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
+            y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
         share = self._share(x, sample_weight)
         # What the critics compute on the way up is recorded apart, for their own loss.
         critic_tape = tf.GradientTape()
@@ -257,7 +277,8 @@ class DecoupledModel(keras.Model):
         pairs = zip(SUPERVISION[self.method], self._critic_loss_weights, strict=True)
         weights = [supervised * weight for supervised, weight in pairs]
         with tape:
-            objective = sum(loss for critic in self.critics for loss in critic.losses)
+            penalties = [loss for critic in self.critics for loss in critic.losses]
+            objective = sum(penalties) / _replicas()
             for m, target, trackers in zip(predictions, targets, self.trackers, strict=True):
                 terms = [(target.value, m.value), (target.derivatives[0], m.derivatives[0])]
                 for k, (true, predicted) in enumerate(terms):
@@ -312,38 +333,6 @@ def _backpropagate(tape, cuts, arriving):
 def _divide(gradient, share):
     """An example's own dL/dh from its share in the objective's; 0 where the weight is 0."""
     return scale_examples(gradient, tf.math.reciprocal_no_nan(share))
-
-
-def _critics(critic, stages):
-    """One critic for each cut, built for the shape of h and the network's outputs."""
-    cuts = stages[:-1]
-    if not callable(critic) or isinstance(critic, keras.Model):
-        critics = list(critic or [])
-        if len(critics) != len(cuts):
-            raise ValueError(
-                f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
-                f"each cut; given {len(critics)}."
-            )
-    else:
-        activation = getattr(stages[-1].layers[-1], "activation", None)
-        outputs = stages[-1].output_shape[-1]
-        critics = [critic(stage.output_shape[1:], outputs) for stage in cuts]
-        if activation not in (None, keras.activations.linear):
-            critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
-    for k, (c, stage) in enumerate(zip(critics, cuts, strict=True)):
-        given, expected = c.output_shape[1:], stages[-1].output_shape[1:]
-        if given != expected:
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} gives outputs of shape {given}, "
-                f"expected the network's own, {expected}."
-            )
-        given, expected = c.input_shape[1:], stage.output_shape[1:]
-        if given != expected:
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} takes inputs of shape {given}, "
-                f"expected that of the cut, {expected}."
-            )
-    return critics
 
 
 def _check_choice(name, value, choices):

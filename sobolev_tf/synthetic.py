@@ -97,6 +97,46 @@ def hand_down(h, synthetic, weight=1.0):
     return forward(h)
 
 
+def critics_for(stages, critic):
+    """One critic for each cut, built for the shape of h and the network's outputs.
+
+    Args:
+      stages: a network's stages, as `split` returns them.
+      critic: a builder of (shape, outputs) such as `imagenet_critic`, or a list of models.
+
+    Raises:
+      ValueError: if the number of critics, or a critic's shapes, do not fit the network.
+    """
+    cuts = stages[:-1]
+    if not callable(critic) or isinstance(critic, keras.Model):
+        critics = list(critic or [])
+        if len(critics) != len(cuts):
+            raise ValueError(
+                f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
+                f"each cut; given {len(critics)}."
+            )
+    else:
+        activation = getattr(stages[-1].layers[-1], "activation", None)
+        outputs = stages[-1].output_shape[-1]
+        critics = [critic(stage.output_shape[1:], outputs) for stage in cuts]
+        if activation not in (None, keras.activations.linear):
+            critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
+    for k, (c, stage) in enumerate(zip(critics, cuts, strict=True)):
+        given, expected = c.output_shape[1:], stages[-1].output_shape[1:]
+        if given != expected:
+            raise ValueError(
+                f"DecoupledModel: the critic at cut {k + 1} gives outputs of shape {given}, "
+                f"expected the network's own, {expected}."
+            )
+        given, expected = c.input_shape[1:], stage.output_shape[1:]
+        if given != expected:
+            raise ValueError(
+                f"DecoupledModel: the critic at cut {k + 1} takes inputs of shape {given}, "
+                f"expected that of the cut, {expected}."
+            )
+    return critics
+
+
 def compare(synthetic, true):
     """Cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the whole batch.
 

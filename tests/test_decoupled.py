@@ -240,6 +240,46 @@ def test_two_replicas_take_one_process_step(two_replicas):
         np.testing.assert_allclose(one_logs[name], two_logs[name], rtol=1e-4)
 
 
+def test_a_critics_regulariser_counts_once_and_for_the_critic_alone(two_replicas):
+    """SGD at rate 1 with hardly any critic loss moves the kernel by exactly 2 * 0.1 * w."""
+
+    def regularised(shape, outputs):
+        dense = keras.layers.Dense(outputs, kernel_regularizer=keras.regularizers.L2(0.1))
+        return keras.Sequential([keras.Input(shape), dense])
+
+    for scope in (tf.distribute.get_strategy().scope(), two_replicas.scope()):
+        with scope:
+            model = compiled(
+                tanh_net(), critic=regularised, rate=0.0, critic_loss_weights=[1e-9, 0.0]
+            )
+        kernel = model.critics[0].layers[0].kernel
+        before = keras.ops.convert_to_numpy(kernel)
+        data = tf.data.Dataset.from_tensor_slices(points(8)).batch(8)
+        loss = model.fit(data, shuffle=False, verbose=0).history["loss"]
+        after = keras.ops.convert_to_numpy(kernel)
+        np.testing.assert_allclose(after, 0.8 * before, rtol=1e-5)
+        expected = model.evaluate(data, verbose=0)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_a_plain_function_sees_labels_of_the_outputs_rank():
+    def square(y, outputs):
+        return (y - outputs) ** 2
+
+    inputs = keras.Input([4])
+    h = keras.layers.Dense(6, "tanh", name="first")(inputs)
+    net = keras.Model(inputs, keras.layers.Dense(1)(h))
+    model = DecoupledModel(split(net, at=["first"]), dense_critic)
+    model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0), loss=square)
+    x, y = np.ones([3, 4], "float32"), np.array([1.0, 2.0, 3.0], "float32")
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(3)
+    logs = model.fit(data, shuffle=False, verbose=0).history
+    critic = model.critics[0](model.stages[0](x))
+    outputs = model(x)
+    expected = np.abs((y[:, None] - critic) ** 2 - (y[:, None] - outputs) ** 2).mean()
+    np.testing.assert_allclose(logs["cut1_loss"], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}])
 def test_compiled_and_eager_take_the_same_step(options):
     def train(**options):
@@ -357,6 +397,7 @@ print(len(saved.variables), "sobolev_tf" in sys.modules)
     [
         ({"method": "sobolov"}, "method is one of sobolev, .*; given 'sobolov'"),
         ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
+        ({"diagnose_every": 0}, "diagnose_every is at least 1; given 0"),
         ({"critic": None}, "expected a critic builder, or 2 critics"),
         ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; given 1"),
         ({"critic": lambda shape, _: dense_critic(shape, 7)}, r"cut 1 gives outputs .*\(7,\)"),
