@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from train.lib.checkpoints import Checkpoints, optimizers
-from train.lib.cli import UsageError
 from train.lib.history import History
 from train.lib.saver import Saver
 
@@ -45,7 +44,7 @@ def fit(
     when an epoch was resumed, and their Python state is not restored.
 
     Raises ValueError for settings that cannot resume exactly, UsageError if the checkpoint is
-    of another net, Diverged for a loss that is not finite, Stopped on SIGTERM and Ctrl-C.
+    of another net or of epochs of another length, Diverged for a loss that is not finite, Stopped on SIGTERM and Ctrl-C.
 
     >>> with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS)) as run:
     ...     rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)
@@ -56,13 +55,8 @@ def fit(
     checkpoints = Checkpoints(run.path("checkpoints"), keep, monitor, mode)
     replicas = model.distribute_strategy.num_replicas_in_sync
     here = {"steps_per_epoch": steps_per_epoch, "replicas": replicas}
+    run.add_facts(**here)
     start = checkpoints.restore_latest(model) or FRESH | here
-    for name, value in here.items():
-        if start[name] != value:
-            raise UsageError(
-                f"{run.folder} was started with {name}={start[name]}, now it is {value}: "
-                "choose another --workdir"
-            )
     # Where the epoch's end was not reached, its row is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["epoch_ended"]))
     total = epochs * steps_per_epoch
@@ -137,9 +131,10 @@ def direct(strategy, dataset):
     A MirroredStrategy would put an iterator for each device in between, whose autotuning thread
     sleeps for up to a minute at a time, and is waited for at the end of `fit`.
     """
-    mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
+    if dataset is None or not isinstance(strategy, tf.distribute.MirroredStrategy):
+        return dataset
     devices = strategy.extended.worker_devices
-    if dataset is None or not mirrored or len(devices) > 1 or "CPU" not in devices[0]:
+    if len(devices) > 1 or "CPU" not in devices[0]:
         return dataset
     options = tf.distribute.InputOptions(
         experimental_fetch_to_device=False,
