@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from train import imagenet
-from train.lib import cli, shapes
+from train.lib import cli, runs, shapes
 
 DEFAULTS = {name: imagenet.FLAGS[name].default for name in imagenet.FLAGS}
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--image_size=32"]
@@ -114,7 +114,8 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
-    assert not (tmp_path / "metrics.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
+    runs.Run(tmp_path, {"another": "command"}).close()
 
 
 @pytest.mark.usefixtures("small")

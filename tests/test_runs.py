@@ -24,11 +24,20 @@ def test_a_run_stores_flags_versions_and_facts(tmp_path):
 
 
 def test_other_flags_are_refused_by_name(tmp_path):
-    runs.Run(tmp_path, FLAGS).close()
+    with runs.Run(tmp_path, FLAGS) as run:
+        run.add_facts()
     with pytest.raises(UsageError, match="--epochs was 3, now 9; --seed was 0, now 1"):
         runs.Run(tmp_path, FLAGS | {"seed": 1, "epochs": 9})
     with runs.Run(tmp_path, FLAGS | {"epochs": 9}, changeable=["epochs"]) as run:
         assert run.config["flags"]["epochs"] == 9
+
+
+def test_a_run_that_is_refused_before_its_facts_leaves_nothing(tmp_path):
+    for folder in (tmp_path, tmp_path / "new"):
+        with contextlib.suppress(UsageError), runs.Run(folder, FLAGS):
+            raise UsageError("no such data")
+        runs.Run(folder, FLAGS | {"seed": 1}).close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_other_data_is_refused(tmp_path):
@@ -88,7 +97,7 @@ def test_half_written_files_never_take_the_name(tmp_path):
 def test_a_start_removes_what_a_killed_run_left(tmp_path):
     (tmp_path / ".config.json.tmp").touch()
     with runs.Run(tmp_path, FLAGS) as run:
-        assert sorted(path.name for path in run.folder.iterdir()) == [".lock", "config.json"]
+        assert [path.name for path in run.folder.iterdir()] == [".lock"]
 
 
 def row(step, loss=0.5):

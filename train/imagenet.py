@@ -121,10 +121,10 @@ def main():
     ) as run:
         images = load_data()
         cuts = CUTS[int(FLAGS.splits)] if FLAGS.cuts is None else FLAGS.cuts
-        run.add_facts(dataset=images.describe(), cuts=cuts)
         epochs, steps_per_epoch = length(images)
         with cli.strategy(FLAGS).scope(), cli.usage_errors():
             model = build(images.classes, cuts, epochs * steps_per_epoch)
+        run.add_facts(dataset=images.describe(), cuts=cuts)
         announce(run, images, cuts, model)
         with images.named_errors():
             rows = resumable.fit(

@@ -43,8 +43,9 @@ def fit(
     of `tf.random.uniform` and the like is in no variable. Callbacks see `on_train_begin` twice
     when an epoch was resumed, and their Python state is not restored.
 
-    Raises ValueError for settings that cannot resume exactly, UsageError if the checkpoint is
-    of another net or of epochs of another length, Diverged for a loss that is not finite, Stopped on SIGTERM and Ctrl-C.
+    Raises ValueError for settings that cannot resume exactly, UsageError if the run is of
+    another net or length of epoch, Diverged for a loss that is not finite, Stopped on SIGTERM
+    and Ctrl-C.
 
     >>> with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS)) as run:
     ...     rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)

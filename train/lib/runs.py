@@ -1,5 +1,6 @@
 """The run folder: config.json, metrics.csv, summary.json, and a lock against a second run."""
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -21,6 +22,9 @@ class Run:
     Raises UsageError if another run owns the folder, if it holds something else than a run, or
     a run with other flags. The flags named in `changeable` may differ, and are stored anew.
 
+    config.json is written by the first `add_facts`, so call it when all input was accepted: a
+    command that is refused before leaves nothing behind.
+
     >>> with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
     ...     run.add_facts(dataset="shapes", train_images=4000)
     ...     run.write_summary({"accuracy": 0.5})
@@ -28,7 +32,7 @@ class Run:
 
     def __init__(self, folder, flags, script=None, changeable=()):
         self.folder = Path(folder)
-        make_folder(self.folder)
+        self._made = make_folder(self.folder)
         self._lock = lock(self.folder)
         try:
             files.remove_leftovers(self.folder)
@@ -47,7 +51,6 @@ class Run:
         else:
             self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
             self.config |= {"commit": git_commit(), "versions": versions()}
-        files.write_json(path, self.config)
 
     def path(self, name):
         """Return the path of the file or folder `name` of this run."""
@@ -73,7 +76,11 @@ class Run:
         files.write_json(self.path("summary.json"), summary)
 
     def close(self):
-        """Give the folder free."""
+        """Give the folder free; remove it if this run made it and wrote nothing."""
+        if self._made and not self.path("config.json").exists():
+            self.path(".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Something else was put there.
+                self.folder.rmdir()
         os.close(self._lock)
 
     def __enter__(self):
@@ -84,7 +91,11 @@ class Run:
 
 
 def make_folder(folder):
-    """Create `folder`, or raise UsageError if it holds something else than a run."""
+    """Create `folder`, or raise UsageError if it holds something else than a run.
+
+    Returns whether it is new.
+    """
+    new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -96,6 +107,7 @@ def make_folder(folder):
         raise UsageError(
             f"{folder} has files but no config.json, it is not a run: choose another --workdir"
         )
+    return new
 
 
 def lock(folder):
