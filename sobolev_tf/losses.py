@@ -20,7 +20,7 @@ class SquaredNorm(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        return _sum_over_dimensions((y_pred - y_true) ** 2)
+        return _sum_over_dimensions(_error(y_true, y_pred) ** 2)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -35,7 +35,7 @@ class Norm(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        square = _sum_over_dimensions((y_pred - y_true) ** 2)
+        square = _sum_over_dimensions(_error(y_true, y_pred) ** 2)
         # Two wheres: the gradient of sqrt(0) is infinite, and infinity times zero is NaN.
         positive = square > 0
         return tf.where(positive, tf.sqrt(tf.where(positive, square, 1)), 0)
@@ -53,7 +53,7 @@ class L1Norm(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        return _sum_over_dimensions(tf.abs(y_pred - y_true))
+        return _sum_over_dimensions(tf.abs(_error(y_true, y_pred)))
 
 
 def resolve(loss):
@@ -97,6 +97,11 @@ def batch_mean(values, weights=None):
     if weights is not None:
         values *= tf.reshape(tf.cast(weights, values.dtype), tf.shape(values))
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
+
+
+def _error(y_true, y_pred):
+    """The difference, for labels of any dtype: integers and booleans are numbers here."""
+    return y_pred - tf.cast(y_true, y_pred.dtype)
 
 
 def _sum_over_dimensions(t):

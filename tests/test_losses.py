@@ -24,6 +24,13 @@ def test_sum_over_dimensions_mean_over_the_batch(loss, numbers):
     assert type(again) is type(loss)
 
 
+@pytest.mark.parametrize("loss", [losses.SquaredNorm(), losses.Norm(), losses.L1Norm()])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_integers_and_booleans_are_numbers(loss, dtype):
+    true, predicted = tf.constant([[0, 1]]), tf.constant([[1.0, 1.0]])
+    assert losses.per_example(loss, tf.cast(true, dtype), predicted).numpy().tolist() == [1.0]
+
+
 def test_the_norm_has_a_gradient_at_zero():
     e = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
     with tf.GradientTape() as tape:
