@@ -149,19 +149,19 @@ class SobolevModel(keras.Model):
     def _step(self, data, training):
         """The loss of a batch, and (x, true, predicted, sample_weight) by name of order."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = jets.differentiable(x)
+        x = self._as_input(x)
         given = labels.by_name(y, self.order)
         order = max(map(labels.order_of, given), default=self.order)
         draw = self._directions(training)
 
         predicted = self._jet(lambda x: self(x, training=training), x, order, draw)
+        predicted = _by_name(predicted)
         if given:
-            true = self._view(given, x, predicted.value.shape, draw)
+            true = self._view(given, x, predicted, draw)
         elif self.target is not None:
-            true = _by_name(self._jet(self._target_like(predicted.value), x, order, draw))
+            true = _by_name(self._jet(self._target_like(predicted["value"]), x, order, draw))
         else:
             raise ValueError("no labels: give a y, or give the model a target.")
-        predicted = _by_name(predicted)
         loss = self.compute_loss(x, true, predicted, sample_weight, training)
         # The stock step's tracker; the loss is divided by the replicas for the gradient's sake.
         self._loss_tracker.update_state(loss * _replicas(), sample_weight=tf.shape(x)[0])
@@ -169,7 +169,7 @@ class SobolevModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Equation 1 over dicts by name of order, plus the net's regularisation losses."""
-        total = sum(self.losses)
+        terms, dtype = [], y_pred["value"].dtype
         weights = labels.weights_by_name(sample_weight, self.order)
         for name, true in y.items():
             loss, predicted, weight = self._order_losses[name], y_pred[name], weights.get(name)
@@ -183,10 +183,10 @@ class SobolevModel(keras.Model):
                 true, weight = labels.leave_missing_out(true, predicted, weight)
             value = losses.batch_mean(losses.per_example(loss, true, predicted), weight)
             self._order_trackers[name].update_state(value, sample_weight=tf.shape(x)[0])
-            total += self._order_weights[name] * value
-        if isinstance(total, int):
+            terms.append(self._order_weights[name] * tf.cast(value, dtype))
+        if not terms:
             raise ValueError(f"no order has both a label and a loss: labels are {list(y)}.")
-        return total / _replicas()
+        return sum(terms + [tf.cast(loss, dtype) for loss in self.losses]) / _replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Keras's metrics, of values only; the losses of orders without labels are left out."""
@@ -224,7 +224,7 @@ class SobolevModel(keras.Model):
 
     def predict_jet(self, x, batch_size: int = 256) -> jets.Jet:
         """Value [B,*out] and full derivatives D^j [B,*out,*in × j] at x, as NumPy arrays."""
-        x = jets.differentiable(keras.ops.convert_to_tensor(x))
+        x = self._as_input(keras.ops.convert_to_tensor(x))
         starts = range(0, max(len(x), 1), batch_size)
         parts = [self._full_jet(x[i : i + batch_size]) for i in starts]
         value, *derivatives = map(
@@ -241,8 +241,7 @@ class SobolevModel(keras.Model):
             raise ValueError(f"export takes a directory alone, got {', '.join(kwargs)}.")
         if not self.built:
             raise ValueError("export needs a built model: call it, fit it or build it first.")
-        dtype = self.net.inputs[0].dtype if getattr(self.net, "inputs", None) else None
-        spec = tf.TensorSpec([None, *self._input_dims], dtype or keras.config.floatx(), name="x")
+        spec = tf.TensorSpec([None, *self._input_dims], self._input_dtype(), name="x")
         export.export_jets(self.net, spec, self.order, filepath)
 
     def get_config(self):
@@ -276,6 +275,15 @@ class SobolevModel(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
+    def _input_dtype(self):
+        if getattr(self.net, "inputs", None):
+            return self.net.inputs[0].dtype
+        return self.net.variable_dtype or keras.config.floatx()
+
+    def _as_input(self, x):
+        """x in the net's dtype: cast once out here, derivatives are with respect to the same x."""
+        return tf.cast(jets.differentiable(x), self._input_dtype())
+
     def _jet(self, fn, x, order, draw) -> jets.Jet:
         """fn's jet as this model looks at it: whole, or along the directions of `draw`."""
         if self.projection is None or order == 0:
@@ -284,20 +292,20 @@ class SobolevModel(keras.Model):
             return jets.output_jet(fn, x, order, lambda value: draw(value, 0))
         return jets.input_jet(fn, x, [draw(x, j) for j in range(order)])
 
-    def _view(self, given, x, value_shape, draw) -> dict:
+    def _view(self, given, x, predicted, draw) -> dict:
         """Labels checked, and looked at along the same directions as the net's jet."""
-        true = {}
+        true, value = {}, predicted["value"]
         for name, label in given.items():
             j = labels.order_of(name)
-            expected = [*value_shape, *list(x.shape[1:]) * j]
-            label = labels.conform(label, expected, value_shape[1:], name)
-            if self.projection and j:
-                label = label if label.dtype.is_floating else tf.cast(label, x.dtype)
-                if self.projection == "output":
-                    like = tf.zeros(tf.concat([tf.shape(x)[:1], value_shape[1:]], 0), x.dtype)
-                    label = jets.contract_outputs(label, draw(like, 0))
-                else:
-                    label = jets.contract_inputs(label, [draw(x, i) for i in range(j)])
+            expected = [*value.shape, *list(x.shape[1:]) * j]
+            label = labels.conform(label, expected, value.shape[1:], name)
+            # Integers among the value labels may be class numbers: their loss decides.
+            if j or label.dtype.is_floating:
+                label = tf.cast(label, predicted[name].dtype)
+            if j and self.projection == "output":
+                label = jets.contract_outputs(label, draw(value, 0))
+            if j and self.projection == "input":
+                label = jets.contract_inputs(label, [draw(x, i) for i in range(j)])
             true[name] = label
         return true
 
@@ -317,9 +325,15 @@ class SobolevModel(keras.Model):
         seed = tf.stack([tf.constant(self.seed, tf.int64), step])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
 
+        drawn = {}
+
         def draw(like, j):
-            radius = math.sqrt(like.shape[1:].num_elements()) if self.unbiased else 1.0
-            return jets.sphere(like, self.projections, tf.random.fold_in(seed, j), radius)
+            # Once for net and labels: other dtypes would draw other numbers from the same seed.
+            if j not in drawn:
+                radius = math.sqrt(like.shape[1:].num_elements()) if self.unbiased else 1.0
+                key = tf.random.fold_in(seed, j)
+                drawn[j] = jets.sphere(like, self.projections, key, radius)
+            return drawn[j]
 
         return draw
 

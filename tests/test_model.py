@@ -151,6 +151,16 @@ def test_validation_evaluation_and_values_only():
     )
 
 
+def test_integer_labels_are_numbers_for_norms_and_classes_for_sparse_losses():
+    net = nets.mlp(2, 3, hidden=[4])
+    classes = np.arange(33) % 3
+    assert compiled(net=net).fit(X, np.eye(3, dtype=int)[classes], verbose=0).history["loss"]
+    sparse = compiled(net=net, loss={"value": "sparse_categorical_crossentropy"})
+    assert sparse.fit(X, classes, verbose=0).history["loss"]
+    logs = compiled().fit(X, (np.ones(33, "bool"), np.ones([33, 2], int)), verbose=0).history
+    assert logs["d1_loss"][0] > 0
+
+
 def test_derivatives_alone_train_without_a_warning():
     model = compiled(metrics=["mae"])
     assert set(model.fit(X, {"d1": DY}, verbose=0).history) == {"loss", "d1_loss"}
@@ -261,6 +271,20 @@ def test_replicas_look_along_directions_of_their_own(two_replicas):
     first, second = (v.numpy() for v in two_replicas.experimental_local_results(drawn()))
     assert abs(first - second).max() > 1e-3
     model.fit(X, (Y, DY), batch_size=32, verbose=0)  # the last batch leaves one replica empty
+
+
+@pytest.mark.parametrize("projection", [None, "output", "input"])
+@pytest.mark.parametrize("net_dtype", ["mixed_float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_perfect_labels_of_any_dtype_have_no_loss(projection, net_dtype, dtype):
+    layers = [keras.layers.Dense(n, activation="tanh", dtype=net_dtype) for n in (4, 3)]
+    model = compiled(net=keras.Sequential(layers), projection=projection, seed=0)
+    model.build((None, 2))
+    jet = model.predict_jet(X)
+    terms = [a.astype(dtype) for a in (X, jet.value, *jet.derivatives)]
+    data = tf.data.Dataset.from_tensors((terms[0], tuple(terms[1:])))
+    logs = model.evaluate(data, verbose=0, return_dict=True)
+    assert logs["d1_loss"] < (1e-5 if net_dtype == "mixed_float16" else 1e-12)
 
 
 @pytest.mark.parametrize(
