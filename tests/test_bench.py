@@ -24,6 +24,15 @@ def test_the_gradient_suite_and_its_file(monkeypatch, capsys, tmp_path):
     assert all(row["number"] < 1e-6 for row in rows)
 
 
+def test_a_file_in_place_of_the_folder_is_said_before_measuring(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["bench", f"--workdir={tmp_path / 'file'}"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(bench.main, bench.FLAGS)
+    assert ended.value.code == 2
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
 def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "--suite=all_of_it"])
     with pytest.raises(SystemExit) as ended:

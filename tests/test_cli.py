@@ -25,8 +25,9 @@ def values():
     ("argument", "message"),
     [
         ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
-        ("--seed=x", "--seed=x: expected a non-negative integer"),
-        ("--seed=-1", "--seed=-1: expected a non-negative integer"),
+        ("--seed=x", "--seed=x: expected an integer in the range [0, 4294967295]"),
+        ("--seed=-1", "--seed=-1: expected an integer in the range"),
+        ("--seed=4294967296", "--seed=4294967296: expected an integer in the range"),
         ("--epochs=0", "--epochs=0: expected a positive integer"),
         ("--rate=2", "--rate=2: expected a number in the range [0.0, 1.0]"),
         ("--preset=big", "--preset=big: expected small or paper"),

@@ -1,6 +1,7 @@
 """Streams: exact resumption, whole epochs, and one clear line for each kind of broken data."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -188,6 +189,35 @@ def test_bad_options(intact, changes, said):
 def test_an_unknown_data_set_lists_what_is_there(intact, name):
     with pytest.raises(UsageError, match=rf"no data set '{name}'.*shapes, tiny"):
         data.load(name, data_dir=intact.parent.parent)
+
+
+@pytest.mark.parametrize("file", ["features.json", "dataset_info.json"])
+@pytest.mark.parametrize("length", [0, 60])
+def test_a_broken_description_is_not_called_missing(broken, file, length):
+    (broken / file).write_text((broken / file).read_text()[:length])
+    for name in (broken, "tiny"):
+        with pytest.raises(UsageError, match=r"data set .* is broken: .*line 1|char"):
+            data.load(os.fspath(name), data_dir=broken.parent.parent)
+
+
+def test_a_split_without_examples_is_named(broken):
+    info = broken / "dataset_info.json"
+    info.write_text(re.sub(r'("shardLengths": )\[[^]]*\]', r"\1[]", info.read_text()))
+    with pytest.raises(UsageError, match="split train has no examples"):
+        opened(broken)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("~nobodyx/y", "no home directory for .*~nobodyx/y"),
+        ("no/where", "no/where is not a folder"),
+    ],
+)
+def test_a_data_folder_that_is_not_there(folder, said):
+    for use in (data.default_dataset, lambda folder: data.load("mnist", data_dir=folder)):
+        with pytest.raises(UsageError, match=said):
+            use(folder)
 
 
 def test_a_directory_without_labels(tmp_path):

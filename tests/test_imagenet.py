@@ -87,6 +87,11 @@ def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
     assert code == 0, err
     assert "all 2 steps are done" in out
 
+    (tmp_path / "metrics.csv").unlink()
+    code, _, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    assert code == 2
+    assert "metrics.csv is gone" in err
+
 
 @pytest.mark.usefixtures("small")
 def test_no_cut_is_plain_training(run, tmp_path):

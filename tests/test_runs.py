@@ -85,6 +85,22 @@ def test_unreadable_configs_are_refused(tmp_path, text):
         runs.Run(tmp_path, FLAGS)
 
 
+def test_a_folder_in_place_of_the_config_is_refused(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(UsageError, match="not a config of format 1"):
+        runs.Run(tmp_path, FLAGS)
+
+
+@pytest.mark.parametrize(
+    "text", ["step,loss\nx,1\n", "step,loss\n1,y\n", "loss\n1\n", "step\n1,2\n", "step\n\0\n"]
+)
+def test_a_damaged_history_is_refused(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"metrics\.csv is damaged"):
+        history.History(tmp_path / "metrics.csv", step=10)
+    assert (tmp_path / "metrics.csv").read_text() == text
+
+
 def test_half_written_files_never_take_the_name(tmp_path):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")

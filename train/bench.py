@@ -1,7 +1,7 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
     python -m train.bench                          # all suites, about two minutes on 2 cores
-    python -m train.bench --suite=speed --workdir=/tmp/bench
+    python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. Expected: speed ratios at most 1.1,
 gradient errors below 1e-6, the quick start's ratio of test errors at most 0.7.
@@ -203,6 +203,8 @@ flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_valu
 
 
 def main():
+    if FLAGS.workdir:
+        runs.make_folder(Path(FLAGS.workdir))
     chosen = SUITES if FLAGS.suite == "all" else {FLAGS.suite: SUITES[FLAGS.suite]}
     rows = []
     for suite in chosen.values():
@@ -210,10 +212,8 @@ def main():
             print(f"{number:12.4g}  {name}", flush=True)
             rows.append({"name": name, "number": float(number)})
     if FLAGS.workdir:
-        folder = Path(FLAGS.workdir)
-        folder.mkdir(parents=True, exist_ok=True)
         facts = {"commit": runs.git_commit(), "versions": runs.versions()}
-        files.write_json(folder / "bench.json", facts | {"rows": rows})
+        files.write_json(Path(FLAGS.workdir, "bench.json"), facts | {"rows": rows})
 
 
 if __name__ == "__main__":

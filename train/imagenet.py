@@ -244,6 +244,8 @@ def shown(cuts):
 
 def finish(run, images, cuts, model, rows):
     """Tables, figure, SavedModel and summary.json."""
+    if not rows:
+        raise cli.UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
     last = rows[-1]
     chance = 1 / images.classes
     name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name

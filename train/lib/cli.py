@@ -60,7 +60,7 @@ def common_flags(presets=None):
     if presets:
         default, *_ = presets
         flags.DEFINE_enum("preset", default, list(presets), "Sets other flags.", flag_values=own)
-    flags.DEFINE_integer("seed", 0, "Seed of all that is random.", 0, flag_values=own)
+    flags.DEFINE_integer("seed", 0, "Seed of all that is random.", 0, 2**32 - 1, flag_values=own)
     flags.DEFINE_integer("epochs", None, "Number of epochs.", 1, flag_values=own)
     flags.DEFINE_integer("steps", None, "Number of training steps.", 1, flag_values=own)
     flags.DEFINE_boolean("jit", False, "Compile the training step with XLA.", flag_values=own)

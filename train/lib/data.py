@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from train.lib import augment, records, shapes
 from train.lib.cli import UsageError
@@ -78,7 +79,10 @@ class Images:
     def eval_dataset(self):
         """All held-out images once, in order; the last batch may be smaller."""
         stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
-        return self._batched(stream, drop_remainder=False)
+        batches = -(-self.eval_size // self.batch_size)
+        # Known in advance, Keras does not warn that the data ran out.
+        known = tf.data.experimental.assert_cardinality(batches)
+        return self._batched(stream, drop_remainder=False).apply(known)
 
     def _batched(self, stream, drop_remainder):
         options = tf.data.Options()
@@ -160,7 +164,14 @@ def prepared(data_dir=None):
 
 
 def _data_dir(data_dir):
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    try:
+        folder = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"there is no home directory for the data folder {folder}") from error
+    if data_dir and not folder.is_dir():
+        raise UsageError(f"--data_dir={data_dir} is not a folder")
+    return folder
 
 
 def _shapes(image_size, batch_size, seed):
@@ -204,7 +215,11 @@ def _builder(name, data_dir):
         if (Path(name) / "dataset_info.json").is_file():
             return tfds.builder_from_directory(name)
         return tfds.core.read_only_builder.builder_from_files(name, data_dir=_data_dir(data_dir))
-    except (tfds.core.DatasetNotFoundError, OSError, ValueError) as error:
+    except (tfds.core.DatasetNotFoundError, OSError, ValueError, ParseError) as error:
+        if name in prepared(data_dir) or (Path(name) / "dataset_info.json").is_file():
+            raise UsageError(
+                f"data set {name!r} is broken: {error}; prepare it with TFDS again"
+            ) from error
         there = ", ".join(["shapes", *prepared(data_dir)])
         raise UsageError(
             f"no data set {name!r}: prepared in {_data_dir(data_dir)} or embedded are {there}; "
@@ -279,4 +294,7 @@ def _splits(info, where):
         )
     if info.file_format is not tfds.core.FileFormat.TFRECORD:
         raise UsageError(f"{where}: expected TFRecord files, found {info.file_format.value}")
+    for name in ("train", held_out):
+        if not info.splits[name].num_examples:
+            raise UsageError(f"{where}: split {name} has no examples; prepare the data set again")
     return info.splits["train"], info.splits[held_out]

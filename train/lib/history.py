@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from train.lib import files
+from train.lib.cli import UsageError
 
 
 class History:
@@ -16,7 +17,7 @@ class History:
 
     def __init__(self, path, step=0):
         self.path = Path(path)
-        self.rows = [row for row in read_rows(self.path) if int(row["step"]) <= step]
+        self.rows = [row for row in numeric_rows(self.path) if int(row["step"]) <= step]
         if self.path.exists():
             with files.replacing(self.path) as file:
                 file.write(as_csv(self.rows, header=True))
@@ -42,6 +43,18 @@ def read_rows(path):
         return []
     complete, _, _ = Path(path).read_text().rpartition("\n")
     return [row for row in csv.DictReader(io.StringIO(complete)) if None not in row.values()]
+
+
+def numeric_rows(path):
+    """Return `read_rows`, or raise UsageError where a value is no number or a row has no step."""
+    try:
+        rows = read_rows(path)
+        for row in rows:
+            int(row["step"])
+            [float(value) for value in row.values()]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UsageError(f"{path} is damaged: choose another --workdir") from error
+    return rows
 
 
 def as_csv(rows, header):

@@ -33,6 +33,7 @@ class Run:
     def __init__(self, folder, flags, script=None, changeable=()):
         self.folder = Path(folder)
         self._made = make_folder(self.folder)
+        check_folder(self.folder)
         self._lock = lock(self.folder)
         try:
             files.remove_leftovers(self.folder)
@@ -91,10 +92,7 @@ class Run:
 
 
 def make_folder(folder):
-    """Create `folder`, or raise UsageError if it holds something else than a run.
-
-    Returns whether it is new.
-    """
+    """Create `folder`, or raise UsageError; return whether it is new."""
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +100,16 @@ def make_folder(folder):
         raise UsageError(
             f"cannot make the folder {folder}: {error.strerror}; choose another --workdir"
         ) from error
+    return new
+
+
+def check_folder(folder):
+    """Raise UsageError if `folder` holds something else than a run."""
     visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if visible and not (folder / "config.json").exists():
         raise UsageError(
             f"{folder} has files but no config.json, it is not a run: choose another --workdir"
         )
-    return new
 
 
 def lock(folder):
@@ -135,7 +137,7 @@ def read_config(path):
     try:
         config = json.loads(path.read_text())
         known = config["format"] == FORMAT and isinstance(config["flags"], dict)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
         known = False
     if not known:
         raise UsageError(f"{path} is not a config of format {FORMAT}: choose another --workdir")
