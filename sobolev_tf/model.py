@@ -2,11 +2,13 @@
 
 import math
 import random
+from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf import callbacks as callbacks_
 from sobolev_tf import export, jets, labels, losses, targets
 
 
@@ -209,18 +211,34 @@ class SobolevModel(keras.Model):
         Raises ValueError at a NaN in labels (unless missing="nan"), FloatingPointError where a
         loss became NaN; both before any callback sees the epoch's end.
         """
-        if self.missing is None and y is not None:
-            labels.refuse_nan(y, self.order)
+        self._refuse_nan(y)
+        self._refuse_nan(keras.utils.unpack_x_y_sample_weight(kw.get("validation_data"))[1])
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [_StopAtNaN(), *keras.tree.flatten(callbacks or [])]
-        # Keras's own default warns that it cannot shuffle a dataset.
-        kw.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+            callbacks = [callbacks_.StopAtNaN(), *keras.tree.flatten(callbacks or [])]
+        # Keras's own default warns that it cannot shuffle a dataset or a generator.
+        kw.setdefault("shuffle", not isinstance(x, tf.data.Dataset | Iterator))
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kw)
         except FloatingPointError:
-            if self.missing is None and isinstance(x, tf.data.Dataset):
-                labels.refuse_nan_in(x, self.order)
+            self._refuse_nan_in(x, kw.get("steps_per_epoch"))
             raise
+
+    def evaluate(self, x=None, y=None, *args, **kw):
+        """As in Keras. Raises ValueError at a NaN in labels (unless missing="nan")."""
+        self._refuse_nan(y)
+        results = super().evaluate(x, y, *args, **kw)
+        if np.isnan(keras.tree.flatten(results)).any():
+            self._refuse_nan_in(x, kw.get("steps"))
+        return results
+
+    def _refuse_nan(self, y):
+        if self.missing is None:
+            labels.refuse_nan(y, self.order)
+
+    def _refuse_nan_in(self, x, steps):
+        """Looks through a dataset for the NaN that a loss has shown; a dataset may be endless."""
+        if self.missing is None and isinstance(x, tf.data.Dataset):
+            labels.refuse_nan_in(x.take(steps or -1), self.order)
 
     def predict_jet(self, x, batch_size: int = 256) -> jets.Jet:
         """Value [B,*out] and full derivatives D^j [B,*out,*in × j] at x, as NumPy arrays."""
@@ -339,26 +357,6 @@ class SobolevModel(keras.Model):
 
     def _full_jet_of(self, x):
         return jets.jet(lambda x: self(x, training=False), x, self.order)
-
-
-class _StopAtNaN(keras.callbacks.Callback):
-    """Ends training at a NaN loss, named, before a checkpoint callback can save it."""
-
-    async_safe = True
-
-    def on_train_batch_end(self, batch, logs=None):
-        # A running mean keeps a NaN, so looking at steps 1, 2, 4, ... spares the others a wait.
-        if (batch + 1) & batch == 0:
-            self.on_epoch_end(None, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        for name, value in reversed((logs or {}).items()):
-            if name.endswith("loss") and not name.startswith("val_") and np.isnan(float(value)):
-                raise FloatingPointError(
-                    f"{name} became NaN: lower the learning rate, or look for NaN or infinity "
-                    "in x and in the labels. The weights of this model are spoilt; go back to "
-                    "a checkpoint."
-                )
 
 
 def _by_name(jet):

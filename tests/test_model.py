@@ -324,8 +324,26 @@ def test_nan_in_a_data_set_is_found_and_a_diverging_loss_named():
     data = tf.data.Dataset.from_tensor_slices((X, (Y, dy))).batch(11)
     with pytest.raises(ValueError, match="label d1 has NaN, first in row 20"):
         compiled().fit(data, verbose=0)
+    with pytest.raises(FloatingPointError, match="loss became infinite"):
+        compiled().fit(X, (1e30 * Y, DY), batch_size=33, verbose=0)
+    endless = targets.Table(np.full_like(X, np.inf), Y, DY).dataset(11)
     with pytest.raises(FloatingPointError, match="loss became NaN"):
-        compiled().fit(np.full_like(X, np.inf), (Y, DY), verbose=0)
+        compiled().fit(endless, steps_per_epoch=2, verbose=0)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_nan_in_labels_is_found_in_validation_and_evaluation(batches):
+    dy = DY.copy()
+    dy[20] = np.nan
+    data = tf.data.Dataset.from_tensor_slices((X, (Y, dy))).batch(11) if batches else None
+    model, message = compiled(), "label d1 has NaN, first in row 20"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, (Y, DY), validation_data=data or (X, (Y, dy)), verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.evaluate(data) if batches else model.evaluate(X, (Y, dy))
+    model.compile(missing="nan")
+    logs = model.fit(X, (Y, DY), validation_data=data or (X, (Y, dy)), verbose=0).history
+    assert np.isfinite(logs["val_loss"][0])
 
 
 def test_a_net_may_be_unbuilt_or_a_subclass_without_a_training_argument():

@@ -1,0 +1,30 @@
+"""Callbacks that every `fit` of a SobolevModel runs."""
+
+import math
+
+import keras
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends training, naming the loss, where a loss is NaN or infinite.
+
+    Looks at steps 1, 2, 4, ... and at the epoch's end, before any other callback does: a running
+    mean keeps a NaN, and fetching it at every step would make the others wait. A callback that
+    saves between those steps may save spoilt weights; one that saves at an epoch's end cannot.
+    """
+
+    async_safe = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (batch + 1) & batch == 0:
+            self.on_epoch_end(None, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in reversed((logs or {}).items()):
+            own = name.endswith("loss") and not name.startswith("val_")
+            if own and not math.isfinite(float(value)):
+                raise FloatingPointError(
+                    f"{name} became {'NaN' if math.isnan(float(value)) else 'infinite'}: lower the "
+                    "learning rate, or look for NaN or infinity in x and in the labels. The "
+                    "weights of this model are spoilt; go back to a checkpoint."
+                )
