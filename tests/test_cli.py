@@ -18,6 +18,7 @@ PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}
 def values():
     own = cli.common_flags(PRESETS)
     flags.DEFINE_float("rate", 0.1, "Learning rate.", 0.0, 1.0, flag_values=own)
+    flags.DEFINE_float("pause", 0.0, "Seconds to wait.", flag_values=own)
     return own
 
 
@@ -30,6 +31,8 @@ def values():
         ("--seed=4294967296", "--seed=4294967296: expected an integer in the range"),
         ("--epochs=0", "--epochs=0: expected a positive integer"),
         ("--rate=2", "--rate=2: expected a number in the range [0.0, 1.0]"),
+        ("--pause=nan", "--pause=nan: expected a finite number"),
+        ("--pause=-inf", "--pause=-inf: expected a finite number"),
         ("--preset=big", "--preset=big: expected small or paper"),
         ("--jit=x", "--jit=x: expected true or false"),
         ("--seed", "Missing value for flag --seed"),
@@ -47,16 +50,13 @@ def test_a_flag_goes_before_its_preset(values):
     assert (values.epochs, values.strategy, values.seed) == (5, "none", 0)
 
 
-def test_positional_arguments_mix_with_flags(values):
-    assert cli.parse(values, ["script", "a", "--seed=1", "b"], positional=True) == ["a", "b"]
-
-
 def test_the_same_command_has_the_same_workdir(values, monkeypatch):
     monkeypatch.setattr(cli, "script", lambda: "train.imagenet")
     cli.parse(values, ["script"])
     assert cli.workdir(values) == Path("runs/imagenet")
     cli.parse(values, ["script", "--seed=3", "--rate=0.5"])
     assert cli.workdir(values) == Path("runs/imagenet-rate=0.5-seed=3")
+    assert cli.workdir(values, leave_out=["rate"]) == Path("runs/imagenet-seed=3")
     cli.parse(values, ["script", "--workdir=/tmp/a b"])
     assert cli.workdir(values) == Path("/tmp/a b")
 

@@ -106,6 +106,8 @@ def test_no_cut_is_plain_training(run, tmp_path):
         (["--cuts=conv9_out"], "no layer named 'conv9_out' in 'resnet50'"),
         (["--cuts=conv3_block4_out,conv2_block3_out"], "cuts are out of order"),
         (["--cuts=conv3_block1_1_relu"], "crosses the cut at 'conv3_block1_1_relu'"),
+        (["--cuts=conv3_block4_out", "--splits=1"], "--cuts and --splits both say"),
+        (["--rate=nan"], "--rate=nan: expected a finite number"),
         (["--splits=2"], "--splits=2: expected 0 or 1 or 3"),
         (["--dataset=nowhere"], "no data set 'nowhere'"),
         (["--method=magic"], "expected sobolev"),
@@ -125,7 +127,14 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
 
 @pytest.mark.usefixtures("small")
 def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
-    arguments = ["--splits=0", "--optimizer=sgd", "--rate=1e30", "--steps=6", "--evaluations=1"]
+    arguments = [
+        "--splits=0",
+        "--branch_scale=1",
+        "--optimizer=sgd",
+        "--rate=1e30",
+        "--steps=6",
+        "--evaluations=1",
+    ]
     code, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
     assert code == 1
     assert "loss is not finite" in err
@@ -133,6 +142,25 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
     for path in (tmp_path / "checkpoints").glob("*.npz"):
         with np.load(path) as state:
             assert all(np.isfinite(state[name]).all() for name in state.files if "model/" in name)
+
+
+@pytest.mark.parametrize(("preset", "colour"), [("small", False), ("paper", True)])
+def test_only_the_papers_recipe_distorts_colours(run, tmp_path, monkeypatch, preset, colour):
+    def load(name, **options):
+        raise cli.UsageError(f"colour={options['colour']}")
+
+    monkeypatch.setattr(imagenet.data, "load", load)
+    arguments = [f"--preset={preset}", "--strategy=none", "--dataset=x"]
+    assert f"colour={colour}" in run(*arguments, f"--workdir={tmp_path}")[2]
+
+
+def test_more_evaluations_than_steps_are_one_a_step(run, tmp_path, monkeypatch):
+    def build(classes, cuts, steps):
+        raise cli.UsageError(f"{imagenet.length(None)}")
+
+    monkeypatch.setattr(imagenet, "build", build)
+    arguments = [*TINY, "--steps=6", "--evaluations=2000000000", f"--workdir={tmp_path}"]
+    assert "(6, 1)" in run(*arguments)[2]
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ CUTS = {
 }
 PRESETS = {
     "small": {
+        "colour": False,
         "image_size": 32,
         "batch_size": 32,
         "steps": 480,
@@ -41,6 +42,7 @@ PRESETS = {
         "average": 0.9,
     },
     "paper": {
+        "colour": True,
         "image_size": 224,
         "batch_size": 34 * 32,
         "steps": 200_000,
@@ -78,6 +80,9 @@ flags.DEFINE_string(
     **OWN,
 )
 flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; default TFDS_DATA_DIR.", **OWN)
+flags.DEFINE_boolean(
+    "colour", None, "Distort the colours of training images, as Inception does.", **OWN
+)
 flags.DEFINE_integer("image_size", None, "Side of the images, in pixels.", 32, **OWN)
 flags.DEFINE_integer("batch_size", None, "Images in a step, over all replicas.", 1, **OWN)
 flags.DEFINE_integer("evaluations", None, "How often to evaluate when --steps is given.", 1, **OWN)
@@ -111,16 +116,15 @@ flags.DEFINE_boolean(
 flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **OWN)
 
 
+CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
+
+
 def main():
     cli.seed_everything(FLAGS)
-    with runs.Run(
-        cli.workdir(FLAGS),
-        cli.config(FLAGS),
-        script="imagenet",
-        changeable=["data_dir", "pixel_baseline", "save_minutes"],
-    ) as run:
+    folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
+    with runs.Run(folder, cli.config(FLAGS), "imagenet", CHANGEABLE) as run:
+        cuts = chosen_cuts()
         images = load_data()
-        cuts = CUTS[int(FLAGS.splits)] if FLAGS.cuts is None else FLAGS.cuts
         epochs, steps_per_epoch = length(images)
         with cli.strategy(FLAGS).scope(), cli.usage_errors():
             model = build(images.classes, cuts, epochs * steps_per_epoch)
@@ -142,6 +146,14 @@ def main():
         finish(run, images, cuts, model, rows)
 
 
+def chosen_cuts():
+    if FLAGS.cuts is None:
+        return CUTS[int(FLAGS.splits)]
+    if FLAGS["splits"].present:
+        raise cli.UsageError("--cuts and --splits both say where to cut: give one of them")
+    return FLAGS.cuts
+
+
 def load_data():
     name = FLAGS.dataset or data.default_dataset(FLAGS.data_dir)
     return data.load(
@@ -150,6 +162,7 @@ def load_data():
         image_size=FLAGS.image_size,
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
+        colour=FLAGS.colour,
     )
 
 
@@ -159,7 +172,8 @@ def length(images):
         raise cli.UsageError("--epochs and --steps both say how long to train: give one of them")
     if FLAGS.epochs:
         return FLAGS.epochs, images.steps_per_epoch
-    pieces = max(n for n in range(1, FLAGS.evaluations + 1) if FLAGS.steps % n == 0)
+    most = min(FLAGS.evaluations, FLAGS.steps)
+    pieces = next(n for n in range(most, 0, -1) if FLAGS.steps % n == 0)
     return pieces, FLAGS.steps // pieces
 
 

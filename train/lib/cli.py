@@ -18,6 +18,7 @@ Every script has `FlagValues` of its own, so that two scripts can be imported si
 import contextlib
 import errno
 import hashlib
+import math
 import re
 import sys
 import textwrap
@@ -80,18 +81,17 @@ def common_flags(presets=None):
     return own
 
 
-def run(main, values, presets=None, positional=False):
+def run(main, values, presets=None):
     """Parse the command line into `values`, call `main`, and exit.
 
-    With `positional`, `main` gets the list of arguments that are not flags. Exit codes: 2 for a
-    `UsageError`, 1 for another `CommandError` or a full disk, 130 for Ctrl-C.
+    Exit codes: 2 for a `UsageError`, 1 for another `CommandError` or a full disk, 130 for Ctrl-C.
     """
     try:
         if HELP & set(sys.argv[1:]):
             print(help_text(values))
             sys.exit(0)
-        arguments = parse(values, sys.argv, presets, positional)
-        sys.exit(main(arguments) if positional else main())
+        parse(values, sys.argv, presets)
+        sys.exit(main())
     except CommandError as error:
         fail(error, error.code)
     except KeyboardInterrupt:
@@ -110,8 +110,8 @@ def fail(message, code):
     sys.exit(code)
 
 
-def parse(values, argv, presets=None, positional=False):
-    """Parse `argv` into `values` and return the positional arguments.
+def parse(values, argv, presets=None):
+    """Parse `argv` into `values`.
 
     Raises UsageError for an unknown flag, a bad value, or an argument that is no flag.
     """
@@ -119,12 +119,14 @@ def parse(values, argv, presets=None, positional=False):
         _, *arguments = values(argv)
     except flags.Error as error:
         raise UsageError(f"{explain(values, error)}; --help lists the flags") from error
-    if arguments and not positional:
+    if arguments:
         raise UsageError(f"{arguments[0]!r} is not a flag: flags look like --name=value")
     if presets:
         for name, value in presets[values.preset].items():
             values.set_default(name, value)  # Leaves a flag that was given as it is.
-    return arguments
+    for name, value in values.flag_values_dict().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name}={value}: expected a finite number")
 
 
 def explain(values, error):
@@ -158,15 +160,18 @@ def usage_errors(kinds=ValueError):
         raise UsageError(error) from error
 
 
-def workdir(values):
+def workdir(values, leave_out=()):
     """Return the run folder: --workdir, or one that the same command finds again.
+
+    The flags named in `leave_out` play no part, so that they may change when a run goes on.
 
     >>> workdir(FLAGS)  # python -m train.imagenet --splits=1 --seed=3
     PosixPath('runs/imagenet-seed=3-splits=1')
     """
     if values.workdir:
         return Path(values.workdir)
-    given = [f"{name}={values[name].value}" for name in sorted(values) if values[name].present]
+    named = sorted(set(values) - set(leave_out))
+    given = [f"{name}={values[name].value}" for name in named if values[name].present]
     name = "-".join([script().rpartition(".")[2], *given])
     plain = re.sub(r"[^\w.,=+-]", "_", name)
     if plain != name or len(plain) > 80:
