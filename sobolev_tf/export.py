@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from sobolev_tf import jets
 
+# What a SavedModel may hold: whatever else a directory holds is somebody's, and stays.
+_ENTRIES = {"saved_model.pb", "fingerprint.pb", "assets", "variables", "keras_metadata.pb"}
+
 
 def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None:
     """Write `net` as a SavedModel with four signatures, each with any batch size.
@@ -61,13 +64,10 @@ def export_network(net: keras.Model, path) -> None:
 def replaced_directory(path):
     """Yields a new directory's name; on success it takes `path`'s place, on failure it goes.
 
-    Raises ValueError where `path` holds something that is not a SavedModel.
+    Raises ValueError where `path` holds something that is not a SavedModel, or more than one.
     """
     path = os.path.abspath(os.fspath(path))
-    if os.path.exists(path) and not (
-        os.path.isdir(path)
-        and (not os.listdir(path) or os.path.exists(os.path.join(path, "saved_model.pb")))
-    ):
+    if os.path.exists(path) and not (os.path.isdir(path) and set(os.listdir(path)) <= _ENTRIES):
         raise ValueError(f"{path} exists and is not a SavedModel: choose another directory.")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary, old = (f"{path}.{word}-{uuid.uuid4().hex[:8]}" for word in ("new", "old"))
@@ -75,7 +75,12 @@ def replaced_directory(path):
         yield temporary
         if os.path.exists(path):
             os.rename(path, old)
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if os.path.exists(old):
+                os.rename(old, path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

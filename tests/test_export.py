@@ -1,5 +1,6 @@
 """export: a SavedModel that TensorFlow alone can ask for values and derivatives."""
 
+import os
 import subprocess
 import sys
 
@@ -60,6 +61,26 @@ def test_export_replaces_a_saved_model_but_nothing_else(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         fail_while_writing(tmp_path / "saved")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "saved"]
+
+
+def test_what_was_there_stays(tmp_path, monkeypatch):
+    saved, rename = tmp_path / "saved", os.rename
+    saved.mkdir()
+    (saved / "saved_model.pb").write_text("older")
+
+    def fail_on_new(source, destination):
+        if ".new-" in source:
+            raise OSError("disk full")
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", fail_on_new)
+    with pytest.raises(OSError, match="disk full"), export.replaced_directory(saved) as temporary:
+        os.mkdir(temporary)
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    assert (saved / "saved_model.pb").read_text() == "older"
+    (saved / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="not a SavedModel"), export.replaced_directory(saved):
+        pass
 
 
 def fail_while_writing(path):
