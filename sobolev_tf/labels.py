@@ -4,6 +4,8 @@ Labels are a tuple (value, d1, ..., dJ) or a dict of those names; any may be abs
 [B,*out,*in × j]; where the network has one output, [B,1], its axis may be left out of labels.
 """
 
+from numbers import Real
+
 import numpy as np
 import tensorflow as tf
 
@@ -56,6 +58,8 @@ def order_of(name: str) -> int:
 def per_order(given, order: int, default, what: str) -> dict:
     """One entry for each order, from a list (by position), a dict (by name) or one for all.
 
+    None leaves its order out; an order that a dict does not name has the default.
+
     >>> per_order({"d1": 3.0}, order=1, default=1.0, what="loss_weights")
     {'value': 1.0, 'd1': 3.0}
     """
@@ -63,7 +67,8 @@ def per_order(given, order: int, default, what: str) -> dict:
     if given is None:
         return dict.fromkeys(known, default)
     if isinstance(given, dict):
-        return {**dict.fromkeys(known, default), **by_name(given, order, what)}
+        by_name(given, order, what)  # refuses unknown names
+        return {name: given.get(name, default) for name in known}
     if not isinstance(given, (list, tuple)):
         return dict.fromkeys(known, given)
     if len(given) != len(known):
@@ -72,6 +77,23 @@ def per_order(given, order: int, default, what: str) -> dict:
             f"{', '.join(known)}, in this order."
         )
     return dict(zip(known, given, strict=True))
+
+
+def loss_weights(given, order: int) -> dict:
+    """One finite number for each order, or None; ValueError for anything else.
+
+    >>> loss_weights([1, None], order=1)
+    {'value': 1, 'd1': None}
+    """
+    if isinstance(given, np.ndarray) and given.ndim < 2:
+        given = given.tolist()
+    weights = per_order(given, order, 1.0, "loss_weights")
+    for name, weight in weights.items():
+        number = isinstance(weight, Real)
+        if weight is not None and not (number and np.isfinite(weight)):
+            got = weight if number else type(weight).__name__
+            raise ValueError(f"loss_weights has {got} for {name}, expected a finite number.")
+    return weights
 
 
 def conform(label, expected, outputs, name: str):
@@ -136,6 +158,20 @@ def leave_missing_out(label, prediction, weight=None):
     if weight is not None:
         present *= tf.reshape(tf.cast(weight, prediction.dtype), [-1])
     return label, present
+
+
+def observed(label, prediction, weight=None):
+    """(label, prediction, weight) of the rows whose label is there as a whole, for metrics.
+
+    >>> given = tf.constant([[np.nan], [1.0]])
+    >>> [t.numpy().tolist() for t in observed(given, tf.zeros([2, 1]))[:2]]
+    [[[1.0]], [[0.0]]]
+    """
+    if not label.dtype.is_floating:
+        return label, prediction, weight
+    whole = ~tf.reduce_any(tf.math.is_nan(label), list(range(1, len(label.shape))))
+    rows = [None if t is None else tf.boolean_mask(t, whole) for t in (label, prediction, weight)]
+    return tuple(rows)
 
 
 def merge(t):

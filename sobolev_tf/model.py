@@ -103,10 +103,10 @@ class SobolevModel(keras.Model):
         """Configure as in Keras, with one loss and one weight for each order.
 
         loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names; or
-            one for all. None in a list leaves that order out. Default: SquaredNorm, weight 1.
+            one for all. None leaves its order out. Default: SquaredNorm, weight 1.
         metrics: of values only.
-        missing: "nan" leaves NaN entries of labels out, while the mean stays over the whole
-            batch; None makes them an error.
+        missing: "nan" leaves NaN entries of labels out, while the losses' mean stays over the
+            whole batch; metrics see only the rows without NaN. None makes NaN an error.
 
         Half-precision nets get Keras's dynamic loss scaling, as they do in Keras.
         """
@@ -114,7 +114,12 @@ class SobolevModel(keras.Model):
             raise ValueError(f'missing is None or "nan", got {missing!r}.')
         chosen = labels.per_order(loss, self.order, losses.SquaredNorm(), "loss")
         self._order_losses = {n: each and losses.resolve(each) for n, each in chosen.items()}
-        self._order_weights = labels.per_order(loss_weights, self.order, 1.0, "loss_weights")
+        self._order_weights = labels.loss_weights(loss_weights, self.order)
+        # What either leaves out is not computed and not logged.
+        self._order_losses = {
+            n: each if self._order_weights[n] is not None else None
+            for n, each in self._order_losses.items()
+        }
         self.missing = missing
         optimizer = keras.optimizers.get(optimizer)
         half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
@@ -199,9 +204,10 @@ class SobolevModel(keras.Model):
             weight = labels.weights_by_name(sample_weight, self.order).get("value")
             true = labels.conform(y["value"], predicted.shape, predicted.shape[1:], "value")
             if self.missing == "nan":
-                true, weight = labels.leave_missing_out(true, predicted, weight)
+                true, predicted, weight = labels.observed(true, predicted, weight)
             super().compute_metrics(x, true, predicted, weight)
-        absent = {f"{name}_loss" for name in self._order_trackers if name not in y}
+        lost = {name for name, loss in self._order_losses.items() if loss is None}
+        absent = {f"{name}_loss" for name in self._order_trackers if name not in y or name in lost}
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
 

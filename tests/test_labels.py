@@ -30,6 +30,15 @@ def test_wrong_names_and_counts_name_themselves():
         labels.per_order(["mse"], 1, None, "loss")
 
 
+def test_loss_weights_are_finite_numbers_or_none():
+    for way in ([1.0, 2], (1, 2.0), np.array([1, 2]), {"d1": 2.0}):
+        assert labels.loss_weights(way, 1) == {"value": 1, "d1": 2}
+    assert labels.loss_weights({"d1": None}, 1) == {"value": 1, "d1": None}
+    for wrong in (np.inf, [1.0, np.nan], "much", [1.0, "x"], [1, 2j], np.ones([2, 2])):
+        with pytest.raises(ValueError, match=r"loss_weights has .* expected a finite number"):
+            labels.loss_weights(wrong, 1)
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     label=st.lists(st.integers(1, 3), max_size=3),

@@ -164,8 +164,9 @@ def test_integer_labels_are_numbers_for_norms_and_classes_for_sparse_losses():
 def test_derivatives_alone_train_without_a_warning():
     model = compiled(metrics=["mae"])
     assert set(model.fit(X, {"d1": DY}, verbose=0).history) == {"loss", "d1_loss"}
-    model = compiled(loss=[None, "mse"])
-    assert set(model.fit(X, (Y, DY), verbose=0).history) >= {"loss", "d1_loss"}
+    lefts = ({"loss": [None, "mse"]}, {"loss": {"value": None}}, {"loss_weights": [None, 1]})
+    for left_out in lefts:
+        assert set(compiled(**left_out).fit(X, (Y, DY), verbose=0).history) == {"loss", "d1_loss"}
 
 
 def test_a_live_target_is_a_table_computed_in_the_step():
@@ -205,6 +206,13 @@ def test_missing_labels_are_left_out():
     expected = np.sum((jet.derivatives[0] - DY)[1::2] ** 2) / 33
     logs = model.evaluate(X, (Y, dy), batch_size=33, verbose=0, return_dict=True)
     assert logs["d1_loss"] == pytest.approx(expected, rel=1e-5)
+    y = Y.copy()
+    y[5:] = np.nan
+    model.compile(metrics=["mae"], weighted_metrics=["mse"], missing="nan")
+    weighted = {"x": X, "y": (y, DY), "sample_weight": np.ones(33)}
+    logs = model.evaluate(**weighted, verbose=0, return_dict=True)
+    assert logs["mae"] == pytest.approx(np.mean(abs(jet.value - Y)[:5]), rel=1e-5)
+    assert logs["mse"] == pytest.approx(np.mean((jet.value - Y)[:5] ** 2), rel=1e-5)
     before = weights_of(model)
     history = model.fit(X, (Y * np.nan, DY * np.nan), verbose=0).history
     assert history["loss"] == [0.0]
