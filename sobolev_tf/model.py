@@ -33,7 +33,9 @@ class SobolevModel(keras.Model):
 
     Labels: see `labels`; losses and weights: see `compile`. Nothing is gradient-stopped but
     missing labels. Dropout and BatchNormalization run in training mode inside `fit`: the latter
-    couples the rows of a batch, and derivatives then carry the other rows' share.
+    couples the rows of a batch, and derivatives then carry the other rows' share. Under
+    projection="input" the net runs once for each projection: statistics move P times a step, and
+    each projection has a dropout mask of its own.
 
     >>> model = SobolevModel(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]))
     >>> model.compile("adam", loss=["mse", losses.SquaredNorm()], loss_weights=[1.0, 0.5])
@@ -85,6 +87,10 @@ class SobolevModel(keras.Model):
             raise ValueError(f"SobolevModel takes one input tensor, got shapes {input_shape}.")
         if not self.net.built:
             self.net(keras.KerasTensor(input_shape))
+        if len(getattr(self.net, "outputs", None) or [None]) > 1:
+            raise ValueError(
+                f"SobolevModel takes a net of one output, got {self.net.output_shape}."
+            )
         self._input_dims = input_shape[1:]
 
     def call(self, x, training=None):

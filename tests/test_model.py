@@ -161,6 +161,11 @@ def test_integer_labels_are_numbers_for_norms_and_classes_for_sparse_losses():
     assert logs["d1_loss"][0] > 0
 
 
+def test_a_generator_trains_without_a_warning():
+    batches = ((X, (Y, DY)) for _ in range(4))
+    assert compiled().fit(batches, steps_per_epoch=2, verbose=0).history["loss"]
+
+
 def test_derivatives_alone_train_without_a_warning():
     model = compiled(metrics=["mae"])
     assert set(model.fit(X, {"d1": DY}, verbose=0).history) == {"loss", "d1_loss"}
@@ -321,6 +326,9 @@ def test_wrong_settings_are_named():
         compiled(loss_weights=[1.0])
     with pytest.raises(ValueError, match="missing"):
         compiled(missing="drop")
+    x = keras.Input([2])
+    with pytest.raises(ValueError, match="a net of one output"):
+        SobolevModel(keras.Model(x, [keras.layers.Dense(1)(x), keras.layers.Dense(1)(x)]))
     blind = keras.Sequential([keras.Input([2]), keras.layers.Lambda(tf.stop_gradient)])
     with pytest.raises(ValueError, match="no gradient path"):
         compiled(net=keras.Sequential([blind, keras.layers.Dense(1)])).fit(X, (Y, DY), verbose=0)
