@@ -21,7 +21,7 @@ class Stopped(CommandError):
 
 
 class Diverged(CommandError):
-    """A loss is NaN or infinite; the last good checkpoint was kept."""
+    """A loss is NaN or infinite; checkpoints from before, if any, were kept."""
 
 
 class Saver(keras.callbacks.Callback):
@@ -103,6 +103,6 @@ def check_losses(logs, step):
     if bad:
         terms = [name for name in bad if name != "loss"] or bad
         raise Diverged(
-            f"{', '.join(terms)} is not finite at step {step}: stopped, the last good "
-            "checkpoint is kept; try a lower learning rate in another --workdir"
+            f"{', '.join(terms)} is not finite at step {step}: stopped; checkpoints "
+            "from before, if any, are kept; try a lower learning rate in another --workdir"
         )
