@@ -5,7 +5,7 @@ Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 
 from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
 from sobolev_tf.decoupled import DecoupledModel
-from sobolev_tf.jets import Jet, input_jet, jet, jvp, output_jet, vjp
+from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
 from sobolev_tf.model import SobolevModel
 from sobolev_tf.splitting import split
 from sobolev_tf.synthetic import SyntheticGradient
@@ -16,6 +16,7 @@ __all__ = [
     "SobolevModel",
     "SyntheticGradient",
     "decoupled",
+    "hvp",
     "input_jet",
     "jet",
     "jvp",
@@ -23,6 +24,7 @@ __all__ = [
     "losses",
     "nets",
     "output_jet",
+    "partial_jet",
     "split",
     "synthetic",
     "targets",

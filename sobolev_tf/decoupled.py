@@ -1,20 +1,23 @@
 """Train the stages of a split network on synthetic gradients (section 4.3)."""
 
 import functools
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from sobolev_tf import export
+from sobolev_tf.distribution import DistributedModel, logs, replicas
 from sobolev_tf.jets import Jet
-from sobolev_tf.losses import L1Norm, batch_mean, per_example, resolve
+from sobolev_tf.losses import L1Norm, SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic import (
+    Cut,
     SyntheticGradient,
+    backpropagate,
     compare,
     critics_for,
     hand_down,
-    scale_examples,
+    label_gradient,
+    per_example_gradient,
     widen,
 )
 
@@ -28,7 +31,7 @@ DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio")
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
-class DecoupledModel(keras.Model):
+class DecoupledModel(DistributedModel):
     """A network whose stages learn from critics instead of from the stages above them.
 
     Stage k is updated with SG_k(h_k, y) dh_k/dTheta in place of dL/dh_k dh_k/dTheta, where
@@ -51,9 +54,14 @@ class DecoupledModel(keras.Model):
       gradient_target: "bootstrapped", what arrives at h from the next stage, or "true", full
         backpropagation, done for the critics' sake only.
       diagnose_every: synthetic and true gradients are compared on every so many steps; it
-        costs a backward pass. The metrics are, for each cut, `cut1_loss` |m - L|,
-        `cut1_gradient_loss`, and on these steps `cut1_cosine` and `cut1_norm_ratio` of the
-        synthetic to the true gradient, each taken over the whole batch.
+        costs a backward pass.
+      label_weight: of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1): for a
+        cross-entropy the critic's prediction of every class is held against the network's, and
+        not of the true class alone. 0 leaves it out, as the paper does at scale.
+
+    The metrics are, for each cut, `cut1_loss` |m - L|, `cut1_gradient_loss`, and, on the steps
+    that compare, `cut1_cosine` and `cut1_norm_ratio` of the synthetic to the true gradient, each
+    taken over the whole batch.
 
     BatchNormalization couples the examples of a batch; dL/dh is then an example's share of the
     gradient of the summed loss, all that the stage below needs.
@@ -84,6 +92,7 @@ class DecoupledModel(keras.Model):
         method="sobolev",
         gradient_target="bootstrapped",
         diagnose_every=10,
+        label_weight=0.0,
         **kwargs,
     ):
         _check_choice("method", method, METHODS)
@@ -97,6 +106,7 @@ class DecoupledModel(keras.Model):
         self.method = method
         self.gradient_target = gradient_target
         self.diagnose_every = diagnose_every
+        self.label_weight = label_weight
         self.bridges = []
         if method in SUPERVISION:
             self.bridges = [SyntheticGradient(c, None) for c in critics_for(self.stages, critic)]
@@ -204,6 +214,7 @@ class DecoupledModel(keras.Model):
             "method": self.method,
             "gradient_target": self.gradient_target,
             "diagnose_every": self.diagnose_every,
+            "label_weight": self.label_weight,
         }
 
     @classmethod
@@ -231,27 +242,28 @@ class DecoupledModel(keras.Model):
         variables = self.network_variables
         gradients, arriving = tape.gradient(objective, [variables, [cut.above for cut in cuts]])
         if self.bridges:
-            true = functools.partial(_backpropagate, tape, cuts, arriving)
+            true = functools.partial(backpropagate, tape, cuts, arriving)
             if self.gradient_target == "true":
                 arriving = true()
             value = per_example(self.loss, y, widen(outputs))
-            targets = [Jet(value, (_divide(gradient, share),)) for gradient in arriving]
-            predictions = [cut.prediction for cut in cuts]
-            self._update_critics(critic_tape, predictions, targets, sample_weight)
-            self._compare(predictions, true, share)
+            targets = [
+                Jet(value, (per_example_gradient(gradient, share),)) for gradient in arriving
+            ]
+            self._update_critics(critic_tape, y, outputs, cuts, targets, sample_weight)
+            self._compare(cuts, true, share)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(x))
-        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
+        return logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
 
     def test_step(self, data):
-        logs = super().test_step(data)
+        results = super().test_step(data)
         trackers = {tracker.name for cut in self.trackers for tracker in cut}
-        return {name: value for name, value in logs.items() if name not in trackers}
+        return logs({name: value for name, value in results.items() if name not in trackers})
 
     def _share(self, x, sample_weight):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
-        share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * _replicas())
+        share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * replicas())
         if sample_weight is not None:
             share *= tf.reshape(tf.cast(sample_weight, share.dtype), [-1])
         return share
@@ -261,43 +273,49 @@ class DecoupledModel(keras.Model):
         cuts = []
         for k, stage in enumerate(self.stages[:-1]):
             below = above = stage(x, training=True)
-            prediction = None
+            prediction = outputs = None
             if self.bridges:
                 with critic_tape:
-                    prediction = self.bridges[k].jet(below, y, training=True)
+                    prediction, outputs = self.bridges[k].jet_and_outputs(below, y, training=True)
                 above = hand_down(below, prediction.derivatives[0], share)
             elif self.method == "noprop":
                 above = tf.stop_gradient(below)
-            cuts.append(_Cut(below, above, prediction))
+            cuts.append(Cut(below, above, prediction, outputs))
             x = above
         return self.stages[-1](x, training=True), cuts
 
-    def _update_critics(self, tape, predictions, targets, sample_weight):
+    def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(dm/dh, dL/dh), summed over the cuts."""
         pairs = zip(SUPERVISION[self.method], self._critic_loss_weights, strict=True)
         weights = [supervised * weight for supervised, weight in pairs]
         with tape:
             penalties = [loss for critic in self.critics for loss in critic.losses]
-            objective = sum(penalties) / _replicas()
-            for m, target, trackers in zip(predictions, targets, self.trackers, strict=True):
+            objective = sum(penalties) / replicas()
+            for cut, target, trackers in zip(cuts, targets, self.trackers, strict=True):
+                m = cut.prediction
                 terms = [(target.value, m.value), (target.derivatives[0], m.derivatives[0])]
                 for k, (true, predicted) in enumerate(terms):
                     values = per_example(self._critic_losses[k], true, widen(predicted))
                     value = batch_mean(values, sample_weight)
                     self._track(trackers[k], value)
                     if weights[k]:
-                        objective += weights[k] * value / _replicas()
+                        objective += weights[k] * value / replicas()
+                if self.label_weight:
+                    true = label_gradient(self.loss, y, widen(outputs))
+                    predicted = label_gradient(self.loss, y, cut.outputs)
+                    value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
+                    objective += self.label_weight * value / replicas()
             objective = self.critic_optimizer.scale_loss(objective)
-        variables = self.critic_variables
-        gradients = tape.gradient(objective, variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        gradients = tape.gradient(objective, self.critic_variables)
+        self.critic_optimizer.apply_gradients(zip(gradients, self.critic_variables, strict=True))
 
-    def _compare(self, predictions, true, share):
+    def _compare(self, cuts, true, share):
         """Tracks cosine and norm ratio, now and then: `true` costs a backward pass."""
 
         def diagnose():
-            for m, gradient, trackers in zip(predictions, true(), self.trackers, strict=True):
-                cosine, ratio = compare(m.derivatives[0], _divide(gradient, share))
+            for cut, gradient, trackers in zip(cuts, true(), self.trackers, strict=True):
+                synthetic = cut.prediction.derivatives[0]
+                cosine, ratio = compare(synthetic, per_example_gradient(gradient, share))
                 self._track(trackers[2], cosine)
                 self._track(trackers[3], ratio)
             return True
@@ -313,28 +331,6 @@ class DecoupledModel(keras.Model):
         tracker.update_state(tf.where(counts, value, 0), sample_weight=tf.cast(counts, tf.float32))
 
 
-class _Cut(NamedTuple):
-    """h [B, *H] as it left the stage below, as it entered the one above, and (m, dm/dh)."""
-
-    below: tf.Tensor
-    above: tf.Tensor
-    prediction: Jet | None
-
-
-def _backpropagate(tape, cuts, arriving):
-    """dL/dh at every cut, by full backpropagation from what arrives at the top one."""
-    gradients = [arriving[-1]]
-    for lower, upper in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
-        gradient = tape.gradient(upper.below, lower.above, output_gradients=gradients[0])
-        gradients.insert(0, gradient)
-    return gradients
-
-
-def _divide(gradient, share):
-    """An example's own dL/dh from its share in the objective's; 0 where the weight is 0."""
-    return scale_examples(gradient, tf.math.reciprocal_no_nan(share))
-
-
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}.")
@@ -347,10 +343,6 @@ def _check_pair(name, pair):
 
 def _scales(optimizer):
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-
-
-def _replicas():
-    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def _batch_size(x):

@@ -15,8 +15,8 @@ from sobolev_tf import jets
 _ENTRIES = {"saved_model.pb", "fingerprint.pb", "assets", "variables", "keras_metadata.pb"}
 
 
-def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None:
-    """Write `net` as a SavedModel with four signatures, each with any batch size.
+def export_jets(layers: list, served, specs: list, order: int, path) -> None:
+    """Write a SavedModel with four signatures, each with any batch size.
 
     | signature | takes | gives |
     | --- | --- | --- |
@@ -24,32 +24,39 @@ def export_jets(net: keras.Model, spec: tf.TensorSpec, order: int, path) -> None
     | jet | x | value, d1 [B,*out,*in], ..., up to `order` (at least 1) |
     | jvp | x, v [B,*in] | value, jvp [B,*out] |
     | vjp | x, u [B,*out] | value, vjp [B,*in] |
+
+    layers: what holds the variables.
+    served: from the list of input tensors that `specs` describe to (f, point): the function to
+        serve, of what is differentiated. A model of several inputs takes them by name.
     """
 
-    def value(x):
-        return net(x, training=False)
+    def serve(*x):
+        f, point = served(x)
+        return {"value": f(point)}
 
-    def serve(x):
-        return {"value": value(x)}
-
-    def jet(x):
-        answer = jets.jet(value, x, max(order, 1))
+    def jet(*x):
+        answer = jets.jet(*served(x), max(order, 1))
         return {"value": answer.value} | {f"d{j}": d for j, d in enumerate(answer.derivatives, 1)}
 
-    def jvp(x, v):
-        return dict(zip(["value", "jvp"], jets.jvp(value, x, v), strict=True))
+    def jvp(*xv):
+        return dict(zip(["value", "jvp"], jets.jvp(*served(xv[:-1]), xv[-1]), strict=True))
 
-    def vjp(x, u):
-        return dict(zip(["value", "vjp"], jets.vjp(value, x, u), strict=True))
+    def vjp(*xu):
+        return dict(zip(["value", "vjp"], jets.vjp(*served(xu[:-1]), xu[-1]), strict=True))
+
+    def ends(*x):
+        f, point = served(x)
+        return point, f(point)
 
     archive = keras.export.ExportArchive()
-    archive.track(net)
-    answer = tf.function(value).get_concrete_function(spec).structured_outputs
-    v, u = (tf.TensorSpec(t.shape, t.dtype, name=n) for t, n in ((spec, "v"), (answer, "u")))
-    archive.add_endpoint("serving_default", serve, input_signature=[spec])
-    archive.add_endpoint("jet", jet, input_signature=[spec])
-    archive.add_endpoint("jvp", jvp, input_signature=[spec, v])
-    archive.add_endpoint("vjp", vjp, input_signature=[spec, u])
+    for layer in layers:
+        archive.track(layer)
+    ends = tf.function(ends).get_concrete_function(*specs).structured_outputs
+    v, u = (tf.TensorSpec(t.shape, t.dtype, name=n) for t, n in zip(ends, "vu", strict=True))
+    archive.add_endpoint("serving_default", serve, input_signature=specs)
+    archive.add_endpoint("jet", jet, input_signature=specs)
+    archive.add_endpoint("jvp", jvp, input_signature=[*specs, v])
+    archive.add_endpoint("vjp", vjp, input_signature=[*specs, u])
     with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
         archive.write_out(temporary, verbose=False)
 

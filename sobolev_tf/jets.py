@@ -52,18 +52,42 @@ def output_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
 def input_jet(fn: Callable, x, directions) -> Jet:
     """Value of `fn` and D^j f[v1, ..., vj], j = 1..J: equation 2 with directions on the inputs.
 
-    directions: J tensors [B,P,*in]; D^j is [B,P,*out]. Two reverse passes for each order and
-    projection: the cost does not grow with the inputs or outputs, and no full tensor is built.
+    directions: J tensors [B,P,*in]; give one twice for D²f[v,v]. D^j is [B,P,*out]. `fn` runs
+    once; the cost does not grow with the inputs or outputs, and no full tensor is built.
 
     >>> v = tf.ones([1, 1, 2])
     >>> f = input_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[6.0]], [[4.0]]]
     """
-    x = differentiable(x)
-    each = zip(*(tf.unstack(v, axis=1) for v in directions), strict=True)
-    (value, *_), *derivatives = zip(*(_along(fn, x, vs) for vs in each), strict=True)
+    [value], *derivatives = _along(
+        fn, differentiable(x), [tf.unstack(v, axis=1) for v in directions]
+    )
     return Jet(value, tuple(tf.stack(d, 1) for d in derivatives))
+
+
+def partial_jet(fn: Callable, x, v, order: int) -> Jet:
+    """Value of `fn` and D^j f[v, ...], contracted with the first direction alone.
+
+    v: [B,P,*in]; D^j is [B,P,*out,*in × (j-1)]: Df[v] at order 1, the Hessian-vector product
+    H v at order 2. Costs a reverse pass for each projection and entry of D^(j-1) f[v].
+
+    >>> f = partial_jet(lambda x: x[:, 0] ** 2 * x[:, 1], tf.ones([1, 2]), tf.ones([1, 1, 2]), 2)
+    >>> [t.numpy().tolist() for t in f.derivatives]
+    [[[3.0]], [[[4.0, 2.0]]]]
+    """
+    x, values = differentiable(x), []
+
+    def along(x):
+        [value], tangents = _along(fn, x, [tf.unstack(v, axis=1)])
+        values.append(value)
+        return tf.stack(tangents, 1)
+
+    if order == 0:
+        return Jet(fn(x))
+    # Df[v] may be constant in x where f itself is not.
+    tangent, derivatives = _differentiate(along, x, order - 1, lambda t: t, required=False)
+    return Jet(values[0], (tangent, *derivatives))
 
 
 def jvp(fn: Callable, x, v):
@@ -72,7 +96,8 @@ def jvp(fn: Callable, x, v):
     >>> [t.numpy().tolist() for t in jvp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    return tuple(_along(fn, differentiable(x), [v]))
+    [value], [tangent] = _along(fn, differentiable(x), [[v]])
+    return value, tangent
 
 
 def vjp(fn: Callable, x, u):
@@ -88,22 +113,26 @@ def vjp(fn: Callable, x, u):
     return value, _connected([tape.gradient(value, x, output_gradients=u)], x)[0]
 
 
-def sphere(like, projections: int, seed, radius: float = 1.0):
-    """P random directions per example, uniform on the sphere of `radius`: [B,P,*dims].
+def hvp(fn: Callable, x, v, u=None):
+    """Value [B,*out] and the Hessian-vector product of <f(x), u>, D²<f,u>[v] [B,*in].
 
-    like: [B,*dims], for shape and dtype; seed: two integers. Drawn in float32 or wider. For a
-    fixed e in R^n, E <e,v>² = radius² |e|²/n: radius √n makes one projection's square unbiased.
+    v: [B,*in]; u: [B,*out], which may be left out where there is one output. Two reverse
+    passes, whatever the size of x: the Hessian is not built.
 
-    >>> v = sphere(tf.zeros([4, 3, 2]), projections=5, seed=(0, 1))
-    >>> v.shape, bool(tf.reduce_all(tf.abs(tf.norm(v, axis=[2, 3]) - 1) < 1e-6))
-    (TensorShape([4, 5, 3, 2]), True)
+    >>> [t.numpy().tolist() for t in hvp(lambda x: x**3, tf.constant([2.0]), tf.constant([1.0]))]
+    [[8.0], [12.0]]
     """
-    wide = tf.float64 if like.dtype == tf.float64 else tf.float32
-    batch, dims = tf.split(tf.shape(like), [1, len(like.shape) - 1])
-    v = tf.random.stateless_normal(tf.concat([batch, [projections], dims], 0), seed, dtype=wide)
-    v.set_shape([like.shape[0], projections, *like.shape[1:]])
-    square = tf.reduce_sum(v**2, list(range(2, len(v.shape))), keepdims=True)
-    return tf.cast(radius * v * tf.math.rsqrt(tf.maximum(square, 1e-30)), like.dtype)
+    x = differentiable(x)
+    with tf.GradientTape(watch_accessed_variables=False) as outer:
+        outer.watch(x)
+        with tf.GradientTape(watch_accessed_variables=False) as inner:
+            inner.watch(x)
+            value = fn(x)
+        if u is None and value.shape[1:].num_elements() != 1:
+            raise ValueError(f"hvp needs u: fn has outputs of shape {value.shape}, not one.")
+        [gradient] = _connected([inner.gradient(value, x, output_gradients=u)], x)
+    product = outer.gradient(gradient, x, output_gradients=tf.cast(v, x.dtype))
+    return value, _connected([product], x, required=False)[0]
 
 
 def contract_outputs(d, v):
@@ -121,25 +150,28 @@ def contract_outputs(d, v):
     return _reshape(product, [*v.shape[:2], *d.shape[rank:]], tf.shape(v)[:2], rest)
 
 
-def contract_inputs(d, directions):
-    """D^j[v1, ..., vj]: d [B,*out,*in × j], j directions [B,P,*in] -> [B,P,*out].
+def contract_inputs(d, directions, order: int | None = None):
+    """D^j[v1, ...]: d [B,*out,*in × j], i directions [B,P,*in] -> [B,P,*out,*in × (j-i)].
+
+    j is `order`, or else the number of directions.
 
     >>> v = tf.constant([[[1.0, 2.0]]])
     >>> contract_inputs(tf.ones([1, 4, 2]), [v]).numpy().tolist()
     [[[3.0, 3.0, 3.0, 3.0]]]
     """
+    dims = len(directions[0].shape) - 2
+    rank = len(d.shape) - (order or len(directions)) * dims
+    out = d.shape[1:rank].num_elements()
     batch, projections = tf.shape(d)[0], directions[0].shape[1]
     size = directions[0].shape[2:].num_elements()
-    rank = len(d.shape) - len(directions) * (len(directions[0].shape) - 2)
-    out = tf.shape(d)[1:rank]
-    flat = tf.reshape(d, tf.concat([[batch, 1, tf.reduce_prod(out)], [size] * len(directions)], 0))
-    for v in reversed(directions):
-        v = tf.reshape(
-            tf.cast(v, d.dtype), [batch, projections] + [1] * (len(flat.shape) - 3) + [size]
-        )
-        flat = tf.reduce_sum(flat * v, -1)
-    shape = [d.shape[0], projections, *d.shape[1:rank]]
-    return _reshape(flat, shape, tf.stack([batch, projections]), out)
+    rest = tf.shape(d)[rank + len(directions) * dims :]
+    flat = tf.reshape(d, [batch, 1, out, *[size] * len(directions), tf.reduce_prod(rest)])
+    for v in directions:
+        v = tf.cast(v, d.dtype)
+        v = tf.reshape(v, [batch, projections, 1, size] + [1] * (len(flat.shape) - 4))
+        flat = tf.reduce_sum(flat * v, 3)
+    shape = [d.shape[0], projections, *d.shape[1:rank], *d.shape[rank + len(directions) * dims :]]
+    return _reshape(flat, shape, tf.stack([batch, projections]), tf.shape(d)[1:rank], rest)
 
 
 def differentiable(x, name: str = "x"):
@@ -158,7 +190,7 @@ def differentiable(x, name: str = "x"):
     return x
 
 
-def _differentiate(fn, x, order, project) -> Jet:
+def _differentiate(fn, x, order, project, required=True) -> Jet:
     """Nested tapes: the value of fn, and the derivatives of project(value)."""
 
     def up_to(j):
@@ -169,7 +201,7 @@ def _differentiate(fn, x, order, project) -> Jet:
             tape.watch(x)
             terms = up_to(j - 1)
             entries = _entries(terms[-1])
-        rows = _connected([tape.gradient(entry, x) for entry in entries], x, required=j == 1)
+        rows = _connected([tape.gradient(entry, x) for entry in entries], x, required and j == 1)
         last = terms[-1]
         shape = [*last.shape, *x.shape[1:]]
         return [*terms, _reshape(tf.stack(rows, 1), shape, tf.shape(last), tf.shape(x)[1:])]
@@ -179,26 +211,31 @@ def _differentiate(fn, x, order, project) -> Jet:
 
 
 def _along(fn, x, directions):
-    """[f, Df[v1], D²f[v1,v2], ...] for directions [B,*in].
+    """[[f], [Df[v1], ...], [D²f[v1,v2], ...], ...]: a list over P for each order.
 
-    Reverse over reverse: the gradient of <f, u> is linear in u, and its gradient with respect
-    to u is Df. tf.autodiff.ForwardAccumulator would read better, but nested it cannot be
-    differentiated eagerly.
+    directions: for each order, P tensors [B,*in]. Reverse over reverse: the gradient of <f, u>
+    is linear in u, and its gradient with respect to u is Df. `fn` runs once for all P.
+    tf.autodiff.ForwardAccumulator would read better, but nested it cannot be differentiated
+    eagerly.
     """
     if not directions:
-        return [fn(x)]
-    with tf.GradientTape(watch_accessed_variables=False) as over_u:
-        with tf.GradientTape(watch_accessed_variables=False) as over_x:
+        return [[fn(x)]]
+    *lower, vs = directions
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as over_u:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as over_x:
             over_x.watch(x)
-            terms = _along(fn, x, directions[:-1])
-        u = tf.ones_like(terms[-1])
-        over_u.watch(u)
-        gradient = over_x.gradient(terms[-1], x, output_gradients=u)
-        required = len(directions) == 1
-        [gradient] = _connected([gradient], x, required)
-    v = tf.cast(directions[-1], x.dtype)
-    tangent = over_u.gradient(gradient, u, output_gradients=v)
-    return [*terms, *_connected([tangent], u, required=False)]
+            terms = _along(fn, x, lower)
+        us = [tf.ones_like(t) for t in terms[-1]]
+        over_u.watch(us)
+        pairs = zip(terms[-1], us, strict=True)
+        gradients = [over_x.gradient(t, x, output_gradients=u) for t, u in pairs]
+        gradients = _connected(gradients, x, required=not lower)
+    each = [(gradients[0], us[0])] * len(vs) if not lower else zip(gradients, us, strict=True)
+    tangents = [
+        over_u.gradient(gradient, u, output_gradients=tf.cast(v, x.dtype))
+        for (gradient, u), v in zip(each, vs, strict=True)
+    ]
+    return [*terms, _connected(tangents, us[0], required=False)]
 
 
 def _entries(y):

@@ -2,6 +2,9 @@
 
 Labels are a tuple (value, d1, ..., dJ) or a dict of those names; any may be absent. D^j is
 [B,*out,*in × j]; where the network has one output, [B,1], its axis may be left out of labels.
+A dict may also hold derivatives along given directions: `jvp`, Df[v], with `directions` v
+[B,*in] or [B,P,*in]; `vjp`, the gradient of <f, u>, with `directions` u [B,*out] or [B,P,*out];
+or both, with `directions` a dict of these names.
 """
 
 from numbers import Real
@@ -17,6 +20,9 @@ def names(order: int) -> list[str]:
     ['value', 'd1', 'd2']
     """
     return ["value", *(f"d{j}" for j in range(1, order + 1))]
+
+
+DIRECTIONAL = ("jvp", "vjp")
 
 
 def by_name(y, order: int, what: str = "y") -> dict:
@@ -39,7 +45,8 @@ def by_name(y, order: int, what: str = "y") -> dict:
         y = dict(zip(known, y, strict=False))
     if not isinstance(y, dict):
         y = {"value": y}
-    if unknown := [key for key in y if key not in known]:
+    known += DIRECTIONAL
+    if unknown := [key for key in y if key not in (*known, "directions")]:
         raise ValueError(
             f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
         )
@@ -47,52 +54,114 @@ def by_name(y, order: int, what: str = "y") -> dict:
 
 
 def order_of(name: str) -> int:
-    """0 for value, j for dj.
+    """0 for value, j for dj; 0 for what is along given directions.
 
-    >>> order_of("value"), order_of("d2")
-    (0, 2)
+    >>> order_of("value"), order_of("d2"), order_of("jvp")
+    (0, 2, 0)
     """
-    return 0 if name == "value" else int(name[1:])
+    return int(name[1:]) if name[1:].isdigit() else 0
+
+
+def directions_by_name(y) -> dict:
+    """The directions of `jvp` and `vjp` labels by those names.
+
+    >>> directions_by_name({"jvp": 1, "directions": 2}), directions_by_name((1, 2))
+    ({'jvp': 2}, {})
+    """
+    present = [name for name in DIRECTIONAL if isinstance(y, dict) and y.get(name) is not None]
+    if not present:
+        return {}
+    directions = y.get("directions")
+    if not isinstance(directions, dict):
+        directions = dict.fromkeys(present, directions) if len(present) == 1 else {}
+    for name in present:
+        if directions.get(name) is None:
+            raise ValueError(
+                f'y has {name} but no directions for it: give y["directions"], [B,*] or [B,P,*]'
+                + (", as a dict of jvp and vjp." if len(present) > 1 else ".")
+            )
+    return {name: directions[name] for name in present}
+
+
+def conform_directions(v, dims, name: str):
+    """Directions of `name` in the shape [B,P,*dims], from that or [B,*dims]; or ValueError.
+
+    >>> conform_directions(tf.zeros([5, 2]), [2], "jvp").shape
+    TensorShape([5, 1, 2])
+    """
+    v = tf.convert_to_tensor(v)
+    dims = list(dims)
+    if _fits(v.shape[1:], dims):
+        return tf.expand_dims(v, 1)
+    if len(v.shape) == len(dims) + 2 and _fits(v.shape[2:], dims):
+        return v
+    raise ValueError(
+        f"directions of {name} have shape {list(v.shape)}, expected {_letters(dims)} or "
+        f"{_letters(['P', *dims])}."
+    )
+
+
+def conform_directional(label, expected, name: str):
+    """A label of `name` in the shape `expected` [B,P,*dims]; P may be left out where it is 1.
+
+    >>> conform_directional(tf.zeros([5]), [None, 1, 1], "jvp").shape
+    TensorShape([5, 1, 1])
+    """
+    label, dims = tf.convert_to_tensor(label), list(expected[1:])
+    shorter = [dims] + [dims[1:]] * (dims[0] == 1)
+    shorter += [each[:-1] for each in shorter if each[-1:] == [1]]
+    if not any(_fits(label.shape[1:], each) for each in shorter):
+        raise ValueError(
+            f"label {name} has shape {list(label.shape)}, expected {_letters(dims)}: one for each "
+            "of its directions."
+        )
+    return tf.reshape(label, [-1, *dims])
 
 
 def per_order(given, order: int, default, what: str) -> dict:
-    """One entry for each order, from a list (by position), a dict (by name) or one for all.
+    """One entry for each term, from a list (by position), a dict (by name) or one for all.
 
-    None leaves its order out; an order that a dict does not name has the default.
+    None leaves its term out; a term that is not named has the default.
 
     >>> per_order({"d1": 3.0}, order=1, default=1.0, what="loss_weights")
-    {'value': 1.0, 'd1': 3.0}
+    {'value': 1.0, 'd1': 3.0, 'jvp': 1.0, 'vjp': 1.0}
     """
     known = names(order)
+    terms = dict.fromkeys([*known, *DIRECTIONAL], default)
     if given is None:
-        return dict.fromkeys(known, default)
+        return terms
     if isinstance(given, dict):
         by_name(given, order, what)  # refuses unknown names
-        return {name: given.get(name, default) for name in known}
+        return terms | given
     if not isinstance(given, (list, tuple)):
-        return dict.fromkeys(known, given)
+        return dict.fromkeys(terms, given)
     if len(given) != len(known):
         raise ValueError(
             f"{what} has {len(given)} entries, but order={order} takes {len(known)}: "
             f"{', '.join(known)}, in this order."
         )
-    return dict(zip(known, given, strict=True))
+    return terms | dict(zip(known, given, strict=True))
 
 
 def loss_weights(given, order: int) -> dict:
-    """One finite number for each order, or None; ValueError for anything else.
+    """A finite number for each term, a function of the step such as a schedule, or None.
 
-    >>> loss_weights([1, None], order=1)
-    {'value': 1, 'd1': None}
+    >>> loss_weights([1, None], order=1)["value"]
+    1
     """
     if isinstance(given, np.ndarray) and given.ndim < 2:
         given = given.tolist()
     weights = per_order(given, order, 1.0, "loss_weights")
     for name, weight in weights.items():
         number = isinstance(weight, Real)
-        if weight is not None and not (number and np.isfinite(weight)):
+        if weight is None or callable(weight):
+            continue
+        if not (number and np.isfinite(weight)):
             got = weight if number else type(weight).__name__
-            raise ValueError(f"loss_weights has {got} for {name}, expected a finite number.")
+            raise ValueError(
+                f"loss_weights has {got} for {name}, expected a finite number, or a function of "
+                "the step."
+            )
     return weights
 
 
@@ -128,12 +197,12 @@ order value, d1, ..., with the axes batch, outputs, inputs.
 def weights_by_name(sample_weight, order: int) -> dict:
     """Per-example weights [B] by name of order: one array counts for all of them.
 
-    >>> weights_by_name(3, order=1), weights_by_name((3, None), order=1)
-    ({'value': 3, 'd1': 3}, {'value': 3})
+    >>> weights_by_name(3, order=1)["d1"], weights_by_name((3, None), order=1)
+    (3, {'value': 3})
     """
     if isinstance(sample_weight, (dict, list, tuple)) or sample_weight is None:
         return by_name(sample_weight, order, "sample_weight")
-    return dict.fromkeys(names(order), sample_weight)
+    return dict.fromkeys([*names(order), *DIRECTIONAL], sample_weight)
 
 
 def leave_missing_out(label, prediction, weight=None):
@@ -174,14 +243,15 @@ def observed(label, prediction, weight=None):
     return tuple(rows)
 
 
-def merge(t):
-    """[B,P,...] -> [B·P,...], so that each projection counts as an example.
+def merge(true, predicted, weight=None):
+    """[B,P,...] -> [B·P,...] of both, so that each projection counts as an example.
 
-    >>> merge(tf.zeros([2, 3, 4])).shape
-    TensorShape([6, 4])
+    >>> [t.shape[0] for t in merge(tf.zeros([2, 3, 4]), tf.zeros([2, 3, 4]), tf.ones([2]))]
+    [6, 6, 6]
     """
-    merged = tf.reshape(t, tf.concat([[tf.shape(t)[0] * t.shape[1]], tf.shape(t)[2:]], 0))
-    return tf.ensure_shape(merged, [None, *t.shape[2:]])
+    if weight is not None:
+        weight = tf.repeat(tf.reshape(weight, [-1]), tf.shape(predicted)[1])
+    return (*(tf.reshape(t, [-1, *t.shape[2:]]) for t in (true, predicted)), weight)
 
 
 def refuse_nan(y, order: int, start: int = 0) -> None:
@@ -194,8 +264,13 @@ def refuse_nan(y, order: int, start: int = 0) -> None:
     ValueError: label d1 has NaN, first in row 0: mend it, or compile(missing="nan") to leave \
 such entries out.
     """
-    for name, label in by_name(y, order).items():
-        label = np.asarray(label)
+    given = by_name(y, order)
+    entries = [
+        (name, np.asarray(entry))
+        for name, label in given.items()
+        for entry in (label.values() if isinstance(label, dict) else [label])
+    ]
+    for name, label in entries:
         if label.dtype.kind == "f" and (missing := np.isnan(label)).any():
             rows = missing.reshape(len(label), -1).any(axis=1)
             raise ValueError(
@@ -209,7 +284,7 @@ def refuse_nan_in(dataset, order: int) -> None:
     start = 0
     for x, y, *_ in dataset:
         refuse_nan(y, order, start)
-        start += len(x)
+        start += len(tf.nest.flatten(x)[0])
 
 
 def _fits(shape, dims):

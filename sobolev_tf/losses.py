@@ -1,7 +1,7 @@
 """Distances between jets: the l and l_j of equation 1, and how one order's loss is averaged.
 
-The losses here sum over dimensions and average over the batch, as the paper prints them.
-Keras's "mse" is a mean over all axes instead: half of SquaredNorm for two outputs.
+The losses here sum over dimensions and average over the batch, as the paper prints them, unless
+over="mean". Keras's "mse" is a mean over all axes: half of SquaredNorm for two outputs.
 """
 
 import keras
@@ -12,48 +12,89 @@ import tensorflow as tf
 class SquaredNorm(keras.losses.Loss):
     """|e|²: squared errors summed over all dimensions, [B,...] -> [B], then the batch's mean.
 
+    over: "sum" or "mean" over the dimensions.
+
     >>> float(SquaredNorm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, 4.0]])))
     25.0
     """
 
-    def __init__(self, name="squared_norm", **kwargs):
+    def __init__(self, over="sum", name="squared_norm", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.over = _known(over)
 
     def call(self, y_true, y_pred):
-        return _sum_over_dimensions(_error(y_true, y_pred) ** 2)
+        return _over_dimensions(_error(y_true, y_pred) ** 2, self.over)
+
+    def get_config(self):
+        return {**super().get_config(), "over": self.over}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Norm(keras.losses.Loss):
     """|e|, as distillation (section 4.2) prints it: [B,...] -> [B]. Its gradient at 0 is 0.
 
+    over: "sum" of the squares, or their "mean", over the dimensions.
+
     >>> float(Norm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, 4.0]])))
     5.0
     """
 
-    def __init__(self, name="norm", **kwargs):
+    def __init__(self, over="sum", name="norm", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.over = _known(over)
 
     def call(self, y_true, y_pred):
-        square = _sum_over_dimensions(_error(y_true, y_pred) ** 2)
-        # Two wheres: the gradient of sqrt(0) is infinite, and infinity times zero is NaN.
-        positive = square > 0
-        return tf.where(positive, tf.sqrt(tf.where(positive, square, 1)), 0)
+        return _root(_over_dimensions(_error(y_true, y_pred) ** 2, self.over))
+
+    def get_config(self):
+        return {**super().get_config(), "over": self.over}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class L1Norm(keras.losses.Loss):
     """Sum of absolute errors over all dimensions (section 4.3): [B,...] -> [B].
 
+    over: "sum" or "mean" over the dimensions.
+
     >>> float(L1Norm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, -4.0]])))
     7.0
     """
 
-    def __init__(self, name="l1_norm", **kwargs):
+    def __init__(self, over="sum", name="l1_norm", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.over = _known(over)
 
     def call(self, y_true, y_pred):
-        return _sum_over_dimensions(tf.abs(_error(y_true, y_pred)))
+        return _over_dimensions(tf.abs(_error(y_true, y_pred)), self.over)
+
+    def get_config(self):
+        return {**super().get_config(), "over": self.over}
+
+
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class RelativeNorm(keras.losses.Loss):
+    """|e| / max(|y|, floor), each example by its own label: [B,...] -> [B].
+
+    For labels whose sizes span orders of magnitude. `floor`, in units of the label, keeps
+    labels near zero from outweighing all others.
+
+    >>> float(RelativeNorm()(tf.constant([[6.0, 8.0]]), tf.constant([[6.0, 3.0]])))
+    0.5
+    """
+
+    def __init__(self, floor=1e-6, name="relative_norm", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if not floor > 0:
+            raise ValueError(f"RelativeNorm: floor is above 0, got {floor}.")
+        self.floor = floor
+
+    def call(self, y_true, y_pred):
+        size = _root(_over_dimensions(tf.cast(y_true, y_pred.dtype) ** 2, "sum"))
+        error = _root(_over_dimensions(_error(y_true, y_pred) ** 2, "sum"))
+        return error / tf.maximum(size, self.floor)
+
+    def get_config(self):
+        return {**super().get_config(), "floor": self.floor}
 
 
 def resolve(loss):
@@ -104,5 +145,18 @@ def _error(y_true, y_pred):
     return y_pred - tf.cast(y_true, y_pred.dtype)
 
 
-def _sum_over_dimensions(t):
-    return tf.reduce_sum(t, list(range(1, len(t.shape))))
+def _over_dimensions(t, over):
+    reduce = tf.reduce_sum if over == "sum" else tf.reduce_mean
+    return reduce(t, list(range(1, len(t.shape))))
+
+
+def _root(square):
+    """sqrt, with gradient 0 at 0: its own is infinite there, and infinity times zero is NaN."""
+    positive = square > 0
+    return tf.where(positive, tf.sqrt(tf.where(positive, square, 1)), 0)
+
+
+def _known(over):
+    if over not in ("sum", "mean"):
+        raise ValueError(f'a norm is over the "sum" or the "mean" of dimensions, got {over!r}.')
+    return over

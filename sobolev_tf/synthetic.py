@@ -6,11 +6,18 @@ that the part below need not wait for the part above. Training the critic is Sob
 the jet (m, dm/dh) is held against the jet (L, dL/dh) of the network's loss.
 """
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import Jet, jet
 from sobolev_tf.losses import per_example
+
+CROSS_ENTROPIES = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+)
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
@@ -46,13 +53,18 @@ class SyntheticGradient(keras.layers.Layer):
 
         h is gradient-stopped. Differentiable in the critic's weights.
         """
+        return self.jet_and_outputs(h, y, training)[0]
 
+    def jet_and_outputs(self, h, y, training=None):
+        """The critic's jet as `jet` gives it, and the outputs p(h) [B, *K] it was computed from."""
         h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        outputs = []
 
         def m(h):
-            return per_example(self.loss, y, widen(self.critic(h, training=training)))
+            outputs.append(widen(self.critic(h, training=training)))
+            return per_example(self.loss, y, outputs[-1])
 
-        return jet(m, h)
+        return jet(m, h), outputs[-1]
 
     def call(self, h, y, *, weight=1.0, training=None):
         """Returns h; below, its gradient is weight * SG(h, y).
@@ -135,6 +147,55 @@ def critics_for(stages, critic):
                 f"expected that of the cut, {expected}."
             )
     return critics
+
+
+class Cut(NamedTuple):
+    """h [B, *H] as it left the stage below and entered the one above; (m, dm/dh), and p(h)."""
+
+    below: tf.Tensor
+    above: tf.Tensor
+    prediction: Jet | None
+    outputs: tf.Tensor | None
+
+
+def backpropagate(tape, cuts, arriving):
+    """dL/dh at every cut, by full backpropagation from what arrives at the top one."""
+    gradients = [arriving[-1]]
+    for lower, upper in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
+        gradient = tape.gradient(upper.below, lower.above, output_gradients=gradients[0])
+        gradients.insert(0, gradient)
+    return gradients
+
+
+def per_example_gradient(gradient, share):
+    """An example's own dL/dh from its share in the objective's; 0 where the weight is 0."""
+    return scale_examples(gradient, tf.math.reciprocal_no_nan(share))
+
+
+def label_gradient(loss, y, outputs):
+    """dL/dy [B, *K] of a loss of labels y and a network's outputs [B, *K] (SM 4.1).
+
+    For a cross-entropy it is -log p over all classes, y the one-hot label; integer labels stand
+    for theirs. Differentiable in the outputs.
+
+    Raises:
+      ValueError: for integer labels under any other loss.
+
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> label_gradient(loss, tf.constant([1]), tf.zeros([1, 2])).numpy().round(4).tolist()
+    [[0.6931, 0.6931]]
+    """
+    if isinstance(loss, CROSS_ENTROPIES):
+        if loss.from_logits:
+            return -tf.nn.log_softmax(outputs)
+        return -tf.math.log(tf.maximum(outputs, keras.config.epsilon()))
+    y = tf.convert_to_tensor(y)
+    if not y.dtype.is_floating:
+        raise ValueError(
+            f"dL/dy needs a cross-entropy or labels that are floating; given {loss} and labels of "
+            f"{y.dtype.name}."
+        )
+    return jet(lambda y: per_example(loss, y, outputs), y).derivatives[0]
 
 
 def compare(synthetic, true):

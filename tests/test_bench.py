@@ -4,24 +4,52 @@ import json
 
 import pytest
 
-from train import bench
+from train.bench import __main__ as bench
+from train.bench import cost, exactness, quickstart, speed
 from train.lib import cli
 
 
-def test_speed_and_quick_start_in_miniature():
-    rows = dict(bench.speed(rounds=1, steps=50) + bench.quickstart(seeds=[0], steps=100))
-    assert len(rows) == 15
+def test_speed_and_quick_start_in_miniature(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
+    rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
+    assert len(rows) == 17
     assert all(number > 0 for number in rows.values())
 
 
-def test_the_gradient_suite_and_its_file(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("sys.argv", ["bench", "--suite=gradients", f"--workdir={tmp_path}"])
+def test_arithmetic_is_counted_in_the_graph(monkeypatch):
+    monkeypatch.setattr(cost, "WIDTH", 32)
+    monkeypatch.setattr(cost, "BATCH", 8)
+    monkeypatch.setattr(cost, "INPUTS", 4)
+    plain = cost.products(cost._plain(1), cost._batch(1, 0))
+    # Forward, and backward in weights and activations; nothing goes back to the inputs.
+    edges = [(4, 32), (32, 32), (32, 32), (32, 32), (32, 1)]
+    assert plain == sum(2 * 8 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(edges))
+    rows = dict(cost.rows(turns=1, calls=1))
+    assert rows["first order over plain, 4x1024: ratio of arithmetic counts"] == pytest.approx(
+        2, rel=0.15
+    )
+    assert rows["84x84x4, 6 outputs, batch 200: largest tensor over the Jacobian (bar < 1)"] < 1
+
+
+def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["bench", "--suite=exactness", f"--workdir={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         cli.run(bench.main, bench.FLAGS)
     assert not ended.value.code
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 2
-    assert all(row["number"] < 1e-6 for row in rows)
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 24
+    for row in rows:
+        if "error" in row["name"] or "gradient of the loss" in row["name"]:
+            assert row["number"] < 1e-5, row
+        else:
+            assert row["number"] == pytest.approx(1, abs=0.03), row
+
+
+def test_a_wrong_derivative_is_seen():
+    net = exactness.dense_net()
+    x = exactness.np.random.default_rng(0).normal(size=(2, 3))
+    wrong = exactness.derivative_error(net, x, 1, step=1.0)
+    assert wrong > 1e-3 > 1e-6 > exactness.derivative_error(net, x, 1)
 
 
 def test_a_file_in_place_of_the_folder_is_said_before_measuring(monkeypatch, capsys, tmp_path):
@@ -38,4 +66,4 @@ def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.run(bench.main, bench.FLAGS)
     assert ended.value.code == 2
-    assert "expected all or speed" in capsys.readouterr().err
+    assert "expected all or exactness" in capsys.readouterr().err

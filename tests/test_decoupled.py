@@ -15,6 +15,7 @@ from sobolev_tf.synthetic import dense_critic, imagenet_critic
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
+OPTIONS = ("gradient_target", "diagnose_every", "label_weight")
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def points(n=7):
 
 
 def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1.0, **kwargs):
-    options = {k: kwargs.pop(k) for k in list(kwargs) if k in ("gradient_target", "diagnose_every")}
+    options = {k: kwargs.pop(k) for k in list(kwargs) if k in OPTIONS}
     model = DecoupledModel(split(net, at=CUTS), critic, method, **options)
     model.compile(
         optimizer=keras.optimizers.SGD(rate),
@@ -112,20 +113,29 @@ def hand_gradients(model, x, y, weight):
     value_weight = 2.0 * (model.method in ("sobolev", "critic"))
     gradient_weight = 0.5 * (model.method in ("sobolev", "vfbn"))
     critic_updates = []
-    for critic, tape, m, sg, g in zip(
-        model.critics, critic_tapes, values, synthetic, targets, strict=False
+    for critic, tape, m, sg, g, h in zip(
+        model.critics, critic_tapes, values, synthetic, targets, outs, strict=False
     ):
         with tape:
             objective = value_weight * tf.reduce_sum(weight * tf.abs(m - losses)) / n
             objective += gradient_weight * tf.reduce_sum(weight[:, None] * tf.abs(sg - g)) / n
+            classes = tf.nn.log_softmax(critic(h)) - tf.stop_gradient(tf.nn.log_softmax(outs[-1]))
+            objective += model.label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
         critic_updates += tape.gradient(objective, critic.trainable_variables)
     return updates, critic_updates
 
 
+@pytest.mark.parametrize("label_weight", [0.0, 0.3])
 @pytest.mark.parametrize("target", ["bootstrapped", "true"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_gradient_equals_the_hand_computed_one(method, target, float64):
-    model = compiled(tanh_net(), method, gradient_target=target, critic_loss_weights=[2.0, 0.5])
+def test_every_gradient_equals_the_hand_computed_one(method, target, label_weight, float64):
+    model = compiled(
+        tanh_net(),
+        method,
+        gradient_target=target,
+        label_weight=label_weight,
+        critic_loss_weights=[2.0, 0.5],
+    )
     x, y = points()
     weight = np.array([1.0, 0.5, 2.0, 0.0, 1.5, 3.0, 1.0])
     expected, expected_critic = hand_gradients(model, x, y, weight)

@@ -4,8 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sobolev_tf import jets
 
@@ -63,6 +61,52 @@ def test_projections_of_the_function_are_projections_of_its_derivatives(mode):
     np.testing.assert_allclose(inp.derivatives[0], np.einsum("bki,bpi->bpk", d1, v[0]))
     np.testing.assert_allclose(inp.derivatives[1], np.einsum("bkij,bpi,bpj->bpk", d2, *v))
     np.testing.assert_allclose(jets.contract_inputs(tf.constant(d2), v), inp.derivatives[1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_partial_jets_contract_the_first_argument_alone(mode):
+    v = tf.constant(np.random.default_rng(1).normal(size=[4, 2, 3]))
+    value, d1, d2, d3 = closed_form(points())
+    order = 3 if mode == "eager" else 2
+    got = MODES[mode](lambda x: jets.partial_jet(cubic, x, v, order))(tf.constant(points()))
+    np.testing.assert_allclose(got.value, value)
+    for subscripts, d, ours in zip(
+        ("bki,bpi->bpk", "bkij,bpi->bpkj", "bkijl,bpi->bpkjl"),
+        (d1, d2, d3),
+        got.derivatives,
+        strict=False,
+    ):
+        expected = np.einsum(subscripts, d, v)
+        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
+        order = d.ndim - 2
+        contracted = jets.contract_inputs(tf.constant(d), [v], order)
+        np.testing.assert_allclose(contracted, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_hvp_is_the_hessian_applied(mode):
+    rng = np.random.default_rng(1)
+    v, u = tf.constant(rng.normal(size=[4, 3])), tf.constant(rng.normal(size=[4, 2]))
+    _, _, d2, _ = closed_form(points())
+    value, product = MODES[mode](lambda x: jets.hvp(cubic, x, v, u))(tf.constant(points()))
+    np.testing.assert_allclose(value, cubic(points()))
+    np.testing.assert_allclose(product, np.einsum("bkij,bj,bk->bi", d2, v, u))
+    with pytest.raises(ValueError, match="hvp needs u"):
+        jets.hvp(cubic, points(), v)
+    assert not np.any(jets.hvp(lambda x: x[:, :1], points(), v)[1])
+
+
+def test_a_directional_jet_runs_the_function_once():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return cubic(x)
+
+    v = tf.ones([4, 5, 3], tf.float64)
+    jets.input_jet(counted, points(), [v, v])
+    jets.partial_jet(counted, points(), v, 2)
+    assert len(calls) == 2
 
 
 def test_jvp_and_vjp_are_the_jacobian_applied():
@@ -131,31 +175,3 @@ def test_an_output_that_ignores_the_input_is_an_error():
             jets.jet(fn, points())
     with pytest.raises(ValueError, match=r"int64.*astype"):
         jets.jet(cubic, np.ones([2, 3], "int64"))
-
-
-@settings(max_examples=10, deadline=None)
-@given(
-    batch=st.integers(0, 4),
-    dims=st.lists(st.integers(1, 4), max_size=3),
-    projections=st.integers(1, 3),
-    dtype=st.sampled_from([tf.float16, tf.float32, tf.float64]),
-    radius=st.floats(0.5, 3),
-)
-def test_directions_lie_on_the_sphere(batch, dims, projections, dtype, radius):
-    v = jets.sphere(tf.zeros([batch, *dims], dtype), projections, (1, 2), radius)
-    assert v.shape == (batch, projections, *dims)
-    assert v.dtype == dtype
-    lengths = np.sqrt(np.sum(np.square(v, dtype="float64"), axis=tuple(range(2, v.ndim))))
-    np.testing.assert_allclose(lengths, radius, rtol=3e-3)
-
-
-def test_projected_squares_have_the_full_squares_expectation():
-    e = tf.constant([[1.0, -2.0, 3.0]])
-    v = jets.sphere(tf.zeros([1, 3]), 40_000, (0, 0), radius=3**0.5)
-    assert np.mean(jets.contract_outputs(e[..., None], v).numpy() ** 2) == pytest.approx(
-        14, rel=0.02
-    )
-    hessian = tf.constant([[[[1.0, 2.0, 0.0], [2.0, -1.0, 3.0], [0.0, 3.0, 0.5]]]])
-    w = jets.sphere(tf.zeros([1, 3]), 40_000, (0, 1), radius=3**0.5)
-    square = np.mean(jets.contract_inputs(hessian, [v, w]).numpy() ** 2)
-    assert square == pytest.approx(np.sum(hessian.numpy() ** 2), rel=0.03)

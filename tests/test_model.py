@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel, jets, losses, nets, targets
+from sobolev_tf import SobolevModel, losses, nets, projections, targets
 
 # Keras's own save calls np.array on a variable in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -34,7 +34,7 @@ def assert_same_weights(a, b, **tolerance):
         np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
-def fixed_directions(like, projections, seed, radius):
+def fixed_directions(like, projections, seed, radius, orthogonal=False):
     one = tf.ones_like(like)[:, None]
     return tf.concat([one * math.cos(p) for p in range(projections)], 1)
 
@@ -93,7 +93,7 @@ def test_a_step_descends_the_gradient_of_equation_1(projection, monkeypatch):
         projections=3,
     )
     fixed = tf.constant(hand.u if projection == "output" else hand.v)
-    monkeypatch.setattr(model, "_directions", lambda training: lambda like, j: fixed)
+    monkeypatch.setattr(projections, "sphere", lambda *_: fixed)
     batch = [tf.constant(a) for a in (hand.x, hand.y, hand.dy, hand.weight)]
     logs = model.train_step((batch[0], (batch[1], batch[2]), batch[3]))
     assert float(logs["loss"]) == pytest.approx(hand.loss(projection, hand.params), rel=1e-6)
@@ -125,7 +125,7 @@ def test_structures_of_labels_and_weights_are_the_same_fit():
 @pytest.mark.parametrize("projection", [None, "output", "input"])
 def test_eager_graph_and_xla_take_the_same_steps(projection, monkeypatch):
     # XLA draws other directions from the same seed, so all modes get fixed ones.
-    monkeypatch.setattr(jets, "sphere", fixed_directions)
+    monkeypatch.setattr(projections, "sphere", fixed_directions)
     models, order = [], 2 if projection == "input" else 1
     for mode in ({}, {"run_eagerly": True}, {"jit_compile": True}):
         keras.utils.set_random_seed(0)
@@ -279,7 +279,7 @@ def test_replicas_look_along_directions_of_their_own(two_replicas):
 
     @tf.function
     def drawn():
-        return two_replicas.run(lambda: model._directions(True)(tf.zeros([1, 2]), 0))
+        return two_replicas.run(lambda: model._view(True).directions(tf.zeros([1, 2]), 0))
 
     first, second = (v.numpy() for v in two_replicas.experimental_local_results(drawn()))
     assert abs(first - second).max() > 1e-3

@@ -38,6 +38,7 @@ PRESETS = {
         "critic_rate": 3e-3,
         "l2": 0.0,
         "gradient_target": "bootstrapped",
+        "label_weight": 1.0,
         "branch_scale": 0.0,
         "average": 0.9,
     },
@@ -53,6 +54,7 @@ PRESETS = {
         "critic_rate": 1e-4,
         "l2": 1e-4,
         "gradient_target": "true",
+        "label_weight": 0.0,
         "branch_scale": 1.0,
         "average": 0.99,
     },
@@ -98,6 +100,13 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_float("critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **OWN)
+flags.DEFINE_float(
+    "label_weight",
+    None,
+    "Weight of the critics' supervision by dL/dy (SM 4.1): every class, not the true one alone.",
+    0.0,
+    **OWN,
+)
 flags.DEFINE_float(
     "branch_scale",
     None,
@@ -187,6 +196,7 @@ def build(classes, cuts, steps):
         critic=st.synthetic.imagenet_critic,
         method=FLAGS.method,
         gradient_target=FLAGS.gradient_target,
+        label_weight=FLAGS.label_weight,
     )
     model.compile(
         optimizer=(

@@ -1,0 +1,159 @@
+"""Which inputs of a net are differentiated: the only one, one of several, or several together."""
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf import jets
+
+
+class Inputs:
+    """Takes the *point*, what derivatives are with respect to, out of x and puts it back.
+
+    net: a Keras model of one input tensor, of a list of them, or of a dict.
+    wrt: the name of one input, or a list of names, which are then flattened and joined into one
+        point [B,D] in that order. None where there is one input. Inputs in a list go by the
+        names of the net's own inputs; the others may hold integers.
+
+    >>> a, b = keras.Input([2], name="a"), keras.Input([3], name="b")
+    >>> net = keras.Model({"a": a, "b": b}, keras.layers.Concatenate()([a, b]))
+    >>> x = {"a": tf.ones([4, 2]), "b": tf.zeros([4, 3])}
+    >>> inputs = Inputs(net, wrt=["b", "a"])
+    >>> inputs.point(x).shape
+    TensorShape([4, 5])
+    >>> inputs.put_back(x, 7 * tf.ones([4, 5]))["a"].numpy().max()
+    7.0
+    """
+
+    def __init__(self, net, wrt=None):
+        self.net = net
+        self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
+
+    @property
+    def chosen(self):
+        """The names in `wrt` as a list; empty where there is one input."""
+        return [self.wrt] if isinstance(self.wrt, str) else self.wrt or []
+
+    def cast(self, x):
+        """x as tensors: what is differentiated in the net's dtype, or ValueError for integers."""
+        entries = self._entries(x)
+        names = self.chosen or list(entries)
+        cast = {
+            name: tf.cast(jets.differentiable(entry, name or "x"), self._dtype(name))
+            if name in names
+            else tf.convert_to_tensor(entry)
+            for name, entry in entries.items()
+        }
+        return self._structure(x, cast)
+
+    def point(self, x):
+        """What is differentiated: [B,*in] of one input, [B,D] of several."""
+        entries = self._entries(x)
+        if not isinstance(self.wrt, list):
+            return entries[self.wrt]
+        return tf.concat([_flat(entries[name]) for name in self.wrt], 1)
+
+    def put_back(self, x, point):
+        """x with the point in its place: what the net is called with."""
+        if self.wrt is None:
+            return point
+        entries = dict(self._entries(x))
+        if isinstance(self.wrt, str):
+            return self._structure(x, entries | {self.wrt: point})
+        shapes = [entries[name].shape[1:] for name in self.wrt]
+        parts = tf.split(point, [shape.num_elements() for shape in shapes], axis=1)
+        for name, part, shape in zip(self.wrt, parts, shapes, strict=True):
+            entries[name] = tf.reshape(part, [-1, *shape])
+        return self._structure(x, entries)
+
+    def at(self, fn, x):
+        """fn(x) as a function of the point alone; fn itself where x is the point."""
+        if self.wrt is None:
+            return fn
+        if hasattr(fn, "jet"):
+            raise ValueError(
+                "a black box takes one input: give labels, or a differentiable target."
+            )
+        return lambda point: fn(self.put_back(x, point))
+
+    def join(self, label, outputs: int):
+        """A label of order 1 by input name, each [B,*out,*in], as one [B,*out,D] label."""
+        if not isinstance(label, dict):
+            return label
+        if missing := [name for name in self.chosen if label.get(name) is None]:
+            raise ValueError(f"label d1 lacks the input {missing[0]!r}; wrt names {self.chosen}.")
+        if not isinstance(self.wrt, list):
+            return label[self.wrt]
+        parts = [tf.convert_to_tensor(label[name]) for name in self.wrt]
+        return tf.concat(
+            [tf.reshape(p, [-1, *p.shape[1 : outputs + 1], _size(p, outputs)]) for p in parts],
+            outputs + 1,
+        )
+
+    def shape(self, input_shape):
+        """The point's shape without B, from the net's input shapes in their structure."""
+        shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
+        if not isinstance(self.wrt, list):
+            return tuple(shapes[self.wrt][1:])
+        return (sum(tf.TensorShape(shapes[name][1:]).num_elements() for name in self.wrt),)
+
+    def specs(self, input_shape):
+        """TensorSpecs of all inputs, named, for signatures; `structure` puts tensors in place."""
+        shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
+        return [
+            tf.TensorSpec([None, *shape[1:]], self._dtype(name), name=name or "x")
+            for name, shape in shapes.items()
+        ]
+
+    def structure(self, tensors, input_shape):
+        """The net's inputs from a list of tensors, in the structure of `input_shape`."""
+        if isinstance(input_shape, dict):
+            return dict(zip(input_shape, tensors, strict=True))
+        return tensors[0] if isinstance(input_shape, tuple) else list(tensors)
+
+    def _entries(self, x, leaf=lambda x: not isinstance(x, (dict, list, tuple))) -> dict:
+        if leaf(x):
+            entries = {None: x}
+        elif isinstance(x, dict):
+            entries = x
+        else:
+            names = self._names()
+            if len(names) != len(x):
+                raise ValueError(f"x has {len(x)} arrays, the net takes {len(names)}: {names}.")
+            entries = dict(zip(names, x, strict=True))
+        if self.wrt is None and len(entries) > 1:
+            raise ValueError(
+                f"the net takes several inputs ({', '.join(map(str, entries))}): name those to "
+                "differentiate, as in SobolevModel(net, wrt=...)."
+            )
+        if self.wrt is None:
+            return {None: next(iter(entries.values()))}
+        if unknown := [name for name in self.chosen if name not in entries]:
+            raise ValueError(
+                f"wrt names {unknown[0]!r}, but the inputs are "
+                f"{', '.join(str(name) for name in entries)}."
+            )
+        return entries
+
+    def _structure(self, x, entries):
+        if isinstance(x, dict):
+            return entries if self.wrt is not None else {next(iter(x)): entries[None]}
+        if isinstance(x, (list, tuple)):
+            return type(x)(entries.values())
+        return entries[None]
+
+    def _names(self):
+        return [t.name for t in getattr(self.net, "inputs", None) or []]
+
+    def _dtype(self, name):
+        for tensor in getattr(self.net, "inputs", None) or []:
+            if name is None or tensor.name == name:
+                return tensor.dtype
+        return self.net.variable_dtype or keras.config.floatx()
+
+
+def _flat(t):
+    return tf.reshape(t, [tf.shape(t)[0], t.shape[1:].num_elements()])
+
+
+def _size(label, outputs):
+    return label.shape[outputs + 1 :].num_elements()

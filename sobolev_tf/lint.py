@@ -1,0 +1,70 @@
+"""What is known to go wrong with a net under Sobolev training, said once before it starts."""
+
+import warnings
+
+import keras
+
+# Between their kinks these are linear, and so is a net of them: its second derivative is zero.
+_LINEAR_PIECES = (
+    "linear", "relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_tanh", "hard_swish", "threshold",
+)  # fmt: skip
+_LINEAR_LAYERS = (
+    keras.layers.InputLayer,
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Dropout,
+    keras.layers.BatchNormalization,
+    keras.layers.Normalization,
+    keras.layers.Rescaling,
+    keras.layers.Add,
+    keras.layers.Concatenate,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.MaxPooling2D,
+    keras.layers.AveragePooling2D,
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.ZeroPadding2D,
+)
+
+
+def check_net(net: keras.Model, order: int) -> None:
+    """Warn where the net cannot learn what it is asked to, or not exactly.
+
+    At order 2 or more: a piecewise linear net, whose second derivatives are zero everywhere. At
+    order 1 or more: BatchNormalization that is trained, which couples the rows of a batch.
+
+    >>> import warnings
+    >>> relu = keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+    >>> relu.build((None, 2))
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     check_net(relu, order=2)
+    >>> str(caught[0].message)[:52]
+    'the net is piecewise linear: its derivatives of orde'
+    """
+    layers = [layer for layer in net._flatten_layers() if not isinstance(layer, keras.Model)]
+    if order >= 2 and _piecewise_linear(layers):
+        warnings.warn(
+            "the net is piecewise linear: its derivatives of order 2 and up are zero, whatever "
+            'it learns. Use a smooth activation, such as "silu", "softplus" or "tanh".',
+            stacklevel=4,
+        )
+    norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+    if order and any(layer.trainable for layer in norms):
+        warnings.warn(
+            f"{norms[0].name} normalises over the batch in training: derivatives carry the "
+            "other rows' share. Freeze it (layer.trainable = False), or use LayerNormalization.",
+            stacklevel=4,
+        )
+
+
+def _piecewise_linear(layers):
+    known = all(type(layer) in _LINEAR_LAYERS for layer in layers)
+    activations = [layer.activation for layer in layers if hasattr(layer, "activation")]
+    names = [getattr(activation, "__name__", "") for activation in activations]
+    return bool(layers) and known and all(name in _LINEAR_PIECES for name in names)

@@ -1,0 +1,52 @@
+"""Speed and accuracy of the core, each number a ratio or an error measured in one run.
+
+    python -m train.bench                          # all suites, about ten minutes on 2 cores
+    python -m train.bench --suite=speed --workdir=runs/bench
+
+Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
+
+    exactness   derivatives and the loss's gradient against finite differences, in float64;
+                random projections against the full loss
+    cost        a Sobolev step over a plain one, beside the ratio of their arithmetic counts
+    speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
+                installed (`pip install -e ".[bench]"`)
+    quickstart  the README's example with derivatives over without
+
+Timings want a machine on which nothing else runs.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from train.bench import cost, exactness, quickstart, speed
+from train.lib import cli, files, runs
+
+SUITES = {
+    "exactness": exactness.rows,
+    "cost": cost.rows,
+    "speed": speed.rows,
+    "quickstart": quickstart.rows,
+}
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_values=FLAGS)
+flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_values=FLAGS)
+
+
+def main():
+    if FLAGS.workdir:
+        runs.make_folder(Path(FLAGS.workdir))
+    chosen = SUITES if FLAGS.suite == "all" else {FLAGS.suite: SUITES[FLAGS.suite]}
+    rows = []
+    for suite in chosen.values():
+        for name, number in suite():
+            print(f"{number:12.4g}  {name}", flush=True)
+            rows.append({"name": name, "number": float(number)})
+    if FLAGS.workdir:
+        facts = {"commit": runs.git_commit(), "versions": runs.versions()}
+        files.write_json(Path(FLAGS.workdir, "bench.json"), facts | {"rows": rows})
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
