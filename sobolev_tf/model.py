@@ -118,6 +118,8 @@ class SobolevModel(JetModel):
         self.objective = Objective(self.order, loss, loss_weights, component_weights, missing)
         self.objective.balance(self.label_sizes)
         self._shown_metrics = metrics_.refuse_unknown(jet_metrics)
+        if hasattr(self.target, "jet") and kwargs.get("jit_compile", "auto") == "auto":
+            kwargs["jit_compile"] = False  # XLA cannot call a black box
         optimizer = keras.optimizers.get(optimizer)
         half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):

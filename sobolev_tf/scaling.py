@@ -199,7 +199,8 @@ class Scaled:
     def __init__(self, target, scaling):
         self.target, self.scaling = target, scaling
         if hasattr(target, "jet"):
-            self.jet, self.input_jet, self.output_jet = self._jet, self._input_jet, self._output_jet
+            self.jet, self.input_jet = self._jet, self._input_jet
+            self.output_jet, self.partial_jet = self._output_jet, self._partial_jet
 
     def __call__(self, z):
         return self.scaling.values(self.target(self.scaling.raw_points(z)))
@@ -218,5 +219,14 @@ class Scaled:
     def _output_jet(self, z, order, directions):
         answer = self._jet(z, order)
         v = directions(answer.value)
+        for j, d in enumerate(answer.derivatives, 1):  # a black box in a graph has no shape
+            d.set_shape([v.shape[0], *v.shape[2:], *list(z.shape[1:]) * j])
         contracted = (jets.contract_outputs(d, v) for d in answer.derivatives)
         return jets.Jet(answer.value, tuple(contracted))
+
+    def _partial_jet(self, z, v, order):
+        raw = self.scaling.raw_directions(v)
+        answer = self.target.partial_jet(self.scaling.raw_points(z), raw, order)
+        # D^j[v, ...] has one axis of inputs less than D^j, and one of projections more.
+        derivatives = (self.scaling.derivative(d, j) for j, d in enumerate(answer.derivatives))
+        return jets.Jet(self.scaling.values(answer.value), tuple(derivatives))

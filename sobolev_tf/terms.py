@@ -59,8 +59,17 @@ def of_target(target, said: dict, z, order: int, view, scaling) -> dict:
     value, derivatives = view.jet(Scaled(asked, scaling) if scaling.adapted else asked, z, order)
     terms = dict(zip(labels.names(order), [value, *derivatives], strict=True))
     if black_box:  # whose shapes are known only when it has been asked
-        terms = {n: tf.reshape(t, [-1, *said[n].shape[1:]]) for n, t in terms.items()}
+        terms = {n: tf.reshape(_as_many(t, said[n]), tf.shape(said[n])) for n, t in terms.items()}
     return {n: tf.cast(t, said[n].dtype) for n, t in terms.items()}
+
+
+def _as_many(answer, said):
+    """The answer, or an error where it has another number of entries than what the net said."""
+    message = f"target: the black box answers other shapes than the net's, [B, *{said.shape[1:]}]"
+    with tf.control_dependencies(
+        [tf.debugging.assert_equal(tf.size(answer), tf.size(said), message)]
+    ):
+        return tf.identity(answer)
 
 
 def _conforming(target, value):

@@ -347,6 +347,32 @@ def test_a_black_box_teaches_inside_the_step(projection):
         assert histories[0]["value_loss"] == pytest.approx(histories[1]["value_loss"], rel=1e-3)
 
 
+def test_a_black_box_teaches_along_one_argument_and_in_other_units():
+    def black_box(x):
+        return 100 * np.sin(x[:, :1] * x[:, 1:2]) + 1000 + x[:, 2:]
+
+    def same(x):
+        return 100 * tf.sin(x[:, :1] * x[:, 1:2]) + 1000 + x[:, 2:]
+
+    kwargs = {"projection": "input", "order": 2, "contraction": "first", "seed": 0}
+    logs = []
+    net = smooth(1)
+    for target in (same, targets.FiniteDifferences(black_box)):
+        model = SobolevModel(net, target=target, **kwargs)
+        model.compile(keras.optimizers.SGD(0.0))
+        labels = targets.tabulate(same, X, order=1)
+        model.adapt(X, labels)
+        logs.append(model.fit(X, shuffle=False, verbose=0).history)
+    for name, values in logs[0].items():
+        assert values == pytest.approx(logs[1][name], rel=1e-3)
+
+
+def test_a_black_box_of_another_shape_is_an_error():
+    wide = targets.FiniteDifferences(lambda x: np.sin(x))  # three outputs; the net has two
+    with pytest.raises(Exception, match="the black box answers other shapes"):
+        compiled(target=wide).fit(X, verbose=0)
+
+
 def test_arrays_repeat_where_an_epoch_has_a_length_of_its_own():
     model = compiled()
     history = model.fit(X, (Y, DY), steps_per_epoch=40, epochs=2, verbose=0).history

@@ -67,7 +67,7 @@ def net(request):
 def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
     code, out, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
     assert code == 0, err
-    assert out.count("NO DATA SET IS PREPARED") == 2
+    assert out.count("DRAWN IMAGES: these are ten classes") == 2
     for name in ("conv2_block3_out", "held out", "chance", "step 2/2", "10.0 %"):
         assert name in out
     with open(tmp_path / "metrics.csv") as file:
@@ -77,7 +77,7 @@ def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
     assert summary["splits"] == 3
     assert summary["method"] == "sobolev"
     assert summary["top1"] == float(rows[-1]["val_accuracy"])
-    assert "drawn" in summary["dataset"]["notice"]
+    assert "DRAWN" in summary["dataset"]["notice"]
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     saved = tf.saved_model.load(str(tmp_path / "saved_model"))
     [logits] = saved.signatures["serving_default"](tf.zeros([2, 32, 32, 3])).values()

@@ -172,6 +172,7 @@ def load_data():
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
         colour=FLAGS.colour,
+        asked=bool(FLAGS.dataset),
     )
 
 

@@ -88,7 +88,7 @@ def run(main, values, presets=None):
     """
     try:
         if HELP & set(sys.argv[1:]):
-            print(help_text(values))
+            print(help_text(values, presets))
             sys.exit(0)
         parse(values, sys.argv, presets)
         sys.exit(main())
@@ -140,14 +140,18 @@ def explain(values, error):
     return f"--{match[1]}={match[2]}: expected {expected}" if expected else str(error)
 
 
-def help_text(values):
-    """Return the script's docstring and, for each flag, its default, help and choices."""
+def help_text(values, presets=None):
+    """Return the script's docstring, each flag with its default and help, and the presets."""
     lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
     for name in sorted(values):
         flag = values[name]
         default = "" if flag.boolean or flag.default is None else f"={flag.default}"
         lines.append(f"  --{'[no]' * flag.boolean}{name}{default}")
         lines += textwrap.wrap(flag.help, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    for preset, chosen in (presets or {}).items():
+        given = " ".join(f"--{name}={value}" for name, value in chosen.items())
+        lines += ["", f"--preset={preset} stands for:"]
+        lines += textwrap.wrap(given, 88, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 

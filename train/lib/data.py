@@ -125,6 +125,9 @@ class Images:
             raise
 
 
+DRAWN = "these are ten classes of shapes on clutter; the numbers say nothing about ImageNet"
+
+
 def load(
     name,
     *,
@@ -134,11 +137,13 @@ def load(
     seed=0,
     augmentation="auto",
     colour=False,
+    asked=True,
 ):
     """Opens `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
     Args: data_dir, where TFDS keeps its data sets (default TFDS_DATA_DIR); augmentation, one of
-    AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well.
+    AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well; asked,
+    whether someone asked for `name`, or it stands in for a data set that is not prepared.
     Raises UsageError, one line, for whatever cannot be used.
     """
     if image_size < SMALLEST:
@@ -147,7 +152,8 @@ def load(
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     if name == "shapes":
-        return _shapes(**common)
+        found = "DRAWN IMAGES" if asked else f"NO ImageNet IS PREPARED in {_data_dir(data_dir)}"
+        return _shapes(f"{found}: {DRAWN}", **common)
     return _prepared(_builder(name, data_dir), augmentation, colour, **common)
 
 
@@ -174,7 +180,7 @@ def _data_dir(data_dir):
     return folder
 
 
-def _shapes(image_size, batch_size, seed):
+def _shapes(notice, image_size, batch_size, seed):
     size = shapes.SIZES["train"]
 
     def indices(start):  # one permutation of the images per epoch
@@ -196,8 +202,7 @@ def _shapes(image_size, batch_size, seed):
         train_size=size,
         eval_size=shapes.SIZES["validation"],
         where="drawn on the fly",
-        notice="NO DATA SET IS PREPARED HERE, OR shapes WAS ASKED FOR: these are drawn images, "
-        "ten classes of shapes on clutter, and the numbers say nothing about ImageNet.",
+        notice=notice,
         files=(),
         image_size=image_size,
         batch_size=batch_size,

@@ -1,0 +1,284 @@
+"""Jets of a black box: derivatives from differences of values, where nothing can be differentiated.
+
+A difference errs twice: a long step sees the function bend, a short one drowns in rounding. The
+best step for order j, eps^(1/(j+2)) of x's size for central differences and eps^(1/(j+1)) for
+forward ones, depends on eps, and so on the dtype that the black box really computes in.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import jets
+
+# Numbers in the x of one call to the black box: 32 MB of float64.
+_AT_ONCE = 2**22
+
+# Nothing is subtracted from an imaginary step, so it may be this short; a power of 2 stays exact.
+_IMAGINARY = 2.0**-66
+
+
+class FiniteDifferences:
+    """The jets, up to order 2, of any function of NumPy arrays, x [B,*in] -> [B,*out], row by row.
+
+    scheme: how often fn is evaluated for full derivatives of order 1 and of order 2, beside f(x)
+        itself, and how wrong they are in float64, relative to the sizes of f and x:
+        "central": 2D and about 2D² times; 1e-10 and 1e-7.
+        "forward": D and about 1.5D² times; 1e-8 and 1e-5. No evaluation below x.
+        "complex": D and about D² times; exact to rounding, and 1e-10. Order 1 is the complex step
+            Im f(x + ih) / h, order 2 a central difference of it. fn must be analytic and compute
+            in complex numbers: no abs, max, comparison or cast on the way.
+    step: the length of a step, a number or an array over *in, at every order; under "complex",
+        of the imaginary step. Default: the rule of the module's docstring, times max(|x|, scale).
+    scale: the typical size of x, a number or an array over *in: it sets the step near x = 0.
+    outputs: *out, e.g. (1,): the static shape inside `tf.function`. Default: what the first
+        evaluation showed, unknown before it.
+    dtype: of the x that fn takes; under "complex", the complex numbers of that precision.
+
+    Where fn returns float32, steps are chosen for float32; answers come in the dtype of x. One
+    call to fn for f(x), one for each derivative, more where its points exceed 32 MB. Inside
+    `tf.function` all of it is one `tf.numpy_function`: XLA (jit_compile=True) refuses it, and
+    nothing can be differentiated through it. Not saved with a model.
+
+    Raises ValueError, or a tf.errors.OpError with the same text inside `tf.function`, where fn
+    raises, returns other rows, shapes or dtypes than expected, or a value that is not finite.
+
+    >>> target = FiniteDifferences(lambda x: np.sum(x**3, axis=1))
+    >>> f = target.jet(tf.constant([[1.0, 2.0]]), order=2)
+    >>> [t.numpy().round(4).tolist() for t in f.derivatives]
+    [[[3.0, 12.0]], [[[6.0, 0.0], [0.0, 12.0]]]]
+    """
+
+    def __init__(self, fn, scheme="central", step=None, scale=1.0, outputs=None, dtype="float64"):
+        if scheme not in ("central", "forward", "complex"):
+            raise ValueError(f'scheme is "central", "forward" or "complex", got {scheme!r}.')
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f'dtype is "float32" or "float64", got {dtype!r}.')
+        for name, given in (("step", step), ("scale", scale)):
+            if given is not None and not (np.isfinite(given) & np.greater(given, 0)).all():
+                raise ValueError(f"{name} is a length, finite and above 0, got {given}.")
+        self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
+        self._outputs = None if outputs is None else tuple(outputs)
+        self._returned = None  # fn's dtype
+
+    def __call__(self, x):
+        """fn's values at x [B,*in]: [B,*out]."""
+        return self.jet(x, 0).value
+
+    def jet(self, x, order: int = 1) -> jets.Jet:
+        """Value and full derivatives at x, as `jets.jet`: D^j is [B,*out,*in × j], j ≤ 2.
+
+        >>> FiniteDifferences(np.sin).jet(tf.zeros([4, 2])).derivatives[0].shape
+        TensorShape([4, 2, 2])
+        """
+        return self._contracted(order, x, [], lambda j: 0)
+
+    def output_jet(self, x, order: int, directions) -> jets.Jet:
+        """Value and D^j <f(x), v>, as `jets.output_jet`, v = directions(value) [B,P,*out].
+
+        Full derivatives, then contracted: D^j is [B,P,*in × j].
+
+        >>> f = FiniteDifferences(np.sin).output_jet(tf.zeros([4, 2]), 1, lambda y: y[:, None])
+        >>> f.derivatives[0].shape
+        TensorShape([4, 1, 2])
+        """
+        x = jets.differentiable(x)
+        value, derivatives = self.jet(x, order)
+        v = directions(value)
+        for j, d in enumerate(derivatives, 1):  # v knows *out even before fn has shown it
+            d.set_shape(_joined(v.shape[:1], v.shape[2:], *[x.shape[1:]] * j))
+        return jets.Jet(value, tuple(jets.contract_outputs(d, v) for d in derivatives))
+
+    def input_jet(self, x, directions) -> jets.Jet:
+        """Value and D^j f[v1, ..., vj], as `jets.input_jet`, for J ≤ 2 directions [B,P,*in].
+
+        D^j is [B,P,*out]. Central: two evaluations for each projection, four more at order 2.
+
+        >>> v = tf.ones([4, 3, 2])
+        >>> FiniteDifferences(np.sin).input_jet(tf.zeros([4, 2]), [v]).derivatives[0].shape
+        TensorShape([4, 3, 2])
+        """
+        return self._contracted(len(directions), x, directions, lambda j: j)
+
+    def partial_jet(self, x, v, order: int) -> jets.Jet:
+        """Value and D^j f[v, ...], as `jets.partial_jet`: [B,P,*out,*in × (j-1)], v [B,P,*in].
+
+        >>> f = FiniteDifferences(np.sin).partial_jet(tf.zeros([4, 2]), tf.ones([4, 3, 2]), order=2)
+        >>> f.derivatives[1].shape
+        TensorShape([4, 3, 2, 2])
+        """
+        return self._contracted(order, x, [v], lambda j: 1)
+
+    def _contracted(self, order, x, directions, along) -> jets.Jet:
+        """Value and D^j with its first along(j) arguments filled by directions [B,P,*in].
+
+        At once when eager, in a graph as one operation.
+        """
+        if order not in (0, 1, 2):
+            raise ValueError(f"order is 0, 1 or 2, got {order}: beyond, rounding drowns it.")
+        x, directions = jets.differentiable(x), [tf.convert_to_tensor(v) for v in directions]
+        for v in directions:
+            if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
+                raise ValueError(f"directions are {v.shape} for x {x.shape}, expected [B,P,*in].")
+
+        def compute(x, *directions):
+            dtype, x = x.dtype, x.astype("f8")
+            value = self._evaluate(x, len(x))
+            terms = [value.real]
+            for j in range(1, order + 1):
+                vs = [_flat(v.astype("f8"), 2) for v in directions[: along(j)]]
+                terms.append(self._derivative(x, value, vs, free=j - along(j)))
+            return [term.astype(dtype) for term in terms]
+
+        if tf.executing_eagerly():
+            terms = [tf.constant(t) for t in compute(*(t.numpy() for t in (x, *directions)))]
+        else:
+            terms = tf.numpy_function(compute, [x, *directions], [x.dtype] * (order + 1))
+        terms[0].set_shape(_joined(x.shape[:1], self._outputs))
+        lead = directions[0].shape[:2] if directions else x.shape[:1]
+        for j, term in enumerate(terms[1:], 1):
+            term.set_shape(_joined(lead, self._outputs, *[x.shape[1:]] * (j - along(j))))
+        return jets.Jet(terms[0], tuple(terms[1:]))
+
+    def _derivative(self, x, value, directions, free):
+        """D^j f[v1, ..., ·, ...] [B,P,*out,*in × free], or without P where no v is given."""
+        dims, size = x.shape[1:], math.prod(x.shape[1:])
+        # Derivatives commute: of two free arguments, the entries (i, k) with i ≤ k are enough.
+        index = np.array(np.triu_indices(size)) if free == 2 else np.arange(size**free)[None][:free]
+        projections, entries = directions[0].shape[1] if directions else 1, index.shape[1]
+
+        def pick(s):
+            p, entry = np.divmod(np.arange(projections * entries)[s], entries)
+            basis = [(i[entry, None] == np.arange(size))[None].astype("f8") for i in index]
+            return [v[:, p] for v in directions] + basis
+
+        some = max(1, _AT_ONCE // max(1, 4 * x.size))
+        slices = [slice(i, i + some) for i in range(0, projections * entries, some)]
+        d = np.concatenate([self._difference(x, value, *pick(s)) for s in slices], axis=1)
+        full = np.empty([len(x), projections, size**free, d.shape[-1]])
+        strides = size ** np.arange(free)
+        for each in (strides, strides[::-1]):  # (i, k) and (k, i)
+            full[:, :, each @ index] = d.reshape(len(x), projections, entries, d.shape[-1])
+        lead = full.shape[: 2 if directions else 1]
+        return full.swapaxes(2, 3).reshape(*lead, *value.shape[1:], *dims * free)
+
+    def _difference(self, x, value, *directions):
+        """D^j f[v1, ..., vj] [B,p,K]: a difference of differences, one for each direction."""
+        rows, dims, base = len(x), x.shape[1:], _flat(value, 1)[:, None]
+        # What fn can tell apart: the coarser of what it takes and what it returns.
+        kinds = np.finfo(self.dtype), np.finfo(self._returned or self.dtype)
+        coarse = max(kinds, key=lambda kind: kind.eps)
+        x = _flat(x.astype(coarse.dtype).astype("f8"), 1)[:, None]
+        size = np.maximum(np.abs(x), _per_component(self.scale, dims, "scale"))
+        step = None if self.step is None else _per_component(self.step, dims, "step")
+
+        width, imaginary = 1.0, 0.0
+        if self.scheme == "complex":
+            v, *directions = directions
+            width = _reach(v, _IMAGINARY * size if step is None else step)
+            imaginary, step = 1j * width[..., None] * v, None
+        sides = (0, 1) if self.scheme == "forward" else (-1, 1)
+        if step is None:
+            step = size * coarse.eps ** (1 / (len(directions) + sides[1] - sides[0]))
+        ends = []
+        for v in directions:
+            h = _reach(v, step)[..., None] * v
+            low, high = ((x + side * h).astype(coarse.dtype) - x for side in sides)
+            ends.append((low, high))
+            # The step to divide by is the one between the rounded ends, not the one asked for.
+            square = np.sum(v**2, -1)
+            taken = np.sum((high - low) * v, -1) / np.where(square, square, 1)
+            width = width * np.where(square, taken, 1)
+        if not np.all(width):
+            row = np.argwhere(width == 0)[0][0]
+            raise ValueError(
+                f"step={self.step} is lost in {coarse.dtype} rounding in row {row} of x, "
+                f"{_shown(x[row, 0])}: make it longer, or leave it out."
+            )
+
+        points, signs, total = [], [], 0.0
+        for corner in itertools.product((0, 1), repeat=len(ends)):
+            sign = (-1) ** corner.count(0)
+            if self.scheme == "forward" and not any(corner):  # x itself
+                total = sign * base
+                continue
+            offset = sum(end[side] for end, side in zip(ends, corner, strict=True))
+            points.append(x + offset + imaginary)
+            signs.append(sign)
+        points = np.stack(points, axis=1)  # [B,corners,p,D]
+        y = self._evaluate(points.reshape(-1, *dims), rows)
+        y = y.reshape(*points.shape[:3], base.shape[-1])
+        total = total + np.einsum("c,bcpk->bpk", signs, y)
+        return (total.imag if self.scheme == "complex" else total) / width[..., None]
+
+    def _evaluate(self, x, rows):
+        """fn at x [N,*in], N/rows points for each row: [N,*out], checked, in double precision."""
+        imaginary = self.scheme == "complex"
+        x = x.astype(np.result_type(self.dtype, "c8") if imaginary else self.dtype)
+        wide = np.result_type(x, "f8")
+        if not len(x) and self._outputs is not None:
+            return np.empty((0, *self._outputs), wide)
+        try:
+            y = np.array(self.fn(x))  # a copy: fn may fill the same buffer at every call
+        except Exception as error:
+            raise ValueError(
+                f"fn raised {type(error).__name__}: {error} (x has shape {x.shape} and starts with "
+                f"{_shown(x[:1])})."
+            ) from error
+        if y.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"fn returned shape {y.shape} for x of shape {x.shape}, expected "
+                f"({len(x)}, *out): an answer for each row of x."
+            )
+        if y.dtype.kind != x.dtype.kind:
+            raise ValueError(
+                f"fn returned {y.dtype} for x of {x.dtype}, expected the same kind"
+                + (': compute in complex numbers throughout, or scheme="central".' * imaginary)
+            )
+        outputs = y.shape[1:] if self._outputs is None else self._outputs
+        returned = y.dtype if self._returned is None else self._returned
+        if (y.shape[1:], y.dtype) != (outputs, returned):
+            raise ValueError(
+                f"fn returned rows of {y.dtype} {y.shape[1:]}, expected {returned} {outputs}, "
+                "as outputs= says or its first answer had."
+            )
+        finite = np.isfinite(_flat(y, 1)).all(1)
+        if not finite.all():
+            i = np.argmin(finite)
+            row = i // (len(x) // rows)
+            raise ValueError(
+                f"fn returned {_shown(y[i])} in row {row} of x, evaluated at {_shown(x[i])}."
+            )
+        self._outputs, self._returned = outputs, returned
+        return y.astype(wide)
+
+
+def _joined(*parts):
+    """One static shape of several; None is an unknown number of axes."""
+    return sum(map(tf.TensorShape, parts[1:]), tf.TensorShape(parts[0]))
+
+
+def _per_component(given, dims, name):
+    """A number, or an array over *in, as it broadcasts against [B,P,D]."""
+    given = np.asarray(given, np.float64)
+    if given.shape not in ((), dims):
+        raise ValueError(f"{name} has shape {given.shape}, expected a number or shape {dims}.")
+    return given.reshape(-1)
+
+
+def _flat(a, lead):
+    """a with all axes after the first `lead` as one."""
+    return a.reshape(*a.shape[:lead], math.prod(a.shape[lead:]))
+
+
+def _reach(v, unit):
+    """t [B,p] that makes t·v one unit long, each component measured in its unit; v [B,p,D]."""
+    largest = np.max(unit, initial=0.0)  # keeps the squares in range
+    length = np.linalg.norm(v * (largest / unit), axis=-1)
+    return largest / np.where(length, length, 1)
+
+
+def _shown(a):
+    return np.array2string(np.asarray(a), precision=6, threshold=8, edgeitems=3)
