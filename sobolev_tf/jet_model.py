@@ -26,6 +26,7 @@ class JetModel(distribution.DistributedModel):
         self.order = order
         self.wrt = wrt
         self.target = target
+        self.projection = None
         self.scaling = scaling.Scaling()
         self.label_sizes = {}  # root mean squares by component, of the labels that `adapt` saw
         self._inputs = Inputs(net, wrt)
@@ -125,8 +126,10 @@ class JetModel(distribution.DistributedModel):
         given = labels.by_name(y, self.order)
         if not given and self.target is not None:
             target = self._inputs.at(self.target, x)
-            terms = targets.tabulate(target, self._inputs.point(x), self.order, verbose=0)
-            given = dict(zip(labels.names(self.order), terms, strict=True))
+            # Projections are for targets whose full derivatives would be too many.
+            order = 0 if self.projection else self.order
+            terms = targets.tabulate(target, self._inputs.point(x), order, verbose=0)
+            given = dict(zip(labels.names(order), terms, strict=True))
         if "d1" in given:
             given["d1"] = self._inputs.join(given["d1"], len(self.output_dims))
         return {name: np.asarray(given[name]) for name in labels.names(self.order) if name in given}

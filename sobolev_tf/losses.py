@@ -124,7 +124,8 @@ def per_example(loss, y_true, y_pred):
     if y_true.dtype.is_floating:
         y_true = tf.cast(y_true, y_pred.dtype)
     values = getattr(loss, "call", loss)(y_true, y_pred)
-    return tf.reduce_mean(values, list(range(1, len(values.shape))))
+    axes = list(range(1, len(values.shape)))
+    return tf.reduce_mean(values, axes) if axes else values
 
 
 def batch_mean(values, weights=None):
@@ -137,7 +138,8 @@ def batch_mean(values, weights=None):
     """
     if weights is not None:
         values *= tf.reshape(tf.cast(weights, values.dtype), tf.shape(values))
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
+    share = tf.math.reciprocal_no_nan(tf.cast(tf.size(values), values.dtype))
+    return tf.reduce_sum(values) * share
 
 
 def _error(y_true, y_pred):

@@ -202,11 +202,11 @@ class SobolevModel(JetModel):
             value = self.objective.term(name, true, predicted, weight)
             self._loss_trackers[name].update_state(value, sample_weight=tf.shape(y_pred[name])[0])
             weight = self.objective.weight(name, self.optimizer.iterations)
-            total.append(tf.cast(weight, dtype) * tf.cast(value, dtype))
+            total.append(tf.cast(value, dtype) * tf.cast(weight, dtype))
         if not total:
             raise ValueError(f"no term has both a label and a loss: labels are {list(y)}.")
         total += [tf.cast(loss, dtype) for loss in self.losses]
-        return sum(total) / distribution.replicas()
+        return tf.add_n(total) / distribution.replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics, Keras's of values only; what belongs to terms without labels is left out."""

@@ -30,6 +30,7 @@ def test_an_image_is_a_function_of_seed_split_and_index():
     for other in (
         shapes.draw(8, seed=1, image_size=48),
         shapes.draw(7, seed=2, image_size=48),
+        shapes.draw(7, seed=1, split="selection", image_size=48),
         shapes.draw(7, seed=1, split="validation", image_size=48),
     ):
         assert (other[0] != image).numpy().any()

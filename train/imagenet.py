@@ -31,15 +31,15 @@ PRESETS = {
         "image_size": 32,
         "batch_size": 32,
         "steps": 480,
-        "evaluations": 3,
+        "evaluations": 4,
         "optimizer": "adam",
         "rate": 5e-4,
         "schedule": "cosine",
-        "critic_rate": 3e-3,
+        "critic_rate": 4e-4,
         "l2": 0.0,
         "gradient_target": "bootstrapped",
-        "label_weight": 1.0,
-        "branch_scale": 0.0,
+        "label_weight": 0.0,
+        "branch_scale": 0.2,
         "average": 0.9,
     },
     "paper": {
@@ -111,7 +111,7 @@ flags.DEFINE_float(
     "branch_scale",
     None,
     "Scale at which a residual branch starts (of its last BatchNorm). Below 1 the net starts "
-    "shallower, and its gradient is one that a critic can learn; 0 is Goyal et al. (2017).",
+    "shallower, and critics learn its gradient sooner; 0 is Goyal et al. (2017), 1 Keras.",
     0.0,
     **OWN,
 )
@@ -121,6 +121,12 @@ flags.DEFINE_float(
 flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
 flags.DEFINE_boolean(
     "pixel_baseline", False, "Hold logistic regression on the pixels against the result.", **OWN
+)
+flags.DEFINE_boolean(
+    "selection",
+    False,
+    "With the drawn images: hold out those that recipes are chosen on, not those of the results.",
+    **OWN,
 )
 flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **OWN)
 
@@ -173,6 +179,7 @@ def load_data():
         seed=FLAGS.seed,
         colour=FLAGS.colour,
         asked=bool(FLAGS.dataset),
+        selection=FLAGS.selection,
     )
 
 

@@ -138,12 +138,14 @@ def load(
     augmentation="auto",
     colour=False,
     asked=True,
+    selection=False,
 ):
     """Opens `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
     Args: data_dir, where TFDS keeps its data sets (default TFDS_DATA_DIR); augmentation, one of
     AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well; asked,
-    whether someone asked for `name`, or it stands in for a data set that is not prepared.
+    whether someone asked for `name`, or it stands in for a data set that is not prepared;
+    selection, of `shapes`, hold out the images to choose recipes on, not those of the results.
     Raises UsageError, one line, for whatever cannot be used.
     """
     if image_size < SMALLEST:
@@ -153,7 +155,9 @@ def load(
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     if name == "shapes":
         found = "DRAWN IMAGES" if asked else f"NO ImageNet IS PREPARED in {_data_dir(data_dir)}"
-        return _shapes(f"{found}: {DRAWN}", **common)
+        return _shapes(f"{found}: {DRAWN}", "selection" if selection else "validation", **common)
+    if selection:
+        raise UsageError(f"--selection is for --dataset=shapes; {name} has one held-out split")
     return _prepared(_builder(name, data_dir), augmentation, colour, **common)
 
 
@@ -180,7 +184,7 @@ def _data_dir(data_dir):
     return folder
 
 
-def _shapes(notice, image_size, batch_size, seed):
+def _shapes(notice, held_out, image_size, batch_size, seed):
     size = shapes.SIZES["train"]
 
     def indices(start):  # one permutation of the images per epoch
@@ -200,8 +204,8 @@ def _shapes(notice, image_size, batch_size, seed):
         name="shapes",
         class_names=shapes.CLASSES,
         train_size=size,
-        eval_size=shapes.SIZES["validation"],
-        where="drawn on the fly",
+        eval_size=shapes.SIZES[held_out],
+        where=f"drawn on the fly, held out: {held_out}",
         notice=notice,
         files=(),
         image_size=image_size,
@@ -209,8 +213,8 @@ def _shapes(notice, image_size, batch_size, seed):
         seed=seed,
         _train=indices,
         _draw=draw("train"),
-        _eval=lambda: tf.data.Dataset.range(shapes.SIZES["validation"]),
-        _show=draw("validation"),
+        _eval=lambda: tf.data.Dataset.range(shapes.SIZES[held_out]),
+        _show=draw(held_out),
     )
 
 
