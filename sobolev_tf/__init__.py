@@ -4,6 +4,7 @@ Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
 from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
+from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
 from sobolev_tf.model import SobolevModel
@@ -15,6 +16,7 @@ __all__ = [
     "Jet",
     "SobolevModel",
     "SyntheticGradient",
+    "check_labels",
     "decoupled",
     "hvp",
     "input_jet",

@@ -20,7 +20,7 @@ class Inputs:
     >>> inputs = Inputs(net, wrt=["b", "a"])
     >>> inputs.point(x).shape
     TensorShape([4, 5])
-    >>> inputs.put_back(x, 7 * tf.ones([4, 5]))["a"].numpy().max()
+    >>> float(tf.reduce_max(inputs.put_back(x, 7 * tf.ones([4, 5]))["a"]))
     7.0
     """
 

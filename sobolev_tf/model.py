@@ -38,7 +38,7 @@ class SobolevModel(JetModel):
     couples the rows of a batch, and derivatives then carry the other rows' share.
 
     >>> model = SobolevModel(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]))
-    >>> model.compile("adam", loss=["mse", losses.SquaredNorm()], loss_weights=[1.0, 0.5])
+    >>> model.compile("adam", loss=["mse", "mae"], loss_weights=[1.0, 0.5])
     >>> x, y, dy = np.zeros([8, 2], "f"), np.zeros([8, 1], "f"), np.zeros([8, 2], "f")
     >>> sorted(model.fit(x, (y, dy), verbose=0).history)
     ['d1_loss', 'loss', 'value_loss']
@@ -256,8 +256,8 @@ class SobolevModel(JetModel):
         # Keras's own default warns that it cannot shuffle a dataset or a generator.
         shuffle = kw.setdefault("shuffle", arrays)
         if arrays and kw.get("steps_per_epoch"):
-            weight = kw.pop("sample_weight", None)
-            x, y = _repeated((x, y, weight), batch_size or 32, shuffle), None
+            given = [a for a in (x, y, kw.pop("sample_weight", None)) if a is not None]
+            x, y = targets.batches(given, batch_size or 32, shuffle), None
             batch_size, kw["shuffle"] = None, False
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kw)
@@ -342,12 +342,3 @@ class SobolevModel(JetModel):
 def _has_state(metric):
     """Some of Keras's metrics have none before their first batch, and then no result either."""
     return getattr(metric, "built", True) and getattr(metric, "_built", True)
-
-
-def _repeated(arrays, batch_size, shuffle):
-    """Arrays as a dataset of full batches without end."""
-    given = keras.tree.lists_to_tuples([a for a in arrays if a is not None])
-    rows = len(keras.tree.flatten(given[0])[0])
-    data = tf.data.Dataset.from_tensor_slices(given).cache()
-    data = data.shuffle(rows) if shuffle else data
-    return data.repeat().batch(min(batch_size, rows), drop_remainder=True).prefetch(-1)

@@ -43,7 +43,7 @@ class Table:
         object.__setattr__(self, "labels", labels)
 
     def dataset(self, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-        """Shuffled full batches without end, cached: give `fit` a steps_per_epoch.
+        """Shuffled full batches without end: give `fit` a steps_per_epoch.
 
         Small tables train many times faster this way than as arrays, where every pass over the
         table is an epoch of its own.
@@ -52,9 +52,36 @@ class Table:
         >>> x.shape, y.shape
         (TensorShape([3, 2]), TensorShape([3, 1]))
         """
-        data = tf.data.Dataset.from_tensor_slices((self.x, self.labels))
-        data = data.cache().shuffle(len(self.x), seed=seed).repeat()
-        return data.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return batches((self.x, self.labels), batch_size, seed=seed)
+
+
+def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = None):
+    """Full batches of arrays [B,...] in any structure, without end, in a new order at each pass.
+
+    Whole batches are gathered, no example is handled by itself: on small data that is most of
+    the cost of a step. A batch of all rows keeps their order.
+
+    >>> data = batches((np.arange(4), np.arange(4)), 2, seed=0).take(2)
+    >>> sorted(int(i) for x, y in data for i in x)
+    [0, 1, 2, 3]
+    """
+    arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
+    rows = len(keras.tree.flatten(arrays)[0])
+    if batch_size >= rows:
+        return tf.data.Dataset.from_tensors(arrays).repeat()
+    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+
+    def order(number):
+        numbers = tf.range(rows)
+        if not shuffle:
+            return numbers
+        return tf.random.experimental.stateless_shuffle(numbers, [tf.cast(seed, tf.int64), number])
+
+    def take(numbers):
+        return keras.tree.map_structure(lambda array: tf.gather(array, numbers), arrays)
+
+    orders = tf.data.Dataset.counter().map(order)
+    return orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(tf.data.AUTOTUNE)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")

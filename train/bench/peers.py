@@ -3,22 +3,25 @@
 import importlib.util
 import itertools
 import os
+import subprocess
 import sys
 
 import numpy as np
-
-from train.bench import benchmark
 
 MAKERS = {}
 THREADS = os.cpu_count()
 
 
 def loops(inner):
-    """Makers of n -> n calls of `inner` steps, by name; a peer that is missing is said."""
+    """Makers of n -> n calls of `inner` steps, by name; a peer that is missing is said.
+
+    Each peer has a process of its own: TensorFlow and PyTorch bring the same compiler, and it
+    may be loaded once in a process.
+    """
     found = {}
-    for name, (module, make) in MAKERS.items():
+    for name, (module, _) in MAKERS.items():
         if importlib.util.find_spec(module):
-            found[name] = lambda make=make: make(inner)
+            found[name] = lambda name=name: _Process(name, inner)
         else:
             print(
                 f'{name}: skipped, {module} is not installed (pip install -e ".[bench]")',
@@ -27,10 +30,30 @@ def loops(inner):
     return found
 
 
+class _Process:
+    """n -> n calls in another process; it holds still in between."""
+
+    def __init__(self, name, inner):
+        command = [sys.executable, __file__, name, str(inner)]  # as a file: no TensorFlow
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+        self(1)
+
+    def __call__(self, n):
+        print(n, file=self.process.stdin, flush=True)
+        if self.process.stdout.readline().strip() != "done":
+            raise RuntimeError(f"{self.process.args} ended: run it by hand, and type a number")
+
+    def __del__(self):
+        self.process.kill()
+
+
 def _points():
-    table = benchmark.table(100, seed=0)
-    y, dy = table.labels
-    return table.x, y, dy[:, 0]
+    """Styblinski-Tang's table of `benchmark`, in NumPy: a peer's process needs no TensorFlow."""
+    x = np.random.default_rng(0).uniform(-5, 5, [100, 2]).astype("float32")
+    return x, 0.5 * (x**4 - 16 * x**2 + 5 * x).sum(1, keepdims=True), 2 * x**3 - 16 * x + 2.5
 
 
 def _jax(inner):
@@ -106,3 +129,15 @@ def _torch(inner):
 
 
 MAKERS |= {"JAX, jitted scan": ("jax", _jax), "PyTorch, eager": ("torch", _torch)}
+
+
+def main(name, inner):
+    """Serves a peer's loop: a number of calls on each line of stdin, "done" for each on stdout."""
+    run = MAKERS[name][1](int(inner))
+    for line in sys.stdin:
+        run(int(line))
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
