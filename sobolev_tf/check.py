@@ -109,14 +109,16 @@ def check_labels(x, y, dy, fn: Callable | None = None, *, seed: int = 0) -> Labe
     rng = np.random.default_rng(seed)
     if fn is None:
         return _check_by_neighbours(data, rng)
-    return _check_by_function(data, _values_of(fn, data), rng)
+    return _check_by_function(data, fn, rng)
+
+
+_NONE = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
 
 
 def _check_by_neighbours(data, rng) -> LabelCheck:
     secants = _neighbours(data, rng)
-    if secants is None:
-        why = Finding("cannot tell", 1.0, "fewer than 5 rows have both labels")
-        return LabelCheck((why,), 1.0, "no pairs of neighbours")
+    if secants is None or np.isfinite(_terms(data, secants).sum(-1) + secants.rise).sum() < 8:
+        return LabelCheck((_NONE,), 1.0, "no pairs of neighbours")
     tried = []
     # As near as possible, against curvature; further where nothing explains that: noise.
     for start, stop in itertools.pairwise(BANDS):
@@ -134,7 +136,10 @@ def _check_by_neighbours(data, rng) -> LabelCheck:
     return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbours")
 
 
-def _check_by_function(data, values, rng) -> LabelCheck:
+def _check_by_function(data, fn, rng) -> LabelCheck:
+    if not len(data.draw(1, rng)):
+        return LabelCheck((_NONE,), 1.0, "no rows")
+    values = _values_of(fn, data)
     secants = _differences(data, values, rng)
     found = _explain(data, secants, EXACT, wider=secants)
     error = math.sqrt(_share(secants, _terms(data, secants).sum(-1)))
@@ -264,7 +269,7 @@ def _values_of(fn, data) -> Values:
         except Exception as error:  # whatever fn raises at a type that it does not take
             errors.append(error)
     else:
-        raise errors[-1]
+        raise errors[0] from errors[-1]
     if y.shape[1] != data.y.shape[1]:
         raise ValueError(
             f"fn returns {y.shape[1]} numbers a row, expected {data.y.shape[1]} as in y: pass the "
@@ -293,24 +298,21 @@ def _differences(data, values, rng) -> Secants:
 def _slopes(data, values, points, probes):
     """Slopes of fn at points [A,D] per standard deviation of inputs, and their doubt: [A,P,K].
 
-    Central differences of fourth order with two widths; the more certain one counts. A bend that
-    does not shrink with the width is a kink in the point itself: no slope there.
+    Central differences of fourth order with two widths; the more certain one counts. Where the
+    narrow one still sees a bend there is a kink in the point itself, and no slope.
     """
+    moves = np.zeros([4, len(probes), data.x.shape[1]])
+    moves[:, np.arange(len(probes)), probes] = np.outer((-2, -1, 1, 2), data.unit[probes])
     found = []
     for width in (values.eps**0.2, values.eps**0.2 / 16):
-        moves = np.zeros([4, len(probes), data.x.shape[1]])
-        moves[:, np.arange(len(probes)), probes] = width * np.outer(
-            (-2, -1, 1, 2), data.unit[probes]
-        )
-        y = values.at((points[:, None, None] + moves).reshape(-1, moves.shape[-1]))
+        y = values.at((points[:, None, None] + width * moves).reshape(-1, moves.shape[-1]))
         y = np.moveaxis(y.reshape(len(points), 4, len(probes), -1), 1, 0) / width
         inner, outer = (y[2] - y[1]) / 2, (y[3] - y[0]) / 4
-        bend = np.abs(y[3] - y[2] - y[1] + y[0])
-        found.append(((4 * inner - outer) / 3, np.abs(inner - outer) / 3, bend))
-    (wide, doubt, bend), (narrow, narrow_doubt, narrow_bend) = found
-    pick = ~(doubt < narrow_doubt)
-    kink = (narrow_bend > 0.5 * bend) & (narrow_bend > 0.05 * np.abs(wide))
-    doubt = np.where(kink, np.inf, np.where(pick, narrow_doubt, doubt))
+        found.append(((4 * inner - outer) / 3, np.abs(inner - outer) / 3))
+    (wide, wide_doubt), (narrow, narrow_doubt) = found
+    bend = np.abs(y[3] - y[2] - y[1] + y[0])
+    pick = ~(wide_doubt < narrow_doubt)
+    doubt = np.maximum(np.where(pick, narrow_doubt, wide_doubt), bend / 8)
     return np.where(pick, narrow, wide), doubt
 
 

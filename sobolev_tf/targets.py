@@ -257,5 +257,7 @@ def _one(answer, output):
     if output is None and len(answer) == 1:
         [output] = answer
     if output not in answer:
-        raise ValueError(f"Teacher has the outputs {list(answer)}: choose one, got {output=}.")
+        raise ValueError(
+            f"Teacher has the outputs {sorted(answer, key=str)}: choose one, got {output=}."
+        )
     return answer[output]

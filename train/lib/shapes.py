@@ -18,7 +18,7 @@ CLASSES = (
 SIZES = {"train": 50_000, "selection": 1_000, "validation": 1_000}
 
 FRAGMENTS = 2  # pieces of clutter in every image
-SCALE = (0.42, 0.58)  # of a shape; 1 would fill the image
+SCALE = (0.4, 0.56)  # of a shape; 1 would fill the image
 TURN = np.pi / 2  # a shape is turned by at most this, either way
 CONTRAST = (0.3, 0.5)  # of a layer's brightness to the ground's, of 0..1
 TEXTURE = 0.15  # amplitude of the gratings
