@@ -6,6 +6,10 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# First, since it imports TensorFlow without its start-up noise.
+import train  # noqa: F401
+
+# isort: split
 import keras
 import pytest
 import tensorflow as tf

@@ -32,8 +32,9 @@ def test_wrong_names_and_counts_name_themselves():
 
 def test_loss_weights_are_finite_numbers_or_none():
     for way in ([1.0, 2], (1, 2.0), np.array([1, 2]), {"d1": 2.0}):
-        assert labels.loss_weights(way, 1) == {"value": 1, "d1": 2}
-    assert labels.loss_weights({"d1": None}, 1) == {"value": 1, "d1": None}
+        assert labels.loss_weights(way, 1) == {"value": 1, "d1": 2, "jvp": 1, "vjp": 1}
+    assert labels.loss_weights({"d1": None}, 1)["d1"] is None
+    assert labels.loss_weights([1.0, len], 1)["d1"] is len  # a function of the step
     for wrong in (np.inf, [1.0, np.nan], "much", [1.0, "x"], [1, 2j], np.ones([2, 2])):
         with pytest.raises(ValueError, match=r"loss_weights has .* expected a finite number"):
             labels.loss_weights(wrong, 1)
