@@ -74,7 +74,7 @@ class LabelCheck:
         return all(f.kind != "cannot tell" for f in self.findings)
 
     def __str__(self):
-        verdict = "labels agree" if self.decided else "labels may agree or not"
+        verdict = "labels agree" if self.decided else "labels not decided"
         if not self.ok:
             only_kinks = {f.kind for f in self.findings} == {"kinks"}
             verdict = "labels agree, but for kinks" if only_kinks else "labels disagree"
@@ -117,7 +117,7 @@ _NONE = Finding("cannot tell", 1.0, "too few rows have both a value and a deriva
 
 def _check_by_neighbours(data, rng) -> LabelCheck:
     secants = _neighbours(data, rng)
-    if secants is None or np.isfinite(_terms(data, secants).sum(-1) + secants.rise).sum() < 8:
+    if secants is None or np.isfinite(secants.rise).sum() < 8:
         return LabelCheck((_NONE,), 1.0, "no pairs of neighbours")
     tried = []
     # As near as possible, against curvature; further where nothing explains that: noise.
@@ -138,16 +138,19 @@ def _check_by_function(data, fn, rng) -> LabelCheck:
         return LabelCheck((_NONE,), 1.0, "no rows")
     values = _values_of(fn, data)
     secants = _differences(data, values, rng)
+    rows, terms = secants.tail, _terms(data, secants)
     found = _explain(data, secants, EXACT, wider=secants)
-    error = math.sqrt(_share(secants, _terms(data, secants).sum(-1)))
-    findings = _wrong_values(data, values, secants.tail) + found.findings
-    if np.isfinite(secants.rise).mean() < 0.5:
-        text = "finite differences of fn vary with their step: is it smooth, in double precision?"
-        findings.append(Finding("cannot tell", error, text))
-    elif found.misfit > 3 * EXACT:
-        findings += _remainder(data, values, secants, found)
-    findings += _kinks(data, values, secants.tail, rng)
-    return LabelCheck(tuple(findings), error, f"finite differences at {len(secants.tail)} rows")
+    findings = _random(data, values, rows)
+    if not findings:
+        findings += _wrong_values(data, values, rows) + found.findings
+        if np.isfinite(secants.rise).sum() < 0.5 * np.isfinite(terms.sum(-1)).sum():
+            text = "finite differences of fn vary with their step: is it smooth, and precise?"
+            findings.append(Finding("cannot tell", math.nan, text))
+        elif found.misfit > 3 * EXACT:
+            findings += _remainder(data, values, secants, found)
+        findings += _kinks(data, values, rows, rng)
+    error = math.sqrt(_share(secants, terms.sum(-1)))
+    return LabelCheck(tuple(findings), error, f"finite differences at {len(rows)} rows")
 
 
 # ---- evidence ----
@@ -239,7 +242,7 @@ def _neighbours(data, rng) -> Secants | None:
     step, length = (np.where(length > 1e-9, a, np.nan) for a in (step, length))
     slope = np.sqrt(_mean((rise / length) ** 2, 1))
     slope = np.hypot(slope, 0.1 * _median(slope, 0) + 1e-30)  # flat places count less
-    return Secants(pool[tail], pool[head], step, rise, slope[:, None] * length)
+    return _labelled(data, Secants(pool[tail], pool[head], step, rise, slope[:, None] * length))
 
 
 class Values(NamedTuple):
@@ -251,12 +254,15 @@ class Values(NamedTuple):
 
 def _values_of(fn, data) -> Values:
     """fn in the widest precision that it takes, on arrays or tensors."""
+    eps = []
 
     def at(points, convert):
         chunks = np.array_split(points, max(1, math.ceil(len(points) / 1024)))
         with np.errstate(all="ignore"):
             y = [np.asarray(fn(convert(c.reshape(-1, *data.shape_in)))) for c in chunks]
-        return np.concatenate([a.reshape(len(c), -1) for a, c in zip(y, chunks, strict=True)])
+        y = np.concatenate([a.reshape(len(c), -1) for a, c in zip(y, chunks, strict=True)])
+        eps.append(np.finfo(y.dtype).eps if y.dtype.kind == "f" else 1e-7)
+        return np.where(np.isfinite(y), y, np.nan).astype(np.float64)
 
     ways = (np.asarray, tf.convert_to_tensor, lambda x: tf.cast(x, tf.float32))
     errors = []
@@ -273,13 +279,12 @@ def _values_of(fn, data) -> Values:
             f"fn returns {y.shape[1]} numbers a row, expected {data.y.shape[1]} as in y: pass the "
             "function that y came from."
         )
-    eps = np.finfo(y.dtype).eps if y.dtype.kind == "f" else 1e-7
     # Double precision outside may be single inside: fourth differences show the rounding.
     x, step = data.points(slice(64)), 1e-4 * data.unit
-    y = np.stack([at(x + k * step, convert).astype(np.float64) for k in (-2, -1, 0, 1, 2)], -1)
-    noise = np.abs(y @ [1, -4, 6, -4, 1]) / 8.4 / (np.abs(y[..., 2]).max(0) + 1e-30)
-    eps = max(eps, _median(noise))
-    return Values(lambda points: at(points, convert).astype(np.float64), float(eps))
+    y = np.stack([at(x + k * step, convert) for k in (-2, -1, 0, 1, 2)], -1)
+    noise = np.abs(y @ [1, -4, 6, -4, 1]) / 8.4 / (np.nanmax(np.abs(y[..., 2]), 0, initial=1e-30))
+    precision = float(max(eps[-1], _median(noise)))
+    return Values(lambda points: at(points, convert), precision)
 
 
 def _differences(data, values, rng) -> Secants:
@@ -295,7 +300,14 @@ def _differences(data, values, rng) -> Secants:
     rise = np.where(doubt < 0.01 * (np.abs(rise) + scale), rise, np.nan)
     step = np.zeros([len(probes), size])
     step[np.arange(len(probes)), probes] = 1.0
-    return Secants(rows, np.repeat(rows[:, None], len(probes), 1), step[None], rise, scale[None])
+    head = np.repeat(rows[:, None], len(probes), 1)
+    return _labelled(data, Secants(rows, head, step[None], rise, scale[None]))
+
+
+def _labelled(data, secants) -> Secants:
+    """The secants with rises NaN where a label that they need is missing."""
+    missing = np.isnan(_terms(data, secants).sum(-1))
+    return secants._replace(rise=np.where(missing, np.nan, secants.rise))
 
 
 def _slopes(data, values, points, probes):
@@ -325,6 +337,12 @@ def _mean(a, axis=None):
     return np.where(count, np.nansum(a, axis) / np.maximum(count, 1), np.nan)
 
 
+def _spread(a):
+    """Standard deviation along the first axis of what is not NaN; a little where there is none."""
+    size = np.nanmax(np.abs(a), 0, initial=0.0)
+    return np.nan_to_num(np.sqrt(_mean((a - _mean(a, 0)) ** 2, 0))) + 1e-5 * size + 1e-30
+
+
 def _median(a, axis=None):
     """Median of what is not NaN; 0 where nothing is left."""
     return np.nanmedian(np.where(np.isfinite(a).any(axis, keepdims=True), a, 0.0), axis)
@@ -348,7 +366,9 @@ def _loss(secants, rise):
 
 
 def _suppose(secants, findings, rise) -> Hypothesis:
-    return Hypothesis(findings, rise, math.sqrt(np.nan_to_num(_mean(_loss(secants, rise)))))
+    loss = _loss(secants, rise)
+    seen = np.isfinite(loss).sum() > 0.3 * np.isfinite(secants.rise).sum()
+    return Hypothesis(findings, rise, math.sqrt(_mean(loss)) if seen else 1.0)
 
 
 def _share(secants, rise) -> float:
@@ -380,7 +400,7 @@ def _explain(data, secants, tolerance, wider) -> Hypothesis:
     """
     terms = _terms(data, secants)
     plain = _suppose(secants, [], terms.sum(-1))
-    if plain.misfit < 1e-3 * tolerance:
+    if plain.misfit < 1e-3 * tolerance or not np.isfinite(secants.rise).any():
         return plain
     one, by_output, by_input, by_entry = _scaled(data, secants, terms, tolerance, wider)
     rearranged, moved = _rearranged(data, secants), _moved(data, secants, plain.rise, wider)
@@ -400,8 +420,8 @@ def _clearly(secants, new, old, tolerance) -> bool:
     gain = _mean(_loss(secants, old.rise) - _loss(secants, new.rise), (1, 2))
     gain = gain[np.isfinite(gain)]
     enough = 0.1 if new.findings[0].kind in ("wrong sign", "wrong scale") else 0.5
-    least = max(tolerance**2, enough * old.misfit**2, 5 * gain.std() / math.sqrt(len(gain)))
-    return bool(gain.mean() > least)
+    least = max(tolerance**2, enough * old.misfit**2)
+    return len(gain) > 1 and gain.mean() > max(least, 5 * gain.std() / math.sqrt(len(gain)))
 
 
 def _scaled(data, secants, terms, tolerance, wider) -> Iterator[list]:
@@ -417,6 +437,9 @@ def _scaled(data, secants, terms, tolerance, wider) -> Iterator[list]:
     for (features, beside, inputs), outputs in itertools.product(
         (summed, single), (everything, each)
     ):
+        if outputs is each and len(each) == 1:
+            yield []  # the same as everything
+            continue
         c, error = np.ones(terms.shape[2:]), np.zeros(terms.shape[2:])
         for k in outputs:
             fit = _fit(features[:, :, k], beside[:, :, k], target[:, :, k], 1.0)
@@ -443,16 +466,16 @@ def _fit(features, beside, target, prior):
     f, t = features[use], target[use]
     if len(f) < 20 * size or size > 256:
         return np.nan, np.nan
-    prior, weight = np.repeat([prior, 0.0], size), np.ones_like(t)
+    unit = np.sqrt((f**2).mean(0))
+    f = np.where(unit > 1e-8, f, 0.0) / (unit := np.maximum(unit, 1e-8))
+    prior, weight = unit * np.repeat([prior, 0.0], size), np.ones_like(t)
     for _ in range(5):
-        gram = (f * weight[:, None]).T @ f
-        ridge = 1e-12 * np.trace(gram) + 1e-30
-        gram += ridge * np.eye(2 * size)
-        c = np.linalg.solve(gram, f.T @ (weight * t) + ridge * prior)
+        gram = (f * weight[:, None]).T @ f + 1e-9 * np.eye(2 * size)
+        c = np.linalg.solve(gram, f.T @ (weight * t) + 1e-9 * prior)
         error = t - f @ c
         weight = 1 / (1 + (error / (1.5 * np.median(np.abs(error)) + 1e-3)) ** 2)
     score = (f * (weight * error)[:, None]) @ np.linalg.inv(gram)
-    return c[:size], np.linalg.norm(score, axis=0)[:size]
+    return (c / unit)[:size], (np.linalg.norm(score, axis=0) / unit)[:size]
 
 
 def _name_factors(data, c) -> list:
@@ -600,7 +623,7 @@ def _suspicions(data, secants, residual, error) -> list:
         return outliers
     power = _growth(secants, residual)
     usual = _median(np.abs(residual[:, :4]) / secants.scale[:, :4])
-    scatter = math.sqrt(_mean(residual[:, :4] ** 2) / 2) / (np.nanstd(data.y) + 1e-30)
+    scatter = math.sqrt(_mean((residual[:, :4] / _spread(data.y)) ** 2) / 2)
     if usual > CLOSE / 2 and error < 0.9 and power < 1.0 and scatter > 3e-3:
         text = f"values scatter by {scatter:.2g} of their spread about what dy promises"
         return [Finding("noise", scatter, text)]
@@ -635,7 +658,8 @@ def _growth(secants, residual):
 
 def _unrelated(data, part, residual, error, wrong) -> list:
     """Shuffled, noisy or plainly other derivatives, where values are smooth."""
-    step, rise = np.nan_to_num(part.step), np.nan_to_num(part.rise)
+    use = np.isfinite(part.rise).all(-1, keepdims=True)
+    step, rise, r = (np.where(use, a, 0.0) for a in (part.step, part.rise, residual))
     fit = np.linalg.pinv(step)
     # Slopes fitted to values alone: do they foretell each left out rise better than dy?
     left = np.maximum(1 - np.einsum("and,adn->an", step, fit), 1e-3)[..., None]
@@ -655,7 +679,6 @@ def _unrelated(data, part, residual, error, wrong) -> list:
         _median(near, (0, 1)) / (_median(np.abs(given - np.roll(given, 1, 0)), 0) + 1e-30)
     )
     # Errors that a row shares with all its steps are linear in the step; half of noise is not.
-    r = np.nan_to_num(residual)
     scatter = ((r - step @ (fit @ r)) ** 2).sum(1) / (step.shape[1] - step.shape[2])
     shared = 1 - np.median(scatter / ((r**2).mean(1) + 1e-30))
     if like < 0.3 and rough > 0.75:
@@ -674,6 +697,8 @@ def _outliers(data, near, residual) -> list:
     # Long steps, into sparse corners, have a right to disagree.
     short = length <= 1.5 * _median(length[:, :4])
     usual = _median(error[:, :4])
+    if _median(length[:, :4]) > 0.4 * math.sqrt(2 * near.step.shape[-1]):
+        return []  # neighbours are as far apart as any rows
     found = short & (error > max(0.1, 100 * usual))
     found[:, 4:] = False
     share = found[:, :4].sum() / max(short[:, :4].sum() * error.shape[-1], 1)
@@ -700,12 +725,8 @@ def _outliers(data, near, residual) -> list:
 def _wrong_values(data, values, rows) -> list:
     """What is wrong with y, where fn is at hand."""
     points, given = data.points(rows), data.y[rows].astype(np.float64)
-    true, again = values.at(points), values.at(points)
-    most = np.nanmax(np.abs(true), 0, initial=0.0) + 1e-30
-    spread = np.hypot(np.nanstd(true, 0), 1e2 * max(values.eps, 1e-7) * most)
-    change = float(np.nanmax(np.abs(again - true) / most, initial=0.0))
-    if change > 1e-9 and change > 10 * np.finfo(data.y.dtype).eps:
-        return [Finding("noise", change, "fn gives other values when asked again: is it random?")]
+    true = values.at(points)
+    spread = np.maximum(_spread(true), 1e2 * values.eps * np.nanmax(np.abs(true), 0, initial=0.0))
     findings = []
     for k, size in enumerate(np.sqrt(_mean(((given - true) / spread) ** 2, 0)).tolist()):
         if size > 1e-3:
@@ -714,6 +735,13 @@ def _wrong_values(data, values, rows) -> list:
             text = f"y {text} fn(x): they differ by {size:.2g} of its spread"
             findings.append(Finding(kind, size, text, _names(data.shape_out, [k])))
     return findings
+
+
+def _random(data, values, rows) -> list:
+    first, again = values.at(data.points(rows)), values.at(data.points(rows))
+    change = float(np.nanmax(np.abs(again - first) / _spread(first), initial=0.0))
+    text = "fn gives other values when asked again: make it the same each time"
+    return [Finding("noise", change, text)] if change > 1e-4 else []
 
 
 def _coherence(points, errors) -> float:
@@ -796,7 +824,10 @@ def _kinks(data, values, rows, rng) -> list:
     start = data.points(rows)
     line = start[rng.permutation(len(rows))] - start
     width, length = values.eps**0.4, 1.0
-    mix = rng.choice([-1, 1], data.y.shape[1]) / (np.nanstd(data.y[rows], 0) + 1e-30)
+    halvings = min(14, int(-np.log2(4 * width)))
+    if halvings < 6:
+        return []  # fn is not precise enough
+    mix = rng.choice([-1, 1], data.y.shape[1]) / _spread(data.y[rows])
 
     def look(at):  # value and slope at this share of each line, [2,A]
         y = [values.at(start + (at + move)[:, None] * line) @ mix for move in (-width, width)]
@@ -807,8 +838,8 @@ def _kinks(data, values, rows, rng) -> list:
 
     at, changes = np.zeros(len(rows)), []
     left, right = look(at), look(at + 1)
-    usual = np.sqrt(_mean(left[1] ** 2)) + 1e-30
-    for _ in range(min(14, int(-np.log2(4 * width)))):
+    usual = np.sqrt(_mean(left[1] ** 2)) + 1e-3
+    for _ in range(halvings):
         length = length / 2
         middle = look(at + length)
         lower = change(left, middle) > change(middle, right)

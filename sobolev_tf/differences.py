@@ -87,9 +87,11 @@ class FiniteDifferences:
         x = jets.differentiable(x)
         value, derivatives = self.jet(x, order)
         v = directions(value)
-        for j, d in enumerate(derivatives, 1):  # v knows *out even before fn has shown it
-            d.set_shape(_joined(v.shape[:1], v.shape[2:], *[x.shape[1:]] * j))
-        return jets.Jet(value, tuple(jets.contract_outputs(d, v) for d in derivatives))
+        contracted = (
+            jets.contract_outputs(jets.shaped(d, v.shape[2:], x, j), v)
+            for j, d in enumerate(derivatives, 1)
+        )
+        return jets.Jet(value, tuple(contracted))
 
     def input_jet(self, x, directions) -> jets.Jet:
         """Value and D^j f[v1, ..., vj], as `jets.input_jet`, for J ≤ 2 directions [B,P,*in].

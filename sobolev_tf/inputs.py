@@ -145,7 +145,11 @@ class Inputs:
         return [t.name for t in getattr(self.net, "inputs", None) or []]
 
     def _dtype(self, name):
-        for tensor in getattr(self.net, "inputs", None) or []:
+        known = getattr(self.net, "inputs", None) or []
+        structure = known and not isinstance(self.net, keras.Sequential) and self.net.input
+        if isinstance(structure, dict) and name in structure:
+            return structure[name].dtype
+        for tensor in known:
             if name is None or tensor.name == name:
                 return tensor.dtype
         return self.net.variable_dtype or keras.config.floatx()

@@ -58,8 +58,6 @@ class JetModel(distribution.DistributedModel):
         return self.net.compute_output_spec(spec).shape
 
     def call(self, x, training=None):
-        if not self.scaling.adapted:
-            return self.net(x, training=training)
         return self.raw_at(x, training)(self._inputs.point(x))
 
     def adapt(self, x, y=None, batch_size: int = 1024, steps: int | None = None):
@@ -70,7 +68,8 @@ class JetModel(distribution.DistributedModel):
             of its z-scored gradient. NaN entries are left out.
 
         `predict`, `predict_jet`, the saved and the exported model go on speaking raw units, and
-        so do metrics; the losses, and random directions, are in z-scores.
+        so do metrics; the losses, and random directions, are in z-scores, and so are the metrics
+        of output projections, which mix the outputs' units.
         """
         data = x
         if not isinstance(x, tf.data.Dataset):
@@ -88,9 +87,8 @@ class JetModel(distribution.DistributedModel):
             raise ValueError("adapt: there is no data, x is empty.")
         self.scaling.set(*statistics.scales())
         self.label_sizes = statistics.label_sizes()
-        # What was traced before has the old scales in it.
-        self.train_function = self.test_function = self.predict_function = None
-        self._full_jet = tf.function(self._full_jet_of, reduce_retracing=True)
+        # Component weights are constants of what was traced before.
+        self.train_function = self.test_function = None
         self._on_adapt()
 
     def _on_adapt(self):
@@ -150,8 +148,6 @@ class JetModel(distribution.DistributedModel):
     def raw_at(self, x, training=False):
         """The model as a function of what is differentiated in x, in raw units both."""
         net, scaling = self._net_at(x, training), self.scaling
-        if not scaling.adapted:
-            return net
         return lambda point: scaling.raw_values(net(scaling.points(point)))
 
     def _served(self, tensors):
@@ -160,4 +156,9 @@ class JetModel(distribution.DistributedModel):
         return self.raw_at(x), self._inputs.point(x)
 
     def _full_jet_of(self, x):
-        return jets.jet(self.raw_at(x), self._inputs.point(x), self.order)
+        # Between z-scores first: half precision has no room for gradients in other units.
+        z = self.scaling.points(self._inputs.point(x))
+        answer = jets.jet(self._net_at(x, False), z, self.order)
+        derivatives = enumerate(answer.derivatives, 1)
+        raw = tuple(self.scaling.raw_derivative(d, j) for j, d in derivatives)
+        return jets.Jet(self.scaling.raw_values(answer.value), raw)

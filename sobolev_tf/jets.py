@@ -174,6 +174,15 @@ def contract_inputs(d, directions, order: int | None = None):
     return _reshape(flat, shape, tf.stack([batch, projections]), tf.shape(d)[1:rank], rest)
 
 
+def shaped(d, outputs, x, j: int):
+    """D^j in the shape [B,*outputs,*in × j], from what a black box answered in a graph.
+
+    >>> shaped(tf.zeros([4, 2]), [1], tf.zeros([4, 2]), 1).shape
+    TensorShape([4, 1, 2])
+    """
+    return tf.reshape(d, [tf.shape(x)[0], *outputs, *list(x.shape[1:]) * j])
+
+
 def differentiable(x, name: str = "x"):
     """x as a tensor, or ValueError where it holds integers.
 

@@ -165,10 +165,10 @@ def loss_weights(given, order: int) -> dict:
     return weights
 
 
-def conform(label, expected, outputs, name: str):
+def conform(label, expected, outputs, name: str, classes: bool = False):
     """label in the shape `expected` [B,*out,*in × j], or ValueError; `outputs` is out.
 
-    Class numbers (an integer value label) pass unchanged, for Keras's sparse losses.
+    classes: integer value labels of another shape pass unchanged, for Keras's sparse losses.
 
     >>> conform(tf.zeros([5, 2]), [None, 1, 2], [1], "d1").shape
     TensorShape([5, 1, 2])
@@ -179,10 +179,11 @@ order value, d1, ..., with the axes batch, outputs, inputs.
     """
     label = tf.convert_to_tensor(label)
     dims, short = list(expected[1:]), list(expected[2:])
-    if name == "value" and label.dtype.is_integer and list(outputs) not in ([], [1]):
+    numbers = classes and name == "value" and label.dtype.is_integer
+    if numbers and list(outputs) not in ([], [1]):
         return label
-    if label.shape.rank is None:
-        label = tf.ensure_shape(label, [None, *dims])
+    if label.shape.rank is None:  # known at run time alone
+        label = tf.reshape(label, [tf.shape(label)[0], *dims])
     if _fits(label.shape[1:], dims):
         return label
     if list(outputs) == [1] and _fits(label.shape[1:], short):
@@ -201,8 +202,33 @@ def weights_by_name(sample_weight, order: int) -> dict:
     (3, {'value': 3})
     """
     if isinstance(sample_weight, (dict, list, tuple)) or sample_weight is None:
-        return by_name(sample_weight, order, "sample_weight")
+        weights = by_name(sample_weight, order, "sample_weight")
+        return {name: _refuse_wide(weight) for name, weight in weights.items()}
+    _refuse_wide(sample_weight)
     return dict.fromkeys([*names(order), *DIRECTIONAL], sample_weight)
+
+
+def _refuse_wide(weight):
+    shape = getattr(weight, "shape", ())
+    if len(shape) > 2 or (len(shape) == 2 and shape[1] not in (None, 1)):
+        raise ValueError(
+            f"sample_weight has shape {list(shape)}, expected [B]: data is (x, y, sample_weight); "
+            "derivatives belong to the labels, (x, (y, dy))."
+        )
+    return weight
+
+
+def structured(x, y, sample_weight, order: int) -> tuple:
+    """(x, y, sample_weight) without entries that are None, as a data set holds them.
+
+    >>> structured(1, (None, 2), None, order=1), structured(1, None, 3, order=1)
+    ((1, {'d1': 2}), (1, {}, {'value': 3, 'd1': 3, 'jvp': 3, 'vjp': 3}))
+    """
+    named = by_name(y, order)
+    if isinstance(y, dict) and y.get("directions") is not None:
+        named["directions"] = y["directions"]
+    weights = weights_by_name(sample_weight, order)
+    return (x, named, weights) if weights else (x, named)
 
 
 def leave_missing_out(label, prediction, weight=None):

@@ -6,7 +6,7 @@ import keras
 
 # Between their kinks these are linear, and so is a net of them: its second derivative is zero.
 _LINEAR_PIECES = (
-    "linear", "relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_tanh", "hard_swish", "threshold",
+    "linear", "relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_tanh", "threshold",
 )  # fmt: skip
 _LINEAR_LAYERS = (
     keras.layers.InputLayer,

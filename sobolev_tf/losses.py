@@ -97,6 +97,9 @@ class RelativeNorm(keras.losses.Loss):
         return {**super().get_config(), "floor": self.floor}
 
 
+NORMS = (SquaredNorm, Norm, L1Norm, RelativeNorm)
+
+
 def resolve(loss):
     """A Loss, a function (y_true, y_pred) or a Keras name, as a Loss or a function.
 

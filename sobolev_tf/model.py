@@ -1,7 +1,6 @@
 """SobolevModel: a Keras model that learns values and derivatives together (equation 1)."""
 
 import random
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -118,8 +117,10 @@ class SobolevModel(JetModel):
         self.objective = Objective(self.order, loss, loss_weights, component_weights, missing)
         self.objective.balance(self.label_sizes)
         self._shown_metrics = metrics_.refuse_unknown(jet_metrics)
-        if hasattr(self.target, "jet") and kwargs.get("jit_compile", "auto") == "auto":
-            kwargs["jit_compile"] = False  # XLA cannot call a black box
+        if hasattr(self.target, "jet"):
+            if kwargs.setdefault("jit_compile", False) is True:
+                raise ValueError("jit_compile=True: XLA cannot call a black box; leave it out.")
+            kwargs["jit_compile"] = False
         optimizer = keras.optimizers.get(optimizer)
         half = any(layer.compute_dtype == "float16" for layer in self._flatten_layers())
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -171,12 +172,12 @@ class SobolevModel(JetModel):
         order = max(map(labels.order_of, given), default=self.order)
         view = self._view(training)
 
-        z = self._inputs.point(x)
-        z = self.scaling.points(z) if self.scaling.adapted else z
+        z = self.scaling.points(self._inputs.point(x))
         along = terms.directions(y, z, self.output_dims, self.scaling)
         predicted = terms.predicted(self._net_at(x, training), z, order, view, along)
         if given:
-            true = terms.true(given, predicted, z, view, self.scaling, self._inputs)
+            classes = self.objective.classes
+            true = terms.true(given, predicted, z, view, self.scaling, self._inputs, classes)
         elif self.target is not None:
             target = self._inputs.at(self.target, x)
             true = terms.of_target(target, predicted, z, order, view, self.scaling)
@@ -214,14 +215,18 @@ class SobolevModel(JetModel):
             # Keras builds its metrics from here, before it knows a live target's labels.
             y_pred, shape = {"value": y_pred}, y_pred.shape
             y = labels.by_name(y, self.order).get("value")
-            y = y_pred if y is None else {"value": labels.conform(y, shape, shape[1:], "value")}
+            classes = self.objective.classes
+            if y is not None:
+                y = {"value": labels.conform(y, shape, shape[1:], "value", classes)}
+            y = y or y_pred
         weights = labels.weights_by_name(sample_weight, self.order)
         for name, true in y.items():
             predicted, weight = y_pred[name], weights.get(name)
+            true, predicted = (
+                terms.raw(name, t, self.scaling, self.projection) for t in (true, predicted)
+            )
             if self._projected(name):
                 true, predicted, weight = labels.merge(true, predicted, weight)
-            elif self.scaling.adapted:
-                true, predicted = (self._raw_term(name, t) for t in (true, predicted))
             if self.missing == "nan":
                 true, predicted, weight = labels.observed(true, predicted, weight)
             if name == "value":
@@ -252,11 +257,11 @@ class SobolevModel(JetModel):
         lint.check_net(self.net, self.order)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [callbacks_.StopAtNaN(), *keras.tree.flatten(callbacks or [])]
-        arrays = not isinstance(x, tf.data.Dataset | Iterator | keras.utils.PyDataset)
+        arrays = all(isinstance(a, np.ndarray | tf.Tensor) for a in keras.tree.flatten(x))
         # Keras's own default warns that it cannot shuffle a dataset or a generator.
         shuffle = kw.setdefault("shuffle", arrays)
         if arrays and kw.get("steps_per_epoch"):
-            given = [a for a in (x, y, kw.pop("sample_weight", None)) if a is not None]
+            given = labels.structured(x, y, kw.pop("sample_weight", None), self.order)
             x, y = targets.batches(given, batch_size or 32, shuffle), None
             batch_size, kw["shuffle"] = None, False
         try:
@@ -320,10 +325,6 @@ class SobolevModel(JetModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-    def _raw_term(self, name, t):
-        j = labels.order_of(name)
-        return self.scaling.raw_derivative(t, j) if j else self.scaling.raw_values(t)
 
     def _projected(self, name):
         """Whether a term has an axis of projections."""

@@ -19,6 +19,8 @@ class Objective:
     def __init__(self, order, loss=None, loss_weights=None, component_weights=None, missing=None):
         chosen = labels.per_order(loss, order, losses.SquaredNorm(), "loss")
         self.losses = {name: each and losses.resolve(each) for name, each in chosen.items()}
+        # Norms compare numbers; any other loss of values may take class numbers.
+        self.classes = not isinstance(self.losses["value"], losses.NORMS)
         self.weights = labels.loss_weights(loss_weights, order)
         self.missing = missing
         self.components = component_weights
@@ -42,7 +44,7 @@ class Objective:
 
     def term(self, name, true, predicted, weight=None):
         """l_j of labels and predictions [B,...], averaged over the batch."""
-        components = self._components(name)
+        components = self._components(name, predicted.shape[1:])
         if components is not None:
             components = tf.cast(components, predicted.dtype)
             true, predicted = tf.cast(true, predicted.dtype) * components, predicted * components
@@ -61,7 +63,15 @@ class Objective:
             return {name: weights.tolist() for name, weights in self.components.items()}
         return self.components
 
-    def _components(self, name):
+    def _components(self, name, shape):
         if self.components == "rms":
             raise ValueError('component_weights="rms" needs the labels\' sizes: call adapt first.')
-        return self.components.get(name) if self.components else None
+        components = (self.components or {}).get(name)
+        if components is None or components.shape == tuple(shape):
+            return components
+        if shape[0] == 1 and components.shape == tuple(shape[1:]):
+            return components[None]
+        raise ValueError(
+            f"component_weights of {name} have shape {list(components.shape)}, expected "
+            f"{list(shape)}: one for each component, without the batch."
+        )

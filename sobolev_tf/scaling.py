@@ -4,6 +4,8 @@ With z = (x - μx) / σx and g(z) = (f(x) - μy) / σy, D^j g = σx × ... × σ
 happens between z and g; everything that a user sees is x and f.
 """
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,7 +15,9 @@ from sobolev_tf import jets
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Scaling(keras.layers.Layer):
-    """Means and deviations [*in] of the points and [*out] of the values; identity until adapted.
+    """Means and deviations [*in] of the points and [*out] of the values; the identity at first.
+
+    It is always applied: what it does is in its weights alone, however they got there.
 
     >>> scaling = Scaling(); scaling.build(((1,), (1,)))
     >>> scaling.set(mean=[1.0], deviation=[2.0], value_mean=[0.0], value_deviation=[4.0])
@@ -25,7 +29,6 @@ class Scaling(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, trainable=False, **kwargs)
-        self.adapted = False
 
     def build(self, shapes):
         points, values = shapes
@@ -41,15 +44,11 @@ class Scaling(keras.layers.Layer):
             self.weights, (mean, deviation, value_mean, value_deviation), strict=True
         ):
             variable.assign(np.reshape(number, variable.shape))
-        self.adapted = True
-
-    def load_own_variables(self, store):
-        super().load_own_variables(store)
-        identity = zip(self.weights, (0, 1, 0, 1), strict=True)
-        self.adapted = any(np.any(variable.numpy() != number) for variable, number in identity)
 
     def points(self, x):
-        """z of x [..., *in]."""
+        """z of x [..., *in]; whole numbers become floating ones."""
+        x = tf.convert_to_tensor(x)
+        x = x if x.dtype.is_floating else tf.cast(x, self.mean.dtype)
         return (x - self._like(x, self.mean)) / self._like(x, self.deviation)
 
     def raw_points(self, z):
@@ -67,7 +66,13 @@ class Scaling(keras.layers.Layer):
         return (y - self._like(y, self.value_mean)) / self._like(y, self.value_deviation)
 
     def raw_values(self, y):
+        """f of g; half precision, which has no room for other units, becomes float32."""
+        y = tf.cast(y, tf.float32) if y.dtype.size < 4 else y
         return y * self._like(y, self.value_deviation) + self._like(y, self.value_mean)
+
+    def raw_per_value(self, t):
+        """`per_value` back."""
+        return t * self._like(t, self.value_deviation)
 
     def per_value(self, t):
         """t [..., *out], which has no mean, in units of the values' deviation."""
@@ -81,6 +86,10 @@ class Scaling(keras.layers.Layer):
     def vjp(self, t):
         """The gradient of <f, u> [..., *in] as that of <g, u'>."""
         return self.raw_directions(t) / tf.reduce_mean(self._like(t, self.value_deviation))
+
+    def raw_vjp(self, t):
+        """`vjp` back."""
+        return self.directions(t) * tf.reduce_mean(self._like(t, self.value_deviation))
 
     def derivative(self, d, j: int):
         """D^j f [B,*out,*in × j] as D^j g."""
@@ -151,16 +160,22 @@ class Statistics:
     def __init__(self, outputs: tuple):
         self.outputs = outputs
         self.rows = 0
+        self.classes = False  # whether the values are class numbers
         self.points, self.terms = Moments(), {}
 
     def add(self, points, labels):
+        for name, entries in {"x": points, **labels}.items():
+            if entries.dtype.kind == "f" and np.isinf(entries).any():
+                row = int(np.argmax(np.isinf(entries).reshape(len(entries), -1).any(1)))
+                raise ValueError(f"adapt: {name} is infinite, first in row {self.rows + row}.")
         self.rows += len(points)
         self.points.add(points)
         dims = points.shape[1:]
         for name, label in labels.items():
             j = 0 if name == "value" else int(name[1:])
-            if label.dtype.kind != "f" and j == 0:
-                continue  # class numbers have no scale
+            if label.dtype.kind != "f" and j == 0 and self.outputs not in ((), (1,)):
+                self.classes = True
+                continue
             label = label.reshape(-1, *self.outputs, *dims * j)
             self.terms.setdefault(name, Moments()).add(label)
 
@@ -169,7 +184,7 @@ class Statistics:
         deviation = self.points.deviation
         if "value" in self.terms:
             values = self.terms["value"].mean, self.terms["value"].deviation
-        elif "d1" in self.terms:
+        elif "d1" in self.terms and not self.classes:
             slopes = (self.terms["d1"].rms * deviation) ** 2
             inner = tuple(range(len(self.outputs), slopes.ndim))
             values = np.zeros(self.outputs), np.sqrt(slopes.sum(inner))
@@ -206,27 +221,49 @@ class Scaled:
         return self.scaling.values(self.target(self.scaling.raw_points(z)))
 
     def _jet(self, z, order):
-        answer = self.target.jet(self.scaling.raw_points(z), order)
-        derivatives = (self.scaling.derivative(d, j) for j, d in enumerate(answer.derivatives, 1))
-        return jets.Jet(self.scaling.values(answer.value), tuple(derivatives))
+        answer = self._checked(self.target.jet(self.scaling.raw_points(z), order), z)
+        value = self._value(answer.value, z)
+        derivatives = (
+            self.scaling.derivative(jets.shaped(d, value.shape[1:], z, j), j)
+            for j, d in enumerate(answer.derivatives, 1)
+        )
+        return jets.Jet(value, tuple(derivatives))
+
+    def _checked(self, answer, z):
+        """The answer, or an error where the black box has other outputs than the net."""
+        outputs = self.scaling.value_mean.shape
+        size = tf.shape(z)[0] * math.prod(outputs)
+        message = f"target: the black box answers other shapes than the net, {['B', *outputs]}"
+        check = tf.debugging.assert_equal(tf.size(answer.value), size, message)
+        with tf.control_dependencies([check] if check is not None else []):
+            return jets.Jet(tf.identity(answer.value), tuple(map(tf.identity, answer.derivatives)))
+
+    def _value(self, value, z):
+        return self.scaling.values(jets.shaped(value, self.scaling.value_mean.shape, z, 0))
 
     def _input_jet(self, z, directions):
         raw = [self.scaling.raw_directions(v) for v in directions]
-        answer = self.target.input_jet(self.scaling.raw_points(z), raw)
-        derivatives = (self.scaling.per_value(d) for d in answer.derivatives)
-        return jets.Jet(self.scaling.values(answer.value), tuple(derivatives))
+        answer = self._checked(self.target.input_jet(self.scaling.raw_points(z), raw), z)
+        value = self._value(answer.value, z)
+        shape = [-1, directions[0].shape[1], *value.shape[1:]] if directions else None
+        derivatives = (self.scaling.per_value(tf.reshape(d, shape)) for d in answer.derivatives)
+        return jets.Jet(value, tuple(derivatives))
 
     def _output_jet(self, z, order, directions):
         answer = self._jet(z, order)
         v = directions(answer.value)
-        for j, d in enumerate(answer.derivatives, 1):  # a black box in a graph has no shape
-            d.set_shape([v.shape[0], *v.shape[2:], *list(z.shape[1:]) * j])
         contracted = (jets.contract_outputs(d, v) for d in answer.derivatives)
         return jets.Jet(answer.value, tuple(contracted))
 
     def _partial_jet(self, z, v, order):
         raw = self.scaling.raw_directions(v)
-        answer = self.target.partial_jet(self.scaling.raw_points(z), raw, order)
+        answer = self._checked(self.target.partial_jet(self.scaling.raw_points(z), raw, order), z)
+        value, inputs = self._value(answer.value, z), list(z.shape[1:])
         # D^j[v, ...] has one axis of inputs less than D^j, and one of projections more.
-        derivatives = (self.scaling.derivative(d, j) for j, d in enumerate(answer.derivatives))
-        return jets.Jet(self.scaling.values(answer.value), tuple(derivatives))
+        derivatives = (
+            self.scaling.derivative(
+                tf.reshape(d, [-1, v.shape[1], *value.shape[1:], *inputs * j]), j
+            )
+            for j, d in enumerate(answer.derivatives)
+        )
+        return jets.Jet(value, tuple(derivatives))

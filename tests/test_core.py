@@ -393,3 +393,104 @@ def test_what_a_net_cannot_learn_is_said_before_it_starts():
     with pytest.warns(UserWarning, match="normalises over the batch"):
         compiled(norm).fit(X, (Y, DY), verbose=0)
     assert st.SobolevModel is SobolevModel
+
+
+# --- what once went wrong
+
+
+def test_scales_travel_with_the_weights():
+    model = compiled()
+    model.adapt(X, (Y, DY))
+    expected = model.predict(X, verbose=0)
+    for other in (compiled(), keras.models.clone_model(model)):
+        other.predict(X, verbose=0)  # traced before
+        other.set_weights(model.get_weights())
+        np.testing.assert_allclose(other.predict(X, verbose=0), expected, rtol=1e-5)
+        np.testing.assert_allclose(other.predict_jet(X).value, expected, rtol=1e-5)
+
+
+def test_whole_numbers_are_scaled_as_numbers():
+    model = compiled()
+    model.adapt(X, (Y, DY))
+    whole = np.arange(12, dtype="uint8").reshape(4, 3)
+    floating = model.predict(whole.astype("float32"), verbose=0)
+    np.testing.assert_allclose(model.predict(whole, verbose=0), floating, rtol=1e-5)
+
+
+def test_half_precision_nets_answer_in_large_units():
+    layers = [keras.layers.Dense(n, dtype="mixed_float16") for n in (8, 2)]
+    model = compiled(keras.Sequential([keras.Input([3]), *layers]))
+    model.adapt(X, (1e6 * Y, 1e6 * DY))
+    assert np.isfinite(model.predict(X, verbose=0)).all()
+    assert np.isfinite(model.predict_jet(X).derivatives[0]).all()
+
+
+def test_weights_of_examples_are_not_labels():
+    model = compiled(smooth(1), target=lambda x: 0 * x[:, :1], optimizer=keras.optimizers.SGD(0.05))
+    weight = np.full(64, 7.0, "float32")
+    history = model.fit(X, sample_weight=weight, steps_per_epoch=50, verbose=0).history
+    assert abs(model.predict(X, verbose=0)).mean() < 1
+    assert "d1_loss" in history
+    for y in ((None, DY), {"d1": DY, "value": None}):
+        assert compiled().fit(X, y, steps_per_epoch=2, verbose=0).history["d1_loss"]
+    with pytest.raises(ValueError, match=r"sample_weight has shape .*derivatives belong"):
+        compiled().fit(tf.data.Dataset.from_tensor_slices((X, Y, DY[:, 0])).batch(8), verbose=0)
+
+
+def test_metrics_along_directions_are_raw():
+    v = np.random.default_rng(1).normal(size=[64, 3]).astype("float32")
+    u = v[:, :2]
+    model = compiled(jet_metrics=["rmse"])
+    model.adapt(X, (Y, DY))
+    labels = {"jvp": np.einsum("bki,bi->bk", DY, v), "vjp": np.einsum("bki,bk->bi", DY, u)}
+    given = {**labels, "directions": {"jvp": v, "vjp": u}}
+    logs = model.evaluate(X, given, verbose=0, return_dict=True)
+    d1 = model.predict_jet(X).derivatives[0]
+    error = np.einsum("bki,bi->bk", d1, v) - labels["jvp"]
+    assert logs["jvp_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-3)
+    error = np.einsum("bki,bk->bi", d1, u) - labels["vjp"]
+    assert logs["vjp_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-3)
+
+
+def test_component_weights_have_the_terms_shape():
+    with pytest.raises(ValueError, match=r"component_weights of d1 have shape \[3, 2\]"):
+        compiled(component_weights={"d1": np.ones([3, 2])}).fit(X, (Y, DY), verbose=0)
+
+
+def test_whole_numbers_under_a_norm_have_the_values_shape():
+    with pytest.raises(ValueError, match=r"label value has shape"):
+        compiled().fit(X, (np.ones([64, 1], int), DY), verbose=0)
+
+
+def test_infinity_is_refused_by_adapt():
+    x = X.copy()
+    x[5, 0] = np.inf
+    with pytest.raises(ValueError, match="x is infinite, first in row 5"):
+        compiled().adapt(x, (Y, DY))
+
+
+@pytest.mark.parametrize("projection", [None, "output"])
+def test_a_black_box_may_leave_the_axis_of_one_output_out(projection):
+    box = targets.FiniteDifferences(lambda x: np.sin(x).sum(1))
+    model = compiled(smooth(1), target=box, projection=projection)
+    model.evaluate(X, verbose=0)
+    assert np.isfinite(model.fit(X, verbose=0).history["loss"][0])
+    with pytest.raises(ValueError, match="XLA cannot call a black box"):
+        compiled(smooth(1), target=box, jit_compile=True)
+
+
+def test_full_derivatives_serve_given_directions_too():
+    calls = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, x):
+            calls.append(1)
+            return x
+
+    net = keras.Sequential([keras.Input([3]), Counted(), *smooth().layers])
+    model = compiled(net)
+    labels = {"d1": DY, "jvp": Y, "vjp": X, "directions": {"jvp": X, "vjp": Y}}
+    model.evaluate(X, labels, batch_size=64, verbose=0)
+    calls.clear()
+    model._step((tf.constant(X), labels), training=False)
+    assert len(calls) == 1

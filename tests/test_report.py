@@ -32,6 +32,16 @@ def test_progress_counts_the_steps_of_the_whole_run():
     assert lines[-1].startswith("step 12/12, 0:00:00 left, loss ")
 
 
+def test_progress_of_a_run_that_has_only_an_epoch_s_end_to_catch_up_with():
+    """Killed between an epoch's last step and its evaluation: no batch comes before the end."""
+    out = io.StringIO()
+    callback = progress.Progress(12, out=out, seconds=0)
+    callback.step = 6
+    callback.on_epoch_begin(0)
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert out.getvalue() == "step 6/12, loss 1\n"
+
+
 def test_progress_off_a_terminal_is_rare():
     out = io.StringIO()
     fitted(progress.Progress(12, out=out, seconds=60))

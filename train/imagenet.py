@@ -63,7 +63,12 @@ PRESETS = {
 FLAGS = cli.common_flags(PRESETS)
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_enum("splits", "3", [str(n) for n in CUTS], "Number of cuts.", **OWN)
-flags.DEFINE_list("cuts", None, "Layers to cut after, instead of --splits.", **OWN)
+flags.DEFINE_list(
+    "cuts",
+    None,
+    "Layers to cut after, instead of --splits: --cuts=conv3_block4_out,conv4_block6_out.",
+    **OWN,
+)
 flags.DEFINE_enum(
     "method", "sobolev", st.decoupled.METHODS, "What the parts below a cut learn from.", **OWN
 )

@@ -54,7 +54,7 @@ class Progress(keras.callbacks.Callback):
 
     def left(self, now):
         """Seconds until the last step, None as long as nothing was timed."""
-        done = self.step - self.timed_from
+        done = 0 if self.timed_from is None else self.step - self.timed_from
         return (now - self.began) / done * (self.total - self.step) if done else None
 
     def print(self, text):

@@ -11,6 +11,7 @@ NOISE = re.compile(
     rb"|^I\d{4} "
     rb"|Unable to register cu\w+ factory"
     rb"|computation placer already registered"
+    rb"|failed call to cuInit: .*(UNKNOWN ERROR \(303\)|no CUDA-capable device)"  # no GPU here
 )
 
 
@@ -28,7 +29,9 @@ def import_tensorflow():
     with tempfile.TemporaryFile() as printed:
         os.dup2(printed.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # says what it thinks of a missing GPU
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
