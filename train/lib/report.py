@@ -1,5 +1,8 @@
 """What a run of a split network ends with: two tables, a figure, and a checked SavedModel."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
@@ -94,6 +97,10 @@ def export(model, path, images):
     Returns the largest difference of two outputs, relative to the largest output. Raises
     CommandError where the answers differ by more than rounding.
     """
+    # What a killed export left beside it; the run folder is locked, so nobody is at work there.
+    for kind in ("new", "old"):
+        for stale in Path(path).parent.glob(f"{Path(path).name}.{kind}-*"):
+            shutil.rmtree(stale, ignore_errors=True)
     model.export(path)
     saved = tf.saved_model.load(str(path)).signatures["serving_default"]
     [answers] = saved(tf.convert_to_tensor(images)).values()
