@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all suites, about ten minutes on 2 cores
+    python -m train.bench                          # all suites
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:

@@ -37,7 +37,7 @@ def _output_projection(turns, calls):
         make
         for outputs in (1000, 1)
         for make in (
-            (_sobolev(outputs, order=1, projection="output"), _targeted(outputs)),
+            (_sobolev(outputs, order=1, projection="output"), (_batch(1, 0)[0],)),
             (_plain(outputs), _batch(outputs, 0)),
         )
     ]
@@ -96,10 +96,9 @@ def memory(batch: int = 200):
         keras.layers.Dense(256, activation="relu"),
         keras.layers.Dense(6),
     ]
-    student, teacher = (keras.Sequential([keras.Input([84, 84, 4]), *layers]) for _ in range(2))
-    model = st.SobolevModel(
-        student, target=st.targets.Teacher(keras.models.clone_model(teacher)), projection="output"
-    )
+    student = keras.Sequential([keras.Input([84, 84, 4]), *layers])
+    teacher = st.targets.Teacher(keras.models.clone_model(student))
+    model = st.SobolevModel(student, target=teacher, projection="output")
     model.compile("adam")
     graph = _graph(model, (np.zeros([batch, 84, 84, 4], "float32"),))
     sizes = [t.shape.num_elements() or 0 for op in _used(graph) for t in op.outputs if t.shape.rank]
@@ -171,10 +170,6 @@ def _batch(outputs, order):
     y = [rng.normal(size=[BATCH, outputs, *[INPUTS] * j]) for j in range(order + 1)]
     y = [a.astype("float32") for a in y]
     return (x, tuple(y)) if order else (x, y[0])
-
-
-def _targeted(outputs):
-    return (_batch(1, 0)[0],)
 
 
 def _runner(model, data):
