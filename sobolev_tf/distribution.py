@@ -8,6 +8,8 @@ over the workers along an axis that scalars do not have.
 import keras
 import tensorflow as tf
 
+from sobolev_tf import execution
+
 
 class DistributedModel(keras.Model):
     """A Keras model whose state is built from the first replica's share of a batch."""
@@ -23,6 +25,17 @@ class DistributedModel(keras.Model):
         )
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
+
+    def make_train_function(self, force=False):
+        """As in Keras; under XLA, all of an execution's steps are one program."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        compiled = self.jit_compile and not self.run_eagerly
+        if compiled and self.steps_per_execution > 1 and self._distribute_strategy is None:
+            self.train_function = execution.in_one_program(
+                self.train_step, self.steps_per_execution, self.train_function
+            )
 
 
 def logs(results: dict) -> dict:

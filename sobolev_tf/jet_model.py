@@ -95,13 +95,13 @@ class JetModel(distribution.DistributedModel):
         """For subclasses: the scales and sizes of labels are known now."""
 
     def predict_jet(self, x, batch_size: int = 256) -> jets.Jet:
-        """Value [B,*out] and full derivatives D^j [B,*out,*in × j] at x, as NumPy arrays."""
-        x = self._cast(keras.tree.map_structure(keras.ops.convert_to_tensor, x))
-        rows = len(keras.tree.flatten(x)[0])
-        parts = [
-            self._full_jet(keras.tree.map_structure(lambda t, i=i: t[i : i + batch_size], x))
-            for i in range(0, max(rows, 1), batch_size)
-        ]
+        """Value [B,*out] and full derivatives D^j [B,*out,*in × j] at x, as NumPy arrays.
+
+        x: arrays, or a tf.data.Dataset of batches, whose labels are left aside.
+        """
+        parts = [self._full_jet(self._cast(batch)) for batch in _batches(x, batch_size)]
+        if not parts:
+            raise ValueError("predict_jet: there is no data, the data set is empty.")
         value, *derivatives = map(
             np.concatenate, zip(*((p.value, *p.derivatives) for p in parts), strict=True)
         )
@@ -162,3 +162,14 @@ class JetModel(distribution.DistributedModel):
         derivatives = enumerate(answer.derivatives, 1)
         raw = tuple(self.scaling.raw_derivative(d, j) for j, d in derivatives)
         return jets.Jet(self.scaling.raw_values(answer.value), raw)
+
+
+def _batches(x, size):
+    """What is differentiated and what is not, batch by batch."""
+    if isinstance(x, tf.data.Dataset):
+        yield from (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in x)
+        return
+    x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+    rows = len(keras.tree.flatten(x)[0])
+    for i in range(0, max(rows, 1), size):
+        yield keras.tree.map_structure(lambda t, i=i: t[i : i + size], x)

@@ -142,6 +142,25 @@ def test_other_inputs_may_hold_integers_and_come_in_a_list():
     assert live.fit(inputs, verbose=0).history["d1_loss"][0] > 0
 
 
+def test_one_input_in_a_dict_needs_no_name():
+    x = keras.Input([3], name="x")
+    net = keras.Model({"x": x}, keras.layers.Dense(2)(keras.layers.Dense(8, "tanh")(x)))
+    model = compiled(net)
+    assert model.fit({"x": X}, (Y, DY), verbose=0).history["d1_loss"][0] > 0
+    assert model.predict_jet({"x": X}).derivatives[0].shape == (64, 2, 3)
+    live = compiled(net, target=lambda x: truth(x["x"]))
+    assert live.fit({"x": X}, verbose=0).history["d1_loss"][0] > 0
+
+
+def test_a_jet_of_a_dataset_is_that_of_its_rows():
+    model = compiled()
+    data = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).batch(10)
+    ours, rows = model.predict_jet(data), model.predict_jet(X)
+    np.testing.assert_allclose(ours.derivatives[0], rows.derivatives[0], rtol=1e-5)
+    with pytest.raises(ValueError, match="empty"):
+        model.predict_jet(data.take(0))
+
+
 def test_wrong_inputs_are_named():
     with pytest.raises(ValueError, match=r"several inputs \(a, b\): name those"):
         compiled(two_inputs()).fit(TWO, (Y, DY), verbose=0)

@@ -1,6 +1,7 @@
 """export: a SavedModel that TensorFlow alone can ask for values and derivatives."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -92,3 +93,41 @@ def fail_while_writing(path):
 def test_an_unbuilt_model_says_so(tmp_path):
     with pytest.raises(ValueError, match="built model"):
         SobolevModel(keras.Sequential([keras.layers.Dense(1)])).export(tmp_path / "saved")
+
+
+@pytest.mark.slow
+def test_saved_model_cli_runs_what_was_trained_in_half_precision_under_xla(tmp_path):
+    x = np.random.default_rng(0).uniform(-100, 100, [64, 2]).astype("f")
+    y, dy = 1e3 * np.sum(x, 1, keepdims=True), np.full([64, 1, 2], 1e3, "f")
+    half = keras.Sequential(
+        [
+            keras.Input([2]),
+            keras.layers.Dense(8, "tanh", dtype="mixed_float16"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model = SobolevModel(half)
+    model.adapt(x, (y, dy))
+    model.compile("adam", jit_compile=True, steps_per_execution=2)
+    model.fit(x, (y, dy), verbose=0)
+    np.savez(tmp_path / "in.npz", x=x, v=np.ones_like(x), u=np.ones_like(y))
+    model.export(tmp_path / "saved")
+    jet = model.predict_jet(x)
+    expected = {
+        "serving_default": {"value": jet.value},
+        "jet": {"value": jet.value, "d1": jet.derivatives[0]},
+        "jvp": {"value": jet.value, "jvp": jet.derivatives[0].sum(2)},
+        "vjp": {"value": jet.value, "vjp": jet.derivatives[0][:, 0]},
+    }
+    takes = {"jvp": ["x", "v"], "vjp": ["x", "u"]}
+    for signature, answers in expected.items():
+        arguments = ["--dir", tmp_path / "saved", "--tag_set", "serve", "--overwrite"]
+        arguments += ["--signature_def", signature, "--outdir", tmp_path / signature]
+        given = [f"{name}={tmp_path}/in.npz[{name}]" for name in takes.get(signature, ["x"])]
+        cli = shutil.which("saved_model_cli", path=os.path.dirname(sys.executable))
+        command = [cli, "run", *map(str, arguments), "--inputs", ";".join(given)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for name, answer in answers.items():
+            out = np.load(tmp_path / signature / f"{name}.npy")
+            np.testing.assert_allclose(out, answer, rtol=0.02, atol=2, err_msg=name)

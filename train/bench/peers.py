@@ -47,7 +47,7 @@ class _Process:
             raise RuntimeError(f"{self.process.args} ended: run it by hand, and type a number")
 
     def __del__(self):
-        self.process.kill()
+        self.process.stdin.close()  # ends its loop
 
 
 def _points():
