@@ -3,31 +3,34 @@
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import export
+from sobolev_tf import critics, export
+from sobolev_tf.diagnostics import CutDiagnostics
 from sobolev_tf.distribution import DistributedModel, logs, replicas
 from sobolev_tf.jets import Jet
 from sobolev_tf.losses import L1Norm, SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic import (
     Cut,
+    DirectGradient,
     SyntheticGradient,
     backpropagate,
-    compare,
-    critics_for,
     hand_down,
     label_gradient,
     per_example_gradient,
     widen,
 )
 
-# What a critic is trained on: weights of |m - L| and of |dm/dh - dL/dh|. `noprop` has no critic
+# What a module is trained on: weights of |m - L| and of |SG - dL/dh|. `noprop` has no module
 # and sends nothing below a cut; `backprop` has none either, and is plain training.
-SUPERVISION = {"sobolev": (1.0, 1.0), "critic": (1.0, 0.0), "vfbn": (0.0, 1.0)}
+SUPERVISION = {
+    "sobolev": (1.0, 1.0),
+    "critic": (1.0, 0.0),
+    "vfbn": (0.0, 1.0),
+    "direct": (0.0, 1.0),
+}
 METHODS = (*SUPERVISION, "noprop", "backprop")
-
-# What is reported of each cut, as cut1_loss and so on.
-DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio")
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
@@ -49,7 +52,8 @@ class DecoupledModel(DistributedModel):
       critic: what builds a critic from (shape of h without B, number of outputs), such as
         `synthetic.imagenet_critic`; or a list of Keras models, one for each cut. A critic that
         is built here ends in the network's own final activation.
-      method: "sobolev", "critic" (loss value only), "vfbn" (gradient only), "noprop" (no signal
+      method: "sobolev", "critic" (loss value only), "vfbn" (gradient only), "direct" (a module
+        that gives the gradient itself, such as `synthetic.direct_module`), "noprop" (no signal
         below a cut: only the last stage learns) or "backprop" (the reference: no critics).
       gradient_target: "bootstrapped", what arrives at h from the next stage, or "true", full
         backpropagation, done for the critics' sake only.
@@ -59,9 +63,9 @@ class DecoupledModel(DistributedModel):
         cross-entropy the critic's prediction of every class is held against the network's, and
         not of the true class alone. 0 leaves it out, as the paper does at scale.
 
-    The metrics are, for each cut, `cut1_loss` |m - L|, `cut1_gradient_loss`, and, on the steps
-    that compare, `cut1_cosine` and `cut1_norm_ratio` of the synthetic to the true gradient, each
-    taken over the whole batch.
+    The metrics are, for each cut, `cut1_loss` |m - L|, `cut1_gradient_loss`, under a cross-entropy
+    `cut1_accuracy` of the critic's own prediction, and, on the steps that compare, `cut1_cosine`
+    and `cut1_norm_ratio` of the synthetic to the true gradient, over the whole batch.
 
     BatchNormalization couples the examples of a batch; dL/dh is then an example's share of the
     gradient of the summed loss, all that the stage below needs.
@@ -82,7 +86,7 @@ class DecoupledModel(DistributedModel):
     >>> x, y = np.random.rand(32, 4).astype("float32"), np.random.randint(0, 3, 32)
     >>> history = model.fit(x, y, verbose=0)
     >>> sorted(history.history)
-    ['cut1_cosine', 'cut1_gradient_loss', 'cut1_loss', 'cut1_norm_ratio', 'loss']
+    ['cut1_accuracy', 'cut1_cosine', 'cut1_gradient_loss', 'cut1_loss', 'cut1_norm_ratio', 'loss']
     """
 
     def __init__(
@@ -107,13 +111,14 @@ class DecoupledModel(DistributedModel):
         self.gradient_target = gradient_target
         self.diagnose_every = diagnose_every
         self.label_weight = label_weight
+        direct = method == "direct"
+        if label_weight and direct:
+            raise ValueError("DecoupledModel: label_weight needs a critic, not method='direct'.")
         self.bridges = []
         if method in SUPERVISION:
-            self.bridges = [SyntheticGradient(c, None) for c in critics_for(self.stages, critic)]
-        self.trackers = [
-            [keras.metrics.Mean(name=f"cut{k + 1}_{name}") for name in DIAGNOSTICS]
-            for k in range(len(self.bridges))
-        ]
+            bridge = DirectGradient if direct else SyntheticGradient
+            self.bridges = [bridge(c, None) for c in critics.build(self.stages, critic, direct)]
+        self.diagnostics = [CutDiagnostics(k + 1, direct) for k in range(len(self.bridges))]
         self.built = True
 
     @property
@@ -190,8 +195,12 @@ class DecoupledModel(DistributedModel):
             bridge.loss = loss
         self._critic_losses = [resolve(each) for each in critic_losses or (L1Norm(), L1Norm())]
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
-        _check_pair("critic_losses", self._critic_losses)
-        _check_pair("critic_loss_weights", self._critic_loss_weights)
+        for pair in (self._critic_losses, self._critic_loss_weights):
+            if len(pair) != 2:
+                raise ValueError(
+                    "compile: critic_losses and critic_loss_weights are pairs, for values and "
+                    f"gradients; given {pair}."
+                )
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -258,8 +267,13 @@ class DecoupledModel(DistributedModel):
 
     def test_step(self, data):
         results = super().test_step(data)
-        trackers = {tracker.name for cut in self.trackers for tracker in cut}
-        return logs({name: value for name, value in results.items() if name not in trackers})
+        return logs({name: v for name, v in results.items() if not name.startswith("cut")})
+
+    @property
+    def metrics(self):
+        """As in Keras, with those of the cuts that the loss allows."""
+        loss = getattr(self, "loss", None)
+        return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
     def _share(self, x, sample_weight):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
@@ -285,26 +299,31 @@ class DecoupledModel(DistributedModel):
         return self.stages[-1](x, training=True), cuts
 
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
-        """One step on l(m, L) + l_1(dm/dh, dL/dh), summed over the cuts."""
-        pairs = zip(SUPERVISION[self.method], self._critic_loss_weights, strict=True)
-        weights = [supervised * weight for supervised, weight in pairs]
+        """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
+        weights = np.multiply(SUPERVISION[self.method], self._critic_loss_weights)
         with tape:
             penalties = [loss for critic in self.critics for loss in critic.losses]
             objective = sum(penalties) / replicas()
-            for cut, target, trackers in zip(cuts, targets, self.trackers, strict=True):
-                m = cut.prediction
-                terms = [(target.value, m.value), (target.derivatives[0], m.derivatives[0])]
-                for k, (true, predicted) in enumerate(terms):
-                    values = per_example(self._critic_losses[k], true, widen(predicted))
-                    value = batch_mean(values, sample_weight)
-                    self._track(trackers[k], value)
-                    if weights[k]:
-                        objective += weights[k] * value / replicas()
+            for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
+                true, m = target, cut.prediction
+                terms = [
+                    ("loss", true.value, m.value),
+                    ("gradient_loss", true.derivatives[0], m.derivatives[0]),
+                ]
+                settings = zip(weights, self._critic_losses, terms, strict=True)
+                for weight, loss, (name, true, predicted) in settings:
+                    if predicted is None:  # direct: no loss is predicted
+                        continue
+                    value = batch_mean(per_example(loss, true, widen(predicted)), sample_weight)
+                    diagnostics.track(name, value, _scales(self.optimizer))
+                    if weight:
+                        objective += weight * value / replicas()
                 if self.label_weight:
                     true = label_gradient(self.loss, y, widen(outputs))
                     predicted = label_gradient(self.loss, y, cut.outputs)
                     value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
                     objective += self.label_weight * value / replicas()
+                diagnostics.track_accuracy(self.loss, y, cut.outputs)
             objective = self.critic_optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, self.critic_variables)
         self.critic_optimizer.apply_gradients(zip(gradients, self.critic_variables, strict=True))
@@ -313,32 +332,20 @@ class DecoupledModel(DistributedModel):
         """Tracks cosine and norm ratio, now and then: `true` costs a backward pass."""
 
         def diagnose():
-            for cut, gradient, trackers in zip(cuts, true(), self.trackers, strict=True):
-                synthetic = cut.prediction.derivatives[0]
-                cosine, ratio = compare(synthetic, per_example_gradient(gradient, share))
-                self._track(trackers[2], cosine)
-                self._track(trackers[3], ratio)
+            for cut, gradient, diagnostics in zip(cuts, true(), self.diagnostics, strict=True):
+                pair = cut.prediction.derivatives[0], per_example_gradient(gradient, share)
+                diagnostics.compare(*pair, _scales(self.optimizer))
             return True
 
         due = self.optimizer.iterations.value % self.diagnose_every == 0
         # An epoch shorter than that reports its first step rather than nothing.
-        first = self.trackers[0][2].count.value == 0
+        first = self.diagnostics[0].trackers["cosine"].count.value == 0
         tf.cond(due | first, diagnose, lambda: False)
-
-    def _track(self, tracker, value):
-        """Under loss scaling, a step that overflows is skipped and says nothing here."""
-        counts = tf.math.is_finite(value) if _scales(self.optimizer) else True
-        tracker.update_state(tf.where(counts, value, 0), sample_weight=tf.cast(counts, tf.float32))
 
 
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}.")
-
-
-def _check_pair(name, pair):
-    if len(pair) != 2:
-        raise ValueError(f"compile: {name} is a pair, for values and gradients; given {pair}.")
 
 
 def _scales(optimizer):

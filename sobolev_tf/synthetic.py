@@ -11,8 +11,18 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from sobolev_tf.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
 from sobolev_tf.jets import Jet, jet
 from sobolev_tf.losses import per_example
+
+__all__ = [  # what builds critics belongs to the public face of this module
+    "DirectGradient",
+    "SyntheticGradient",
+    "cifar_critic",
+    "dense_critic",
+    "direct_module",
+    "imagenet_critic",
+]
 
 CROSS_ENTROPIES = (
     keras.losses.SparseCategoricalCrossentropy,
@@ -92,6 +102,28 @@ class SyntheticGradient(keras.layers.Layer):
         return cls(critic, loss, **config)
 
 
+@keras.saving.register_keras_serializable("sobolev_tf")
+class DirectGradient(SyntheticGradient):
+    """As `SyntheticGradient`, by a module that gives the gradient itself: SG = g(h, y).
+
+    Direct synthetic gradients (Jaderberg et al., 2017): no loss is predicted, and SG need not be
+    the gradient of anything. Labels are given to the module as floats, whole numbers one-hot.
+
+    Args:
+      critic: a Keras model g from [h [B, *H], y [B, K]] to [B, *H], such as `direct_module`.
+      loss: not used; it keeps both layers alike.
+    """
+
+    def jet_and_outputs(self, h, y, training=None):
+        """(None, SG) as a jet, and None: there is no p(h)."""
+        h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        shape = self.critic.inputs[1].shape
+        if not y.dtype.is_floating:
+            y = tf.one_hot(tf.reshape(y, [-1]), shape[-1])
+        y = tf.reshape(tf.cast(y, widen(h).dtype), [-1, *shape[1:]])
+        return Jet(None, (widen(self.critic([h, y], training=training)),)), None
+
+
 def hand_down(h, synthetic, weight=1.0):
     """h, whose gradient is `weight * synthetic` whatever arrives from above.
 
@@ -109,48 +141,8 @@ def hand_down(h, synthetic, weight=1.0):
     return forward(h)
 
 
-def critics_for(stages, critic):
-    """One critic for each cut, built for the shape of h and the network's outputs.
-
-    Args:
-      stages: a network's stages, as `split` returns them.
-      critic: a builder of (shape, outputs) such as `imagenet_critic`, or a list of models.
-
-    Raises:
-      ValueError: if the number of critics, or a critic's shapes, do not fit the network.
-    """
-    cuts = stages[:-1]
-    if not callable(critic) or isinstance(critic, keras.Model):
-        critics = list(critic or [])
-        if len(critics) != len(cuts):
-            raise ValueError(
-                f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
-                f"each cut; given {len(critics)}."
-            )
-    else:
-        activation = getattr(stages[-1].layers[-1], "activation", None)
-        outputs = stages[-1].output_shape[-1]
-        critics = [critic(stage.output_shape[1:], outputs) for stage in cuts]
-        if activation not in (None, keras.activations.linear):
-            critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
-    for k, (c, stage) in enumerate(zip(critics, cuts, strict=True)):
-        given, expected = c.output_shape[1:], stages[-1].output_shape[1:]
-        if given != expected:
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} gives outputs of shape {given}, "
-                f"expected the network's own, {expected}."
-            )
-        given, expected = c.input_shape[1:], stage.output_shape[1:]
-        if given != expected:
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} takes inputs of shape {given}, "
-                f"expected that of the cut, {expected}."
-            )
-    return critics
-
-
 class Cut(NamedTuple):
-    """h [B, *H] as it left the stage below and entered the one above; (m, dm/dh), and p(h)."""
+    """h [B, *H] as it left the stage below and entered the one above; (m, SG), and p(h)."""
 
     below: tf.Tensor
     above: tf.Tensor
@@ -225,46 +217,3 @@ def scale_examples(x, weight):
 def widen(x):
     """x, in float32 if it was in half precision."""
     return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x
-
-
-def imagenet_critic(shape, outputs):
-    """The paper's module for ImageNet (SM 4.2): p(h) for activations h of `shape` (H, W, C).
-
-    conv 64 3x3/1, ReLU, conv 64 3x3/2, ReLU, global average, linear to `outputs` logits.
-    """
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Conv2D(64, 3, padding="same", activation="relu"),
-            keras.layers.Conv2D(64, 3, strides=2, padding="same", activation="relu"),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(outputs),
-        ]
-    )
-
-
-def cifar_critic(shape, outputs):
-    """The paper's module for CIFAR-10 (SM 4.1): p(h) for activations h of `shape` (H, W, C).
-
-    conv 128 3x3/1, ReLU, linear to `outputs` logits.
-    """
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Conv2D(128, 3, padding="same", activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(outputs),
-        ]
-    )
-
-
-def dense_critic(shape, outputs):
-    """A module for flat activations: linear to 64, SiLU, linear to `outputs`."""
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Flatten(),
-            keras.layers.Dense(64, activation="silu"),
-            keras.layers.Dense(outputs),
-        ]
-    )

@@ -14,6 +14,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from train.lib import cli
+
 # Two logical CPUs let MirroredStrategy run with two replicas on any machine.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -44,3 +46,25 @@ def no_autograph_failures():
     logger.removeHandler(handler)
     failures = [message for message in records if "AutoGraph" in message]
     assert not failures, failures
+
+
+_defaults = {}  # of every script's flags, before a preset has set others
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Calls a script as the command line does; returns (exit code, stdout, stderr)."""
+
+    def call(script, *arguments):
+        name, values = script.__name__.rpartition(".")[2], script.FLAGS
+        defaults = _defaults.setdefault(name, {flag: values[flag].default for flag in values})
+        monkeypatch.setattr("sys.argv", [name, *arguments])
+        values.unparse_flags()
+        for flag, default in defaults.items():
+            values[flag].present, values[flag].using_default_value = 0, True
+            values[flag].value = default
+        with pytest.raises(SystemExit) as ended:
+            cli.run(script.main, values, script.PRESETS)
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call

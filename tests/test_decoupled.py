@@ -11,7 +11,7 @@ import tensorflow as tf
 from sobolev_tf.decoupled import METHODS, DecoupledModel
 from sobolev_tf.losses import SquaredNorm
 from sobolev_tf.splitting import split
-from sobolev_tf.synthetic import dense_critic, imagenet_critic
+from sobolev_tf.synthetic import dense_critic, direct_module, imagenet_critic
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
@@ -55,6 +55,12 @@ def points(n=7):
     return rng.normal(size=(n, 4)), rng.integers(0, 3, n)
 
 
+def dense_direct(shape, outputs):
+    h, y = keras.Input(shape), keras.Input([outputs])
+    x = keras.layers.Dense(6, "tanh")(keras.layers.Concatenate()([h, y]))
+    return keras.Model([h, y], keras.layers.Dense(shape[-1])(x))
+
+
 def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1.0, **kwargs):
     options = {k: kwargs.pop(k) for k in list(kwargs) if k in OPTIONS}
     model = DecoupledModel(split(net, at=CUTS), critic, method, **options)
@@ -90,11 +96,16 @@ def hand_gradients(model, x, y, weight):
     synthetic, critic_tapes, values = [], [], []
     for critic, h in zip(model.critics, outs[:-1], strict=False):
         critic_tape = tf.GradientTape(persistent=True)
-        with critic_tape, tf.GradientTape() as tape:
-            tape.watch(h)
-            m = tf.nn.sparse_softmax_cross_entropy_with_logits(y, critic(h))
-        with critic_tape:
-            synthetic.append(tape.gradient(m, h))
+        if model.method == "direct":
+            with critic_tape:
+                synthetic.append(critic([h, tf.one_hot(y, 3, dtype=h.dtype)]))
+                m = losses  # not predicted
+        else:
+            with critic_tape, tf.GradientTape() as tape:
+                tape.watch(h)
+                m = tf.nn.sparse_softmax_cross_entropy_with_logits(y, critic(h))
+            with critic_tape:
+                synthetic.append(tape.gradient(m, h))
         critic_tapes.append(critic_tape)
         values.append(m)
     true, bootstrapped, updates = [], [], []
@@ -111,7 +122,7 @@ def hand_gradients(model, x, y, weight):
         true.insert(0, full)
     targets = (true if model.gradient_target == "true" else bootstrapped)[1:]
     value_weight = 2.0 * (model.method in ("sobolev", "critic"))
-    gradient_weight = 0.5 * (model.method in ("sobolev", "vfbn"))
+    gradient_weight = 0.5 * (model.method in ("sobolev", "vfbn", "direct"))
     critic_updates = []
     for critic, tape, m, sg, g, h in zip(
         model.critics, critic_tapes, values, synthetic, targets, outs, strict=False
@@ -119,8 +130,10 @@ def hand_gradients(model, x, y, weight):
         with tape:
             objective = value_weight * tf.reduce_sum(weight * tf.abs(m - losses)) / n
             objective += gradient_weight * tf.reduce_sum(weight[:, None] * tf.abs(sg - g)) / n
-            classes = tf.nn.log_softmax(critic(h)) - tf.stop_gradient(tf.nn.log_softmax(outs[-1]))
-            objective += model.label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
+            if model.label_weight:
+                said, truth = tf.nn.log_softmax(critic(h)), tf.nn.log_softmax(outs[-1])
+                classes = said - tf.stop_gradient(truth)
+                objective += model.label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
         critic_updates += tape.gradient(objective, critic.trainable_variables)
     return updates, critic_updates
 
@@ -129,9 +142,14 @@ def hand_gradients(model, x, y, weight):
 @pytest.mark.parametrize("target", ["bootstrapped", "true"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_gradient_equals_the_hand_computed_one(method, target, label_weight, float64):
+    if method == "direct" and label_weight:
+        with pytest.raises(ValueError, match="label_weight needs a critic"):
+            compiled(tanh_net(), method, dense_direct, label_weight=label_weight)
+        return
     model = compiled(
         tanh_net(),
         method,
+        dense_direct if method == "direct" else dense_critic,
         gradient_target=target,
         label_weight=label_weight,
         critic_loss_weights=[2.0, 0.5],
@@ -191,6 +209,40 @@ def test_a_critic_that_is_the_true_upper_part_gives_the_true_gradient():
     np.testing.assert_allclose(logs["cut1_norm_ratio"], 1, rtol=1e-5)
     np.testing.assert_allclose(logs["cut1_loss"], 0, atol=1e-6)
     np.testing.assert_allclose(logs["cut1_gradient_loss"], 0, atol=1e-5)
+
+
+def test_the_critics_own_classes_are_counted():
+    stages = split(conv_net(batch_norm=False), at=["second"])
+    x, y = images()
+    for loss, labels in ((CROSS_ENTROPY, y), ("mse", np.eye(3, dtype="f")[y])):
+        model = DecoupledModel(stages, critic=[stages[1]])
+        optimizers = keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0)
+        model.compile(*optimizers, loss, metrics=["accuracy"])
+        logs = model.fit(x, labels, batch_size=8, verbose=0).history
+        if loss == "mse":
+            assert "cut1_accuracy" not in logs
+        else:
+            assert logs["cut1_accuracy"] == logs["accuracy"]
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_a_direct_module_learns_to_give_gradients(one_hot):
+    keras.utils.set_random_seed(0)
+    loss = keras.losses.CategoricalCrossentropy if one_hot else type(CROSS_ENTROPY)
+    model = DecoupledModel(split(conv_net(), at=CUTS), direct_module, method="direct")
+    model.compile(
+        keras.optimizers.SGD(0.0), keras.optimizers.Adam(1e-3), loss=loss(from_logits=True)
+    )
+    x, y = images()
+    logs = model.fit(x, np.eye(3, dtype="f")[y] if one_hot else y, epochs=40, verbose=0).history
+    assert set(logs) == {
+        *(f"cut{k}_{name}" for k in (1, 2) for name in ("gradient_loss", "cosine", "norm_ratio")),
+        "loss",
+    }
+    assert logs["cut2_cosine"][0] == 0  # starts at zero, and hands nothing down
+    assert logs["cut2_cosine"][-1] > 0.5
+    with pytest.raises(ValueError, match="those of h and y"):
+        DecoupledModel(split(conv_net(), at=CUTS), imagenet_critic, method="direct")
 
 
 def test_what_trains_the_critic_leaves_the_network_alone():
@@ -421,7 +473,7 @@ def test_bad_arguments_are_named(options, message):
 
 def test_critic_losses_come_in_pairs():
     model = DecoupledModel(split(tanh_net(), at=CUTS), dense_critic)
-    with pytest.raises(ValueError, match="critic_loss_weights is a pair"):
+    with pytest.raises(ValueError, match="critic_loss_weights are pairs"):
         model.compile("sgd", loss=CROSS_ENTROPY, critic_loss_weights=[1.0])
 
 

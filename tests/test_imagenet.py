@@ -4,6 +4,7 @@ Tracing ResNet50 takes half a minute, so a small net with its layers' names stan
 """
 
 import csv
+import functools
 import json
 import random
 import subprocess
@@ -17,9 +18,8 @@ import pytest
 import tensorflow as tf
 
 from train import imagenet
-from train.lib import cli, runs, shapes
+from train.lib import cli, recipe, runs, shapes
 
-DEFAULTS = {name: imagenet.FLAGS[name].default for name in imagenet.FLAGS}
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--image_size=32"]
 
 
@@ -34,22 +34,9 @@ def small_net(image_size, classes):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Calls the script as the command line does; returns (exit code, stdout, stderr)."""
+def run(monkeypatch, run_script):
     monkeypatch.setattr(shapes, "SIZES", {"train": 64, "validation": 8})
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["imagenet", *arguments])
-        imagenet.FLAGS.unparse_flags()
-        for name in imagenet.FLAGS:
-            flag = imagenet.FLAGS[name]
-            flag.present, flag.using_default_value = 0, True
-            flag.value = DEFAULTS[name]
-        with pytest.raises(SystemExit) as ended:
-            cli.run(imagenet.main, imagenet.FLAGS, imagenet.PRESETS)
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
+    return functools.partial(run_script, imagenet)
 
 
 @pytest.fixture
@@ -159,13 +146,24 @@ def test_only_the_papers_recipe_distorts_colours(run, tmp_path, monkeypatch, pre
     assert f"colour={colour}" in run(*arguments, f"--workdir={tmp_path}")[2]
 
 
-def test_more_evaluations_than_steps_are_one_a_step(run, tmp_path, monkeypatch):
-    def build(classes, cuts, steps):
-        raise cli.UsageError(f"{imagenet.length(None)}")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--steps=6", "--evaluations=2000000000"], (6, 1, 6)),
+        (["--steps=6", "--evaluations=4"], (3, 2, 6)),
+        (["--steps=6", "--updates=60", "--evaluations=1"], (1, 6, 60)),
+        (["--updates=60", "--evaluations=2"], (2, 30, 60)),
+        (["--epochs=2"], (2, 16, 32)),
+    ],
+)
+def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, monkeypatch):
+    def stop(values, updates, drops):
+        raise cli.UsageError(f"{(*recipe.length(values, 16), updates)}")
 
-    monkeypatch.setattr(imagenet, "build", build)
-    arguments = [*TINY, "--steps=6", "--evaluations=2000000000", f"--workdir={tmp_path}"]
-    assert "(6, 1)" in run(*arguments)[2]
+    monkeypatch.setattr(imagenet, "resnet50", small_net)
+    monkeypatch.setattr(recipe, "learning_rate", stop)
+    _, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
+    assert str((*expected, expected[-1])) in err
 
 
 @pytest.mark.slow

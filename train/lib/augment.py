@@ -81,6 +81,11 @@ def pad_crop(encoded, size, seed):
     return tf.image.stateless_random_flip_left_right(image, _other(seed, 1))
 
 
+def flip(encoded, size, seed):
+    """The whole image, flipped half the time."""
+    return tf.image.stateless_random_flip_left_right(centre(encoded, size), seed)
+
+
 def centre(encoded, size, seed=None):
     """The evaluation's one centre crop; `seed` is not used."""
     del seed

@@ -28,6 +28,7 @@ PREFETCH = 4  # batches
 AUGMENTATIONS = {
     "inception": augment.inception,
     "pad_crop": augment.pad_crop,
+    "flip": augment.flip,
     "none": augment.centre,
 }
 

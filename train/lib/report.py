@@ -14,6 +14,7 @@ DIAGNOSTICS = {
     "gradient_loss": "|SG - dL/dh|",
     "cosine": "cosine",
     "norm_ratio": "norm ratio",
+    "accuracy": "accuracy of m",
 }
 
 
@@ -44,12 +45,25 @@ def percent(share):
 
 def diagnostics_table(cuts, row):
     """The diagnostics of each cut in one row of metrics.csv; None where there are none."""
+    known = [key for key in DIAGNOSTICS if f"cut1_{key}" in row]
     rows = [
-        [name, *(f"{row[f'cut{k}_{key}']:.3g}" for key in DIAGNOSTICS)]
+        [name, *(f"{row[f'cut{k}_{key}']:.3g}" for key in known)]
         for k, name in enumerate(cuts, 1)
-        if f"cut{k}_loss" in row
+        if known
     ]
-    return table(["cut", *DIAGNOSTICS.values()], rows) if rows else None
+    return table(["cut", *(DIAGNOSTICS[key] for key in known)], rows) if rows else None
+
+
+def over_seeds(folder, seeds, summaries):
+    """Writes seeds.json: mean and sample deviation of the accuracy; returns it as a line."""
+    top1 = np.array([summary["top1"] for summary in summaries])
+    deviation = float(top1.std(ddof=1)) if len(top1) > 1 else None
+    facts = {key: summaries[0][key] for key in ("net", "method", "splits", "steps")}
+    facts |= {"dataset": summaries[0]["dataset"]["name"], "seeds": seeds, "top1": top1.tolist()}
+    facts |= {"mean": float(top1.mean()), "deviation": deviation}
+    files.write_json(Path(folder, "seeds.json"), facts)
+    spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    return f"{facts['method']}: top-1 {100 * top1.mean():.1f}{spread} % over seeds {seeds}"
 
 
 def draw(path, title, rows, cuts, floors):

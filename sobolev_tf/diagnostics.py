@@ -1,0 +1,51 @@
+"""What a decoupled model reports of a cut: how well its module knows the network above it."""
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.synthetic import CROSS_ENTROPIES, compare
+
+
+class CutDiagnostics:
+    """Running means over an epoch, as metrics `cut1_loss` and so on.
+
+    loss: |m - L|; gradient_loss: |SG - dL/dh|; cosine, norm_ratio: of SG to the true gradient;
+    accuracy: how often the critic's own prediction of the class is right.
+
+    Args:
+      number: the cut's, from 1 at the bottom.
+      direct: whether the module gives gradients alone, and no loss to report.
+    """
+
+    def __init__(self, number, direct=False):
+        names = ["gradient_loss", "cosine", "norm_ratio"]
+        self.trackers = {
+            name: keras.metrics.Mean(name=f"cut{number}_{name}")
+            for name in (names if direct else ["loss", *names, "accuracy"])
+        }
+
+    def track(self, name, value, finite_only=False):
+        """Adds a batch's value; `finite_only` leaves out a step that loss scaling will skip."""
+        counts = tf.math.is_finite(value) if finite_only else True
+        weight = tf.cast(counts, tf.float32)
+        self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
+
+    def track_accuracy(self, loss, y, outputs):
+        """The share of classes that the critic's outputs [B, K] name, under a cross-entropy."""
+        if outputs is None or not isinstance(loss, CROSS_ENTROPIES):
+            return
+        sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+        classes = tf.reshape(y, [-1]) if sparse else tf.argmax(y, -1)
+        right = tf.argmax(outputs, -1) == tf.cast(classes, tf.int64)
+        self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)))
+
+    def compare(self, synthetic, true, finite_only=False):
+        """Tracks how far a synthetic gradient [B, *H] is the true one."""
+        cosine, ratio = compare(synthetic, true)
+        self.track("cosine", cosine, finite_only)
+        self.track("norm_ratio", ratio, finite_only)
+
+    def metrics(self, loss):
+        """What can be reported under the network's loss."""
+        known = isinstance(loss, CROSS_ENTROPIES)
+        return [metric for name, metric in self.trackers.items() if known or name != "accuracy"]

@@ -1,0 +1,57 @@
+"""The CIFAR-10 script in a tiny configuration, every method, several seeds."""
+
+import functools
+import json
+
+import pytest
+
+from train import cifar10
+from train.lib import shapes
+
+TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width=0.03"]
+
+
+@pytest.fixture
+def run(monkeypatch, run_script):
+    monkeypatch.setattr(shapes, "SIZES", {"train": 64, "validation": 8})
+    return functools.partial(run_script, cifar10)
+
+
+@pytest.mark.parametrize("method", ["direct", "sobolev"])
+def test_a_cell_of_table_1(method, run, tmp_path):
+    length = ["--updates=8", "--steps=2", "--evaluations=1"]
+    code, out, err = run(*TINY, f"--method={method}", *length, f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert "conv8_out" in out
+    assert ("accuracy of m" in out) == (method == "sobolev")
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
+
+
+def test_seeds_have_a_mean_and_go_on(run, tmp_path):
+    command = [*TINY, "--method=noprop", "--steps=1", "--seeds=0,3", f"--workdir={tmp_path}"]
+    code, out, err = run(*command)
+    assert code == 0, err
+    found = json.loads((tmp_path / "seeds.json").read_text())
+    runs = [json.loads((tmp_path / f"seed{k}" / "summary.json").read_text()) for k in (0, 3)]
+    assert found["top1"] == [summary["top1"] for summary in runs]
+    assert [summary["seed"] for summary in runs] == [0, 3]
+    assert found["mean"] == pytest.approx(sum(found["top1"]) / 2)
+    assert "over seeds [0, 3]" in out
+    assert run(*command)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds=0,0"], "expected different whole numbers"),
+        (["--seeds=1", "--seed=1"], "and no --seed"),
+        (["--updates=2", "--steps=3"], "past the end of --updates=2"),
+        (["--width=0"], "--width=0"),
+        (["--dataset=cifar11"], "no data set 'cifar11'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
+    given = [*TINY, f"--workdir={tmp_path}", *arguments]
+    code, _, err = run(*given)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err

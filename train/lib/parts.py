@@ -1,0 +1,286 @@
+"""A network trained in parts on images: what the scripts of section 4.3 share, flags to figure.
+
+    TASK = parts.Task("ResNet50", CUTS, default_dataset=..., build_net=..., critic=..., ...)
+    FLAGS = parts.flags(PRESETS, CUTS, dataset_help)
+
+    if __name__ == "__main__":
+        cli.run(lambda: parts.main(FLAGS, TASK), FLAGS, PRESETS)
+
+A script adds flags of its own, and says with its presets what the paper and two cores take.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+from absl import flags as absl_flags
+
+import sobolev_tf as st
+from train.lib import cli, data, pixels, progress, recipe, report, resumable, runs
+
+CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What one script trains.
+
+    net_name: in titles. cuts: the layers of --splits=N, by N. default_dataset: () -> name.
+    build_net: (image_size, classes) -> Keras model that gives logits. critic: builds a critic,
+    see `st.DecoupledModel`. drops: where --schedule=steps divides the rate by ten, in shares of
+    all updates. images: () -> arguments of `data.load` that are this script's own.
+    """
+
+    net_name: str
+    cuts: dict
+    default_dataset: Callable
+    build_net: Callable
+    critic: Callable
+    drops: tuple
+    images: Callable
+
+
+def flags(presets, cuts, dataset_help):
+    """The flags that scripts which train in parts share."""
+    own = cli.common_flags(presets)
+    where = {"flag_values": own}
+    absl_flags.DEFINE_enum("splits", "3", [str(n) for n in cuts], "Number of cuts.", **where)
+    absl_flags.DEFINE_list(
+        "cuts",
+        None,
+        f"Layers to cut after, instead of --splits: --cuts={','.join(cuts[1])}.",
+        **where,
+    )
+    absl_flags.DEFINE_enum(
+        "method", "sobolev", st.decoupled.METHODS, "What the parts below a cut learn from.", **where
+    )
+    absl_flags.DEFINE_enum(
+        "gradient_target",
+        None,
+        ["bootstrapped", "true"],
+        "A critic's gradient target: what arrives from the next part, or full backpropagation.",
+        **where,
+    )
+    absl_flags.DEFINE_string("dataset", None, dataset_help, **where)
+    absl_flags.DEFINE_string(
+        "data_dir", None, "Where TFDS keeps its data; default TFDS_DATA_DIR.", **where
+    )
+    absl_flags.DEFINE_integer(
+        "batch_size", None, "Images in a step, over all replicas.", 1, **where
+    )
+    absl_flags.DEFINE_integer(
+        "updates",
+        None,
+        "Steps that the learning rate's schedule spans; --steps, if given too, ends it early.",
+        1,
+        **where,
+    )
+    absl_flags.DEFINE_integer(
+        "evaluations", None, "How often to evaluate, but for --epochs.", 1, **where
+    )
+    absl_flags.DEFINE_enum(
+        "optimizer",
+        None,
+        ["adam", "sgd"],
+        "The network's: Adam, or SGD with momentum 0.9.",
+        **where,
+    )
+    absl_flags.DEFINE_float("rate", None, "Learning rate of the network.", 0.0, **where)
+    absl_flags.DEFINE_enum(
+        "schedule",
+        None,
+        ["cosine", "steps"],
+        "cosine: a warm-up, then down to zero; steps: a tenth at each of the paper's drops, "
+        "in shares of the whole run.",
+        **where,
+    )
+    absl_flags.DEFINE_float(
+        "critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **where
+    )
+    absl_flags.DEFINE_float(
+        "label_weight",
+        0.0,
+        "Weight of the critics' supervision by dL/dy (SM 4.1): all classes, not the true one.",
+        0.0,
+        **where,
+    )
+    absl_flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **where)
+    absl_flags.DEFINE_float(
+        "save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **where
+    )
+    absl_flags.DEFINE_boolean(
+        "pixel_baseline", False, "Hold logistic regression on the pixels against it.", **where
+    )
+    absl_flags.DEFINE_list(
+        "seeds", None, "Repeat with these seeds, and report mean and deviation: 0,1,2.", **where
+    )
+    return own
+
+
+def main(values, task):
+    """One run; or, with --seeds, one for each seed in a folder of its own, and their mean."""
+    folder = cli.workdir(values, leave_out=CHANGEABLE)
+    if not values.seeds:
+        run(values, task, folder)
+        return
+    seeds, given = _seeds(values), values.seeds
+    summaries = []
+    for seed in seeds:
+        values.seed, values.seeds = seed, None
+        keras.backend.clear_session()
+        summaries.append(run(values, task, folder / f"seed{seed}"))
+    values.seeds = given
+    print(f"\n{report.over_seeds(folder, seeds, summaries)}")
+
+
+def _seeds(values):
+    try:
+        seeds = [int(seed) for seed in values.seeds]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds) or values["seed"].present:
+        raise cli.UsageError(
+            f"--seeds={','.join(values.seeds)}: expected different whole numbers, and no --seed"
+        )
+    return seeds
+
+
+def run(values, task, folder):
+    """Train, evaluate and export in `folder`; returns what summary.json says."""
+    cli.seed_everything(values)
+    with runs.Run(folder, cli.config(values), cli.script().rpartition(".")[2], CHANGEABLE) as run:
+        cuts = _chosen_cuts(values, task)
+        images = _load(values, task)
+        epochs, steps_per_epoch, updates = recipe.length(values, images.steps_per_epoch)
+        with cli.strategy(values).scope(), cli.usage_errors():
+            model = _build(values, task, images, cuts, updates)
+        run.add_facts(dataset=images.describe(), cuts=cuts)
+        _announce(values, task, run, images, cuts, model)
+        with images.named_errors():
+            rows = resumable.fit(
+                model,
+                images.train_stream,
+                run,
+                epochs,
+                steps_per_epoch,
+                validation_data=images.eval_dataset(),
+                monitor="val_accuracy",
+                save_minutes=values.save_minutes,
+                callbacks=[progress.Progress(epochs * steps_per_epoch, names=_shown(cuts))],
+                verbose=0,
+            )
+        return _finish(values, task, run, images, cuts, model, rows)
+
+
+def _chosen_cuts(values, task):
+    if values.cuts is None:
+        return task.cuts[int(values.splits)]
+    if values["splits"].present:
+        raise cli.UsageError("--cuts and --splits both say where to cut: give one of them")
+    return values.cuts
+
+
+def _load(values, task):
+    name = values.dataset or task.default_dataset()
+    return data.load(
+        name,
+        data_dir=values.data_dir,
+        batch_size=values.batch_size,
+        seed=values.seed,
+        asked=bool(values.dataset),
+        **task.images(),
+    )
+
+
+def _build(values, task, images, cuts, updates):
+    """The split network, compiled with an optimizer for its parts and one for its critics."""
+    net = task.build_net(images.image_size, images.classes)
+    recipe.add_l2(net, values.l2)
+    direct = values.method == "direct"
+    model = st.DecoupledModel(
+        st.split(net, at=cuts),
+        critic=st.synthetic.direct_module if direct else task.critic,
+        method=values.method,
+        gradient_target=values.gradient_target,
+        label_weight=values.label_weight,
+    )
+    rate = recipe.learning_rate(values, updates, task.drops)
+    model.compile(
+        optimizer=(
+            keras.optimizers.Adam(rate)
+            if values.optimizer == "adam"
+            else keras.optimizers.SGD(rate, momentum=0.9)
+        ),
+        critic_optimizer=keras.optimizers.Adam(values.critic_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
+        jit_compile=values.jit,
+    )
+    return model
+
+
+def _announce(values, task, run, images, cuts, model):
+    if images.notice:
+        print(f"\n*** {images.notice} ***\n")
+    print(
+        f"{task.net_name} on {images.name} ({images.train_size} training and {images.eval_size} "
+        f"held-out images, {images.classes} classes, {images.image_size}x{images.image_size}), "
+        f"method {values.method}, cuts {', '.join(cuts) or 'none'}, "
+        f"{model.distribute_strategy.num_replicas_in_sync} replica(s), run folder {run.folder}",
+        flush=True,
+    )
+
+
+def _shown(cuts):
+    """The logs of the progress line."""
+    names = {"loss": "loss", "accuracy": "top-1", "val_accuracy": "held-out top-1"}
+    return names | {f"cut{k + 1}_cosine": f"cosine {k + 1}" for k in range(len(cuts))}
+
+
+def _finish(values, task, run, images, cuts, model, rows):
+    """Tables, figure, SavedModel and summary.json."""
+    if not rows:
+        raise cli.UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
+    last = rows[-1]
+    chance = 1 / images.classes
+    name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
+    title = f"{task.net_name} on {name}, {values.method}, {len(cuts)} cuts"
+    floors = {"chance": chance}
+    if values.pixel_baseline:
+        floors["logistic regression on pixels"] = pixels.pixel_baseline(images)
+    report.draw(run.path("figure.png"), title, rows, cuts, floors)
+    batch, _ = next(iter(images.eval_dataset()))
+    difference = report.export(model, run.path("saved_model"), batch)
+    summary = {
+        "net": task.net_name,
+        "method": values.method,
+        "splits": len(cuts),
+        "cuts": cuts,
+        "dataset": images.describe(),
+        "steps": int(last["step"]),
+        "top1": last["val_accuracy"],
+        "top5": last["val_top5"],
+        "floors": floors,
+        "seconds": last["seconds"],
+        "images_per_second": last["step"] * values.batch_size / last["seconds"],
+        "last": last,
+        "saved_model_difference": difference,
+        "seed": values.seed,
+        **{key: run.config[key] for key in ("commit", "versions")},
+    }
+    run.write_summary(summary)
+    scores = [
+        ["held out", report.percent(last["val_accuracy"]), report.percent(last["val_top5"])],
+        ["training", report.percent(last["accuracy"]), report.percent(last["top5"])],
+        *([name, report.percent(top1), ""] for name, top1 in floors.items()),
+    ]
+    print(f"\n{title}\n{report.table(['', 'top-1', 'top-5'], scores)}")
+    if diagnostics := report.diagnostics_table(cuts, last):
+        print(f"\n{diagnostics}")
+    print(
+        f"\nFigure: {run.path('figure.png')}\nSavedModel: {run.path('saved_model')} (answers as "
+        f"the model does, to {difference:.1g})"
+    )
+    if images.notice:
+        print(f"\n*** {images.notice} ***")
+    return summary
