@@ -14,6 +14,13 @@ from sobolev_tf import execution
 class DistributedModel(keras.Model):
     """A Keras model whose state is built from the first replica's share of a batch."""
 
+    @property
+    def metrics(self):
+        """As in Keras, but without those of compiled models inside, such as a teacher's."""
+        inside = [m for m in self._flatten_layers(include_self=False) if isinstance(m, keras.Model)]
+        foreign = {id(metric) for model in inside for metric in model.metrics}
+        return [metric for metric in super().metrics if id(metric) not in foreign]
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is None:
             return

@@ -9,8 +9,6 @@ import uuid
 import keras
 import tensorflow as tf
 
-from sobolev_tf import jets
-
 # What a SavedModel may hold: whatever else a directory holds is somebody's, and stays.
 _ENTRIES = {"saved_model.pb", "fingerprint.pb", "assets", "variables", "keras_metadata.pb"}
 
@@ -27,7 +25,8 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
 
     layers: what holds the variables.
     served: from the list of input tensors that `specs` describe to (f, point): the function to
-        serve, of what is differentiated. A model of several inputs takes them by name.
+        serve, with its `jet`, `jvp` and `vjp`, of what is differentiated. A model of several
+        inputs takes them by name.
     """
 
     def serve(*x):
@@ -35,14 +34,17 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
         return {"value": f(point)}
 
     def jet(*x):
-        answer = jets.jet(*served(x), max(order, 1))
+        f, point = served(x)
+        answer = f.jet(point, max(order, 1))
         return {"value": answer.value} | {f"d{j}": d for j, d in enumerate(answer.derivatives, 1)}
 
     def jvp(*xv):
-        return dict(zip(["value", "jvp"], jets.jvp(*served(xv[:-1]), xv[-1]), strict=True))
+        f, point = served(xv[:-1])
+        return dict(zip(["value", "jvp"], f.jvp(point, xv[-1]), strict=True))
 
     def vjp(*xu):
-        return dict(zip(["value", "vjp"], jets.vjp(*served(xu[:-1]), xu[-1]), strict=True))
+        f, point = served(xu[:-1])
+        return dict(zip(["value", "vjp"], f.vjp(point, xu[-1]), strict=True))
 
     def ends(*x):
         f, point = served(x)

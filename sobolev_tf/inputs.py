@@ -26,7 +26,11 @@ class Inputs:
 
     def __init__(self, net, wrt=None):
         self.net = net
+        if not isinstance(wrt, str | list | tuple | None):
+            raise ValueError(f"wrt is the name of an input, or a list of names, got {wrt!r}.")
         self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
+        if len(set(self.chosen)) < len(self.chosen):
+            raise ValueError(f"wrt names an input twice: {self.chosen}.")
 
     @property
     def chosen(self):
@@ -77,6 +81,8 @@ class Inputs:
         """A label of order 1 by input name, each [B,*out,*in], as one [B,*out,D] label."""
         if not isinstance(label, dict):
             return label
+        if self.wrt is None and len(label) == 1:
+            return next(iter(label.values()))
         if missing := [name for name in self.chosen if label.get(name) is None]:
             raise ValueError(f"label d1 lacks the input {missing[0]!r}; wrt names {self.chosen}.")
         if not isinstance(self.wrt, list):
@@ -125,6 +131,11 @@ class Inputs:
             )
         if self.wrt is None:
             return {None: next(iter(entries.values()))}
+        if entries.keys() == {None}:
+            raise ValueError(
+                f"wrt names {self.chosen}, but x is one array: the net takes "
+                f"{', '.join(self._names())}, in a dict or a list."
+            )
         if unknown := [name for name in self.chosen if name not in entries]:
             raise ValueError(
                 f"wrt names {unknown[0]!r}, but the inputs are "

@@ -49,7 +49,13 @@ class JetModel(distribution.DistributedModel):
             )
         self._input_shape = input_shape
         self.output_dims = tuple(self._output_shape(input_shape)[1:])
-        self.scaling.build((self._inputs.shape(input_shape), self.output_dims))
+        dims = self._inputs.shape(input_shape)
+        if None in (*dims, *self.output_dims):
+            raise ValueError(
+                f"SobolevModel needs to know all axes but the batch: the net goes from "
+                f"{['B', *dims]} to {['B', *self.output_dims]}; give keras.Input their sizes."
+            )
+        self.scaling.build((dims, self.output_dims))
 
     def _output_shape(self, input_shape):
         if getattr(self.net, "outputs", None):
@@ -67,6 +73,9 @@ class JetModel(distribution.DistributedModel):
             of a live target `x` is enough. Without values, y's deviation is the typical length
             of its z-scored gradient. NaN entries are left out.
 
+        x [B,D] is scaled component by component; x of more axes (images, positions of atoms) by
+        one mean and one deviation, which keeps its geometry.
+
         `predict`, `predict_jet`, the saved and the exported model go on speaking raw units, and
         so do metrics; the losses, and random directions, are in z-scores, and so are the metrics
         of output projections, which mix the outputs' units.
@@ -77,11 +86,11 @@ class JetModel(distribution.DistributedModel):
             data = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
         if steps is None and data.cardinality() == tf.data.INFINITE_CARDINALITY:
             raise ValueError("adapt: the data set has no end; say how many batches: steps=...")
-        statistics = scaling.Statistics(self.output_dims) if self.built else None
+        statistics = None
         for batch in data.take(steps or -1):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
             x = self._cast(x)
-            statistics = statistics or scaling.Statistics(self.output_dims)
+            statistics = statistics or scaling.Statistics(self.output_dims, self._takes_classes())
             statistics.add(self._inputs.point(x).numpy(), self._known(x, y))
         if statistics is None or not statistics.rows:
             raise ValueError("adapt: there is no data, x is empty.")
@@ -90,6 +99,10 @@ class JetModel(distribution.DistributedModel):
         # Component weights are constants of what was traced before.
         self.train_function = self.test_function = None
         self._on_adapt()
+
+    def _takes_classes(self):
+        """For subclasses: whether whole numbers among the values are class numbers."""
+        return False
 
     def _on_adapt(self):
         """For subclasses: the scales and sizes of labels are known now."""
@@ -147,8 +160,7 @@ class JetModel(distribution.DistributedModel):
 
     def raw_at(self, x, training=False):
         """The model as a function of what is differentiated in x, in raw units both."""
-        net, scaling = self._net_at(x, training), self.scaling
-        return lambda point: scaling.raw_values(net(scaling.points(point)))
+        return scaling.Raw(self._net_at(x, training), self.scaling)
 
     def _served(self, tensors):
         """(f, point) at the net's inputs [t, ...], in the order of their names."""
@@ -156,17 +168,16 @@ class JetModel(distribution.DistributedModel):
         return self.raw_at(x), self._inputs.point(x)
 
     def _full_jet_of(self, x):
-        # Between z-scores first: half precision has no room for gradients in other units.
-        z = self.scaling.points(self._inputs.point(x))
-        answer = jets.jet(self._net_at(x, False), z, self.order)
-        derivatives = enumerate(answer.derivatives, 1)
-        raw = tuple(self.scaling.raw_derivative(d, j) for j, d in derivatives)
-        return jets.Jet(self.scaling.raw_values(answer.value), raw)
+        return self.raw_at(x).jet(self._inputs.point(x), self.order)
 
 
 def _batches(x, size):
     """What is differentiated and what is not, batch by batch."""
+    if size < 1:
+        raise ValueError(f"predict_jet: batch_size is at least 1, got {size}.")
     if isinstance(x, tf.data.Dataset):
+        if x.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError("predict_jet: the data set has no end; give one.take(n) of it.")
         yield from (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in x)
         return
     x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)

@@ -184,12 +184,18 @@ def shaped(d, outputs, x, j: int):
 
 
 def differentiable(x, name: str = "x"):
-    """x as a tensor, or ValueError where it holds integers.
+    """x as a tensor, or ValueError where it holds integers or is several arrays.
 
     >>> differentiable([1, 2])
     Traceback (most recent call last):
     ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
     """
+    several = isinstance(x, list | tuple) and any(hasattr(each, "shape") for each in x)
+    if several or isinstance(x, dict):
+        raise ValueError(
+            f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
+            'that stay, as in lambda a: f({"a": a, "b": b}).'
+        )
     x = tf.convert_to_tensor(x)
     if not x.dtype.is_floating:
         raise ValueError(

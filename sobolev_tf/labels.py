@@ -9,6 +9,7 @@ or both, with `directions` a dict of these names.
 
 from numbers import Real
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -46,7 +47,9 @@ def by_name(y, order: int, what: str = "y") -> dict:
     if not isinstance(y, dict):
         y = {"value": y}
     known += DIRECTIONAL
-    if unknown := [key for key in y if key not in (*known, "directions")]:
+    if unknown := [
+        key for key in y if key not in (*known, *["directions"] * (what in ("y", "sample_weight")))
+    ]:
         raise ValueError(
             f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
         )
@@ -208,6 +211,25 @@ def weights_by_name(sample_weight, order: int) -> dict:
     return dict.fromkeys([*names(order), *DIRECTIONAL], sample_weight)
 
 
+def weights_like(y, sample_weight, order: int):
+    """Weights by name in y's own structure, which Keras asks for; what is not named weighs 1.
+
+    >>> y = np.zeros([2, 1]), np.zeros([2, 1, 3])
+    >>> [w.tolist() for w in weights_like(y, {"d1": np.array([2.0, 3.0])}, order=1)]
+    [[1.0, 1.0], [2.0, 3.0]]
+    """
+    weights = weights_by_name(sample_weight, order)
+    named = list(y) if isinstance(y, dict) else names(order)[: len(y)]
+    entries = y.values() if isinstance(y, dict) else y
+    found = [
+        keras.tree.map_structure(
+            lambda a, name=name: weights.get(name, np.ones(len(a), "float32")), entry
+        )
+        for name, entry in zip(named, entries, strict=True)
+    ]
+    return dict(zip(named, found, strict=True)) if isinstance(y, dict) else tuple(found)
+
+
 def _refuse_wide(weight):
     shape = getattr(weight, "shape", ())
     if len(shape) > 2 or (len(shape) == 2 and shape[1] not in (None, 1)):
@@ -232,31 +254,30 @@ def structured(x, y, sample_weight, order: int) -> tuple:
 
 
 def leave_missing_out(label, prediction, weight=None):
-    """(label, weight [B]) in which NaN entries of the label count nothing.
+    """(label, prediction, weight [B]) in which NaN entries of the label count nothing.
 
-    A missing entry becomes the prediction itself, stopped, before anything is subtracted: its
-    error and its gradient are zero. Rows without any entry get weight 0, for losses that do not
+    A missing entry becomes 0 on both sides, before anything is subtracted: it has no error, no
+    gradient and no part in norms. Rows without any entry get weight 0, for losses that do not
     vanish there.
 
     >>> given, predicted = tf.constant([[np.nan, 1.0]]), tf.constant([[5.0, 6.0]])
-    >>> label, weight = leave_missing_out(given, predicted)
-    >>> label.numpy().tolist(), weight.numpy().tolist()
-    ([[5.0, 1.0]], [1.0])
+    >>> [t.numpy().tolist() for t in leave_missing_out(given, predicted)]
+    [[[0.0, 1.0]], [[0.0, 6.0]], [1.0]]
     """
     if not label.dtype.is_floating:
-        return label, weight
+        return label, prediction, weight
     label = tf.cast(label, prediction.dtype)
     missing = tf.math.is_nan(label)
     present = tf.reduce_any(~missing, list(range(1, len(label.shape))))
-    label = tf.where(missing, tf.stop_gradient(prediction), label)
+    label, prediction = (tf.where(missing, tf.zeros_like(t), t) for t in (label, prediction))
     present = tf.cast(present, prediction.dtype)
     if weight is not None:
         present *= tf.reshape(tf.cast(weight, prediction.dtype), [-1])
-    return label, present
+    return label, prediction, present
 
 
 def observed(label, prediction, weight=None):
-    """(label, prediction, weight) of the rows whose label is there as a whole, for metrics.
+    """(label, prediction, weight) of the rows whose label is there as a whole.
 
     >>> given = tf.constant([[np.nan], [1.0]])
     >>> [t.numpy().tolist() for t in observed(given, tf.zeros([2, 1]))[:2]]
@@ -308,7 +329,8 @@ such entries out.
 def refuse_nan_in(dataset, order: int) -> None:
     """`refuse_nan` for a dataset of batches (x, y, ...); reads up to the first NaN."""
     start = 0
-    for x, y, *_ in dataset:
+    for batch in dataset:
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         refuse_nan(y, order, start)
         start += len(tf.nest.flatten(x)[0])
 

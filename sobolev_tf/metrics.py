@@ -26,8 +26,10 @@ def jet_metrics(order: int) -> dict:
     return {metric.name: metric for metric in made}
 
 
-def update(metric, true, predicted, weight=None):
+def update(metric, true, predicted, weight=None, missing=None):
     """Shows the metric a batch of labels [B,...]: an example is a row of all its entries.
+
+    missing: "nan" leaves NaN out: entry by entry, but for r2, which takes whole rows alone.
 
     >>> metric = jet_metrics(1)["d1_cosine"]
     >>> update(metric, tf.constant([[[3.0, 0.0]]]), tf.constant([[[1.0, 1.0]]]))
@@ -35,7 +37,19 @@ def update(metric, true, predicted, weight=None):
     0.7071
     """
     true, predicted = (tf.reshape(t, [-1, t.shape[1:].num_elements()]) for t in (true, predicted))
+    if missing == "nan":
+        true, predicted, weight = _observed(metric, true, predicted, weight)
     metric.update_state(true, predicted, sample_weight=weight)
+
+
+def _observed(metric, true, predicted, weight):
+    if isinstance(metric, keras.metrics.R2Score):
+        return labels.observed(true, predicted, weight)
+    here = ~tf.math.is_nan(true)
+    true, predicted, weight = labels.leave_missing_out(true, predicted, weight)
+    if isinstance(metric, keras.metrics.RootMeanSquaredError):
+        weight = weight[:, None] * tf.cast(here, weight.dtype)
+    return true, predicted, weight
 
 
 def refuse_unknown(chosen) -> tuple:

@@ -105,7 +105,8 @@ class SobolevModel(JetModel):
             arrays [*out,*in × j] by name, or "rms", one over the root mean square of each
             component of the labels that `adapt` saw. Not under a projection.
         missing: "nan" leaves NaN entries of labels out, while the losses' mean stays over the
-            whole batch; metrics see only the rows without NaN. None makes NaN an error.
+            whole batch: the fewer labels, the smaller a term; `jet_metrics` do not depend on
+            it. Keras's metrics, and r2, see only the rows without NaN. None makes NaN an error.
 
         Half-precision nets get Keras's dynamic loss scaling, as they do in Keras.
         """
@@ -227,13 +228,13 @@ class SobolevModel(JetModel):
             )
             if self._projected(name):
                 true, predicted, weight = labels.merge(true, predicted, weight)
+            for each in self._shown_metrics:
+                if metric := self._jet_metrics.get(f"{name}_{each}"):
+                    metrics_.update(metric, true, predicted, weight, self.missing)
             if self.missing == "nan":
                 true, predicted, weight = labels.observed(true, predicted, weight)
             if name == "value":
                 super().compute_metrics(x, true, predicted, weight)
-            for each in self._shown_metrics:
-                if metric := self._jet_metrics.get(f"{name}_{each}"):
-                    metrics_.update(metric, true, predicted, weight)
         absent = {
             f"{name}_{each}"
             for name in self._loss_trackers
@@ -258,10 +259,14 @@ class SobolevModel(JetModel):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [callbacks_.StopAtNaN(), *keras.tree.flatten(callbacks or [])]
         arrays = all(isinstance(a, np.ndarray | tf.Tensor) for a in keras.tree.flatten(x))
+        kw = self._prepared(y, kw)
         # Keras's own default warns that it cannot shuffle a dataset or a generator.
         shuffle = kw.setdefault("shuffle", arrays)
         if arrays and kw.get("steps_per_epoch"):
             given = labels.structured(x, y, kw.pop("sample_weight", None), self.order)
+            if share := kw.pop("validation_split", 0):
+                given, held_out = targets.split(given, share)
+                kw["validation_data"] = held_out.batch(batch_size or 32)
             x, y = targets.batches(given, batch_size or 32, shuffle), None
             batch_size, kw["shuffle"] = None, False
         try:
@@ -273,14 +278,27 @@ class SobolevModel(JetModel):
     def evaluate(self, x=None, y=None, *args, **kw):
         """As in Keras. Raises ValueError at a NaN in labels (unless missing="nan")."""
         self._refuse_nan(y)
+        kw = self._prepared(y, kw)
         results = super().evaluate(x, y, *args, **kw)
         if np.isnan(keras.tree.flatten(results)).any():
             self._refuse_nan_in(x, kw.get("steps"))
         return results
 
+    def _takes_classes(self):
+        return self.compiled and self.objective.classes
+
     def _on_adapt(self):
         if self.compiled:
             self.objective.balance(self.label_sizes)
+
+    def _prepared(self, y, kw):
+        """Arguments as Keras takes them: weights in y's structure; room for new metrics."""
+        if not all(map(_has_state, self._jet_metrics.values())) and "r2" in self._shown_metrics:
+            # R2Score makes its state at its first batch; a traced step may do so only once.
+            self.train_function = self.test_function = None
+        if isinstance(kw.get("sample_weight"), dict) and isinstance(y, dict | list | tuple):
+            return kw | {"sample_weight": labels.weights_like(y, kw["sample_weight"], self.order)}
+        return kw
 
     def _refuse_nan(self, y):
         if self.missing is None:
@@ -295,7 +313,7 @@ class SobolevModel(JetModel):
         projection = self.projection or Projection("input")
         return {
             "name": self.name,
-            "net": keras.saving.serialize_keras_object(self.net),
+            "net": targets.serialize_net(self.net),
             "order": self.order,
             "target": targets.serialize(self.target),
             "wrt": self.wrt,

@@ -46,10 +46,12 @@ class Objective:
         """l_j of labels and predictions [B,...], averaged over the batch."""
         components = self._components(name, predicted.shape[1:])
         if components is not None:
+            if not true.dtype.is_floating and true.shape != predicted.shape:
+                raise ValueError(f"component_weights of {name} do not go with class numbers.")
             components = tf.cast(components, predicted.dtype)
             true, predicted = tf.cast(true, predicted.dtype) * components, predicted * components
         if self.missing == "nan":
-            true, weight = labels.leave_missing_out(true, predicted, weight)
+            true, predicted, weight = labels.leave_missing_out(true, predicted, weight)
         return losses.batch_mean(losses.per_example(self.losses[name], true, predicted), weight)
 
     def balance(self, sizes: dict):

@@ -46,8 +46,17 @@ class Scaling(keras.layers.Layer):
             variable.assign(np.reshape(number, variable.shape))
 
     def points(self, x):
-        """z of x [..., *in]; whole numbers become floating ones."""
+        """z of x [..., *in]; whole numbers become floating ones.
+
+        Raises ValueError where x does not end in *in: it would broadcast.
+        """
         x = tf.convert_to_tensor(x)
+        dims = self.mean.shape
+        if x.shape.rank is not None and not (
+            x.shape.rank > len(dims)
+            and x.shape[x.shape.rank - len(dims) :].is_compatible_with(dims)
+        ):
+            raise ValueError(f"x has shape {list(x.shape)}, expected {['B', *dims]} for this net.")
         x = x if x.dtype.is_floating else tf.cast(x, self.mean.dtype)
         return (x - self._like(x, self.mean)) / self._like(x, self.deviation)
 
@@ -67,7 +76,7 @@ class Scaling(keras.layers.Layer):
 
     def raw_values(self, y):
         """f of g; half precision, which has no room for other units, becomes float32."""
-        y = tf.cast(y, tf.float32) if y.dtype.size < 4 else y
+        y = _wide(y)
         return y * self._like(y, self.value_deviation) + self._like(y, self.value_mean)
 
     def raw_per_value(self, t):
@@ -110,6 +119,43 @@ class Scaling(keras.layers.Layer):
 
     def _like(self, t, variable):
         return tf.cast(variable, t.dtype)
+
+
+class Raw:
+    """A net g between z-scores as the function f in raw units, and its derivatives.
+
+    They are taken between z-scores, and of unit size: half precision has no room for other units.
+    """
+
+    def __init__(self, fn, scaling):
+        self.fn, self.scaling = fn, scaling
+
+    def __call__(self, x):
+        return self.scaling.raw_values(self.fn(self.scaling.points(x)))
+
+    def jet(self, x, order: int) -> jets.Jet:
+        value, derivatives = jets.jet(self.fn, self.scaling.points(x), order)
+        raw = (self.scaling.raw_derivative(_wide(d), j) for j, d in enumerate(derivatives, 1))
+        return jets.Jet(self.scaling.raw_values(value), tuple(raw))
+
+    def jvp(self, x, v):
+        value, tangent = jets.jvp(self.fn, self.scaling.points(x), self.scaling.directions(v))
+        return self.scaling.raw_values(value), self.scaling.raw_per_value(_wide(tangent))
+
+    def vjp(self, x, u):
+        u = self.scaling.raw_per_value(u)
+        axes = list(range(1, u.shape.rank))
+        size = tf.reduce_max(tf.abs(u), axes, keepdims=True)
+        value, gradient = jets.vjp(
+            lambda z: _wide(self.fn(z)), self.scaling.points(x), tf.math.divide_no_nan(u, size)
+        )
+        size = tf.reshape(size, [-1, *[1] * (gradient.shape.rank - 1)])
+        return self.scaling.raw_values(value), self.scaling.directions(gradient) * size
+
+
+def _wide(t):
+    """t, in float32 if it was in half precision."""
+    return tf.cast(t, tf.float32) if t.dtype.size < 4 else t
 
 
 class Moments:
@@ -155,10 +201,15 @@ class Moments:
 
 
 class Statistics:
-    """What `adapt` learns from batches of points [B,*in] and labels by name of order."""
+    """What `adapt` learns from batches of points [B,*in] and labels by name of order.
 
-    def __init__(self, outputs: tuple):
+    classes: whether whole numbers among the values are class numbers, whatever their shape;
+        those of another shape than the net's outputs always are.
+    """
+
+    def __init__(self, outputs: tuple, classes: bool = False):
         self.outputs = outputs
+        self._any_classes = classes
         self.rows = 0
         self.classes = False  # whether the values are class numbers
         self.points, self.terms = Moments(), {}
@@ -173,7 +224,8 @@ class Statistics:
         dims = points.shape[1:]
         for name, label in labels.items():
             j = 0 if name == "value" else int(name[1:])
-            if label.dtype.kind != "f" and j == 0 and self.outputs not in ((), (1,)):
+            whole = label.dtype.kind != "f" and j == 0 and self.outputs not in ((), (1,))
+            if whole and (self._any_classes or label.shape[1:] != self.outputs):
                 self.classes = True
                 continue
             label = label.reshape(-1, *self.outputs, *dims * j)
@@ -181,7 +233,14 @@ class Statistics:
 
     def scales(self):
         """Mean and deviation of the points and of the values."""
-        deviation = self.points.deviation
+        mean, deviation = self.points.mean, self.points.deviation
+        if deviation.ndim > 1:  # one for all entries: distances stay distances, images images
+            spread = np.sqrt(
+                np.mean(self.points.square / np.maximum(self.points.count, 1) + mean**2)
+                - np.mean(mean) ** 2
+            )
+            mean = np.full_like(mean, np.mean(mean))
+            deviation = np.full_like(deviation, spread if spread > 1e-7 * np.abs(mean).max() else 1)
         if "value" in self.terms:
             values = self.terms["value"].mean, self.terms["value"].deviation
         elif "d1" in self.terms and not self.classes:
@@ -190,7 +249,7 @@ class Statistics:
             values = np.zeros(self.outputs), np.sqrt(slopes.sum(inner))
         else:
             values = np.zeros(self.outputs), np.ones(self.outputs)
-        return self.points.mean, deviation, *values
+        return mean, deviation, *values
 
     def label_sizes(self) -> dict:
         """Root mean square of each component of the labels, in z-scores, by name."""

@@ -81,7 +81,22 @@ def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = No
         return keras.tree.map_structure(lambda array: tf.gather(array, numbers), arrays)
 
     orders = tf.data.Dataset.counter().map(order)
-    return orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(tf.data.AUTOTUNE)
+    full = orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(tf.data.AUTOTUNE)
+    return full.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def split(arrays, share: float):
+    """The first rows of arrays [B,...], and a data set of the last ones, `share` of all."""
+    rows = len(keras.tree.flatten(arrays)[0])
+    cut = int(rows * (1 - share))
+    if not 0 < cut < rows:
+        raise ValueError(f"validation_split={share} leaves no row of {rows} on one side.")
+    arrays = keras.tree.lists_to_tuples(arrays)
+    first, last = (
+        keras.tree.map_structure(lambda a, s=s: a[s], arrays)
+        for s in (slice(cut), slice(cut, None))
+    )
+    return first, tf.data.Dataset.from_tensor_slices(last)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -166,7 +181,7 @@ class Teacher(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "model": keras.saving.serialize_keras_object(self.model),
+            "model": serialize_net(self.model),
             "output": self.output_name,
         }
 
@@ -223,6 +238,13 @@ def serialize(target):
     registered = code in keras.saving.get_custom_objects().values()
     teacher = isinstance(target, Teacher) and isinstance(target.model, keras.layers.Layer)
     return keras.saving.serialize_keras_object(target) if teacher or registered else None
+
+
+def serialize_net(net):
+    """A net's configuration without what it was compiled with: it is trained from outside."""
+    config = keras.saving.serialize_keras_object(net)
+    config.pop("compile_config", None)
+    return config
 
 
 def _traced(jet, x):

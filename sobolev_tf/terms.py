@@ -73,7 +73,17 @@ def of_target(target, said: dict, z, order: int, view, scaling) -> dict:
 
 
 def _conforming(target, value):
-    return lambda x: labels.conform(target(x), value.shape, value.shape[1:], "target")
+    def asked(x):
+        answer = tf.convert_to_tensor(target(x))
+        try:
+            return labels.conform(answer, value.shape, value.shape[1:], "target")
+        except ValueError:
+            raise ValueError(
+                f"the target answers {list(answer.shape)}, the net {list(value.shape)}: they need "
+                "the same outputs."
+            ) from None
+
+    return asked
 
 
 def raw(name, t, scaling, projection):

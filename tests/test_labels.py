@@ -61,7 +61,8 @@ def test_missing_entries_have_no_error_and_no_gradient():
     prediction = tf.Variable([[1.0, 2.0], [3.0, 4.0]])
     given = tf.constant([[np.nan, 5.0], [np.nan, np.nan]])
     with tf.GradientTape() as tape:
-        label, weight = labels.leave_missing_out(given, prediction, tf.constant([[2.0], [2.0]]))
+        weights = tf.constant([[2.0], [2.0]])
+        label, prediction, weight = labels.leave_missing_out(given, prediction, weights)
         loss = tf.reduce_sum((label - prediction) ** 2)
     np.testing.assert_array_equal(tape.gradient(loss, prediction), [[0, -6], [0, 0]])
     np.testing.assert_array_equal(weight, [2, 0])
