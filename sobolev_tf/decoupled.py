@@ -59,19 +59,15 @@ class DecoupledModel(DistributedModel):
         backpropagation, done for the critics' sake only.
       diagnose_every: synthetic and true gradients are compared on every so many steps; it
         costs a backward pass.
-      label_weight: of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1): for a
-        cross-entropy the critic's prediction of every class is held against the network's, and
-        not of the true class alone. 0 leaves it out, as the paper does at scale.
+      label_weight: of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1): under a
+        cross-entropy it holds all classes against the network's. The paper leaves it out.
 
-    The metrics are, for each cut, `cut1_loss` |m - L|, `cut1_gradient_loss`, under a cross-entropy
-    `cut1_accuracy` of the critic's own prediction, and, on the steps that compare, `cut1_cosine`
-    and `cut1_norm_ratio` of the synthetic to the true gradient, over the whole batch.
+    The metrics of each cut are `diagnostics.CutDiagnostics`; cosine and norm ratio are those of
+    the steps that compare, over the whole batch.
 
     BatchNormalization couples the examples of a batch; dL/dh is then an example's share of the
     gradient of the summed loss, all that the stage below needs.
 
-    >>> import keras
-    >>> import numpy as np
     >>> from sobolev_tf.splitting import split
     >>> from sobolev_tf.synthetic import dense_critic
     >>> inputs = keras.Input([4])
@@ -102,9 +98,7 @@ class DecoupledModel(DistributedModel):
         _check_choice("method", method, METHODS)
         _check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
         if diagnose_every < 1:
-            raise ValueError(
-                f"DecoupledModel: diagnose_every is at least 1; given {diagnose_every}."
-            )
+            raise ValueError(f"DecoupledModel: diagnose_every < 1; given {diagnose_every}.")
         super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
         self.stages = list(stages)
         self.method = method
@@ -241,7 +235,7 @@ class DecoupledModel(DistributedModel):
         if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
             y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
         share = self._share(x, sample_weight)
-        # What the critics compute on the way up is recorded apart, for their own loss.
+        # What the critics compute on the way up, for their own loss:
         critic_tape = tf.GradientTape()
         with tf.GradientTape(persistent=True) as tape:
             outputs, cuts = self._forward(x, y, share, critic_tape)

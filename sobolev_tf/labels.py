@@ -212,12 +212,14 @@ def weights_by_name(sample_weight, order: int) -> dict:
 
 
 def weights_like(y, sample_weight, order: int):
-    """Weights by name in y's own structure, which Keras asks for; what is not named weighs 1.
+    """Weights in a dict as Keras asks for them: in y's structure, 1 where they name nothing.
 
     >>> y = np.zeros([2, 1]), np.zeros([2, 1, 3])
     >>> [w.tolist() for w in weights_like(y, {"d1": np.array([2.0, 3.0])}, order=1)]
     [[1.0, 1.0], [2.0, 3.0]]
     """
+    if not isinstance(sample_weight, dict) or not isinstance(y, dict | list | tuple):
+        return sample_weight
     weights = weights_by_name(sample_weight, order)
     named = list(y) if isinstance(y, dict) else names(order)[: len(y)]
     entries = y.values() if isinstance(y, dict) else y

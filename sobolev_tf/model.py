@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import callbacks as callbacks_
-from sobolev_tf import distribution, labels, lint, targets, terms
+from sobolev_tf import distribution, feeding, labels, lint, targets, terms
 from sobolev_tf import metrics as metrics_
 from sobolev_tf.jet_model import JetModel
 from sobolev_tf.objective import Objective
@@ -104,9 +104,9 @@ class SobolevModel(JetModel):
         component_weights: what multiplies each component's error before its loss: a dict of
             arrays [*out,*in × j] by name, or "rms", one over the root mean square of each
             component of the labels that `adapt` saw. Not under a projection.
-        missing: "nan" leaves NaN entries of labels out, while the losses' mean stays over the
-            whole batch: the fewer labels, the smaller a term; `jet_metrics` do not depend on
-            it. Keras's metrics, and r2, see only the rows without NaN. None makes NaN an error.
+        missing: "nan" leaves NaN entries of labels out; the losses' mean stays over the whole
+            batch, so a term shrinks with them, `jet_metrics` do not. Keras's metrics, and r2,
+            see only the rows without NaN. None makes NaN an error.
 
         Half-precision nets get Keras's dynamic loss scaling, as they do in Keras.
         """
@@ -127,12 +127,8 @@ class SobolevModel(JetModel):
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
-        self._own_config = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "jet_metrics": list(self._shown_metrics),
-            "missing": missing,
-        }
+        self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
+        self._own_config["jet_metrics"] = list(self._shown_metrics)
 
     @property
     def metrics(self):
@@ -258,17 +254,12 @@ class SobolevModel(JetModel):
         lint.check_net(self.net, self.order)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [callbacks_.StopAtNaN(), *keras.tree.flatten(callbacks or [])]
-        arrays = all(isinstance(a, np.ndarray | tf.Tensor) for a in keras.tree.flatten(x))
         kw = self._prepared(y, kw)
         # Keras's own default warns that it cannot shuffle a dataset or a generator.
-        shuffle = kw.setdefault("shuffle", arrays)
-        if arrays and kw.get("steps_per_epoch"):
-            given = labels.structured(x, y, kw.pop("sample_weight", None), self.order)
-            if share := kw.pop("validation_split", 0):
-                given, held_out = targets.split(given, share)
-                kw["validation_data"] = held_out.batch(batch_size or 32)
-            x, y = targets.batches(given, batch_size or 32, shuffle), None
-            batch_size, kw["shuffle"] = None, False
+        kw.setdefault("shuffle", feeding.are_arrays(x))
+        if feeding.are_arrays(x) and kw.get("steps_per_epoch"):
+            x, kw = feeding.endless(x, y, batch_size or 32, self.order, kw)
+            y = batch_size = None
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kw)
         except FloatingPointError:
@@ -292,13 +283,11 @@ class SobolevModel(JetModel):
             self.objective.balance(self.label_sizes)
 
     def _prepared(self, y, kw):
-        """Arguments as Keras takes them: weights in y's structure; room for new metrics."""
+        """Arguments as Keras takes them; a new R2Score makes its state in a new trace alone."""
         if not all(map(_has_state, self._jet_metrics.values())) and "r2" in self._shown_metrics:
-            # R2Score makes its state at its first batch; a traced step may do so only once.
             self.train_function = self.test_function = None
-        if isinstance(kw.get("sample_weight"), dict) and isinstance(y, dict | list | tuple):
-            return kw | {"sample_weight": labels.weights_like(y, kw["sample_weight"], self.order)}
-        return kw
+        weights = kw.pop("sample_weight", None)
+        return kw | {"sample_weight": labels.weights_like(y, weights, self.order)}
 
     def _refuse_nan(self, y):
         if self.missing is None:
