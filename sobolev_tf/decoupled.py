@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import critics, export
-from sobolev_tf.diagnostics import CutDiagnostics
-from sobolev_tf.distribution import DistributedModel, logs, replicas
+from sobolev_tf.diagnostics import CutDiagnostics, compare_when
+from sobolev_tf.distribution import DistributedModel, apply_in_turn, logs, replicas
 from sobolev_tf.jets import Jet
 from sobolev_tf.losses import L1Norm, SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic import (
@@ -31,6 +31,7 @@ SUPERVISION = {
     "direct": (0.0, 1.0),
 }
 METHODS = (*SUPERVISION, "noprop", "backprop")
+CRITIC_UPDATES = ("sync", "sequential_async")
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
@@ -98,7 +99,7 @@ class DecoupledModel(DistributedModel):
         _check_choice("method", method, METHODS)
         _check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
         if diagnose_every < 1:
-            raise ValueError(f"DecoupledModel: diagnose_every < 1; given {diagnose_every}.")
+            raise ValueError(f"diagnose_every is at least 1; given {diagnose_every}.")
         super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
         self.stages = list(stages)
         self.method = method
@@ -159,6 +160,7 @@ class DecoupledModel(DistributedModel):
         metrics=None,
         critic_losses=None,
         critic_loss_weights=(1.0, 1.0),
+        critic_updates="sequential_async",
         **kwargs,
     ):
         """As Keras's `compile`, with an optimizer and losses of the critics' own.
@@ -170,13 +172,17 @@ class DecoupledModel(DistributedModel):
             sum over dimensions as the paper prints it.
           critic_loss_weights: of l and l_1. A sum over a wide h can outweigh l by far, and a
             critic that fits noisy gradients by none at all hands nothing down.
+          critic_updates: under several replicas, "sync" averages the critics' gradients, and
+            "sequential_async" applies each replica's own, one after another (SM 4).
 
         Raises:
           ValueError: if `loss` is missing, or is not a mean over the batch.
         """
         if loss is None or isinstance(loss, (list, dict)):
             raise ValueError(f"compile: expected one loss, for the network's output; given {loss}.")
+        _check_choice("critic_updates", critic_updates, CRITIC_UPDATES)
         loss = resolve(loss)
+        self.critic_updates = critic_updates
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
         self.critic_optimizer = None
@@ -203,6 +209,7 @@ class DecoupledModel(DistributedModel):
             config["critic_optimizer"] = serialize(self.critic_optimizer)
             config["critic_losses"] = [serialize(each) for each in self._critic_losses]
             config["critic_loss_weights"] = self._critic_loss_weights
+            config["critic_updates"] = self.critic_updates
         return config
 
     def compile_from_config(self, config):
@@ -253,7 +260,8 @@ class DecoupledModel(DistributedModel):
                 Jet(value, (per_example_gradient(gradient, share),)) for gradient in arriving
             ]
             self._update_critics(critic_tape, y, outputs, cuts, targets, sample_weight)
-            self._compare(cuts, true, share)
+            due = self.optimizer.iterations.value % self.diagnose_every == 0
+            compare_when(due, self.diagnostics, cuts, true, share, _scales(self.optimizer))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
         self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
@@ -294,10 +302,12 @@ class DecoupledModel(DistributedModel):
 
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
-        weights = np.multiply(SUPERVISION[self.method], self._critic_loss_weights)
+        in_turn = self.critic_updates == "sequential_async" and replicas() > 1
+        share = 1 if in_turn else 1 / replicas()
+        weights = np.multiply(SUPERVISION[self.method], self._critic_loss_weights) * share
         with tape:
             penalties = [loss for critic in self.critics for loss in critic.losses]
-            objective = sum(penalties) / replicas()
+            objective = share * sum(penalties)
             for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
                 true, m = target, cut.prediction
                 terms = [
@@ -311,30 +321,20 @@ class DecoupledModel(DistributedModel):
                     value = batch_mean(per_example(loss, true, widen(predicted)), sample_weight)
                     diagnostics.track(name, value, _scales(self.optimizer))
                     if weight:
-                        objective += weight * value / replicas()
+                        objective += weight * value
                 if self.label_weight:
                     true = label_gradient(self.loss, y, widen(outputs))
                     predicted = label_gradient(self.loss, y, cut.outputs)
                     value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
-                    objective += self.label_weight * value / replicas()
+                    objective += self.label_weight * share * value
                 diagnostics.track_accuracy(self.loss, y, cut.outputs)
             objective = self.critic_optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, self.critic_variables)
-        self.critic_optimizer.apply_gradients(zip(gradients, self.critic_variables, strict=True))
-
-    def _compare(self, cuts, true, share):
-        """Tracks cosine and norm ratio, now and then: `true` costs a backward pass."""
-
-        def diagnose():
-            for cut, gradient, diagnostics in zip(cuts, true(), self.diagnostics, strict=True):
-                pair = cut.prediction.derivatives[0], per_example_gradient(gradient, share)
-                diagnostics.compare(*pair, _scales(self.optimizer))
-            return True
-
-        due = self.optimizer.iterations.value % self.diagnose_every == 0
-        # An epoch shorter than that reports its first step rather than nothing.
-        first = self.diagnostics[0].trackers["cosine"].count.value == 0
-        tf.cond(due | first, diagnose, lambda: False)
+        if in_turn:
+            apply_in_turn(self.critic_optimizer, gradients, self.critic_variables)
+        else:
+            pairs = zip(gradients, self.critic_variables, strict=True)
+            self.critic_optimizer.apply_gradients(pairs)
 
 
 def _check_choice(name, value, choices):

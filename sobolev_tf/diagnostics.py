@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from sobolev_tf.synthetic import CROSS_ENTROPIES, compare
+from sobolev_tf.synthetic import CROSS_ENTROPIES, compare, per_example_gradient
 
 
 class CutDiagnostics:
@@ -49,3 +49,20 @@ class CutDiagnostics:
         """What can be reported under the network's loss."""
         known = isinstance(loss, CROSS_ENTROPIES)
         return [metric for name, metric in self.trackers.items() if known or name != "accuracy"]
+
+
+def compare_when(due, diagnostics, cuts, true, share, finite_only):
+    """Tracks every cut's cosine and norm ratio where `due`; `true` costs a backward pass.
+
+    true: () -> the gradients that full backpropagation gives at the cuts, times `share`.
+    """
+
+    def diagnose():
+        for cut, gradient, each in zip(cuts, true(), diagnostics, strict=True):
+            pair = cut.prediction.derivatives[0], per_example_gradient(gradient, share)
+            each.compare(*pair, finite_only)
+        return True
+
+    # An epoch shorter than that reports its first step rather than nothing.
+    first = diagnostics[0].trackers["cosine"].count.value == 0
+    tf.cond(due | first, diagnose, lambda: False)

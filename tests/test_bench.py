@@ -12,7 +12,7 @@ from train.lib import cli
 def test_speed_and_quick_start_in_miniature(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
     rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
-    assert len(rows) == 17
+    assert len(rows) == 18
     assert all(number > 0 for number in rows.values())
 
 
@@ -37,7 +37,7 @@ def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
         cli.run(bench.main, bench.FLAGS)
     assert not ended.value.code
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 24
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 25
     for row in rows:
         if "error" in row["name"] or "gradient of the loss" in row["name"]:
             assert row["number"] < 1e-5, row

@@ -288,7 +288,9 @@ def test_two_replicas_take_one_process_step(two_replicas):
     def train(scope):
         keras.utils.set_random_seed(1)
         with scope:
-            model = compiled(conv_net(batch_norm=False), critic=imagenet_critic, rate=0.1)
+            model = compiled(
+                conv_net(batch_norm=False), critic=imagenet_critic, rate=0.1, critic_updates="sync"
+            )
         data = tf.data.Dataset.from_tensor_slices(images()).batch(8)
         logs = model.fit(data, epochs=2, shuffle=False, verbose=0).history
         return model.get_weights(), logs
@@ -302,6 +304,37 @@ def test_two_replicas_take_one_process_step(two_replicas):
         np.testing.assert_allclose(one_logs[name], two_logs[name], rtol=1e-4)
 
 
+def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
+    """One batch on two replicas moves a critic by each half's own gradient, in two updates."""
+    x, y = images(8)
+
+    def critic_steps(scope, data, optimizer):
+        keras.utils.set_random_seed(1)
+        with scope:
+            model = DecoupledModel(split(conv_net(False), at=CUTS), imagenet_critic)
+            model.compile(keras.optimizers.SGD(0.0), optimizer(), loss=CROSS_ENTROPY)
+        before = [keras.ops.convert_to_numpy(v) for v in model.critic_variables]
+        model.fit(data, shuffle=False, verbose=0)
+        after = [keras.ops.convert_to_numpy(v) for v in model.critic_variables]
+        moved = [b - a for a, b in zip(before, after, strict=True)]
+        return moved, keras.ops.convert_to_numpy(model.critic_optimizer.iterations)
+
+    def batches(rows, size):
+        return tf.data.Dataset.from_tensor_slices((x[rows], y[rows])).batch(size)
+
+    def one_rate():
+        return keras.optimizers.SGD(1e-3)
+
+    alone = tf.distribute.get_strategy()
+    halves = [
+        critic_steps(alone.scope(), batches(s, 4), one_rate)[0] for s in (slice(0, 4), slice(4, 8))
+    ]
+    both, steps = critic_steps(two_replicas.scope(), batches(slice(8), 8), one_rate)
+    assert steps == 2
+    for first, second, together in zip(*halves, both, strict=True):
+        np.testing.assert_allclose(together, first + second, rtol=1e-3, atol=1e-7)
+
+
 def test_a_critics_regulariser_counts_once_and_for_the_critic_alone(two_replicas):
     """SGD at rate 1 with hardly any critic loss moves the kernel by exactly 2 * 0.1 * w."""
 
@@ -312,7 +345,11 @@ def test_a_critics_regulariser_counts_once_and_for_the_critic_alone(two_replicas
     for scope in (tf.distribute.get_strategy().scope(), two_replicas.scope()):
         with scope:
             model = compiled(
-                tanh_net(), critic=regularised, rate=0.0, critic_loss_weights=[1e-9, 0.0]
+                tanh_net(),
+                critic=regularised,
+                rate=0.0,
+                critic_loss_weights=[1e-9, 0.0],
+                critic_updates="sync",
             )
         kernel = model.critics[0].layers[0].kernel
         before = keras.ops.convert_to_numpy(kernel)

@@ -53,6 +53,7 @@ def decoupled():
         critic_optimizer=keras.optimizers.SGD(0.01),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
+        critic_updates="sync",
     )
     return model, dataset(X, LABELS)
 

@@ -104,6 +104,13 @@ def flags(presets, cuts, dataset_help):
         0.0,
         **where,
     )
+    absl_flags.DEFINE_enum(
+        "critic_updates",
+        "sequential_async",
+        st.decoupled.CRITIC_UPDATES,
+        "Of several replicas: averaged, or each replica's own, one after another.",
+        **where,
+    )
     absl_flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **where)
     absl_flags.DEFINE_float(
         "save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **where
@@ -214,6 +221,7 @@ def _build(values, task, images, cuts, updates):
         critic_optimizer=keras.optimizers.Adam(values.critic_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
+        critic_updates=values.critic_updates,
         jit_compile=values.jit,
     )
     return model
