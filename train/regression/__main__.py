@@ -85,7 +85,7 @@ def whole_numbers(name):
 
 def train_missing(run, tasks):
     """Trains what has no file yet; returns the rows of metrics.csv, which grows with each net."""
-    missing = [task for task in tasks if not recipes.path(run.folder, task).exists()]
+    missing = [task for task in tasks if not recipes.path(run.folder, **task.key).exists()]
     if len(missing) < len(tasks):
         print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
     done = [task for task in tasks if task not in missing]

@@ -39,6 +39,11 @@ class Task:
     hidden: tuple
     steps: int
 
+    @property
+    def key(self):
+        """What tells it from the other nets of a run."""
+        return {name: getattr(self, name) for name in ("function", "size", "method", "seed")}
+
 
 def run(folder, task):
     """Trains the net of a task and writes its file: errors, and its jet on a grid for figures."""
@@ -48,7 +53,7 @@ def run(folder, task):
     seconds = time.perf_counter() - began
     value, gradient = errors(model, functions.table(function, TEST_POINTS, TEST_SEED))
     jet = model.predict_jet(functions.grid(function.domain, SIDE), batch_size=SIDE**2)
-    with files.replacing(path(folder, task)) as file:
+    with files.replacing(path(folder, **task.key)) as file:
         np.savez(
             file,
             value=np.reshape(jet.value, [SIDE, SIDE]).astype("f4"),
@@ -58,20 +63,24 @@ def run(folder, task):
     return f"{task.function}, {task.size} points, {task.method}: test MSE {value:.3g}"
 
 
-def path(folder, task):
-    """Of a task's file."""
-    plain = re.sub(r"\W+", "_", task.function)
-    if plain != task.function or len(plain) > 40:
-        plain = f"{plain[:40]}-{hashlib.sha256(task.function.encode()).hexdigest()[:8]}"
-    return folder / "nets" / f"{plain}-{task.size}-{task.method}-{task.seed}.npz"
+def path(folder, function, size, method, seed):
+    """Of a net's file."""
+    return folder / "nets" / f"{plain(function)}-{size}-{method}-{seed}.npz"
+
+
+def plain(name):
+    """A function's name as part of a file's."""
+    letters = re.sub(r"\W+", "_", name)
+    if letters == name and len(name) <= 40:
+        return name
+    return f"{letters[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def row(folder, task):
     """A finished task's row of metrics.csv."""
-    with np.load(path(folder, task)) as file:
+    with np.load(path(folder, **task.key)) as file:
         scores = file["scores"].tolist()
-    named = {name: getattr(task, name) for name in ("function", "size", "method", "seed")}
-    return named | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
+    return task.key | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
 
 
 def effort(task):
