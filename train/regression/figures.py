@@ -59,6 +59,8 @@ def errors_figure(medians, preset):
             axis.plot(sizes, errors[:, 0], "o-", color=colour, label=NAMES[method])
             axis.fill_between(sizes, errors[:, 1], errors[:, 2], color=colour, alpha=0.2, lw=0)
         axis.set(xscale="log", yscale="log")
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axis.set_xticks([], minor=True)
         axis.set_title(shown(name), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in panels.flat[len(names) :]:
@@ -88,8 +90,10 @@ def surfaces_figure(function, jets):
             *(x, y, np.clip(value, low, high)),
             **{"cmap": "viridis", "vmin": low, "vmax": high, "rcount": 41, "ccount": 41},
         )
-        axis.set(zlim=(low, high), xlabel="x", ylabel="y")
-        axis.tick_params(labelsize="x-small", pad=-2)
+        axis.set(zlim=(low, high), zticklabels=[])  # the colour bar has the numbers
+        axis.set_xlabel("x", labelpad=-8)
+        axis.set_ylabel("y", labelpad=-8)
+        axis.tick_params(labelsize="x-small", pad=-3)
         axis.set_title(title if k else shown(function.name), fontsize="medium")
         flat = figure.add_subplot(2, len(jets), len(jets) + k + 1)
         logs = np.log10(np.clip(_size(gradient), *steepness))

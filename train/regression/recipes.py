@@ -51,7 +51,7 @@ def run(folder, task):
     function = functions.resolve(task.function, task.domain)
     model = train(function, task)
     seconds = time.perf_counter() - began
-    value, gradient = errors(model, functions.table(function, TEST_POINTS, TEST_SEED))
+    value, gradient = errors(model, test_table(function))
     jet = model.predict_jet(functions.grid(function.domain, SIDE), batch_size=SIDE**2)
     with files.replacing(path(folder, **task.key)) as file:
         np.savez(
@@ -113,6 +113,11 @@ def modern(x, labels, hidden, steps):
     model.adapt(x, labels)
     st.fit_lbfgs(model, x, labels, iterations=steps)
     return model
+
+
+def test_table(function):
+    """The same 10,000 points for every net of a function."""
+    return functions.table(function, TEST_POINTS, TEST_SEED)
 
 
 def errors(model, table):
