@@ -75,25 +75,24 @@ def deepxde(x, y, dy, domain, seed):
     """DeepXDE: tanh 3x50, Adam 1e-3, a boundary condition for every partial derivative."""
     import deepxde as dde
 
+    def slope(i):
+        return lambda x, y: dde.grad.jacobian(y, x, i=0, j=i)
+
+    def at_points(operator):
+        return lambda x, y, _: operator(x, y)
+
     dde.config.set_random_seed(seed)
     space = dde.geometry.Rectangle(domain[::2], domain[1::2])
     terms = [dde.icbc.PointSetBC(x, y)]
     for i in range(2):
-        terms.append(
-            dde.icbc.PointSetOperatorBC(
-                x, dy[:, i : i + 1], lambda x, y, _, i=i: dde.grad.jacobian(y, x, i=0, j=i)
-            )
-        )
+        terms.append(dde.icbc.PointSetOperatorBC(x, dy[:, i : i + 1], at_points(slope(i))))
     net = dde.nn.FNN([2] + [50] * 3 + [1], "tanh", "Glorot normal")
     model = dde.Model(dde.data.PDE(space, lambda x, y: [], terms), net)
     model.compile("adam", lr=1e-3, verbose=0)
     model.train(iterations=STEPS, display_every=STEPS, verbose=0)
 
     def predict(points):
-        slopes = [
-            model.predict(points, operator=lambda x, y, i=i: dde.grad.jacobian(y, x, i=0, j=i))
-            for i in range(2)
-        ]
+        slopes = [model.predict(points, operator=slope(i)) for i in range(2)]
         return model.predict(points), np.concatenate(slopes, 1)
 
     return predict
