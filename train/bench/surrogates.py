@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 SETTINGS = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "DDE_BACKEND": "pytorch"}
-STEPS = 20_000  # of the paper's recipe, by hand, and of DeepXDE
+STEPS = 10_000  # of the paper's recipe, by hand, and of DeepXDE
 
 
 def jenn(x, y, dy, domain, seed):
