@@ -19,7 +19,7 @@ from train.regression import functions
 
 PRESETS = {
     "modern": {"hidden": ["64", "64"], "steps": 1500},
-    "paper": {"hidden": ["256", "256"], "steps": 10_000},
+    "paper": {"hidden": ["256", "256"], "steps": 30_000},
 }
 METHODS = {"values": 1, "sobolev": 2}  # how many labels each learns from: y, or y and dy
 TEST_POINTS, TEST_SEED = 10_000, 10**9
@@ -85,7 +85,7 @@ def row(folder, task):
 
 def effort(task):
     """Roughly proportional to the time that a task takes."""
-    return 1 + min(task.size, 100 if task.preset == "paper" else task.size) / 5000
+    return 1 + min(task.size, 32 if task.preset == "paper" else task.size) / 5000
 
 
 def train(function, task):
@@ -97,11 +97,11 @@ def train(function, task):
 
 
 def paper(x, labels, hidden, steps):
-    """Section 4.1: ReLU, Adam at 3e-5, the plain sum of squared norms; batches of up to 100."""
+    """Section 4.1: ReLU, Adam at 3e-5, the plain sum of squared norms; batches of up to 32."""
     model = st.SobolevModel(st.nets.mlp(2, hidden=hidden))
     model.compile(keras.optimizers.Adam(3e-5), steps_per_execution=min(100, steps))
     table = st.targets.Table(*(a.astype("float32") for a in (x, *labels)))
-    model.fit(table.dataset(min(100, len(x))), steps_per_epoch=steps, verbose=0)
+    model.fit(table.dataset(min(32, len(x))), steps_per_epoch=steps, verbose=0)
     return model
 
 
