@@ -45,26 +45,26 @@ def fit_lbfgs(
     >>> model = SobolevModel(nets.mlp(1, hidden=[8], activation="tanh", dtype="float64"))
     >>> model.compile()
     >>> x = np.linspace(-1, 1, 5)[:, None]
-    >>> history = fit_lbfgs(model, x, (x**2, 2 * x), iterations=100)
-    >>> history.history["loss"][-1] < 1e-4
+    >>> fit_lbfgs(model, x, (x**2, 2 * x), iterations=100).history["loss"][-1] < 1e-4
     True
     """
-    optimize = _scipy_optimize()
+    try:
+        from scipy import optimize
+    except ImportError as error:
+        raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
     if not getattr(model, "objective", None):
         raise ValueError("fit_lbfgs: the model has no loss yet, call compile first.")
-    for name, number in (("iterations", iterations), ("corrections", corrections)):
-        if number < 1:
-            raise ValueError(f"fit_lbfgs: {name} is at least 1, got {number}.")
+    if min(iterations, corrections) < 1:
+        raise ValueError(f"fit_lbfgs: at least 1 is needed, got {iterations=}, {corrections=}.")
+    model._refuse_nan(y)
     given = labels.structured(x, y, sample_weight, model.order)
     data = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(given))
-    model._refuse_nan(y)
     model._cast(data[0])  # builds
+    variables = model.trainable_variables
+    whole = np.concatenate([np.ravel(v) for v in variables], dtype="f8")  # after an iteration
     history = keras.callbacks.History()
-    told = keras.callbacks.CallbackList(
-        [history, *keras.tree.flatten(callbacks or [])], model=model
-    )
-    loss_and_gradient = _objective(model, data)
-    whole = _flat(model.trainable_variables)  # the weights of the last whole iteration
+    callbacks = [history, *keras.tree.flatten(callbacks or [])]
+    told = keras.callbacks.CallbackList(callbacks, model=model)
 
     def at_iteration(intermediate_result):
         nonlocal whole
@@ -75,23 +75,18 @@ def fit_lbfgs(
 
     model.stop_training = False
     told.on_train_begin()
+    options = {"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": corrections}
     try:
         result = optimize.minimize(
-            loss_and_gradient,
+            _objective(model, data),
             whole,
             jac=True,
             method="L-BFGS-B",
             callback=at_iteration,
-            options={
-                "maxiter": iterations,
-                "maxfun": 20 * iterations,
-                "maxcor": corrections,
-                "ftol": tolerance,
-                "gtol": 0.0,
-            },
+            options=options | {"ftol": tolerance, "gtol": 0.0},
         )
     finally:
-        _assign(model.trainable_variables, tf.constant(whole))
+        _assign(variables, tf.constant(whole))
         model.reset_metrics()
     told.on_train_end()
     history.message = result.message
@@ -113,7 +108,7 @@ def _objective(model, data):
         return tf.cast(loss, tf.float64), tf.concat(flattened, 0)
 
     if not model.run_eagerly:
-        evaluate = tf.function(evaluate, autograph=False, jit_compile=model.jit_compile is True)
+        evaluate = tf.function(evaluate, autograph=False, jit_compile=model.jit_compile)
 
     def loss_and_gradient(flat):
         loss, gradient = (t.numpy() for t in evaluate(tf.constant(flat)))
@@ -127,20 +122,8 @@ def _objective(model, data):
     return loss_and_gradient
 
 
-def _flat(variables):
-    return np.concatenate([np.ravel(keras.ops.convert_to_numpy(v)) for v in variables], dtype="f8")
-
-
 def _assign(variables, flat):
     """Sets variables from one vector."""
     sizes = [int(np.prod(variable.shape)) for variable in variables]
     for variable, part in zip(variables, tf.split(flat, sizes), strict=True):
         variable.assign(tf.reshape(tf.cast(part, variable.dtype), variable.shape))
-
-
-def _scipy_optimize():
-    try:
-        import scipy.optimize
-    except ImportError as error:
-        raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
-    return scipy.optimize
