@@ -161,9 +161,9 @@ def jax(x, y, dy, domain, seed):
 
     jet = jax.vmap(jax.value_and_grad(net, argnums=1), (None, 0))
     rng, sizes = np.random.default_rng(seed), [2, 256, 256, 1]
-    bounds = [(a, b, (6 / (a + b)) ** 0.5) for a, b in itertools.pairwise(sizes)]
     weights = [
-        (jnp.asarray(rng.uniform(-c, c, (a, b)), jnp.float32), jnp.zeros(b)) for a, b, c in bounds
+        (jnp.asarray(rng.normal(size=(a, b)) * a**-0.5, jnp.float32), jnp.zeros(b))
+        for a, b in itertools.pairwise(sizes)
     ]
     zeros = jax.tree.map(jnp.zeros_like, weights)
     times = jnp.arange(1, STEPS + 1, dtype=jnp.float32)
