@@ -27,10 +27,15 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
     """
     peers, settings = list(surrogates.installed()), settings or {}
     cases = [(name, size) for size in sizes for name in names]
+    chosen = {preset: recipes.PRESETS[preset] | settings for preset in OURS.values()}
     tasks = [
-        recipes.Task(name, None, size, "sobolev", 0, preset, **(recipes.PRESETS[preset] | settings))
+        recipes.Task(
+            *(name, None, size, "sobolev", 0, preset),
+            hidden=tuple(map(int, chosen[preset]["hidden"])),
+            steps=chosen[preset]["steps"],
+        )
         for name, size in cases
-        for preset in OURS.values()
+        for preset in chosen
     ]
     found = {(t.function, t.size, t.preset): r for t, r in workers.run(_ours, tasks, 1)}
     value = {}

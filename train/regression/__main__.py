@@ -63,7 +63,7 @@ def all_tasks():
         recipes.Task(
             function, FLAGS.domain, size, method, seed, FLAGS.preset, tuple(hidden), FLAGS.steps
         )
-        for size in sorted(sizes, reverse=True)
+        for size in sorted(set(sizes), reverse=True)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
         for function in dict.fromkeys(FLAGS.function)
         for method in recipes.METHODS
@@ -71,7 +71,7 @@ def all_tasks():
 
 
 def whole_numbers(name):
-    """The list of a flag as numbers of at least 1, without repetitions."""
+    """The list of a flag as numbers of at least 1."""
     given = FLAGS[name].value
     try:
         numbers = [int(number) for number in given]
@@ -80,7 +80,7 @@ def whole_numbers(name):
     if not numbers or min(numbers) < 1:
         text = ",".join(map(str, given))
         raise cli.UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
-    return list(dict.fromkeys(numbers))
+    return numbers
 
 
 def train_missing(run, tasks):
