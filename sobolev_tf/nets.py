@@ -6,12 +6,7 @@ import keras
 
 
 def mlp(
-    inputs: int,
-    outputs: int = 1,
-    hidden=(256, 256),
-    activation="relu",
-    kernel_initializer="glorot_uniform",
-    dtype=None,
+    inputs: int, outputs: int = 1, hidden=(256, 256), activation="relu", dtype=None
 ) -> keras.Model:
     """A multilayer perceptron [B,D] -> [B,K]; the defaults are section 4.1's regression net.
 
@@ -20,9 +15,8 @@ def mlp(
     >>> mlp(2).output_shape
     (None, 1)
     """
-    given = {"kernel_initializer": kernel_initializer, "dtype": dtype}
-    layers = [keras.layers.Dense(units, activation, **given) for units in hidden]
-    last = keras.layers.Dense(outputs, **given)
+    layers = [keras.layers.Dense(units, activation, dtype=dtype) for units in hidden]
+    last = keras.layers.Dense(outputs, dtype=dtype)
     return keras.Sequential([keras.Input([inputs], dtype=dtype), *layers, last])
 
 
