@@ -9,6 +9,8 @@ What a run's figures are, its script knows: `train.regression` draws section 4.1
 import sys
 from pathlib import Path
 
+from absl import flags
+
 from train.lib import cli, runs
 from train.regression import figures
 
@@ -16,7 +18,7 @@ DRAWN_BY = {"regression": figures.draw}  # by the script that config.json names
 
 
 def main(folders):
-    if not folders or folders[0].startswith("-"):
+    if not folders:
         raise cli.UsageError("name a run folder: python -m train.plot runs/regression")
     for folder in map(Path, folders):
         if not (folder / "config.json").exists():
@@ -33,6 +35,6 @@ def main(folders):
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.argv[1:] = []
-    cli.run(lambda: main(arguments), cli.flags.FlagValues())
+    typed = sys.argv[1:]
+    sys.argv[1:] = [each for each in typed if each.startswith("-")]
+    cli.run(lambda: main([each for each in typed if not each.startswith("-")]), flags.FlagValues())

@@ -40,7 +40,8 @@ def run(work, tasks, processes):
                 try:
                     result, error = pipe.recv()
                 except EOFError:
-                    raise CommandError(f"a worker died at {busy[pipe]}; out of memory?") from None
+                    text = f"the process of {busy[pipe]} died: see above, or out of memory"
+                    raise CommandError(text) from None
                 if error:
                     raise error
                 task = busy.pop(pipe)
