@@ -124,7 +124,8 @@ def true_jet(function):
 
 def shown(name):
     """A function's name as a title."""
-    return name.replace("_", "-").title() if name in functions.SEVEN else name[:40]
+    plain = name.replace("_", "-").title() if name in functions.SEVEN else name[:40]
+    return {"Mccormick": "McCormick", "Bukin": "Bukin N.6"}.get(plain, plain)
 
 
 def new_figure(width, height):
