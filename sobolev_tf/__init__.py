@@ -7,6 +7,7 @@ from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
 from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
+from sobolev_tf.lbfgs import fit_lbfgs
 from sobolev_tf.model import SobolevModel
 from sobolev_tf.splitting import split
 from sobolev_tf.synthetic import SyntheticGradient
@@ -18,6 +19,7 @@ __all__ = [
     "SyntheticGradient",
     "check_labels",
     "decoupled",
+    "fit_lbfgs",
     "hvp",
     "input_jet",
     "jet",

@@ -28,7 +28,7 @@ class JetModel(distribution.DistributedModel):
         self.target = target
         self.projection = None
         self.scaling = scaling.Scaling()
-        self.label_sizes = {}  # root mean squares by component, of the labels that `adapt` saw
+        self.label_sizes = None  # root mean squares by component, of the labels that `adapt` saw
         self._inputs = Inputs(net, wrt)
         self._full_jet = tf.function(self._full_jet_of, reduce_retracing=True)
 

@@ -54,9 +54,9 @@ class Objective:
             true, predicted, weight = labels.leave_missing_out(true, predicted, weight)
         return losses.batch_mean(losses.per_example(self.losses[name], true, predicted), weight)
 
-    def balance(self, sizes: dict):
+    def balance(self, sizes: dict | None):
         """Settles "rms": one over the size of every component of the labels, where it is known."""
-        if self.rms and sizes:
+        if self.rms and sizes is not None:
             self.components = {name: 1 / size for name, size in sizes.items()}
 
     def config(self):

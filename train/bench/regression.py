@@ -1,0 +1,82 @@
+"""Section 4.1's functions, learned by other programs and by `train.regression`'s two presets.
+
+Everyone gets the same points, one thread, and the first seed. Errors are root mean squares over
+test points: of the value, and of the gradient's error vector.
+"""
+
+import time
+
+import numpy as np
+
+from train.bench import surrogates
+from train.lib import workers
+from train.regression import functions, recipes
+
+OURS = {"sobolev_tf, modern": "modern", "sobolev_tf, paper": "paper"}
+BARS = (  # of the modern preset: points, over whom, at most what ratio of RMSE, on how many
+    (100, ("JENN", "SMT GENN"), 0.5, 6),
+    (20, ("SMT GEKPLS",), 1.0, 5),
+    (100, ("SMT GEKPLS",), 1.0, 4),
+)
+
+
+def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
+    """Value RMSE, gradient RMSE and seconds of everyone, and on how many functions bars are met.
+
+    settings: what to change in both presets, for tests.
+    """
+    peers, settings = list(surrogates.installed()), settings or {}
+    cases = [(name, size) for size in sizes for name in names]
+    chosen = {preset: recipes.PRESETS[preset] | settings for preset in OURS.values()}
+    tasks = [
+        recipes.Task(
+            *(name, None, size, "sobolev", 0, preset),
+            hidden=tuple(map(int, chosen[preset]["hidden"])),
+            steps=chosen[preset]["steps"],
+        )
+        for name, size in cases
+        for preset in chosen
+    ]
+    found = {(t.function, t.size, t.preset): r for t, r in workers.run(_ours, tasks, 1)}
+    value = {}
+    for name, size in cases:
+        answers = {title: found[name, size, preset] for title, preset in OURS.items()}
+        answers |= {peer: each for peer in peers if (each := _theirs(peer, name, size))}
+        for who, numbers in answers.items():
+            value[name, size, who] = numbers[0]
+            measures = ("test RMSE", "gradient RMSE", "seconds")
+            for measure, number in zip(measures, numbers, strict=True):
+                yield f"{name}, {size} points, {who}: {measure}", number
+    for size, others, most, bar in BARS:
+        ratios = [
+            value[name, size, "sobolev_tf, modern"] / min(value[name, size, o] for o in others)
+            for name in names
+            if all((name, size, o) in value for o in others)
+        ]
+        if ratios:
+            text = f"{size} points: functions with RMSE at most {most} of {' and '.join(others)}"
+            yield f"{text} (bar {bar} of 7)", sum(ratio <= most for ratio in ratios)
+
+
+def _ours(task):
+    began = time.perf_counter()
+    function = functions.resolve(task.function)
+    model = recipes.train(function, task)
+    seconds = time.perf_counter() - began
+    return *np.sqrt(recipes.errors(model, recipes.test_table(function))), seconds
+
+
+def _theirs(peer, name, size):
+    function = functions.resolve(name)
+    test = recipes.test_table(function)
+    table = functions.table(function, size, 0, size)
+    given = {"x": table.x, "y": table.labels[0], "dy": table.labels[1][:, 0], "test": test.x}
+    answer = surrogates.answer(peer, given | {"domain": function.domain, "seed": 0})
+    if answer is None:
+        return None
+    value, gradient, seconds = answer
+    return (
+        np.sqrt(np.mean((value - test.labels[0]) ** 2)),
+        np.sqrt(np.mean(np.sum((gradient - test.labels[1][:, 0]) ** 2, 1))),
+        seconds,
+    )

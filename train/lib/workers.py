@@ -1,0 +1,102 @@
+"""Tasks side by side in processes of one thread each, and a line that says how long is left.
+
+Small nets leave most of a core idle waiting for each other's threads; one net a core does not.
+"""
+
+import collections
+import datetime
+import multiprocessing
+import multiprocessing.connection
+import signal
+import sys
+import time
+
+from train.lib.cli import CommandError
+
+
+def run(work, tasks, processes):
+    """Yields (task, work(task)) as they end. With 0 processes all is done in this one, in order.
+
+    work: a function at a module's top level. The largest task should come first.
+
+    A CommandError in a worker is raised here. Workers end with this process, however it ends.
+    """
+    tasks = collections.deque(tasks)
+    if processes == 0:
+        yield from ((task, work(task)) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    busy, started = {}, []
+    try:
+        for _ in range(min(processes, len(tasks))):
+            here, there = context.Pipe()
+            started.append(context.Process(target=_serve, args=(work, there), daemon=True))
+            started[-1].start()
+            there.close()  # so that each end sees the other's death
+            busy[here] = tasks.popleft()
+            here.send(busy[here])
+        while busy:
+            for pipe in multiprocessing.connection.wait(list(busy)):
+                try:
+                    result, error = pipe.recv()
+                except EOFError:
+                    text = f"the process of {busy[pipe]} died: see above, or out of memory"
+                    raise CommandError(text) from None
+                if error:
+                    raise error
+                task = busy.pop(pipe)
+                if tasks:
+                    busy[pipe] = tasks.popleft()
+                    pipe.send(busy[pipe])
+                yield task, result
+    finally:
+        for process in started:
+            process.terminate()
+
+
+def _serve(work, pipe):
+    """A worker: answers tasks until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # every net is traced anew, and TensorFlow would remark on it
+    tf.config.optimizer.set_experimental_options({"remapping": False})  # warns of float64, in vain
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((work(task), None))
+        except CommandError as error:
+            pipe.send((None, error))
+
+
+class Bar:
+    """Prints how much of a known amount of work is done, and the time left.
+
+    total: in any unit that is roughly proportional to time.
+
+    >>> bar = Bar(total=3)
+    """
+
+    def __init__(self, total, out=None):
+        self.total, self.done, self.out = total, 0, out or sys.stdout
+        self.began = time.monotonic()
+
+    def add(self, amount, text):
+        """Counts `amount` as done, and prints it after the time left."""
+        self.done += amount
+        left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
+        text = f"{self.done / self.total:4.0%}, {line_of(left)} left, {text}"
+        tty = self.out.isatty()
+        print(
+            f"\r\033[K{text}" if tty else text, end="" if tty else "\n", file=self.out, flush=True
+        )
+
+
+def line_of(seconds):
+    """Whole seconds as h:mm:ss."""
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,0 +1,129 @@
+"""Seven functions of two variables, learned with derivatives and without (section 4.1).
+
+    python -m train.regression                                           # the seven
+    python -m train.regression --function="sin(x)*y" --domain=-1,1,-1,1  # one of your own
+
+trains a net on values alone and one on values and gradients (Sobolev), for every function, 20, 100
+and 10,000 points, and three seeds; prints a table of medians over the seeds, and draws the paper's
+figures 2 (right), 3 and 5 to 11 into the run folder (`python -m train.plot RUN` draws them again).
+
+Presets: `modern` (the default) is what this library recommends for small data. `paper` is the
+paper's recipe: 2x256 ReLU, Adam at 3e-5. Stopped at any moment, the same command goes on with the
+nets that are not finished.
+"""
+
+import functools
+import os
+
+from absl import flags
+
+from train.lib import cli, files, history, runs, workers
+from train.regression import figures, functions, recipes, table
+
+FLAGS = cli.common_flags(recipes.PRESETS)
+for name in ("epochs", "jit", "strategy", "deterministic"):  # refused, since they say nothing here
+    delattr(FLAGS, name)
+OWN = {"flag_values": FLAGS}
+flags.DEFINE_multi_string(
+    "function",
+    list(functions.SEVEN),
+    "One of the seven, or an expression in x and y with --domain; may be given several times.",
+    **OWN,
+)
+flags.DEFINE_list("domain", None, "Of an expression: x from, x to, y from, y to.", **OWN)
+flags.DEFINE_list("sizes", ["20", "100", "10000"], "Numbers of training points.", **OWN)
+flags.DEFINE_list("hidden", None, "Widths of the hidden layers.", **OWN)
+flags.DEFINE_integer("seeds", 3, "How many seeds, from --seed on.", 1, **OWN)
+flags.DEFINE_integer(
+    "jobs", os.cpu_count(), "Nets at a time, one core each; 0: in this process.", 0, **OWN
+)
+CHANGEABLE = ["jobs"]  # may differ when a run goes on
+
+
+def main():
+    tasks = all_tasks()
+    with runs.Run(
+        cli.workdir(FLAGS, CHANGEABLE), cli.config(FLAGS), "regression", CHANGEABLE
+    ) as run:
+        run.add_facts(test_points=recipes.TEST_POINTS, nets=len(tasks))
+        run.path("nets").mkdir(exist_ok=True)
+        files.remove_leftovers(run.path("nets"))
+        rows = train_missing(run, tasks)
+        finish(run, rows)
+
+
+def all_tasks():
+    """Every net to train, largest data first. Raises UsageError for flags that make no sense."""
+    sizes, hidden = (whole_numbers(name) for name in ("sizes", "hidden"))
+    if FLAGS.domain and not set(FLAGS.function) - set(functions.SEVEN):
+        raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
+    for each in FLAGS.function:
+        functions.table(functions.resolve(each, FLAGS.domain), 1000, FLAGS.seed)
+    return [
+        recipes.Task(
+            function, FLAGS.domain, size, method, seed, FLAGS.preset, tuple(hidden), FLAGS.steps
+        )
+        for size in sorted(set(sizes), reverse=True)
+        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
+        for function in dict.fromkeys(FLAGS.function)
+        for method in recipes.METHODS
+    ]
+
+
+def whole_numbers(name):
+    """The list of a flag as numbers of at least 1."""
+    given = FLAGS[name].value
+    try:
+        numbers = [int(number) for number in given]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        text = ",".join(map(str, given))
+        raise cli.UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
+    return numbers
+
+
+def train_missing(run, tasks):
+    """Trains what has no file yet; returns the rows of metrics.csv, which grows with each net."""
+    missing = [task for task in tasks if not recipes.path(run.folder, **task.key).exists()]
+    if len(missing) < len(tasks):
+        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
+    done = [task for task in tasks if task not in missing]
+    bar = workers.Bar(sum(map(recipes.effort, missing)))
+    work = functools.partial(recipes.run, run.folder)
+    for task, text in workers.run(work, missing, FLAGS.jobs):
+        done.append(task)
+        write_rows(run, done, tasks)
+        bar.add(recipes.effort(task), text)
+    return write_rows(run, done, tasks)
+
+
+def write_rows(run, done, tasks):
+    """metrics.csv in the order of `tasks`, whole at any moment."""
+    rows = [recipes.row(run.folder, task) for task in sorted(done, key=tasks.index)]
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(history.as_csv(rows, header=True))
+    return rows
+
+
+def finish(run, rows):
+    medians = table.medians(rows)
+    counts = table.counts(medians)
+    run.write_summary(
+        {
+            "preset": FLAGS.preset,
+            "medians": medians,
+            "sobolev_below_values": counts,
+            "net_seconds": sum(row["seconds"] for row in rows),
+            **{key: run.config[key] for key in ("commit", "versions")},
+        }
+    )
+    print(f"\n{table.text(medians)}\n")
+    for size, (better, of) in counts.items():
+        print(f"{size} points: Sobolev has the lower median test MSE on {better} of {of} functions")
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS, recipes.PRESETS)
