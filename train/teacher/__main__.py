@@ -20,12 +20,12 @@ import time
 from absl import flags
 
 import sobolev_tf as st
-from train.lib import atari, cli, policies, runs
+from train.lib import atari, cli, play, policies, runs
 from train.lib.checkpoints import Checkpoints
 from train.lib.history import History
 from train.lib.resumable import caught_signals
 from train.lib.saver import Stopped
-from train.teacher import a3c, watch
+from train.teacher import a3c, evaluate, watch
 
 FLAGS = cli.common_flags()
 OWN = {"flag_values": FLAGS}
@@ -42,13 +42,24 @@ flags.DEFINE_float(
 flags.DEFINE_integer("evaluations", 50, "How often to evaluate.", 1, **OWN)
 flags.DEFINE_integer("episodes", 10, "Episodes of an evaluation.", 1, **OWN)
 flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
+flags.DEFINE_string("evaluate", None, "Play with this policy instead of training.", **OWN)
+flags.DEFINE_string("gif", None, "With --evaluate: where to write a clip of the play.", **OWN)
+flags.DEFINE_string(
+    "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
+)
 
 CHANGEABLE = ["episodes", "save_minutes"]  # may differ when a run goes on
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 
 def main():
+    if FLAGS.evaluate and FLAGS.release:
+        raise cli.UsageError("--evaluate and --release are two commands: give one of them")
     cli.seed_everything(FLAGS)
+    if FLAGS.evaluate:
+        return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
+    if FLAGS.release:
+        return evaluate.release(FLAGS.release, FLAGS.game, FLAGS.seed)
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
     with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
         run.add_facts(game_versions=atari.versions())
@@ -66,10 +77,10 @@ def train(run, caught):
     start = checkpoints.restore_latest(net) or FRESH
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
-    clock = watch.Clock(start["step"], FLAGS.steps, start["seconds"])
-    print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {clock.step}")
+    print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
     actors = make_actors(net, start["step"])
-    policy = policies.of_net(net, FLAGS.jit)
+    policy = policies.Policy(net, FLAGS.jit)
+    clock = watch.Clock(start["step"], FLAGS.steps, start["seconds"])
 
     def step():
         clock.step = int(net.optimizer.iterations) * batch
@@ -88,7 +99,7 @@ def train(run, caught):
         a3c.run(actors, stop, look=lambda: clock.print(watch.logs(actors)))
         save(evaluated=False)
         if step() >= mark and not caught:
-            scores = policies.scores(
+            scores = play.scores(
                 policy, FLAGS.game, FLAGS.episodes, [FLAGS.seed, step()], stop=lambda: caught
             )
         if caught:

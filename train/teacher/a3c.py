@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib import atari, policies, returns
+from train.lib import atari, play, returns
+from train.lib.policies import FRAMES, Policy
 
 GAMMA = 0.99
 VALUE_WEIGHT = 0.5
@@ -49,12 +50,12 @@ class Actor:
         self.totals = np.zeros(envs, np.float32)
         self.scores = collections.deque(maxlen=100)  # true, of its last episodes
         self.logs = {}
-        self._policy = policies.of_net(net, jit)
+        self._policy = Policy(net, jit)
         numbers = tf.TensorSpec([None], tf.float32)
         self._update = tf.function(
             lambda *batch: update(net, entropy, *batch), jit_compile=jit
         ).get_concrete_function(
-            tf.TensorSpec([None, 4, 84, 84], tf.uint8),
+            tf.TensorSpec([None, *FRAMES], tf.uint8),
             *(tf.TensorSpec([None], tf.int32), numbers, numbers),
         )
 
@@ -67,13 +68,13 @@ class Actor:
     def play(self):
         """One rollout: frames, actions, advantages and value targets, [T,N,...] each."""
         shape = self.rollout, len(self.totals)
-        frames = np.empty([*shape, 4, 84, 84], np.uint8)
+        frames = np.empty([*shape, *FRAMES], np.uint8)
         actions = np.empty(shape, np.int32)
         rewards, discounts, values = (np.empty(shape, np.float32) for _ in range(3))
         for t in range(self.rollout):
             frames[t] = self.games.frames
             logits, values[t] = self._policy(frames[t])
-            actions[t] = policies.sample(logits, self.random)
+            actions[t] = play.sample(logits, self.random)
             step = self.games.step(actions[t])
             rewards[t] = np.sign(step.reward)
             # A life lost ends the return, as is usual where staying alive is what scores.
@@ -89,7 +90,7 @@ class Actor:
 def update(net, entropy_weight, frames, actions, advantages, targets):
     """One step of the optimizer on policy gradient, value error and entropy; returns the terms."""
     with tf.GradientTape() as tape:
-        logits, values = net(policies.channels_last(frames))
+        logits, values = net(tf.cast(frames, tf.float32))
         log_policy = tf.nn.log_softmax(logits)
         chosen = tf.gather(log_policy, actions, batch_dims=1)
         policy_loss = -tf.reduce_mean(advantages * chosen)
