@@ -34,7 +34,8 @@ flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True,
 flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
 flags.DEFINE_integer("envs", 8, "Games that an actor plays side by side.", 1, **OWN)
 flags.DEFINE_integer("rollout", 16, "Steps of every game between two updates.", 1, **OWN)
-flags.DEFINE_float("rate", 7e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
+flags.DEFINE_enum("optimizer", "adam", ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
+flags.DEFINE_float("rate", 3e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
 flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OWN)
 flags.DEFINE_float(
     "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
@@ -72,7 +73,7 @@ def train(run, caught):
     """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
     net = st.nets.atari_teacher(len(atari.ACTIONS[FLAGS.game]))
     batch = FLAGS.envs * FLAGS.rollout
-    a3c.compile_net(net, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
+    a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
     start = checkpoints.restore_latest(net) or FRESH
     # A row whose checkpoint was not written any more is written again.

@@ -19,20 +19,20 @@ GAMMA = 0.99
 VALUE_WEIGHT = 0.5
 
 
-def compile_net(net, rate, updates):
-    """Give `net` the optimizer of A3C; the rate falls linearly, to zero after `updates`."""
-    optimizer = keras.optimizers.RMSprop(
-        keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0),
-        rho=0.99,
-        epsilon=1e-5,
-        global_clipnorm=0.5,
-    )
-    optimizer.build(net.trainable_variables)
-    # Keras starts the mean square at zero, which makes the first steps ten times as long.
-    for variable in optimizer.variables:
-        if "velocity" in variable.path:
+def compile_net(net, optimizer, rate, updates):
+    """Compile `net` with Adam, or with A3C's RMSprop; the rate falls to zero after `updates`."""
+    falling = keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0)
+    if optimizer == "adam":
+        made = keras.optimizers.Adam(falling, epsilon=1e-5, global_clipnorm=0.5)
+    else:
+        made = keras.optimizers.RMSprop(falling, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)
+    made.build(net.trainable_variables)
+    for variable in made.variables:
+        # RMSprop's mean square: Keras starts at zero, which makes the first steps ten times as
+        # long; A3C's starts at one.
+        if optimizer == "rmsprop" and "velocity" in variable.path:
             variable.assign(tf.ones_like(variable))
-    net.compile(optimizer=optimizer)
+    net.compile(optimizer=made)
 
 
 class Actor:

@@ -14,15 +14,15 @@ CLIP_STEPS = 450  # half a minute of play
 
 def evaluate(path, game, episodes, seed, gif=None):
     """Print the true scores of `episodes` episodes; write a clip of the first one to `gif`."""
-    policy, clip = policies.load(path, game), []
     if gif and Path(gif).suffix != ".gif":
         raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
+    policy, clip = policies.load(path, game), []
 
-    def see(frames):
-        if gif and len(clip) < CLIP_STEPS:
-            clip.append(frames[0, ..., -1])
+    def film(moment):
+        if len(clip) < CLIP_STEPS:
+            clip.append(moment.frames[0, ..., -1])
 
-    scores = play.scores(policy, game, episodes, seed, see=see)
+    scores = play.scores(policy, game, episodes, seed, observers=[film] if gif else [])
     print(f"{game}, {path}: {describe(scores)}")
     if gif:
         write_gif(gif, clip)
