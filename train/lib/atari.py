@@ -48,7 +48,7 @@ class Atari:
     >>> games.step(np.zeros(8, np.int32)).reward
     """
 
-    def __init__(self, game, envs, seed, longest=LONGEST):
+    def __init__(self, game, envs, seed, longest=LONGEST, threads=1):
         # Here, because a plain import of this module should not ask for ale-py.
         from ale_py.vector_env import AtariVectorEnv
         from gymnasium.vector import AutoresetMode
@@ -57,7 +57,7 @@ class Atari:
         self._env = AtariVectorEnv(
             game,
             envs,
-            num_threads=1,  # Actors are threads already.
+            num_threads=threads,
             max_num_frames_per_episode=longest,
             repeat_action_probability=0.0,
             autoreset_mode=AutoresetMode.SAME_STEP,

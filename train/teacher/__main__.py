@@ -22,10 +22,11 @@ from absl import flags
 import sobolev_tf as st
 from train.lib import atari, cli, play, policies, runs
 from train.lib.checkpoints import Checkpoints
+from train.lib.clock import Clock
 from train.lib.history import History
 from train.lib.resumable import caught_signals
 from train.lib.saver import Stopped
-from train.teacher import a3c, evaluate, watch
+from train.teacher import a3c, curve, evaluate
 
 FLAGS = cli.common_flags()
 OWN = {"flag_values": FLAGS}
@@ -81,7 +82,7 @@ def train(run, caught):
     print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
     actors = make_actors(net, start["step"])
     policy = policies.Policy(net, FLAGS.jit)
-    clock = watch.Clock(start["step"], FLAGS.steps, start["seconds"])
+    clock = Clock(start["step"], FLAGS.steps, start["seconds"], curve.SHOWN)
 
     def step():
         clock.step = int(net.optimizer.iterations) * batch
@@ -97,7 +98,7 @@ def train(run, caught):
         def stop(mark=mark, due=due):
             return caught or step() >= mark or time.monotonic() >= due
 
-        a3c.run(actors, stop, look=lambda: clock.print(watch.logs(actors)))
+        a3c.run(actors, stop, look=lambda: clock.print(curve.logs(actors)))
         save(evaluated=False)
         if step() >= mark and not caught:
             scores = play.scores(
@@ -106,7 +107,7 @@ def train(run, caught):
         if caught:
             raise Stopped(caught[0], step(), FLAGS.steps)
         if step() >= mark:
-            logs = {"score": scores.mean(), "score_std": scores.std(), **watch.logs(actors)}
+            logs = {"score": scores.mean(), "score_std": scores.std(), **curve.logs(actors)}
             history.append({"step": step(), "seconds": round(clock.seconds(), 1), **logs})
             save(evaluated=True, logs=logs)
             clock.print(logs, now=True)
@@ -127,7 +128,7 @@ def make_actors(net, step):
 
 def finish(run, rows):
     """Learning curve and summary.json."""
-    watch.draw(run.path("curve.png"), FLAGS.game, rows)
+    curve.draw(run.path("curve.png"), FLAGS.game, rows)
     best = max(rows, key=lambda row: row["score"])
     facts = {key: run.config[key] for key in ("commit", "versions", "facts")}
     run.write_summary({"game": FLAGS.game, "best": best, "last": rows[-1], **facts})
