@@ -76,14 +76,16 @@ def of_keras(net, path):
 
 
 def of_saved_model(path):
-    signatures = tf.saved_model.load(str(path)).signatures
-    if "serving_default" not in signatures:
-        raise UsageError(f"{path} has no signature serving_default, only {sorted(signatures)}")
-    serve = signatures["serving_default"]
-    inputs = serve.structured_input_signature[1]
+    saved = tf.saved_model.load(str(path))
+    if "serving_default" not in saved.signatures:
+        raise UsageError(f"{path} has no signature serving_default, only {[*saved.signatures]}")
+    inputs = saved.signatures["serving_default"].structured_input_signature[1]
     check_inputs([spec.shape for spec in inputs.values()], path)
     [(name, spec)] = inputs.items()
-    return Policy(lambda frames: serve(**{name: frames}), dtype=spec.dtype)
+    # By way of `saved`: the signature alone does not keep its variables alive.
+    return Policy(
+        lambda frames: saved.signatures["serving_default"](**{name: frames}), dtype=spec.dtype
+    )
 
 
 def check_inputs(shapes, path):
@@ -122,7 +124,8 @@ def run_weights(folder, game):
 
 
 def read_weights(path):
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: of a damaged file, np.load would leave it open.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 

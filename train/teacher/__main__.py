@@ -107,7 +107,7 @@ def train(run, caught):
         if caught:
             raise Stopped(caught[0], step(), FLAGS.steps)
         if step() >= mark:
-            logs = {"score": scores.mean(), "score_std": scores.std(), **curve.logs(actors)}
+            logs = {"score": float(scores.mean()), **curve.logs(actors)}
             history.append({"step": step(), "seconds": round(clock.seconds(), 1), **logs})
             save(evaluated=True, logs=logs)
             clock.print(logs, now=True)

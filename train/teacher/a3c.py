@@ -17,6 +17,7 @@ from train.lib.policies import FRAMES, Policy
 
 GAMMA = 0.99
 VALUE_WEIGHT = 0.5
+TERMS = ("policy_loss", "value_loss", "entropy")
 
 
 def compile_net(net, optimizer, rate, updates):
@@ -49,7 +50,7 @@ class Actor:
         self.games = atari.Atari(game, envs, seed=int(self.random.integers(2**30)))
         self.totals = np.zeros(envs, np.float32)
         self.scores = collections.deque(maxlen=100)  # true, of its last episodes
-        self.logs = {}
+        self.logs = dict.fromkeys(TERMS, np.nan)  # of its last update
         self._policy = Policy(net, jit)
         numbers = tf.TensorSpec([None], tf.float32)
         self._update = tf.function(
@@ -63,7 +64,8 @@ class Actor:
         """Play and learn until `stop()`, which is asked after every update."""
         while not stop():
             batch = [tf.constant(part.reshape(-1, *part.shape[2:])) for part in self.play()]
-            self.logs = {name: float(value) for name, value in self._update(*batch).items()}
+            terms = self._update(*batch)
+            self.logs = {name: float(term) for name, term in zip(TERMS, terms, strict=True)}
 
     def play(self):
         """One rollout: frames, actions, advantages and value targets, [T,N,...] each."""
@@ -88,7 +90,7 @@ class Actor:
 
 
 def update(net, entropy_weight, frames, actions, advantages, targets):
-    """One step of the optimizer on policy gradient, value error and entropy; returns the terms."""
+    """One step of the optimizer on policy gradient, value error and entropy; returns TERMS."""
     with tf.GradientTape() as tape:
         logits, values = net(tf.cast(frames, tf.float32))
         log_policy = tf.nn.log_softmax(logits)
@@ -98,7 +100,7 @@ def update(net, entropy_weight, frames, actions, advantages, targets):
         entropy = -tf.reduce_mean(tf.reduce_sum(tf.exp(log_policy) * log_policy, -1))
         loss = policy_loss + VALUE_WEIGHT * value_loss - entropy_weight * entropy
     net.optimizer.apply(tape.gradient(loss, net.trainable_variables))
-    return {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+    return policy_loss, value_loss, entropy
 
 
 def run(actors, stop, look, seconds=0.5):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from train.lib import atari, files
+from train.teacher.a3c import TERMS
 
 SHOWN = {
     "training_score": "training score",
@@ -13,11 +14,10 @@ SHOWN = {
 
 
 def logs(actors):
-    """Means over the actors; the training score is NaN as long as no episode has ended."""
+    """Means over the actors; NaN as long as there was no episode, or no update."""
     scores = [score for actor in actors for score in list(actor.scores)]
-    terms = [actor.logs for actor in actors if actor.logs]
-    found = {name: float(np.mean([t[name] for t in terms])) for name in (terms or [{}])[0]}
-    return {"training_score": float(np.mean(scores)) if scores else np.nan, **found}
+    found = {"training_score": float(np.mean(scores)) if scores else np.nan}
+    return found | {name: float(np.mean([a.logs[name] for a in actors])) for name in TERMS}
 
 
 def draw(path, game, rows):

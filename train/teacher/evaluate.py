@@ -75,7 +75,7 @@ def release(folder, game, seed):
     card = {
         "game": game,
         "net": "sobolev_tf.nets.atari_teacher, half precision",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": checksum(path),
         "mean_score": scores.mean(),
         "std_score": scores.std(ddof=1),
         "scores": scores.tolist(),
@@ -84,3 +84,7 @@ def release(folder, game, seed):
     }
     files.write_json(path.with_suffix(".json"), card)
     print(f"{path}: {describe(scores)}")
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
