@@ -27,7 +27,7 @@ class Policy:
             return logits_and_value(net(tf.cast(frames, dtype)))
 
         # Traced now: threads that trace at once would trace many times.
-        self._answer = tf.function(answer, jit_compile=jit).get_concrete_function(
+        self._answer = tf.function(answer, jit_compile=jit, autograph=False).get_concrete_function(
             tf.TensorSpec([None, *FRAMES], tf.uint8)
         )
         self.net = net

@@ -33,10 +33,10 @@ OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
-flags.DEFINE_integer("envs", 8, "Games that an actor plays side by side.", 1, **OWN)
-flags.DEFINE_integer("rollout", 16, "Steps of every game between two updates.", 1, **OWN)
+flags.DEFINE_integer("envs", 16, "Games that an actor plays side by side.", 1, **OWN)
+flags.DEFINE_integer("rollout", 8, "Steps of every game between two updates.", 1, **OWN)
 flags.DEFINE_enum("optimizer", "adam", ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
-flags.DEFINE_float("rate", 3e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
+flags.DEFINE_float("rate", 5e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
 flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OWN)
 flags.DEFINE_float(
     "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
@@ -80,7 +80,7 @@ def train(run, caught):
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
     print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
-    actors = make_actors(net, start["step"])
+    actors = make_actors(net, start["step"]) if len(history.rows) < FLAGS.evaluations else []
     policy = policies.Policy(net, FLAGS.jit)
     clock = Clock(start["step"], FLAGS.steps, start["seconds"], curve.SHOWN)
 

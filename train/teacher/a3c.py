@@ -54,7 +54,7 @@ class Actor:
         self._policy = Policy(net, jit)
         numbers = tf.TensorSpec([None], tf.float32)
         self._update = tf.function(
-            lambda *batch: update(net, entropy, *batch), jit_compile=jit
+            lambda *batch: update(net, entropy, *batch), jit_compile=jit, autograph=False
         ).get_concrete_function(
             tf.TensorSpec([None, *FRAMES], tf.uint8),
             *(tf.TensorSpec([None], tf.int32), numbers, numbers),
