@@ -55,12 +55,7 @@ class Checkpoints:
 
     def best(self):
         """Return the path of the checkpoint with the best monitored value, or None."""
-        scores = {}
-        for path in self.paths():
-            with contextlib.suppress(*DAMAGED):  # Without the value, or damaged.
-                scores[path] = self.sign * read_facts(path)["logs"][self.monitor]
-        finite = [path for path, score in scores.items() if np.isfinite(score)]
-        return max(finite, key=scores.get, default=None)
+        return best(self.paths(), self.monitor, self.sign)
 
     def save(self, model, step, **facts):
         """Write the state of `model` at `step`, then drop what is neither recent nor best.
@@ -89,6 +84,16 @@ class Checkpoints:
             assign(model, state, path)
             return facts
         return None
+
+
+def best(paths, monitor, sign=1):
+    """Return the path whose logs have the highest `monitor`, times `sign`, or None."""
+    scores = {}
+    for path in paths:
+        with contextlib.suppress(*DAMAGED):  # Without the value, or damaged.
+            scores[path] = sign * read_facts(path)["logs"][monitor]
+    finite = [path for path, score in scores.items() if np.isfinite(score)]
+    return max(finite, key=scores.get, default=None)
 
 
 def groups(model):

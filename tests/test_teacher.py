@@ -1,0 +1,188 @@
+"""The teacher's script in a tiny configuration, and the learner on a game that is easy to learn."""
+
+import csv
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import sobolev_tf as st
+from train.lib import atari, cli, play, policies
+from train.teacher import __main__ as teacher
+from train.teacher import a3c
+
+DEFAULTS = {name: teacher.FLAGS[name].default for name in teacher.FLAGS}
+TINY = ["--game=breakout", "--envs=2", "--rollout=4", "--steps=64", "--evaluations=2"]
+TINY += ["--episodes=1", "--seed=3"]
+
+
+def small_net(actions):
+    frames = keras.Input([84, 84, 4])
+    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(frames))
+    h = keras.layers.Dense(16, activation="relu", name="hidden")(keras.layers.Flatten()(h))
+    logits = keras.layers.Dense(actions, kernel_initializer="zeros", name="logits")(h)
+    return keras.Model(frames, [logits, keras.layers.Dense(1, name="value")(h)])
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(st.nets, "atari_teacher", small_net)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Calls the script as the command line does; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["teacher", *arguments])
+        teacher.FLAGS.unparse_flags()
+        for name in teacher.FLAGS:
+            flag = teacher.FLAGS[name]
+            flag.present, flag.using_default_value = 0, True
+            flag.value = DEFAULTS[name]
+        with pytest.raises(SystemExit) as ended:
+            cli.run(teacher.main, teacher.FLAGS)
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypatch):
+    folder, scores = tmp_path / "run", play.scores
+
+    def stopped(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return scores(*arguments, **options)
+
+    monkeypatch.setattr(play, "scores", stopped)
+    code, _, err = run(*TINY, f"--workdir={folder}")
+    assert code == 143
+    assert "SIGTERM: saved at step" in err
+    monkeypatch.setattr(play, "scores", scores)
+    code, out, err = run(*TINY, f"--workdir={folder}")
+    assert code == 0, err
+    assert "best evaluation" in out
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) >= mark for row, mark in zip(rows, (32, 64), strict=True)]
+    assert json.loads((folder / "summary.json").read_text())["last"]["step"] <= 64 + 16
+    assert (folder / "curve.png").stat().st_size > 10_000
+    best = max((folder / "checkpoints").glob("*.npz"))
+    before = best.read_bytes()
+    assert run(*TINY, f"--workdir={folder}")[0] == 0
+    assert best.read_bytes() == before
+
+    clip = tmp_path / "clip.gif"
+    play_it = ["--game=breakout", f"--evaluate={folder}", "--episodes=1"]
+    code, out, err = run(*play_it, f"--gif={clip}")
+    assert code == 0, err
+    assert "mean true score" in out
+    with Image.open(clip) as film:
+        assert film.n_frames > 50
+    assert "expected pong" in run(*play_it, "--game=pong")[2]
+
+    monkeypatch.setattr(policies, "RELEASED", tmp_path / "teachers")
+    monkeypatch.setattr(teacher.evaluate, "RELEASE_EPISODES", 2)
+    code, out, err = run("--game=breakout", f"--release={folder}")
+    assert code == 0, err
+    card = json.loads((tmp_path / "teachers" / "breakout.json").read_text())
+    assert card["training"]["flags"]["seed"] == 3
+    found = scores(policies.load("released", "breakout"), "breakout", 2, seed=0)
+    assert card["scores"] == found.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
+        ([], "game"),
+        (["--game=pong", "--actors=0"], "--actors=0: expected a positive integer"),
+        (["--game=pong", "--evaluate=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--evaluate=x", "--release=y"], "give one of them"),
+        (["--game=pong", "--evaluate=x", "--gif=clip.png"], "expected a path that ends in .gif"),
+        (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
+    code, _, err = run(f"--workdir={tmp_path / 'run'}", *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+class Bandit:
+    """A game whose action 1 scores, and costs the life if the screen is black."""
+
+    def __init__(self, game, envs, seed):
+        self.envs, self.frames = envs, np.full([envs, 84, 84, 4], 255, np.uint8)
+
+    def step(self, actions):
+        none = np.zeros(self.envs, bool)
+        return atari.Step((actions == 1).astype(np.float32) * 7, none, none, none, None)
+
+
+def make_actor(net, seed=0):
+    return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed)
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-2), ("rmsprop", 1.0)])
+def test_two_actors_learn_what_scores(monkeypatch, optimizer, rate):
+    monkeypatch.setattr(atari, "Atari", Bandit)
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, optimizer, rate, updates=1000)
+    actors = [make_actor(net, seed) for seed in range(2)]
+    a3c.run(actors, lambda: net.optimizer.iterations >= 300, look=lambda: None)
+    logits, _ = net(tf.fill([1, 84, 84, 4], 255.0))
+    assert tf.nn.softmax(logits)[0, 1] > 0.8
+    assert net.optimizer.learning_rate < rate
+
+
+def test_returns_of_a_rollout(monkeypatch):
+    """Rewards are clipped to 1; values are the net's; targets are returns."""
+    monkeypatch.setattr(atari, "Atari", Bandit)
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, "adam", 1e-3, updates=10)
+    frames, actions, advantages, targets = make_actor(net).play()
+    value = net(frames[0].astype(np.float32))[1][0, 0].numpy()
+    np.testing.assert_allclose(targets - advantages, value, rtol=1e-4)
+    last = (actions[-1] == 1) + a3c.GAMMA * value - value
+    np.testing.assert_allclose(advantages[-1], last, rtol=1e-4, atol=1e-5)
+
+
+def test_rmsprop_begins_at_one_and_rates_fall_to_zero():
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, "rmsprop", 0.5, updates=4)
+    squares = [v for v in net.optimizer.variables if "velocity" in v.path]
+    assert len(squares) == len(net.trainable_variables)
+    assert all((v.numpy() == 1).all() for v in squares)
+    net.optimizer.iterations.assign(3)
+    np.testing.assert_allclose(net.optimizer.learning_rate, 0.125)
+
+
+def test_an_actor_that_dies_ends_the_others():
+    class Dies:
+        def run(self, stop):
+            raise ConnectionError("lost")
+
+    class Works:
+        def run(self, stop):
+            while not stop():
+                pass
+
+    with pytest.raises(ConnectionError, match="lost"):
+        a3c.run([Works(), Dies()], stop=lambda: False, look=lambda: None, seconds=0.01)
+
+
+@pytest.mark.parametrize("card", sorted(policies.RELEASED.glob("*.json")), ids=lambda p: p.stem)
+def test_released_teachers_are_those_of_their_cards(card, monkeypatch):
+    weights = card.with_suffix(".npz")
+    assert json.loads(card.read_text())["sha256"] == teacher.evaluate.checksum(weights)
+    assert weights.stat().st_size < 4e6
+    monkeypatch.undo()
+    policies.load("released", card.stem)

@@ -1,0 +1,98 @@
+"""Records a teacher at play, for section 4.2's distillation: whole episodes, lossless.
+
+    python -m train.record --game=breakout --teacher=released
+
+records 100,000 actions of the released teacher, in about a minute on two cores, some 50 MB. The
+run folder holds data/, which TFDS reads (`tfds.builder_from_directory`), and the teacher. Until it
+is whole it is called data.partial; the same command goes on after its last shard, with new games.
+
+`--teacher` takes a run folder of train.teacher, an .npz of its weights, a .keras file or a
+SavedModel from frames [B,84,84,4], uint8 or float, to logits.
+"""
+
+import os
+import shutil
+
+import keras
+import numpy as np
+from absl import flags
+
+from train.lib import atari, cli, play, policies, runs
+from train.lib.clock import Clock
+from train.lib.resumable import caught_signals
+from train.lib.saver import Stopped
+from train.record.recorder import Recorder
+from train.record.writer import Writer
+
+FLAGS = cli.common_flags()
+OWN = {"flag_values": FLAGS}
+flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_string("teacher", "released", "The policy to record.", **OWN)
+flags.DEFINE_integer("frames", 100_000, "Actions to record; more, as episodes are whole.", 1, **OWN)
+flags.DEFINE_integer("envs", 16, "Games side by side.", 1, **OWN)
+
+
+def main():
+    cli.seed_everything(FLAGS)
+    with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS), "record") as run:
+        policy = teacher(run)
+        writer = Writer(run.path("data"), FLAGS.game)
+        with caught_signals() as caught:
+            if not writer.finished:
+                record(policy, writer, caught)
+        finish(run, writer)
+
+
+def teacher(run):
+    """The policy to record. It is kept in the run folder: a recording goes on with the same one."""
+    kept = [path for path in map(run.path, ("teacher.keras", "teacher")) if path.exists()]
+    policy = policies.load(kept[0] if kept else FLAGS.teacher, FLAGS.game)
+    run.add_facts(game_versions=atari.versions())
+    if not kept and isinstance(policy.net, keras.Model):
+        policy.net.save(run.path(".teacher.tmp.keras"))
+        os.replace(run.path(".teacher.tmp.keras"), run.path("teacher.keras"))
+    elif not kept:
+        shutil.copytree(FLAGS.teacher, run.path(".teacher"), dirs_exist_ok=True)
+        os.rename(run.path(".teacher"), run.path("teacher"))
+    return policy
+
+
+def record(policy, writer, caught):
+    """Play until there are enough whole episodes, from where `writer` stands."""
+    print(f"{FLAGS.game}: {writer.frames} of {FLAGS.frames} actions are recorded", flush=True)
+    # A recording that goes on begins with new games, so their seeds depend on how much there is.
+    random = np.random.default_rng([FLAGS.seed, writer.frames])
+    games = atari.Atari(FLAGS.game, FLAGS.envs, seed=int(random.integers(2**30)), threads=2)
+    recorder = Recorder(FLAGS.envs, policy, FLAGS.frames - writer.frames, writer.add)
+    clock = Clock(writer.frames, FLAGS.frames, 0.0, names={}, every=5)
+
+    def tell(moment):
+        clock.step = clock.first_step + recorder.seen
+        clock.print({})
+
+    def done():
+        return caught or not recorder.recording.any()
+
+    if writer.frames < FLAGS.frames:
+        play.drive(policy, games, random, [recorder, tell], done)
+        writer.flush()
+    if caught:
+        raise Stopped(caught[0], writer.frames, FLAGS.frames)
+    clock.print({}, now=True)
+    writer.finish(description=f"{FLAGS.game}, played by {FLAGS.teacher}")
+
+
+def finish(run, writer):
+    """summary.json."""
+    scores = [score for shard in writer.shards for score in shard["scores"]]
+    size = sum(shard["bytes"] for shard in writer.shards)
+    found = {"frames": writer.frames, "episodes": len(scores), "mean_score": np.mean(scores)}
+    run.write_summary({"game": FLAGS.game, "teacher": FLAGS.teacher, **found, "bytes": size})
+    print(
+        f"{writer.folder}: {writer.frames} actions in {len(scores)} episodes, mean true score "
+        f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

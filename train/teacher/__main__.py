@@ -1,0 +1,142 @@
+"""The teachers of section 4.2: Pong, Breakout and Space Invaders, learnt by A3C.
+
+    python -m train.teacher --game=breakout
+
+trains the paper's teacher net for 10 million agent steps (40 million frames), in about two and a
+half hours on two cores. Expected true scores, means of 30 episodes: Pong 15, Breakout 150, Space
+Invaders 500. The paper trains for 80 million steps. The run folder holds config.json, metrics.csv,
+summary.json, curve.png and checkpoints, the best one among them; the same command resumes, with
+new games.
+
+    python -m train.teacher --game=breakout --evaluate=runs/teacher-game=breakout --gif=clip.gif
+
+plays episodes with a trained policy: a run folder, `released`, an .npz of a teacher, a .keras file
+or a SavedModel from frames [B,84,84,4] to logits.
+"""
+
+import math
+import time
+
+from absl import flags
+
+import sobolev_tf as st
+from train.lib import atari, cli, play, policies, runs
+from train.lib.checkpoints import Checkpoints
+from train.lib.clock import Clock
+from train.lib.history import History
+from train.lib.resumable import caught_signals
+from train.lib.saver import Stopped
+from train.teacher import a3c, curve, evaluate
+
+FLAGS = cli.common_flags()
+OWN = {"flag_values": FLAGS}
+FLAGS.set_default("steps", 10_000_000)
+flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
+flags.DEFINE_integer("envs", 16, "Games that an actor plays side by side.", 1, **OWN)
+flags.DEFINE_integer("rollout", 8, "Steps of every game between two updates.", 1, **OWN)
+flags.DEFINE_enum("optimizer", "adam", ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
+flags.DEFINE_float("rate", 5e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
+flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OWN)
+flags.DEFINE_float(
+    "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
+)
+flags.DEFINE_integer("evaluations", 50, "How often to evaluate.", 1, **OWN)
+flags.DEFINE_integer("episodes", 10, "Episodes of an evaluation.", 1, **OWN)
+flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
+flags.DEFINE_string("evaluate", None, "Play with this policy instead of training.", **OWN)
+flags.DEFINE_string("gif", None, "With --evaluate: where to write a clip of the play.", **OWN)
+flags.DEFINE_string(
+    "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
+)
+
+CHANGEABLE = ["episodes", "save_minutes"]  # may differ when a run goes on
+FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
+
+
+def main():
+    if FLAGS.evaluate and FLAGS.release:
+        raise cli.UsageError("--evaluate and --release are two commands: give one of them")
+    cli.seed_everything(FLAGS)
+    if FLAGS.evaluate:
+        return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
+    if FLAGS.release:
+        return evaluate.release(FLAGS.release, FLAGS.game, FLAGS.seed)
+    folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
+    with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
+        run.add_facts(game_versions=atari.versions())
+        with caught_signals() as caught:
+            rows = train(run, caught)
+        finish(run, rows)
+
+
+def train(run, caught):
+    """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
+    net = st.nets.atari_teacher(len(atari.ACTIONS[FLAGS.game]))
+    batch = FLAGS.envs * FLAGS.rollout
+    a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
+    checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
+    start = checkpoints.restore_latest(net) or FRESH
+    # A row whose checkpoint was not written any more is written again.
+    history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
+    print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
+    actors = make_actors(net, start["step"]) if len(history.rows) < FLAGS.evaluations else []
+    policy = policies.Policy(net, FLAGS.jit)
+    clock = Clock(start["step"], FLAGS.steps, start["seconds"], curve.SHOWN)
+
+    def step():
+        clock.step = int(net.optimizer.iterations) * batch
+        return clock.step
+
+    def save(**facts):
+        checkpoints.save(net, step(), seconds=clock.seconds(), **facts)
+
+    while len(history.rows) < FLAGS.evaluations:
+        mark = FLAGS.steps * (len(history.rows) + 1) // FLAGS.evaluations
+        due = time.monotonic() + FLAGS.save_minutes * 60
+
+        def stop(mark=mark, due=due):
+            return caught or step() >= mark or time.monotonic() >= due
+
+        a3c.run(actors, stop, look=lambda: clock.print(curve.logs(actors)))
+        save(evaluated=False)
+        if step() >= mark and not caught:
+            scores = play.scores(
+                policy, FLAGS.game, FLAGS.episodes, [FLAGS.seed, step()], stop=lambda: caught
+            )
+        if caught:
+            raise Stopped(caught[0], step(), FLAGS.steps)
+        if step() >= mark:
+            logs = {"score": float(scores.mean()), **curve.logs(actors)}
+            history.append({"step": step(), "seconds": round(clock.seconds(), 1), **logs})
+            save(evaluated=True, logs=logs)
+            clock.print(logs, now=True)
+    return [{name: float(value) for name, value in row.items()} for row in history.rows]
+
+
+def make_actors(net, step):
+    """The actors of a run that goes on at `step`: it begins with new games, on other seeds."""
+    return [
+        a3c.Actor(
+            *(net, FLAGS.game, FLAGS.envs, FLAGS.rollout, FLAGS.entropy, FLAGS.trace),
+            seed=[FLAGS.seed, step, k],
+            jit=FLAGS.jit,
+        )
+        for k in range(FLAGS.actors)
+    ]
+
+
+def finish(run, rows):
+    """Learning curve and summary.json."""
+    curve.draw(run.path("curve.png"), FLAGS.game, rows)
+    best = max(rows, key=lambda row: row["score"])
+    facts = {key: run.config[key] for key in ("commit", "versions", "facts")}
+    run.write_summary({"game": FLAGS.game, "best": best, "last": rows[-1], **facts})
+    print(
+        f"{FLAGS.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
+        f"last {rows[-1]['score']:.1f}\nFigure: {run.path('curve.png')}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

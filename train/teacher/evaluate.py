@@ -1,0 +1,90 @@
+"""What a trained policy is good for: its scores, a clip of its play, its release."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from train.lib import atari, files, play, policies, runs
+from train.lib.cli import UsageError
+
+RELEASE_EPISODES = 30
+CLIP_STEPS = 450  # half a minute of play
+
+
+def evaluate(path, game, episodes, seed, gif=None):
+    """Print the true scores of `episodes` episodes; write a clip of the first one to `gif`."""
+    if gif and Path(gif).suffix != ".gif":
+        raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
+    policy, clip = policies.load(path, game), []
+
+    def film(moment):
+        if len(clip) < CLIP_STEPS:
+            clip.append(moment.frames[0, ..., -1])
+
+    scores = play.scores(policy, game, episodes, seed, observers=[film] if gif else [])
+    print(f"{game}, {path}: {describe(scores)}")
+    if gif:
+        write_gif(gif, clip)
+        print(f"Clip: {gif}")
+
+
+def describe(scores):
+    """One line: mean, spread and every score.
+
+    >>> describe(np.array([3.0, 5.0]))
+    'mean true score 4.0 +- 1.4 over 2 episodes: 3 5'
+    """
+    spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
+    each = " ".join(f"{score:.0f}" for score in scores)
+    return (
+        f"mean true score {scores.mean():.1f} +- {spread:.1f} over {len(scores)} episodes: {each}"
+    )
+
+
+def write_gif(path, frames, scale=3):
+    """Write grey frames, uint8 [84,84] each, as a clip at the game's own speed."""
+    from PIL import Image  # Comes with matplotlib.
+
+    shown = [Image.fromarray(frame).resize([84 * scale] * 2, 0) for frame in frames]
+    with files.replacing(path) as file:
+        milliseconds = 1000 * atari.FRAMES_PER_STEP / 60
+        shown[0].save(
+            file, "GIF", save_all=True, append_images=shown[1:], duration=milliseconds, loop=0
+        )
+
+
+def release(folder, game, seed):
+    """Write the best teacher of a run folder in half precision, and its card, to teachers/.
+
+    The scores on the card are those of the rounded weights. The card names the checksum of the
+    weights, so that one from another release is noticed.
+    """
+    folder = Path(folder)
+    weights = policies.run_weights(folder, game) if folder.is_dir() else None
+    if weights is None:
+        raise UsageError(f"--release={folder}: expected the run folder of a teacher")
+    weights = {name: array.astype(np.float16) for name, array in weights.items()}
+    policy = policies.Policy(policies.teacher(weights, folder, game))
+    scores = play.scores(policy, game, RELEASE_EPISODES, seed)
+    config = runs.read_config(folder / "config.json")
+    path = policies.RELEASED / f"{game}.npz"
+    path.parent.mkdir(exist_ok=True)
+    with files.replacing(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **weights)
+    card = {
+        "game": game,
+        "net": "sobolev_tf.nets.atari_teacher, half precision",
+        "sha256": checksum(path),
+        "mean_score": scores.mean(),
+        "std_score": scores.std(ddof=1),
+        "scores": scores.tolist(),
+        "play": f"{len(scores)} episodes, actions sampled, no repeated actions, seed {seed}",
+        "training": config,
+    }
+    files.write_json(path.with_suffix(".json"), card)
+    print(f"{path}: {describe(scores)}")
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
