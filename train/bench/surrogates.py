@@ -72,7 +72,7 @@ def _smt(model, x, y, dy):
 
 
 def deepxde(x, y, dy, domain, seed):
-    """DeepXDE: tanh 3x50, Adam 1e-3, 10,000 steps, a boundary condition for every partial derivative."""
+    """DeepXDE: tanh 3x50, Adam 1e-3, 10,000 steps, a condition for every partial derivative."""
     import deepxde as dde
 
     def slope(i):
