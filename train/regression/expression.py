@@ -24,23 +24,9 @@ OPERATORS = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-FUNCTIONS = {
-    "abs": tf.abs,
-    "acos": tf.acos,
-    "asin": tf.asin,
-    "atan": tf.atan,
-    "cos": tf.cos,
-    "cosh": tf.cosh,
-    "exp": tf.exp,
-    "log": tf.math.log,
-    "max": tf.maximum,
-    "min": tf.minimum,
-    "sin": tf.sin,
-    "sinh": tf.sinh,
-    "sqrt": tf.sqrt,
-    "tan": tf.tan,
-    "tanh": tf.tanh,
-}
+OF_ONE = ["abs", "acos", "asin", "atan", "cos", "cosh", "exp", "sin", "sinh", "sqrt", "tan", "tanh"]
+FUNCTIONS = {name: getattr(tf, name) for name in OF_ONE}
+FUNCTIONS |= {"log": tf.math.log, "max": tf.maximum, "min": tf.minimum}
 TWO = ("max", "min")  # functions of two arguments
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 import sobolev_tf as st
 from train.lib import files, history, runs
@@ -50,7 +51,7 @@ def errors_figure(medians, preset):
     names = list(dict.fromkeys(m["function"] for m in medians))
     columns = min(4, len(names))
     count = math.ceil(len(names) / columns)
-    figure = new_figure(2.9 * columns, 2.6 * count + 0.4)
+    figure = Figure(figsize=(2.9 * columns, 2.6 * count + 0.4), layout="constrained")
     panels = figure.subplots(count, columns, squeeze=False)
     for axis, name in zip(panels.flat, names, strict=False):
         for method, colour in COLOURS.items():
@@ -79,7 +80,7 @@ def surfaces_figure(function, jets):
     jets: {title: (value [S,S], gradient [S,S,2])}; the first one is the truth, whose range is the
         colour scale of its row.
     """
-    figure = new_figure(2.9 * len(jets), 5.8)
+    figure = Figure(figsize=(2.9 * len(jets), 5.8), layout="constrained")
     x, y = functions.grid(function.domain, recipes.SIDE).T.reshape(2, recipes.SIDE, recipes.SIDE)
     (value, gradient), *_ = jets.values()
     low, high = value.min(), value.max()
@@ -126,12 +127,6 @@ def shown(name):
     """A function's name as a title."""
     plain = name.replace("_", "-").title() if name in functions.SEVEN else name[:40]
     return {"Mccormick": "McCormick", "Bukin": "Bukin N.6"}.get(plain, plain)
-
-
-def new_figure(width, height):
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def save(figure, path):

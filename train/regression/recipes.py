@@ -19,7 +19,7 @@ from train.regression import functions
 
 PRESETS = {
     "modern": {"hidden": ["64", "64"], "steps": 2000},
-    "paper": {"hidden": ["256", "256"], "steps": 10_000},
+    "paper": {"hidden": ["256", "256"], "steps": 50_000},
 }
 METHODS = {"values": 1, "sobolev": 2}  # how many labels each learns from: y, or y and dy
 TEST_POINTS, TEST_SEED = 10_000, 10**9
