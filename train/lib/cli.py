@@ -44,8 +44,8 @@ class UsageError(CommandError):
     code = 2
 
 
-def common_flags(presets=None):
-    """Return new flags that hold those that all scripts share.
+def common_flags(presets=None, without=()):
+    """Return new flags that hold those that all scripts share, `without` those that say nothing.
 
     `presets` maps the name of a preset to the flags it sets; the first one is the default, and
     a flag on the command line goes before the preset's value.
@@ -78,6 +78,8 @@ def common_flags(presets=None):
         "Same command, same weights to the last bit; slower.",
         flag_values=own,
     )
+    for name in without:  # refused, where they would be ignored
+        delattr(own, name)
     return own
 
 
@@ -194,7 +196,7 @@ def seed_everything(values):
     import tensorflow as tf
 
     keras.utils.set_random_seed(values.seed)
-    if values.deterministic:
+    if "deterministic" in values and values.deterministic:
         tf.config.experimental.enable_op_determinism()
 
 

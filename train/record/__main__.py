@@ -24,7 +24,7 @@ from train.lib.saver import Stopped
 from train.record.recorder import Recorder
 from train.record.writer import Writer
 
-FLAGS = cli.common_flags()
+FLAGS = cli.common_flags(without=["epochs", "steps", "jit", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string("teacher", "released", "The policy to record.", **OWN)

@@ -20,9 +20,7 @@ from absl import flags
 from train.lib import cli, files, history, runs, workers
 from train.regression import figures, functions, recipes, table
 
-FLAGS = cli.common_flags(recipes.PRESETS)
-for name in ("epochs", "jit", "strategy", "deterministic"):  # refused, since they say nothing here
-    delattr(FLAGS, name)
+FLAGS = cli.common_flags(recipes.PRESETS, ["epochs", "jit", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_multi_string(
     "function",

@@ -28,7 +28,7 @@ from train.lib.resumable import caught_signals
 from train.lib.saver import Stopped
 from train.teacher import a3c, curve, evaluate
 
-FLAGS = cli.common_flags()
+FLAGS = cli.common_flags(without=["epochs", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
