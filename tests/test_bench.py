@@ -2,10 +2,12 @@
 
 import json
 
+import keras
+import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import cost, exactness, quickstart, speed
+from train.bench import cost, exactness, parts, quickstart, speed
 from train.lib import cli
 
 
@@ -67,3 +69,30 @@ def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
         cli.run(bench.main, bench.FLAGS)
     assert ended.value.code == 2
     assert "expected all or exactness" in capsys.readouterr().err
+
+
+def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(parts, "SIDE", 32)
+    monkeypatch.setattr(parts, "BATCH", 2)
+    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
+    monkeypatch.setitem(parts.imagenet.CUTS, 3, ["first"])
+    rows = dict(parts.step(turns=1, calls=1))
+    count, ratio, seconds = rows.values()
+    assert 1 < count < 10
+    assert min(ratio, seconds) > 0
+
+
+def _small(side, classes):
+    h = inputs = keras.Input([side, side, 3])
+    h = keras.layers.Conv2D(4, 3, use_bias=False, name="first")(h)
+    h = keras.layers.Conv2D(8, 3)(h)
+    return keras.Model(inputs, keras.layers.Dense(classes)(keras.layers.Flatten()(h)))
+
+
+def test_convolutions_are_counted():
+    """Forward, and backward in the kernel: nothing goes back to the image."""
+    inputs = keras.Input([6, 6, 2])
+    net = keras.Model(inputs, keras.layers.Conv2D(5, 3, use_bias=False)(inputs))
+    net.compile("sgd", "mse")
+    images = np.zeros([7, 6, 6, 2], "float32"), np.zeros([7, 4, 4, 5], "float32")
+    assert cost.products(net, images) == 2 * (2 * 7 * 4 * 4 * 5 * 3 * 3 * 2)

@@ -8,6 +8,11 @@ import sobolev_tf as st
 from train.bench import benchmark
 
 WIDTH, BATCH, INPUTS = 1024, 1024, 64
+CONVOLUTIONS = {  # what is as large as a convolution's output, and its kernel
+    "Conv2D": lambda op: (op.outputs[0], op.inputs[1]),
+    "Conv2DBackpropInput": lambda op: (op.inputs[2], op.inputs[1]),
+    "Conv2DBackpropFilter": lambda op: (op.inputs[2], op.outputs[0]),
+}
 
 
 def rows(turns: int = 5, calls: int = 4):
@@ -109,7 +114,7 @@ def memory(batch: int = 200):
 
 
 def products(model, data):
-    """Floating-point operations in the matrix products of one training step's graph."""
+    """Floating-point operations in the products and convolutions of one training step's graph."""
     total = 0
     for op in _used(_graph(model, data)):
         if op.type == "MatMul":
@@ -118,6 +123,9 @@ def products(model, data):
         elif op.type == "BatchMatMulV2":
             inner = op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1]
             total += 2 * op.outputs[0].shape.num_elements() * inner
+        elif op.type in CONVOLUTIONS:
+            image, kernel = CONVOLUTIONS[op.type](op)
+            total += 2 * image.shape.num_elements() * kernel.shape[:3].num_elements()
     return total
 
 
