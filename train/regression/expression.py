@@ -22,7 +22,7 @@ OPERATORS = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
+    ast.UAdd: tf.identity,
 }
 OF_ONE = ["abs", "acos", "asin", "atan", "cos", "cosh", "exp", "sin", "sinh", "sqrt", "tan", "tanh"]
 FUNCTIONS = {name: getattr(tf, name) for name in OF_ONE}
