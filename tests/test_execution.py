@@ -55,6 +55,7 @@ def test_what_cannot_be_stacked_goes_kerass_way():
     assert model.train_on_batch(X, LABELS, return_dict=True)["loss"] > 0
 
 
+@pytest.mark.slow
 def test_a_nan_stops_it():
     y = LABELS[0].copy()
     y[40] = np.nan
