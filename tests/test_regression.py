@@ -95,7 +95,7 @@ def test_medians_and_counts_by_hand():
     assert "(0.5 to 8)" in table.text(medians)
 
 
-@pytest.mark.parametrize("preset", recipes.PRESETS)
+@pytest.mark.parametrize("preset", ["modern", pytest.param("paper", marks=pytest.mark.slow)])
 def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp_path, preset):
     arguments = [*TINY, "--function=bukin", f"--preset={preset}", f"--workdir={tmp_path}"]
     code, out, err = run(*arguments)
