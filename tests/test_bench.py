@@ -11,6 +11,7 @@ from train.bench import cost, exactness, parts, quickstart, speed
 from train.lib import cli
 
 
+@pytest.mark.slow
 def test_speed_and_quick_start_in_miniature(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
     rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
