@@ -9,7 +9,7 @@ import tensorflow as tf
 from sobolev_tf import critics, export
 from sobolev_tf.diagnostics import CutDiagnostics, compare_when
 from sobolev_tf.distribution import DistributedModel, apply_in_turn, logs, replicas
-from sobolev_tf.jets import Jet
+from sobolev_tf.jets import Jet, widen
 from sobolev_tf.losses import L1Norm, SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic import (
     Cut,
@@ -19,7 +19,6 @@ from sobolev_tf.synthetic import (
     hand_down,
     label_gradient,
     per_example_gradient,
-    widen,
 )
 
 # What a module is trained on: weights of |m - L| and of |SG - dL/dh|. `noprop` has no module

@@ -21,6 +21,20 @@ def endless(x, y, batch_size: int, order: int, arguments: dict):
     rest = dict(arguments)
     given = labels.structured(x, y, rest.pop("sample_weight", None), order)
     if share := rest.pop("validation_split", 0):
-        given, held_out = targets.split(given, share)
+        given, held_out = split(given, share)
         rest["validation_data"] = held_out.batch(batch_size)
     return targets.batches(given, batch_size, rest["shuffle"]), rest | {"shuffle": False}
+
+
+def split(arrays, share: float):
+    """The first rows of arrays [B,...], and a data set of the last ones, `share` of all."""
+    rows = len(keras.tree.flatten(arrays)[0])
+    cut = int(rows * (1 - share))
+    if not 0 < cut < rows:
+        raise ValueError(f"validation_split={share} leaves no row of {rows} on one side.")
+    arrays = keras.tree.lists_to_tuples(arrays)
+    first, last = (
+        keras.tree.map_structure(lambda a, s=s: a[s], arrays)
+        for s in (slice(cut), slice(cut, None))
+    )
+    return first, tf.data.Dataset.from_tensor_slices(last)

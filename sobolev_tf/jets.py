@@ -17,6 +17,11 @@ class Jet(NamedTuple):
     derivatives: tuple = ()
 
 
+def widen(t):
+    """t, in float32 if it was in half precision: what is summed or compared wants the digits."""
+    return tf.cast(t, tf.float32) if t.dtype in (tf.float16, tf.bfloat16) else t
+
+
 def jet(fn: Callable, x, order: int = 1) -> Jet:
     """Value and full derivatives of `fn` at x: the terms of equation 1, D^j_x f(x).
 

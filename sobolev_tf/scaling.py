@@ -76,7 +76,7 @@ class Scaling(keras.layers.Layer):
 
     def raw_values(self, y):
         """f of g; half precision, which has no room for other units, becomes float32."""
-        y = _wide(y)
+        y = jets.widen(y)
         return y * self._like(y, self.value_deviation) + self._like(y, self.value_mean)
 
     def raw_per_value(self, t):
@@ -135,27 +135,22 @@ class Raw:
 
     def jet(self, x, order: int) -> jets.Jet:
         value, derivatives = jets.jet(self.fn, self.scaling.points(x), order)
-        raw = (self.scaling.raw_derivative(_wide(d), j) for j, d in enumerate(derivatives, 1))
+        raw = (self.scaling.raw_derivative(jets.widen(d), j) for j, d in enumerate(derivatives, 1))
         return jets.Jet(self.scaling.raw_values(value), tuple(raw))
 
     def jvp(self, x, v):
         value, tangent = jets.jvp(self.fn, self.scaling.points(x), self.scaling.directions(v))
-        return self.scaling.raw_values(value), self.scaling.raw_per_value(_wide(tangent))
+        return self.scaling.raw_values(value), self.scaling.raw_per_value(jets.widen(tangent))
 
     def vjp(self, x, u):
         u = self.scaling.raw_per_value(u)
         axes = list(range(1, u.shape.rank))
         size = tf.reduce_max(tf.abs(u), axes, keepdims=True)
         value, gradient = jets.vjp(
-            lambda z: _wide(self.fn(z)), self.scaling.points(x), tf.math.divide_no_nan(u, size)
+            lambda z: jets.widen(self.fn(z)), self.scaling.points(x), tf.math.divide_no_nan(u, size)
         )
         size = tf.reshape(size, [-1, *[1] * (gradient.shape.rank - 1)])
         return self.scaling.raw_values(value), self.scaling.directions(gradient) * size
-
-
-def _wide(t):
-    """t, in float32 if it was in half precision."""
-    return tf.cast(t, tf.float32) if t.dtype.size < 4 else t
 
 
 class Moments:

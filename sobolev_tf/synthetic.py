@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
-from sobolev_tf.jets import Jet, jet
+from sobolev_tf.jets import Jet, jet, widen
 from sobolev_tf.losses import per_example
 
 __all__ = [  # what builds critics belongs to the public face of this module
@@ -212,8 +212,3 @@ def scale_examples(x, weight):
     x = widen(x)
     weight = tf.cast(weight, x.dtype)
     return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))
-
-
-def widen(x):
-    """x, in float32 if it was in half precision."""
-    return tf.cast(x, tf.float32) if x.dtype in (tf.float16, tf.bfloat16) else x

@@ -85,20 +85,6 @@ def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = No
     return full.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def split(arrays, share: float):
-    """The first rows of arrays [B,...], and a data set of the last ones, `share` of all."""
-    rows = len(keras.tree.flatten(arrays)[0])
-    cut = int(rows * (1 - share))
-    if not 0 < cut < rows:
-        raise ValueError(f"validation_split={share} leaves no row of {rows} on one side.")
-    arrays = keras.tree.lists_to_tuples(arrays)
-    first, last = (
-        keras.tree.map_structure(lambda a, s=s: a[s], arrays)
-        for s in (slice(cut), slice(cut, None))
-    )
-    return first, tf.data.Dataset.from_tensor_slices(last)
-
-
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Function:
     """A differentiable function of TensorFlow operations, x [B,*in] -> [B,*out].

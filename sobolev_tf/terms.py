@@ -36,8 +36,7 @@ def predicted(fn, z, order: int, view, directions: dict) -> dict:
             else (value, [jets.contract_outputs(terms["d1"], u[0])])
         )
         terms |= {"value": value, "vjp": along}
-    # Half precision is compared in float32.
-    return {n: tf.cast(t, tf.float32) if t.dtype.size < 4 else t for n, t in terms.items()}
+    return {name: jets.widen(term) for name, term in terms.items()}
 
 
 def true(given: dict, said: dict, z, view, scaling, inputs, classes: bool) -> dict:

@@ -56,7 +56,8 @@ def run_script(monkeypatch, capsys):
     """Calls a script as the command line does; returns (exit code, stdout, stderr)."""
 
     def call(script, *arguments):
-        name, values = script.__name__.rpartition(".")[2], script.FLAGS
+        name = script.__name__.removeprefix("train.").removesuffix(".__main__")
+        values = script.FLAGS
         defaults = _defaults.setdefault(name, {flag: values[flag].default for flag in values})
         monkeypatch.setattr("sys.argv", [name, *arguments])
         values.unparse_flags()
@@ -64,7 +65,22 @@ def run_script(monkeypatch, capsys):
             values[flag].present, values[flag].using_default_value = 0, True
             values[flag].value = default
         with pytest.raises(SystemExit) as ended:
-            cli.run(script.main, values, script.PRESETS)
+            cli.run(script.main, values, getattr(script, "PRESETS", None))
         return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(run_script, tmp_path):
+    """Calls a script that must say why it does not run: one line, exit code 2, no run folder."""
+
+    def call(script, *arguments):
+        folder = tmp_path / "run"
+        code, _, err = run_script(script, f"--workdir={folder}", *arguments)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert not folder.exists()
+        return err
 
     return call

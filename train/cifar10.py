@@ -32,17 +32,11 @@ PRESETS = {
         "gradient_target": "bootstrapped",
         "augmentation": "flip",
     },
-    "paper": {
+    "paper": parts.PAPER
+    | {
         "width": 1.0,
         "batch_size": 10 * 32,
         "steps": 100_000,
-        "evaluations": 100,
-        "optimizer": "sgd",
-        "rate": 0.1,
-        "schedule": "steps",
-        "critic_rate": 1e-4,
-        "l2": 1e-4,
-        "gradient_target": "true",
         "augmentation": "none",
     },
 }

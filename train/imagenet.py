@@ -39,18 +39,12 @@ PRESETS = {
         "branch_scale": 0.2,
         "average": 0.9,
     },
-    "paper": {
+    "paper": parts.PAPER
+    | {
         "colour": True,
         "image_size": 224,
         "batch_size": 34 * 32,
         "steps": 200_000,
-        "evaluations": 100,
-        "optimizer": "sgd",
-        "rate": 0.1,
-        "schedule": "steps",
-        "critic_rate": 1e-4,
-        "l2": 1e-4,
-        "gradient_target": "true",
         "branch_scale": 1.0,
         "average": 0.99,
     },

@@ -6,17 +6,26 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-
-
-def styblinski_tang(x):
-    """0.5 sum(x⁴ - 16x² + 5x), [B,2] -> [B,1]: section 4.1."""
-    return 0.5 * tf.reduce_sum(x**4 - 16 * x**2 + 5 * x, axis=1, keepdims=True)
+from train.regression import functions
 
 
 def table(points, seed):
-    """Uniform points on [-5,5]² with values and gradients."""
+    """Styblinski-Tang at uniform points on [-5,5]², with values and gradients."""
     x = np.random.default_rng(seed).uniform(-5, 5, [points, 2]).astype("float32")
-    return st.targets.Table(x, *st.targets.tabulate(styblinski_tang, x))
+    return st.targets.Table(x, *st.targets.tabulate(functions.SEVEN["styblinski_tang"], x))
+
+
+def runner(model, data):
+    """n -> n training steps of a compiled model on one batch that is already in memory."""
+    data = tf.nest.map_structure(tf.constant, data)
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(model.train_step)
+
+    def run(n):
+        for _ in range(n):
+            step(data)
+
+    return run
 
 
 def in_turns(runs, calls, turns):

@@ -29,7 +29,7 @@ def step(turns, calls):
     counts = [cost.products(model, batch) for model in models]
     name = f"ResNet50 at {SIDE}x{SIDE}, 3 cuts, sobolev over backprop"
     yield f"{name}: ratio of arithmetic counts", counts[0] / counts[1]
-    times = benchmark.in_turns([_runner(model, batch) for model in models], calls, turns)
+    times = benchmark.in_turns([benchmark.runner(model, batch) for model in models], calls, turns)
     ratio = np.median(times[:, 0] / times[:, 1])
     yield f"{name}: ratio of steps (bar 1.15 of its arithmetic count)", ratio
     yield f"{name}: seconds a step", np.median(times[:, 0])
@@ -60,18 +60,6 @@ def _model(method):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), keras.optimizers.Adam(1e-4), loss)
     return model
-
-
-def _runner(model, batch):
-    """n -> n training steps on one batch."""
-    batch = tf.nest.map_structure(tf.constant, batch)
-    step = tf.function(model.train_step)
-
-    def run(n):
-        for _ in range(n):
-            step(batch)
-
-    return run
 
 
 def _reader(stream):

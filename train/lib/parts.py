@@ -18,6 +18,15 @@ from absl import flags as absl_flags
 import sobolev_tf as st
 from train.lib import cli, data, pixels, progress, recipe, report, resumable, runs
 
+PAPER = {  # what the paper's two recipes have in common
+    "evaluations": 100,
+    "optimizer": "sgd",
+    "rate": 0.1,
+    "schedule": "steps",
+    "critic_rate": 1e-4,
+    "l2": 1e-4,
+    "gradient_target": "true",
+}
 CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
 
 
@@ -130,13 +139,11 @@ def main(values, task):
     if not values.seeds:
         run(values, task, folder)
         return
-    seeds, given = _seeds(values), values.seeds
-    summaries = []
+    seeds, summaries = _seeds(values), []
     for seed in seeds:
         values.seed, values.seeds = seed, None
         keras.backend.clear_session()
         summaries.append(run(values, task, folder / f"seed{seed}"))
-    values.seeds = given
     print(f"\n{report.over_seeds(folder, seeds, summaries)}")
 
 

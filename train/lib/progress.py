@@ -1,4 +1,4 @@
-"""One line that says where training stands and how long it will take."""
+"""One line that says where long work stands and how long it will take."""
 
 import datetime
 import sys
@@ -45,10 +45,11 @@ class Progress(keras.callbacks.Callback):
             self.began, self.timed_from = now, self.step
         if now - self.printed_at >= self.every or self.step == self.total:
             self.printed_at = now
-            self.print(line(self.step, self.total, self.left(now), logs, self.names))
+            show(line(self.step, self.total, self.left(now), logs, self.names), self.out)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.print(line(self.step, self.total, self.left(time.monotonic()), logs, self.names))
+        now = time.monotonic()
+        show(line(self.step, self.total, self.left(now), logs, self.names), self.out)
         if self.out.isatty():
             print(file=self.out, flush=True)
 
@@ -57,9 +58,24 @@ class Progress(keras.callbacks.Callback):
         done = 0 if self.timed_from is None else self.step - self.timed_from
         return (now - self.began) / done * (self.total - self.step) if done else None
 
-    def print(self, text):
-        end = "" if self.out.isatty() else "\n"
-        print(f"\r\033[K{text}" if self.out.isatty() else text, end=end, file=self.out, flush=True)
+
+class Bar:
+    """Prints how much of a known amount of work is done, and the time left.
+
+    total: in any unit that is roughly proportional to time.
+
+    >>> bar = Bar(total=3)
+    """
+
+    def __init__(self, total, out=None):
+        self.total, self.done, self.out = total, 0, out or sys.stdout
+        self.began = time.monotonic()
+
+    def add(self, amount, text):
+        """Counts `amount` as done, and prints it after the time left."""
+        self.done += amount
+        left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
+        show(f"{self.done / self.total:4.0%}, {time_of(left)} left, {text}", self.out)
 
 
 def line(step, total, left, logs, names):
@@ -70,6 +86,17 @@ def line(step, total, left, logs, names):
     """
     parts = [f"step {step}/{total}"]
     if left is not None:
-        parts.append(f"{datetime.timedelta(seconds=round(left))} left")
+        parts.append(f"{time_of(left)} left")
     parts += [f"{text} {float(logs[name]):.3g}" for name, text in names.items() if name in logs]
     return ", ".join(parts)
+
+
+def show(text, out):
+    """Prints a line; on a terminal, in place of the one before."""
+    tty = out.isatty()
+    print(f"\r\033[K{text}" if tty else text, end="" if tty else "\n", file=out, flush=True)
+
+
+def time_of(seconds):
+    """Whole seconds as h:mm:ss."""
+    return str(datetime.timedelta(seconds=round(seconds)))

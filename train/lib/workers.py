@@ -1,15 +1,12 @@
-"""Tasks side by side in processes of one thread each, and a line that says how long is left.
+"""Tasks side by side in processes of one thread each.
 
 Small nets leave most of a core idle waiting for each other's threads; one net a core does not.
 """
 
 import collections
-import datetime
 import multiprocessing
 import multiprocessing.connection
 import signal
-import sys
-import time
 
 from train.lib.cli import CommandError
 
@@ -72,31 +69,3 @@ def _serve(work, pipe):
             pipe.send((work(task), None))
         except CommandError as error:
             pipe.send((None, error))
-
-
-class Bar:
-    """Prints how much of a known amount of work is done, and the time left.
-
-    total: in any unit that is roughly proportional to time.
-
-    >>> bar = Bar(total=3)
-    """
-
-    def __init__(self, total, out=None):
-        self.total, self.done, self.out = total, 0, out or sys.stdout
-        self.began = time.monotonic()
-
-    def add(self, amount, text):
-        """Counts `amount` as done, and prints it after the time left."""
-        self.done += amount
-        left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
-        text = f"{self.done / self.total:4.0%}, {line_of(left)} left, {text}"
-        tty = self.out.isatty()
-        print(
-            f"\r\033[K{text}" if tty else text, end="" if tty else "\n", file=self.out, flush=True
-        )
-
-
-def line_of(seconds):
-    """Whole seconds as h:mm:ss."""
-    return str(datetime.timedelta(seconds=round(seconds)))

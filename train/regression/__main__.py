@@ -17,10 +17,11 @@ import os
 
 from absl import flags
 
-from train.lib import cli, files, history, runs, workers
+from train.lib import cli, files, history, progress, runs, workers
 from train.regression import figures, functions, recipes, table
 
-FLAGS = cli.common_flags(recipes.PRESETS, ["epochs", "jit", "strategy", "deterministic"])
+PRESETS = recipes.PRESETS
+FLAGS = cli.common_flags(PRESETS, ["epochs", "jit", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_multi_string(
     "function",
@@ -57,10 +58,9 @@ def all_tasks():
         raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     for each in FLAGS.function:
         functions.table(functions.resolve(each, FLAGS.domain), 1000, FLAGS.seed)
+    domain = FLAGS.domain and tuple(FLAGS.domain)
     return [
-        recipes.Task(
-            function, FLAGS.domain, size, method, seed, FLAGS.preset, tuple(hidden), FLAGS.steps
-        )
+        recipes.Task(function, domain, size, method, seed, FLAGS.preset, tuple(hidden), FLAGS.steps)
         for size in sorted(set(sizes), reverse=True)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
         for function in dict.fromkeys(FLAGS.function)
@@ -86,22 +86,22 @@ def train_missing(run, tasks):
     missing = [task for task in tasks if not recipes.path(run.folder, **task.key).exists()]
     if len(missing) < len(tasks):
         print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
-    done = [task for task in tasks if task not in missing]
-    bar = workers.Bar(sum(map(recipes.effort, missing)))
+    rows = {task: recipes.row(run.folder, task) for task in set(tasks) - set(missing)}
+    bar = progress.Bar(sum(map(recipes.effort, missing)))
     work = functools.partial(recipes.run, run.folder)
     for task, text in workers.run(work, missing, FLAGS.jobs):
-        done.append(task)
-        write_rows(run, done, tasks)
+        rows[task] = recipes.row(run.folder, task)
+        write_rows(run, [rows[task] for task in tasks if task in rows])
         bar.add(recipes.effort(task), text)
-    return write_rows(run, done, tasks)
+    rows = [rows[task] for task in tasks]
+    write_rows(run, rows)
+    return rows
 
 
-def write_rows(run, done, tasks):
-    """metrics.csv in the order of `tasks`, whole at any moment."""
-    rows = [recipes.row(run.folder, task) for task in sorted(done, key=tasks.index)]
+def write_rows(run, rows):
+    """metrics.csv, whole at any moment."""
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(history.as_csv(rows, header=True))
-    return rows
 
 
 def finish(run, rows):
@@ -124,4 +124,4 @@ def finish(run, rows):
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS, recipes.PRESETS)
+    cli.run(main, FLAGS, PRESETS)

@@ -32,7 +32,7 @@ class Task:
     """One net to train, as plain data: any process can do it."""
 
     function: str
-    domain: list | None
+    domain: tuple | None
     size: int
     method: str
     seed: int
