@@ -8,6 +8,7 @@ from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
 from sobolev_tf.lbfgs import fit_lbfgs
+from sobolev_tf.least_squares import fit_least_squares
 from sobolev_tf.model import SobolevModel
 from sobolev_tf.splitting import split
 from sobolev_tf.synthetic import SyntheticGradient
@@ -20,6 +21,7 @@ __all__ = [
     "check_labels",
     "decoupled",
     "fit_lbfgs",
+    "fit_least_squares",
     "hvp",
     "input_jet",
     "jet",

@@ -5,10 +5,9 @@ of the loss; this goes on to it, as far as the net's precision reaches.
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import labels
+from sobolev_tf.full_batch import FullBatch
 
 
 def fit_lbfgs(
@@ -36,7 +35,8 @@ def fit_lbfgs(
 
     Returns the History of "loss" by iteration, with SciPy's reason to stop as `message`. The net's
     dtype is the precision of loss and gradient: build it in float64 (`nets.mlp(2,
-    dtype="float64")`), since in float32 L-BFGS stops early. Runs on one device.
+    dtype="float64")`), since in float32 L-BFGS stops early. Runs on one device. Where losses are
+    squared and points few, `fit_least_squares` needs far fewer steps.
 
     Raises ImportError without SciPy, FloatingPointError where the loss is not finite. However it
     ends, the model has the weights of the last whole iteration.
@@ -52,78 +52,44 @@ def fit_lbfgs(
         from scipy import optimize
     except ImportError as error:
         raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
-    if not getattr(model, "objective", None):
-        raise ValueError("fit_lbfgs: the model has no loss yet, call compile first.")
-    if min(iterations, corrections) < 1:
-        raise ValueError(f"fit_lbfgs: at least 1 is needed, got {iterations=}, {corrections=}.")
-    model._refuse_nan(y)
-    given = labels.structured(x, y, sample_weight, model.order)
-    data = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(given))
-    model._cast(data[0])  # builds
-    variables = model.trainable_variables
-    whole = np.concatenate([np.ravel(v) for v in variables], dtype="f8")  # after an iteration
-    history = keras.callbacks.History()
-    callbacks = [history, *keras.tree.flatten(callbacks or [])]
-    told = keras.callbacks.CallbackList(callbacks, model=model)
+    if corrections < 1:
+        raise ValueError(f"fit_lbfgs: at least 1 is needed, got {corrections=}.")
 
     def at_iteration(intermediate_result):
-        nonlocal whole
-        whole = intermediate_result.x.copy()
-        told.on_epoch_end(len(history.epoch), {"loss": float(intermediate_result.fun)})
-        if model.stop_training:
+        if fit.told(intermediate_result.x, intermediate_result.fun):
             raise StopIteration
 
-    model.stop_training = False
-    told.on_train_begin()
     options = {"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": corrections}
-    try:
+    with FullBatch("fit_lbfgs", model, x, y, sample_weight, iterations, callbacks) as fit:
         result = optimize.minimize(
-            _objective(model, data),
-            whole,
+            _objective(fit),
+            fit.whole,
             jac=True,
             method="L-BFGS-B",
             callback=at_iteration,
             options=options | {"ftol": tolerance, "gtol": 0.0},
         )
-    finally:
-        _assign(variables, tf.constant(whole))
-        model.reset_metrics()
-    told.on_train_end()
-    history.message = result.message
-    return history
+    fit.history.message = result.message
+    return fit.history
 
 
-def _objective(model, data):
+def _objective(fit):
     """weights [N] -> (loss, gradient [N]), in float64, and the weights are the model's now."""
-    variables = model.trainable_variables
 
+    @fit.compiled
     def evaluate(flat):
-        _assign(variables, flat)
-        values = [variable.value for variable in variables]
+        fit.assign(flat)
+        values = [variable.value for variable in fit.variables]
         with tf.GradientTape() as tape:
-            loss, _ = model._step(data, training=False)
+            loss, _ = fit.model._step(fit.data, training=False)
         # The last bias has no part in derivatives: without value labels its gradient is zero.
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         flattened = [tf.cast(tf.reshape(g, [-1]), tf.float64) for g in gradients]
         return tf.cast(loss, tf.float64), tf.concat(flattened, 0)
 
-    if not model.run_eagerly:
-        evaluate = tf.function(evaluate, autograph=False, jit_compile=model.jit_compile)
-
     def loss_and_gradient(flat):
         loss, gradient = (t.numpy() for t in evaluate(tf.constant(flat)))
-        if not (np.isfinite(loss) and np.isfinite(gradient).all()):
-            raise FloatingPointError(
-                f"fit_lbfgs: the loss is {loss}, or its gradient not finite: look for NaN or "
-                "infinity in x and in the labels, and at the net's initial weights."
-            )
+        fit.refuse_not_finite(loss, gradient)
         return loss, gradient
 
     return loss_and_gradient
-
-
-def _assign(variables, flat):
-    """Sets variables from one vector."""
-    sizes = [int(np.prod(variable.shape)) for variable in variables]
-    for variable, part in zip(variables, tf.split(flat, sizes), strict=True):
-        variable.assign(tf.reshape(tf.cast(part, variable.dtype), variable.shape))

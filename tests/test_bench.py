@@ -34,6 +34,7 @@ def test_arithmetic_is_counted_in_the_graph(monkeypatch):
     assert rows["84x84x4, 6 outputs, batch 200: largest tensor over the Jacobian (bar < 1)"] < 1
 
 
+@pytest.mark.slow
 def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sys.argv", ["bench", "--suite=exactness", f"--workdir={tmp_path}"])
     with pytest.raises(SystemExit) as ended:

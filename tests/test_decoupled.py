@@ -225,7 +225,7 @@ def test_the_critics_own_classes_are_counted():
             assert logs["cut1_accuracy"] == logs["accuracy"]
 
 
-@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("one_hot", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_direct_module_learns_to_give_gradients(one_hot):
     keras.utils.set_random_seed(0)
     loss = keras.losses.CategoricalCrossentropy if one_hot else type(CROSS_ENTROPY)
@@ -284,6 +284,7 @@ def test_batch_norm_moves_once_a_step():
     np.testing.assert_allclose(batch_norm.moving_mean, 0.01 * mean, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow  # test_distribution.py trains two workers
 def test_two_replicas_take_one_process_step(two_replicas):
     def train(scope):
         keras.utils.set_random_seed(1)
@@ -342,23 +343,22 @@ def test_a_critics_regulariser_counts_once_and_for_the_critic_alone(two_replicas
         dense = keras.layers.Dense(outputs, kernel_regularizer=keras.regularizers.L2(0.1))
         return keras.Sequential([keras.Input(shape), dense])
 
-    for scope in (tf.distribute.get_strategy().scope(), two_replicas.scope()):
-        with scope:
-            model = compiled(
-                tanh_net(),
-                critic=regularised,
-                rate=0.0,
-                critic_loss_weights=[1e-9, 0.0],
-                critic_updates="sync",
-            )
-        kernel = model.critics[0].layers[0].kernel
-        before = keras.ops.convert_to_numpy(kernel)
-        data = tf.data.Dataset.from_tensor_slices(points(8)).batch(8)
-        loss = model.fit(data, shuffle=False, verbose=0).history["loss"]
-        after = keras.ops.convert_to_numpy(kernel)
-        np.testing.assert_allclose(after, 0.8 * before, rtol=1e-5)
-        expected = model.evaluate(data, verbose=0)
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    with two_replicas.scope():
+        model = compiled(
+            tanh_net(),
+            critic=regularised,
+            rate=0.0,
+            critic_loss_weights=[1e-9, 0.0],
+            critic_updates="sync",
+        )
+    kernel = model.critics[0].layers[0].kernel
+    before = keras.ops.convert_to_numpy(kernel)
+    data = tf.data.Dataset.from_tensor_slices(points(8)).batch(8)
+    loss = model.fit(data, shuffle=False, verbose=0).history["loss"]
+    after = keras.ops.convert_to_numpy(kernel)
+    np.testing.assert_allclose(after, 0.8 * before, rtol=1e-5)
+    expected = model.evaluate(data, verbose=0)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def test_a_plain_function_sees_labels_of_the_outputs_rank():

@@ -122,7 +122,9 @@ def test_structures_of_labels_and_weights_are_the_same_fit():
     assert_same_weights(models[0], models[2], rtol=1e-6)
 
 
-@pytest.mark.parametrize("projection", [None, "output", "input"])
+@pytest.mark.parametrize(
+    "projection", [*(pytest.param(p, marks=pytest.mark.slow) for p in (None, "output")), "input"]
+)
 def test_eager_graph_and_xla_take_the_same_steps(projection, monkeypatch):
     # XLA draws other directions from the same seed, so all modes get fixed ones.
     monkeypatch.setattr(projections, "sphere", fixed_directions)

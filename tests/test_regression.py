@@ -13,7 +13,7 @@ from train.lib import cli, workers
 from train.regression import __main__ as regression
 from train.regression import functions, recipes, table
 
-TINY = ["--jobs=0", "--sizes=6,9", "--seeds=1", "--steps=3", "--hidden=4"]
+TINY = ["--jobs=0", "--sizes=6", "--seeds=1", "--steps=3", "--hidden=4"]
 
 
 @pytest.fixture
@@ -94,15 +94,15 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     before = (tmp_path / "metrics.csv").read_text()
     with open(tmp_path / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 4
+    assert len(rows) == 2
     assert all(float(row["test_mse"]) > 0 for row in rows)
     medians = json.loads((tmp_path / "summary.json").read_text())["medians"]
-    assert len(medians) == 4
+    assert len(medians) == 2
 
     (tmp_path / "nets" / "bukin-6-sobolev-0.npz").unlink()  # as if killed before it
     code, out, err = run(*arguments)
     assert code == 0, err
-    assert "3 of 4 nets are done" in out
+    assert "1 of 2 nets are done" in out
     without_seconds = [line.rpartition(",")[0] for line in before.splitlines()]
     after = (tmp_path / "metrics.csv").read_text().splitlines()
     assert [line.rpartition(",")[0] for line in after] == without_seconds
@@ -114,7 +114,9 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
 
 def test_a_function_of_ones_own(run, tmp_path):
     arguments = ["--function=sin(x)*y", "--domain=-1,1,-1,1", f"--workdir={tmp_path}"]
-    code, out, err = run("--jobs=0", "--sizes=10", "--seeds=1", "--steps=150", *arguments)
+    code, out, err = run(
+        "--jobs=0", "--sizes=10", "--seeds=1", "--steps=40", "--hidden=16", *arguments
+    )
     assert code == 0, err
     assert "lower median test MSE on 1 of 1" in out
     assert len(list(tmp_path.glob("surfaces-sin_x_y-*.png"))) == 1
