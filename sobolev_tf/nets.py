@@ -10,7 +10,7 @@ def mlp(
 ) -> keras.Model:
     """A multilayer perceptron [B,D] -> [B,K]; the defaults are section 4.1's regression net.
 
-    dtype: the net's precision, such as "float64" for `fit_lbfgs`; Keras's own if None.
+    dtype: the net's precision, such as "float64" for `fit_least_squares`; Keras's own if None.
 
     >>> mlp(2).output_shape
     (None, 1)
