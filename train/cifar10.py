@@ -7,7 +7,7 @@ side. One line makes a cell of Table 1: --method=noprop, direct, vfbn, critic, s
 backprop. The data is `cifar10` as TFDS has prepared it.
 
 Presets: `small` (the default) is sized for two cores, a quarter of the width and four passes
-over the data, about ten minutes; `paper` is the paper's recipe, 100,000 updates of 320 images
+over the data; `paper` is the paper's recipe, 100,000 updates of 320 images
 (the paper has 93.5 % for sobolev, 94.3 % for backprop). The run folder holds config.json,
 metrics.csv, summary.json, figure.png, checkpoints and saved_model; the same command resumes.
 """
