@@ -36,7 +36,7 @@ flags.DEFINE_integer("seeds", 3, "How many seeds, from --seed on.", 1, **OWN)
 flags.DEFINE_integer(
     "jobs", os.cpu_count(), "Nets at a time, one core each; 0: in this process.", 0, **OWN
 )
-CHANGEABLE = ["jobs"]  # may differ when a run goes on
+CHANGEABLE = ["jobs", "seeds"]  # may differ when a run goes on
 
 
 def main():
