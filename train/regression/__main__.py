@@ -44,7 +44,7 @@ def main():
     with runs.Run(
         cli.workdir(FLAGS, CHANGEABLE), cli.config(FLAGS), "regression", CHANGEABLE
     ) as run:
-        run.add_facts(test_points=recipes.TEST_POINTS, nets=len(tasks))
+        run.add_facts(test_points=recipes.TEST_POINTS)
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
         rows = train_missing(run, tasks)
