@@ -18,7 +18,7 @@ CONVOLUTIONS = {  # what is as large as a convolution's output, and its kernel
 def rows(turns: int = 5, calls: int = 4):
     def cost(name, numerator, denominator, bar):
         models = numerator, denominator
-        seconds = benchmark.in_turns([_runner(*model) for model in models], calls, turns)
+        seconds = benchmark.in_turns([runner(*model) for model in models], calls, turns)
         counts = [products(*model) for model in models]
         yield f"{name}: seconds a step", np.median(seconds[:, 0])
         yield f"{name}: ratio of steps{bar}", np.median(seconds[:, 0] / seconds[:, 1])
@@ -46,7 +46,7 @@ def _output_projection(turns, calls):
             (_plain(outputs), _batch(outputs, 0)),
         )
     ]
-    seconds = benchmark.in_turns([_runner(*each) for each in made], calls, turns)
+    seconds = benchmark.in_turns([runner(*each) for each in made], calls, turns)
     growth = np.median(seconds[:, 0] / seconds[:, 2]), np.median(seconds[:, 1] / seconds[:, 3])
     yield "1,000 outputs over 1: projected step", growth[0]
     yield "1,000 outputs over 1: plain step", growth[1]
@@ -180,7 +180,7 @@ def _batch(outputs, order):
     return (x, tuple(y)) if order else (x, y[0])
 
 
-def _runner(model, data):
+def runner(model, data):
     """n -> n training steps on one batch that is already in memory."""
     data = tf.nest.map_structure(tf.constant, data)
     model.optimizer.build(model.trainable_variables)
