@@ -28,9 +28,10 @@ def policy(actions=3, dtype="float32", scale=1 / 255, seed=0):
     )
 
 
-def distiller(teacher=None, student=None, **kwargs):
+def distiller(teacher=None, student=None, eager=True, **kwargs):
+    """Eager, unless a test is about `fit`: tracing a step takes longer than running some."""
     model = PolicyDistiller(student or policy(seed=1), teacher or policy(seed=2), seed=5, **kwargs)
-    model.compile(keras.optimizers.Adam(1e-2))
+    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=eager)
     return model
 
 
@@ -48,7 +49,7 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
     student, teacher = (policy(dtype="float64", seed=seed) for seed in (1, 2))
     x = tf.constant(FRAMES, tf.float64)
     model = PolicyDistiller(student, teacher, 0.7, divergence, projections=2, seed=5)
-    model.compile("sgd")
+    model.compile("sgd", run_eagerly=True)
 
     def by_hand():
         (ours, slopes), (theirs, true) = (
@@ -116,7 +117,7 @@ def test_regular_distillation_reads_stored_logits_without_a_teacher():
     logits = teacher.predict(FRAMES, verbose=0) + 7  # any offset says the same
     for given in ({"x": FRAMES, "y": logits}, {"x": FRAMES.astype("float32")}):
         model = PolicyDistiller(policy(seed=1), None if "y" in given else teacher, alpha=0)
-        model.compile("adam")
+        model.compile("adam", run_eagerly="y" not in given)
         model.fit(**given, shuffle=False, epochs=3, verbose=0)
         after.append([w.numpy() for w in model.net.weights])
     for stored, live in zip(*after, strict=True):
@@ -151,7 +152,7 @@ def test_frames_are_differentiated_between_0_and_1():
 
 
 def test_a_student_learns_its_teacher():
-    model = distiller(alpha=0.1)
+    model = distiller(alpha=0.1, eager=False)
     history = model.fit(FRAMES, epochs=60, verbose=0).history
     assert history["kl"][-1] < history["kl"][0] / 3
     assert history["d1_loss"][-1] < history["d1_loss"][0]
@@ -208,7 +209,7 @@ def test_the_exported_student_takes_bytes_and_plays(tmp_path):
 def test_half_precision():
     model = distiller(student=policy(dtype="mixed_float16", seed=1), alpha=0.1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    history = model.fit(FRAMES, epochs=30, verbose=0).history
+    history = model.fit(FRAMES, epochs=15, verbose=0).history
     assert history["kl"][-1] < history["kl"][0]
     assert model.predict(FRAMES, verbose=0).dtype == "float32"
 
@@ -221,7 +222,7 @@ def test_bad_input_is_said():
     with pytest.raises(ValueError, match=r"the target answers .*4\], the net .*3\]"):
         distiller(policy(4)).evaluate(FRAMES, verbose=0)
     model = PolicyDistiller(policy())
-    model.compile()
+    model.compile(run_eagerly=True)
     with pytest.raises(ValueError, match=r"alpha=1.0 learns from a teacher's input gradients"):
         model.fit(FRAMES, np.zeros([10, 3], "f"), verbose=0)
     with pytest.raises(ValueError, match="takes no adapt"):

@@ -15,7 +15,6 @@ command goes on; --percent and --method may then name more. A regular step takes
 cores, a Sobolev step five times as long.
 """
 
-import functools
 import json
 import shutil
 
@@ -75,8 +74,8 @@ def main():
         run.add_facts(recording=study.recording.facts(), game_versions=atari.versions())
         for name in ("nets", "search"):
             run.path(name).mkdir(exist_ok=True)
-        summaries = train_all(run, study, methods, parts, plan)
-        finish(run, study, summaries)
+        train_all(run, study, methods, parts, plan)
+        finish(run, study, finished(run))
 
 
 def numbers(name, low, high):
@@ -139,7 +138,7 @@ def trials(grid):
 
 
 def train_all(run, study, methods, parts, plan):
-    """Fits and trains what is not done yet; returns the summary of every net."""
+    """Fits and trains what is not done yet."""
     grids, fitted_on = plan
     keys = [(percent, method) for percent in parts for method in methods]
     folders = {key: net_folder(run, *key) for key in keys}
@@ -154,16 +153,19 @@ def train_all(run, study, methods, parts, plan):
     best = {method: fit(run, study, method, grids[method], fitted_on, bar) for method in searched}
     for percent, method in missing:
         name = f"{percent:g} %, {method}"
-        print(f"{name}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
+        print(f"\n{name}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
         folder = folders[percent, method]
         nets.distil(
             folder, study, method, percent, *best[method], FLAGS.steps, *parts[percent], settings
         )
         bar.add(nets.METHODS[method] * FLAGS.steps, f"trained {name}")
-    rows = [row for key, folder in folders.items() for row in nets.rows(folder, *key)]
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(history.as_csv(rows, header=True))
-    return {key: json.loads((f / "summary.json").read_text()) for key, f in folders.items()}
+
+
+def finished(run):
+    """{(percent, method): summary} of every net in the run folder that is done."""
+    found = [json.loads(path.read_text()) for path in run.path("nets").glob("*/summary.json")]
+    found.sort(key=lambda each: (each["percent"], list(nets.METHODS).index(each["method"])))
+    return {(each["percent"], each["method"]): each for each in found}
 
 
 def net_folder(run, percent, method):
@@ -175,15 +177,13 @@ def fit(run, study, method, grid, fitted_on, bar):
     rates, alphas = grid
     if not trials(grid):
         return rates[0], alphas[0]
-    path = functools.partial(run.path("search").joinpath)
 
     def held_out_kl(rate, alpha):
-        name = f"{method}-rate={rate:g}-alpha={alpha:g}.json"
-        new = not path(name).exists()
-        found = nets.try_out(path(name), study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
+        path = run.path("search") / f"{method}-rate={rate:g}-alpha={alpha:g}.json"
+        new, amount = not path.exists(), nets.METHODS[method] * FLAGS.search_steps
+        found = nets.try_out(path, study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
         if new:
-            text = f"{method}, rate {rate:g}, alpha {alpha:g}: held-out KL {found:.4g}"
-            bar.add(nets.METHODS[method] * FLAGS.search_steps, text)
+            bar.add(amount, f"{method}, rate {rate:g}, alpha {alpha:g}: held-out KL {found:.4g}")
         return found
 
     alpha = alphas[len(alphas) // 2]
@@ -193,33 +193,40 @@ def fit(run, study, method, grid, fitted_on, bar):
 
 
 def finish(run, study, summaries):
-    """Table, figure, the best student of each method at play, and its SavedModel."""
-    header = ["", "rate", "alpha", "test KL", "action error"]
+    """metrics.csv, table, the best student of each method at play, its SavedModel, the figure."""
+    rows = [row for key in summaries for row in nets.rows(net_folder(run, *key), *key)]
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(history.as_csv(rows, header=True))
+    print(f"\n{table(summaries)}\n")
+    ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
+    best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
+    folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and FLAGS.episodes]
+    scores = {"teacher, as recorded": study.recording.scores.tolist()} | {
+        folder.name: nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
+        for folder in folders
+    }
+    for name, each in scores.items():
+        print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
+    winner = net_folder(run, *ranked[0])
+    report.remove_stale(run.path("saved_model"))
+    with export.replaced_directory(run.path("saved_model")) as beside:
+        shutil.copytree(winner / "saved_model", beside)
+    facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
+    found = {"nets": list(summaries.values()), "true_scores": scores, "saved_model": winner.name}
+    run.write_summary({"game": FLAGS.game, **found, **facts})
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+    print(f"SavedModel of {winner.name}: {run.path('saved_model')}")
+
+
+def table(summaries):
+    """What every net was trained with and what its test says, as text."""
     cells = [
         [f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", f"{s['test_kl']:.4f}"]
         + [report.percent(s["test_action_error"])]
         for (percent, method), s in summaries.items()
     ]
-    print(f"\n{report.table(header, cells)}\n")
-    winner = min(summaries, key=lambda key: summaries[key]["test_kl"])
-    best, scores = {}, {"teacher, as recorded": study.recording.scores.tolist()}
-    for key in sorted(summaries, key=lambda key: summaries[key]["test_kl"]):
-        best.setdefault(key[1], net_folder(run, *key))
-    with export.replaced_directory(run.path("saved_model")) as beside:
-        shutil.copytree(net_folder(run, *winner) / "saved_model", beside)
-    for folder in best.values() if FLAGS.episodes else ():
-        scores[folder.name] = nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
-    for name, each in scores.items():
-        print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
-    facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
-    run.write_summary(
-        {"game": FLAGS.game, "nets": list(summaries.values()), "true_scores": scores}
-        | {"saved_model": net_folder(run, *winner).name}
-        | facts
-    )
-    for path in figures.draw(run.folder):
-        print(f"Figure: {path}")
-    print(f"SavedModel of {winner[0]:g} %, {winner[1]}: {run.path('saved_model')}")
+    return report.table(["training", "rate", "alpha", "test KL", "action error"], cells)
 
 
 if __name__ == "__main__":

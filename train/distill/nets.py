@@ -69,7 +69,8 @@ def try_out(path, study, method, rate, alpha, train, test, steps):
         return json.loads(path.read_text())["kl"]
     model = study.student(method, rate, alpha)
     try:
-        model.fit(study.stream(train), steps_per_epoch=steps, verbose=0)
+        told = [progress.Progress(steps, names=SHOWN)]
+        model.fit(study.stream(train), steps_per_epoch=steps, callbacks=told, verbose=0)
         found = model.evaluate(
             recordings.in_order(study.recording, test, TEST_BATCH), verbose=0, return_dict=True
         )["kl"]

@@ -45,13 +45,17 @@ class Recording:
 
 
 def stacks(frames, places):
-    """What the policy saw at `places` [B] of `frames` [F,H,W]: [B,H,W,4], oldest first.
+    """What the policy saw at `places` [B] of `frames`, uint8 [F,H,W]: [B,H,W,4], oldest first.
 
-    >>> stacks(tf.reshape(tf.range(5), [5, 1, 1]), tf.constant([3, 4])).numpy().tolist()
+    The bytes of four frames are put together as one little-endian word a pixel: TensorFlow is
+    slower at moving an axis of bytes, and complains about it.
+
+    >>> frames = tf.reshape(tf.range(5), [5, 1, 1])
+    >>> stacks(tf.cast(frames, tf.uint8), tf.constant([3, 4])).numpy().tolist()
     [[[[0, 1, 2, 3]]], [[[1, 2, 3, 4]]]]
     """
-    history = places[:, None] + tf.range(-BLACK, 1)
-    return tf.transpose(tf.gather(frames, history), [0, 2, 3, 1])
+    history = [tf.cast(tf.gather(frames, places + k - BLACK), tf.uint32) for k in range(BLACK + 1)]
+    return tf.bitcast(tf.add_n([t * 256**k for k, t in enumerate(history)]), tf.uint8)
 
 
 def random_batches(recording, steps, batch_size, seed, start=0):
