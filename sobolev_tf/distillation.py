@@ -1,5 +1,6 @@
 """PolicyDistiller: a student policy that matches its teacher's, and its slopes (section 4.2)."""
 
+import dataclasses
 import os
 
 import keras
@@ -136,15 +137,13 @@ class PolicyDistiller(SobolevModel):
         self.alpha, self.divergence, self.frames = alpha, divergence, frames
         order = 1 if alpha else 0
         super().__init__(net, order, _frozen(teacher), projection="output", **kwargs)
+        if frames:  # <log π, v> is linear in v
+            self.projection = dataclasses.replace(self.projection, length=255.0)
 
     def build(self, input_shape):
         super().build(input_shape)
         if len(self.output_dims) != 1:
             raise ValueError(f"the student answers {['B', *self.output_dims]}, expected [B, A].")
-        if self.frames:
-            shapes = [tuple(w.shape) for w in self.scaling.weights]
-            with tf.init_scope():  # a net without keras.Input is built inside the first step
-                self.scaling.set(*map(np.full, shapes, (0.0, 255.0, 0.0, 1.0)))
 
     def compile(
         self,
@@ -198,9 +197,8 @@ class PolicyDistiller(SobolevModel):
         return labels.names(self.order)
 
     def _net_at(self, x, training):
-        """The student's log-policy. It takes frames as they are: only slopes are in z = s / 255."""
         net = super()._net_at(x, training)
-        return lambda z: log_policy(net(self.scaling.raw_points(z)))
+        return lambda point: log_policy(net(point))
 
     def _target_at(self, x):
         teacher = super()._target_at(x)

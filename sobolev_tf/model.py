@@ -305,7 +305,7 @@ class SobolevModel(JetModel):
 
     def get_config(self):
         settings = dataclasses.asdict(self.projection or Projection("input"))
-        del settings["side"]
+        del settings["side"], settings["length"]
         return {
             "name": self.name,
             "net": targets.serialize_net(self.net),

@@ -59,7 +59,8 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
         )
         pair = (ours, theirs) if divergence == "student_teacher" else (theirs, ours)
         v = model.projection.at(0).directions(tf.constant(ours), 0)
-        difference = np.einsum("bpa,ba...->bp...", v, 255 * (slopes - true))
+        np.testing.assert_allclose(tf.norm(v, axis=2), 255)
+        difference = np.einsum("bpa,ba...->bp...", v, slopes - true)
         norms = np.sqrt((difference**2).sum((2, 3, 4))).mean(1)
         return kl(*pair), norms
 
@@ -95,7 +96,7 @@ def test_directions_are_on_the_sphere_of_actions_and_drawn_anew():
     model = distiller(projections=4)
     v = [model.projection.at(step).directions(tf.zeros([10, 3]), 0) for step in (1, 2)]
     assert v[0].shape == [10, 4, 3]
-    np.testing.assert_allclose(tf.norm(v[0], axis=2), 1, rtol=1e-5)
+    np.testing.assert_allclose(tf.norm(v[0], axis=2), 255, rtol=1e-5)
     assert tf.reduce_max(tf.abs(v[0] - v[1])) > 0.1
 
 

@@ -40,8 +40,14 @@ flags.DEFINE_integer("projections", 1, "Random directions for each stack, P.", 1
 flags.DEFINE_integer("batch_size", 200, "Stacks in a step.", 1, **OWN)
 flags.DEFINE_float("rate", None, "Adam's rate, for all methods; default: fitted.", 0.0, **OWN)
 flags.DEFINE_float("alpha", None, "Weight of the gradients; default: fitted.", 0.0, **OWN)
+flags.DEFINE_enum(
+    "schedule",
+    *("constant", ["constant", "cosine"]),
+    "cosine: the rate falls to zero within a training's steps.",
+    **OWN,
+)
 flags.DEFINE_list("rates", ["1e-4", "3e-4", "1e-3"], "Rates to choose from.", **OWN)
-flags.DEFINE_list("alphas", ["0.01", "0.1", "1"], "Alphas to choose from.", **OWN)
+flags.DEFINE_list("alphas", ["0.001", "0.01", "0.1"], "Alphas to choose from.", **OWN)
 flags.DEFINE_integer("search_steps", 300, "Steps of a fit's trial.", 1, **OWN)
 flags.DEFINE_float("fit_percent", 10, "The share that rate and alpha are fitted on.", 0, 100, **OWN)
 flags.DEFINE_enum(
@@ -109,7 +115,7 @@ def load(methods):
         teacher = nets.differentiable(FLAGS.teacher or kept[0], FLAGS.game, recording)
     return nets.Study(
         *(FLAGS.game, recording, teacher, FLAGS.batch_size, FLAGS.divergence),
-        *(FLAGS.projections, FLAGS.seed, FLAGS.jit),
+        *(FLAGS.projections, FLAGS.schedule, FLAGS.seed, FLAGS.jit),
     )
 
 
@@ -189,6 +195,9 @@ def fit(run, study, method, grid, fitted_on, bar):
     alpha = alphas[len(alphas) // 2]
     rate = min(rates, key=lambda rate: held_out_kl(rate, alpha))
     alpha = min(alphas, key=lambda alpha: held_out_kl(rate, alpha))
+    for name, best, grid in (("rate", rate, rates), ("alpha", alpha, alphas)):
+        if len(grid) > 1 and best in (min(grid), max(grid)):
+            print(f"\n{method}: {name} {best:g} is at the edge of --{name}s", flush=True)
     return rate, alpha
 
 

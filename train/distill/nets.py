@@ -42,11 +42,12 @@ class Study:
     batch_size: int
     divergence: str
     projections: int
+    schedule: str
     seed: int
     jit: bool
 
-    def student(self, method, rate, alpha):
-        """A fresh student, compiled."""
+    def student(self, method, rate, alpha, steps):
+        """A fresh student, compiled for a training of so many steps."""
         keras.utils.set_random_seed(self.seed)
         model = st.PolicyDistiller(
             st.nets.atari_student(len(atari.ACTIONS[self.game])),
@@ -56,6 +57,8 @@ class Study:
             projections=self.projections,
             seed=self.seed,
         )
+        if self.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, steps)
         model.compile(keras.optimizers.Adam(rate), jit_compile=self.jit)
         return model
 
@@ -67,7 +70,7 @@ def try_out(path, study, method, rate, alpha, train, test, steps):
     """The KL on the steps `test` after a short training on `train`; kept in the file `path`."""
     if path.exists():
         return json.loads(path.read_text())["kl"]
-    model = study.student(method, rate, alpha)
+    model = study.student(method, rate, alpha, steps)
     try:
         told = [progress.Progress(steps, names=SHOWN)]
         model.fit(study.stream(train), steps_per_epoch=steps, callbacks=told, verbose=0)
@@ -87,7 +90,7 @@ def distil(folder, study, method, percent, rate, alpha, steps, train, test, sett
     given = {"percent": percent, "method": method, "rate": rate, "alpha": alpha, "steps": steps}
     with runs.Run(folder, given, "distill net") as run:
         run.add_facts(training_steps=len(train), test_steps=len(test))
-        model = study.student(method, rate, alpha)
+        model = study.student(method, rate, alpha, steps)
         epochs, steps_per_epoch = recipe.pieces(steps, settings["evaluations"])
         rows = resumable.fit(
             model,
