@@ -139,7 +139,7 @@ class SobolevModel(JetModel):
         return [
             metric
             for metric in super().metrics
-            if not any(metric is each for each in hidden) and _has_state(metric)
+            if not any(metric is each for each in hidden) and metrics_.has_state(metric)
         ]
 
     def train_step(self, data):
@@ -159,8 +159,7 @@ class SobolevModel(JetModel):
         return distribution.logs(self.compute_metrics(*step))
 
     def test_step(self, data):
-        _, step = self._step(data, training=False)
-        return distribution.logs(self.compute_metrics(*step))
+        return distribution.logs(self.compute_metrics(*self._step(data, training=False)[1]))
 
     def _step(self, data, training):
         """The loss of a batch, and (x, true, predicted, sample_weight) by name of term."""
@@ -289,7 +288,10 @@ class SobolevModel(JetModel):
 
     def _prepared(self, y, kw):
         """Arguments as Keras takes them; a new R2Score makes its state in a new trace alone."""
-        if not all(map(_has_state, self._jet_metrics.values())) and "r2" in self._shown_metrics:
+        if (
+            not all(map(metrics_.has_state, self._jet_metrics.values()))
+            and "r2" in self._shown_metrics
+        ):
             self.train_function = self.test_function = None
         weights = kw.pop("sample_weight", None)
         return kw | {"sample_weight": labels.weights_like(y, weights, self.order)}
@@ -349,8 +351,3 @@ class SobolevModel(JetModel):
         if training:
             self._steps_drawn.assign(step)
         return self.projection.at(step)
-
-
-def _has_state(metric):
-    """Some of Keras's metrics have none before their first batch, and then no result either."""
-    return getattr(metric, "built", True) and getattr(metric, "_built", True)

@@ -207,6 +207,23 @@ def test_the_exported_student_takes_bytes_and_plays(tmp_path):
     np.testing.assert_allclose(gradient, model.predict_jet(frames).derivatives[0], atol=1e-6)
 
 
+def test_a_convolution_on_patches_is_the_same_one():
+    """Value, gradient in the image, and that gradient's own gradient in the kernel."""
+    images, found = tf.constant(FRAMES, tf.float32) / 255, []
+    for layer in (nets.PatchConv2D(3, 4, 2), keras.layers.Conv2D(3, 4, 2)):
+        layer.build(images.shape)
+        rng = np.random.default_rng(0)
+        layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
+        with tf.GradientTape() as tape:
+            value, slope = jets.vjp(
+                lambda x, f=layer: tf.tanh(f(x)), images, tf.ones([10, 2, 2, 3])
+            )
+            square = tf.reduce_sum(slope**2)
+        found.append((value, slope, *tape.gradient(square, layer.trainable_weights)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_half_precision():
     model = distiller(student=policy(dtype="mixed_float16", seed=1), alpha=0.1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

@@ -29,7 +29,7 @@ def figure4(rows, game):
     """A row for each measure; a panel for each share, over training, and one over the shares."""
     shares = sorted({row["percent"] for row in rows})
     columns = len(shares) + (len(shares) > 1)
-    figure = Figure(figsize=(2.2 * columns + 0.8, 4.8), layout="constrained")
+    figure = Figure(figsize=(max(2.2 * columns + 0.8, 4.4), 4.8), layout="constrained")
     panels = figure.subplots(2, columns, squeeze=False, sharey="row")
     for line, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         for axis, share in zip(line, shares, strict=False):
