@@ -3,9 +3,10 @@
 Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
-from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
+from sobolev_tf import decoupled, distillation, labels, losses, nets, synthetic, targets
 from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
+from sobolev_tf.distillation import PolicyDistiller
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
 from sobolev_tf.lbfgs import fit_lbfgs
 from sobolev_tf.least_squares import fit_least_squares
@@ -16,10 +17,12 @@ from sobolev_tf.synthetic import SyntheticGradient
 __all__ = [
     "DecoupledModel",
     "Jet",
+    "PolicyDistiller",
     "SobolevModel",
     "SyntheticGradient",
     "check_labels",
     "decoupled",
+    "distillation",
     "fit_lbfgs",
     "fit_least_squares",
     "hvp",

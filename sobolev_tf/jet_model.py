@@ -129,14 +129,14 @@ class JetModel(distribution.DistributedModel):
             raise ValueError(f"export takes a directory alone, got {', '.join(kwargs)}.")
         if not self.built:
             raise ValueError("export needs a built model: call it, fit it or build it first.")
-        specs = self._inputs.specs(self._input_shape)
-        export.export_jets([self.net, self.scaling], self._served, specs, self.order, filepath)
+        layers = [self.net, self.scaling]
+        export.export_jets(layers, self._served, self._specs(), self.order, filepath)
 
     def _known(self, x, y):
         """The value and derivative labels of a batch by name, from y or from a live target."""
         given = labels.by_name(y, self.order)
         if not given and self.target is not None:
-            target = self._inputs.at(self.target, x)
+            target = self._target_at(x)
             # Projections are for targets whose full derivatives would be too many.
             order = 0 if self.projection else self.order
             terms = targets.tabulate(target, self._inputs.point(x), order, verbose=0)
@@ -158,9 +158,17 @@ class JetModel(distribution.DistributedModel):
         """The net as a function of what is differentiated in x."""
         return self._inputs.at(functools.partial(self.net, training=training), x)
 
+    def _target_at(self, x):
+        """The live target, likewise."""
+        return self._inputs.at(self.target, x)
+
     def raw_at(self, x, training=False):
         """The model as a function of what is differentiated in x, in raw units both."""
         return scaling.Raw(self._net_at(x, training), self.scaling)
+
+    def _specs(self):
+        """TensorSpecs of the inputs that an exported model takes."""
+        return self._inputs.specs(self._input_shape)
 
     def _served(self, tensors):
         """(f, point) at the net's inputs [t, ...], in the order of their names."""

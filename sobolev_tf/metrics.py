@@ -52,6 +52,11 @@ def _observed(metric, true, predicted, weight):
     return true, predicted, weight
 
 
+def has_state(metric) -> bool:
+    """Some of Keras's metrics have none before their first batch, and then no result either."""
+    return getattr(metric, "built", True) and getattr(metric, "_built", True)
+
+
 def refuse_unknown(chosen) -> tuple:
     """The chosen names as a tuple, or ValueError.
 

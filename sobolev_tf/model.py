@@ -1,5 +1,6 @@
 """SobolevModel: a Keras model that learns values and derivatives together (equation 1)."""
 
+import dataclasses
 import random
 
 import keras
@@ -138,7 +139,7 @@ class SobolevModel(JetModel):
         return [
             metric
             for metric in super().metrics
-            if not any(metric is each for each in hidden) and _has_state(metric)
+            if not any(metric is each for each in hidden) and metrics_.has_state(metric)
         ]
 
     def train_step(self, data):
@@ -158,33 +159,36 @@ class SobolevModel(JetModel):
         return distribution.logs(self.compute_metrics(*step))
 
     def test_step(self, data):
-        _, step = self._step(data, training=False)
-        return distribution.logs(self.compute_metrics(*step))
+        return distribution.logs(self.compute_metrics(*self._step(data, training=False)[1]))
 
     def _step(self, data, training):
         """The loss of a batch, and (x, true, predicted, sample_weight) by name of term."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = self._cast(x)
         given = labels.by_name(y, self.order)
-        order = max(map(labels.order_of, given), default=self.order)
+        asked = self._asked(given, training)
+        order = max(map(labels.order_of, asked))
         view = self._view(training)
 
         z = self.scaling.points(self._inputs.point(x))
         along = terms.directions(y, z, self.output_dims, self.scaling)
         predicted = terms.predicted(self._net_at(x, training), z, order, view, along)
-        if given:
-            classes = self.objective.classes
-            true = terms.true(given, predicted, z, view, self.scaling, self._inputs, classes)
-        elif self.target is not None:
-            target = self._inputs.at(self.target, x)
-            true = terms.of_target(target, predicted, z, order, view, self.scaling)
-        else:
-            raise ValueError("no labels: give a y, or give the model a target.")
+        classes = self.objective.classes
+        true = terms.true(given, predicted, z, view, self.scaling, self._inputs, classes)
+        if absent := [name for name in asked if name not in given]:
+            if self.target is None:
+                raise ValueError("no labels: give a y, or give the model a target.")
+            live = terms.of_target(self._target_at(x), predicted, z, order, view, self.scaling)
+            true |= {name: live[name] for name in absent}
         loss = self.compute_loss(x, true, predicted, sample_weight, training)
         # The stock step's tracker; the loss is divided by the replicas for the gradient's sake.
         size = tf.shape(z)[0]
         self._loss_tracker.update_state(loss * distribution.replicas(), sample_weight=size)
         return loss, (x, true, predicted, sample_weight)
+
+    def _asked(self, given, training):
+        """The terms to compare: those with labels; without any, all that a live target answers."""
+        return list(given) or labels.names(self.order)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Equation 1 over terms by name, plus the net's regularisation losses."""
@@ -284,7 +288,10 @@ class SobolevModel(JetModel):
 
     def _prepared(self, y, kw):
         """Arguments as Keras takes them; a new R2Score makes its state in a new trace alone."""
-        if not all(map(_has_state, self._jet_metrics.values())) and "r2" in self._shown_metrics:
+        if (
+            not all(map(metrics_.has_state, self._jet_metrics.values()))
+            and "r2" in self._shown_metrics
+        ):
             self.train_function = self.test_function = None
         weights = kw.pop("sample_weight", None)
         return kw | {"sample_weight": labels.weights_like(y, weights, self.order)}
@@ -299,18 +306,17 @@ class SobolevModel(JetModel):
             labels.refuse_nan_in(x.take(steps or -1), self.order)
 
     def get_config(self):
-        projection = self.projection or Projection("input")
+        settings = dataclasses.asdict(self.projection or Projection("input"))
+        del settings["side"], settings["length"]
         return {
             "name": self.name,
             "net": targets.serialize_net(self.net),
             "order": self.order,
             "target": targets.serialize(self.target),
             "wrt": self.wrt,
-            "projection": self.projection and projection.side,
-            "projections": projection.count,
-            **{
-                n: getattr(projection, n) for n in ("contraction", "unbiased", "orthogonal", "seed")
-            },
+            "projection": self.projection and self.projection.side,
+            "projections": settings.pop("count"),
+            **settings,
         }
 
     @classmethod
@@ -345,8 +351,3 @@ class SobolevModel(JetModel):
         if training:
             self._steps_drawn.assign(step)
         return self.projection.at(step)
-
-
-def _has_state(metric):
-    """Some of Keras's metrics have none before their first batch, and then no result either."""
-    return getattr(metric, "built", True) and getattr(metric, "_built", True)

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 
 
 def mlp(
@@ -91,11 +92,36 @@ def atari_student(actions: int) -> keras.Model:
     >>> atari_student(4).output_shape
     (None, 4)
     """
-    inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256)
+    inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256, first=PatchConv2D)
     return keras.Model(inputs, keras.layers.Dense(actions, name="logits")(h), name="atari_student")
 
 
-def _atari_trunk(convolutions, units):
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class PatchConv2D(keras.layers.Conv2D):
+    """Conv2D whose image and kernel are whole numbers of strides, "valid": the same, from patches.
+
+    Patches of stride x stride pixels become the channels of a convolution of stride 1. Weights
+    and answers are Conv2D's; its gradient in the image, which Sobolev training takes at every
+    step, is several times as fast.
+
+    >>> images = tf.random.normal([2, 8, 8, 3])
+    >>> layers = PatchConv2D(5, 4, 2), keras.layers.Conv2D(5, 4, 2)
+    >>> ours, theirs = layers[0](images), layers[1](images)
+    >>> layers[1].set_weights(layers[0].get_weights())
+    >>> bool(tf.reduce_max(tf.abs(ours - layers[1](images))) < 1e-5)
+    True
+    """
+
+    def convolution_op(self, inputs, kernel):
+        (stride, _), (side, _, channels, filters) = self.strides, kernel.shape
+        blocks = side // stride
+        kernel = tf.reshape(kernel, [blocks, stride, blocks, stride, channels, filters])
+        kernel = tf.transpose(kernel, [0, 2, 1, 3, 4, 5])
+        kernel = tf.reshape(kernel, [blocks, blocks, stride**2 * channels, filters])
+        return tf.nn.conv2d(tf.nn.space_to_depth(inputs, stride), kernel, 1, "VALID")
+
+
+def _atari_trunk(convolutions, units, first=keras.layers.Conv2D):
     """Scales to 0..1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
 
     def relu():
@@ -104,5 +130,6 @@ def _atari_trunk(convolutions, units):
     inputs = keras.Input([84, 84, 4], name="frames")
     h = keras.layers.Rescaling(1 / 255)(inputs)
     for k, (filters, kernel, stride) in enumerate(convolutions, 1):
-        h = keras.layers.Conv2D(filters, kernel, stride, name=f"conv{k}", **relu())(h)
+        convolution = first if k == 1 else keras.layers.Conv2D
+        h = convolution(filters, kernel, stride, name=f"conv{k}", **relu())(h)
     return inputs, keras.layers.Dense(units, name="hidden", **relu())(keras.layers.Flatten()(h))

@@ -38,6 +38,8 @@ class Projection:
         for "distinct" at any order. No factor does it for "same" at order 2, where
         E D²f[v,v]² = (2|H|² + tr²H) / (n(n+2)), nor for losses that are not squared.
     orthogonal: the P directions of an example are orthogonal; P is at most n then.
+    length: what every direction is multiplied by. On the outputs, 255 turns a gradient with
+        respect to bytes into one with respect to their share of 255, at no cost.
 
     Raises ValueError at a setting that is unknown or that no factor mends.
 
@@ -55,6 +57,7 @@ class Projection:
     unbiased: bool = False
     orthogonal: bool = False
     seed: int = 0
+    length: float = 1.0
 
     def __post_init__(self):
         if self.side not in ("output", "input"):
@@ -87,6 +90,7 @@ class _Drawn:
         if j not in self.drawn:
             # Once for both sides: other dtypes would draw other numbers from the same seed.
             radius = math.sqrt(like.shape[1:].num_elements()) if p.unbiased else 1.0
+            radius *= p.length
             key = tf.random.fold_in(self.seed, j)
             self.drawn[j] = sphere(like, p.count, key, radius, p.orthogonal)
         return self.drawn[j]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import cost, exactness, parts, quickstart, speed
+from train.bench import cost, distill, exactness, parts, quickstart, speed
 from train.lib import cli
 
 
@@ -89,6 +89,15 @@ def _small(side, classes):
     h = keras.layers.Conv2D(4, 3, use_bias=False, name="first")(h)
     h = keras.layers.Conv2D(8, 3)(h)
     return keras.Model(inputs, keras.layers.Dense(classes)(keras.layers.Flatten()(h)))
+
+
+@pytest.mark.slow
+def test_steps_of_distillation_are_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(distill, "BATCH", 2)
+    rows = dict(distill.rows(turns=1, calls=1))
+    assert len(rows) == 5
+    assert min(rows.values()) > 0
+    assert rows[f"{distill.RATIO}: arithmetic counts"] == pytest.approx(4.8, rel=0.02)
 
 
 def test_convolutions_are_counted():

@@ -3,7 +3,7 @@
     python -m train.plot runs/regression [RUN...]
 
 What a run's figures are, its script knows: `train.regression` draws section 4.1's figures 2
-(right), 3 and 5 to 11.
+(right), 3 and 5 to 11, `train.distill` figure 4.
 """
 
 import sys
@@ -11,10 +11,14 @@ from pathlib import Path
 
 from absl import flags
 
+from train.distill import figures as distill
 from train.lib import cli, runs
-from train.regression import figures
+from train.regression import figures as regression
 
-DRAWN_BY = {"regression": figures.draw}  # by the script that config.json names
+DRAWN_BY = {
+    "distill": distill.draw,
+    "regression": regression.draw,
+}  # by the script that config.json names
 
 
 def main(folders):

@@ -11,6 +11,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
                 installed (`pip install -e ".[bench]"`)
     quickstart  the README's example with derivatives over without
+    distill     a Sobolev step of distillation over a regular one, beside their arithmetic counts
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (half an hour)
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from absl import flags
 
-from train.bench import cost, exactness, parts, quickstart, regression, speed
+from train.bench import cost, distill, exactness, parts, quickstart, regression, speed
 from train.lib import cli, files, runs
 
 SUITES = {
@@ -30,6 +31,7 @@ SUITES = {
     "cost": cost.rows,
     "speed": speed.rows,
     "quickstart": quickstart.rows,
+    "distill": distill.rows,
     "parts": parts.rows,
     "peers": regression.rows,
 }

@@ -23,9 +23,17 @@ def length(values, steps_per_epoch):
     updates = values.updates or steps
     if steps > updates:
         raise cli.UsageError(f"--steps={steps} is past the end of --updates={updates}")
-    most = min(values.evaluations, steps)
-    pieces = next(n for n in range(most, 0, -1) if steps % n == 0)
-    return pieces, steps // pieces, updates
+    return *pieces(steps, values.evaluations), updates
+
+
+def pieces(steps, most):
+    """(n, steps / n): at most `most` equal pieces.
+
+    >>> pieces(100, 30)
+    (25, 4)
+    """
+    count = next(n for n in range(min(most, steps), 0, -1) if steps % n == 0)
+    return count, steps // count
 
 
 def learning_rate(values, updates, drops):

@@ -111,10 +111,7 @@ def export(model, path, images):
     Returns the largest difference of two outputs, relative to the largest output. Raises
     CommandError where the answers differ by more than rounding.
     """
-    # What a killed export left beside it; the run folder is locked, so nobody is at work there.
-    for kind in ("new", "old"):
-        for stale in Path(path).parent.glob(f"{Path(path).name}.{kind}-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+    remove_stale(path)
     model.export(path)
     saved = tf.saved_model.load(str(path)).signatures["serving_default"]
     [answers] = saved(tf.convert_to_tensor(images)).values()
@@ -125,3 +122,10 @@ def export(model, path, images):
             f"{path} answers differently from the model, by {difference:.2g} of the largest output"
         )
     return float(difference)
+
+
+def remove_stale(path):
+    """Removes what a killed export to `path` left beside it; the run folder is locked."""
+    for kind in ("new", "old"):
+        for stale in Path(path).parent.glob(f"{Path(path).name}.{kind}-*"):
+            shutil.rmtree(stale, ignore_errors=True)

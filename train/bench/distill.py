@@ -1,0 +1,36 @@
+"""What a step of Sobolev distillation costs over a regular one, which reads stored logits."""
+
+import numpy as np
+
+import sobolev_tf as st
+from train.bench import benchmark, cost
+
+BATCH, ACTIONS = 200, 4
+RATIO = "distillation step, Sobolev over regular"
+
+
+def rows(turns: int = 7, calls: int = 3):
+    """Section 4.2's nets, batch 200, stored logits on both sides; alpha's side runs the teacher."""
+    teacher = st.targets.Teacher(st.nets.atari_teacher(ACTIONS), output=0)
+    models = [_model(teacher, alpha=1.0), _model(None, alpha=0)]
+    data = _batch()
+    seconds = benchmark.in_turns([benchmark.runner(each, data) for each in models], calls, turns)
+    counts = [cost.products(each, data) for each in models]
+    ratio, counted = np.median(seconds[:, 0] / seconds[:, 1]), counts[0] / counts[1]
+    yield "distillation: seconds a regular step", np.median(seconds[:, 1])
+    yield "distillation: seconds a Sobolev step", np.median(seconds[:, 0])
+    yield RATIO, ratio
+    yield f"{RATIO}: arithmetic counts", counted
+    yield f"{RATIO}: ratio over that of counts (bar 1.2)", ratio / counted
+
+
+def _model(teacher, alpha):
+    model = st.PolicyDistiller(st.nets.atari_student(ACTIONS), teacher, alpha)
+    model.compile("adam")
+    return model
+
+
+def _batch():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, [BATCH, *[84, 84, 4]], dtype=np.uint8)
+    return frames, rng.normal(size=[BATCH, ACTIONS]).astype("float32")

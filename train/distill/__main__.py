@@ -1,0 +1,242 @@
+"""Distils a recorded teacher into smaller students (section 4.2).
+
+    python -m train.record --game=breakout --teacher=released --workdir=runs/recording
+    python -m train.distill --game=breakout --data_dir=runs/recording --percent=10
+
+trains the paper's student net on the first 10 % of the recording, by KL alone ("regular") and with
+the teacher's projected input gradients as well ("sobolev"), and tests both on later episodes;
+`--percent=1,5,10,25,50` does it for all of figure 4. Rate and alpha are fitted before, once for
+each method, on held-out episodes of the first --fit_percent %; --rate and --alpha say them.
+
+The run folder holds metrics.csv, summary.json, figure4.png (test KL and action-prediction error:
+how often the most probable actions differ), every student in nets/, and the best one's
+saved_model, which `python -m train.teacher --evaluate` plays. Stopped at any moment, the same
+command goes on; --percent and --method may then name more. A regular step takes about 0.1 s on two
+cores, a Sobolev step five times as long.
+"""
+
+import json
+import shutil
+
+from absl import flags
+
+import sobolev_tf as st
+from sobolev_tf import export
+from train.distill import figures, nets, splits
+from train.lib import atari, cli, files, history, progress, recordings, report, runs
+
+FLAGS = cli.common_flags(without=["epochs", "strategy"])
+OWN = {"flag_values": FLAGS}
+FLAGS.set_default("steps", 2000)
+flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_string("data_dir", None, "Run folder of train.record.", required=True, **OWN)
+flags.DEFINE_string("teacher", None, "The policy; default: the one beside the data.", **OWN)
+flags.DEFINE_list("percent", ["1", "5", "10", "25", "50"], "Training shares of all steps.", **OWN)
+flags.DEFINE_list("method", list(nets.METHODS), "regular, sobolev or both.", **OWN)
+flags.DEFINE_enum(
+    "divergence", *("student_teacher", st.distillation.DIVERGENCES), "Which KL is lowered.", **OWN
+)
+flags.DEFINE_integer("projections", 1, "Random directions for each stack, P.", 1, **OWN)
+flags.DEFINE_integer("batch_size", 200, "Stacks in a step.", 1, **OWN)
+flags.DEFINE_float("rate", None, "Adam's rate, for all methods; default: fitted.", 0.0, **OWN)
+flags.DEFINE_float("alpha", None, "Weight of the gradients; default: fitted.", 0.0, **OWN)
+flags.DEFINE_enum(
+    "schedule",
+    *("constant", ["constant", "cosine"]),
+    "cosine: the rate falls to zero within a training's steps.",
+    **OWN,
+)
+flags.DEFINE_list("rates", ["1e-4", "3e-4", "1e-3"], "Rates to choose from.", **OWN)
+flags.DEFINE_list("alphas", ["0.001", "0.01", "0.1"], "Alphas to choose from.", **OWN)
+flags.DEFINE_integer("search_steps", 300, "Steps of a fit's trial.", 1, **OWN)
+flags.DEFINE_float("fit_percent", 10, "The share that rate and alpha are fitted on.", 0, 100, **OWN)
+flags.DEFINE_enum(
+    "split",
+    *("cut", ["cut", "whole"]),
+    "Training: the first steps exactly, or whole episodes alone. The cut episode never tests.",
+    **OWN,
+)
+flags.DEFINE_float(
+    "test_percent", None, "Test on the last so many % alone, the same for all.", 0, 100, **OWN
+)
+flags.DEFINE_integer("test_frames", 10_000, "Test stacks, evenly spaced; 0: all.", 0, **OWN)
+flags.DEFINE_integer("evaluations", 20, "How often to test a net.", 1, **OWN)
+flags.DEFINE_integer("episodes", 10, "Episodes the best students play; 0: none.", 0, **OWN)
+flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
+
+ADDABLE = ["episodes", "method", "percent", "save_minutes"]  # the run folder is the same
+CHANGEABLE = [*ADDABLE, "data_dir"]
+
+
+def main():
+    percents = sorted(set(numbers("percent", 0, 100)))
+    methods = chosen_methods()
+    cli.seed_everything(FLAGS)
+    folder = cli.workdir(FLAGS, leave_out=ADDABLE)
+    with runs.Run(folder, cli.config(FLAGS), "distill", CHANGEABLE) as run:
+        study = load(methods)
+        parts = {percent: parts_of(study.recording, percent) for percent in percents}
+        plan = search_plan(study.recording, methods)
+        run.add_facts(recording=study.recording.facts(), game_versions=atari.versions())
+        for name in ("nets", "search"):
+            run.path(name).mkdir(exist_ok=True)
+        train_all(run, study, methods, parts, plan)
+        finish(run, study, finished(run))
+
+
+def numbers(name, low, high):
+    """The list of a flag as numbers between `low` and `high`, both excluded."""
+    try:
+        found = [float(each) for each in FLAGS[name].value]
+    except ValueError:
+        found = []
+    if not found or not all(low < each < high for each in found):
+        text = ",".join(map(str, FLAGS[name].value))
+        raise cli.UsageError(f"--{name}={text}: expected numbers above {low} and below {high}")
+    return found
+
+
+def chosen_methods():
+    if not FLAGS.method or set(FLAGS.method) - set(nets.METHODS):
+        text = ",".join(FLAGS.method)
+        raise cli.UsageError(f"--method={text}: expected some of {', '.join(nets.METHODS)}")
+    return [method for method in nets.METHODS if method in FLAGS.method]
+
+
+def load(methods):
+    """The recording in memory and, where it is needed, its teacher."""
+    data, beside = recordings.find(FLAGS.data_dir)
+    recording = recordings.read(data, FLAGS.game)
+    teacher = None
+    if "sobolev" in methods:
+        kept = [p for p in (beside / "teacher.keras", beside / "teacher") if p.exists()]
+        if not FLAGS.teacher and not kept:
+            raise cli.UsageError(f"{beside} holds no teacher: give one, --teacher=PATH")
+        teacher = nets.differentiable(FLAGS.teacher or kept[0], FLAGS.game, recording)
+    return nets.Study(
+        *(FLAGS.game, recording, teacher, FLAGS.batch_size, FLAGS.divergence),
+        *(FLAGS.projections, FLAGS.schedule, FLAGS.seed, FLAGS.jit),
+    )
+
+
+def parts_of(recording, percent):
+    """(training steps, test steps) of a share."""
+    train, test = splits.split(recording.lengths, percent, FLAGS.split, FLAGS.test_percent)
+    return train, splits.spread(test, FLAGS.test_frames)
+
+
+def search_plan(recording, methods):
+    """{method: (rates, alphas)} to choose from, and the steps to fit on, None without a search."""
+    rates = [FLAGS.rate] if FLAGS.rate is not None else numbers("rates", 0, 10)
+    alphas = [FLAGS.alpha] if FLAGS.alpha is not None else numbers("alphas", 0, 1e9)
+    grids = {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
+    if all(trials(grid) == 0 for grid in grids.values()):
+        return grids, None
+    share, _ = splits.split(recording.lengths, FLAGS.fit_percent, FLAGS.split)
+    train, test = splits.held_out(recording.lengths, len(share))
+    return grids, (train, splits.spread(test, FLAGS.test_frames))
+
+
+def trials(grid):
+    """How many trainings a search takes: the rates at the middle alpha, then the other alphas."""
+    rates, alphas = grid
+    return len(rates) + len(alphas) - 1 if len(rates) * len(alphas) > 1 else 0
+
+
+def train_all(run, study, methods, parts, plan):
+    """Fits and trains what is not done yet."""
+    grids, fitted_on = plan
+    keys = [(percent, method) for percent in parts for method in methods]
+    folders = {key: net_folder(run, *key) for key in keys}
+    missing = [key for key in folders if not (folders[key] / "summary.json").exists()]
+    searched = {method: trials(grids[method]) for _, method in missing}
+    bar = progress.Bar(
+        sum(nets.METHODS[method] * FLAGS.steps for _, method in missing)
+        + sum(nets.METHODS[m] * FLAGS.search_steps * n for m, n in searched.items())
+        or 1
+    )
+    settings = {name: FLAGS[name].value for name in ("evaluations", "save_minutes")}
+    best = {method: fit(run, study, method, grids[method], fitted_on, bar) for method in searched}
+    for percent, method in missing:
+        name = f"{percent:g} %, {method}"
+        print(f"\n{name}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
+        folder = folders[percent, method]
+        nets.distil(
+            folder, study, method, percent, *best[method], FLAGS.steps, *parts[percent], settings
+        )
+        bar.add(nets.METHODS[method] * FLAGS.steps, f"trained {name}")
+
+
+def finished(run):
+    """{(percent, method): summary} of every net in the run folder that is done."""
+    found = [json.loads(path.read_text()) for path in run.path("nets").glob("*/summary.json")]
+    found.sort(key=lambda each: (each["percent"], list(nets.METHODS).index(each["method"])))
+    return {(each["percent"], each["method"]): each for each in found}
+
+
+def net_folder(run, percent, method):
+    return run.path("nets") / f"{percent:g}-{method}"
+
+
+def fit(run, study, method, grid, fitted_on, bar):
+    """(rate, alpha) of the lowest held-out KL: the rate at the middle alpha, then the alpha."""
+    rates, alphas = grid
+    if not trials(grid):
+        return rates[0], alphas[0]
+
+    def held_out_kl(rate, alpha):
+        path = run.path("search") / f"{method}-rate={rate:g}-alpha={alpha:g}.json"
+        new, amount = not path.exists(), nets.METHODS[method] * FLAGS.search_steps
+        found = nets.try_out(path, study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
+        if new:
+            bar.add(amount, f"{method}, rate {rate:g}, alpha {alpha:g}: held-out KL {found:.4g}")
+        return found
+
+    alpha = alphas[len(alphas) // 2]
+    rate = min(rates, key=lambda rate: held_out_kl(rate, alpha))
+    alpha = min(alphas, key=lambda alpha: held_out_kl(rate, alpha))
+    for name, best, grid in (("rate", rate, rates), ("alpha", alpha, alphas)):
+        if len(grid) > 1 and best in (min(grid), max(grid)):
+            print(f"\n{method}: {name} {best:g} is at the edge of --{name}s", flush=True)
+    return rate, alpha
+
+
+def finish(run, study, summaries):
+    """metrics.csv, table, the best student of each method at play, its SavedModel, the figure."""
+    rows = [row for key in summaries for row in nets.rows(net_folder(run, *key), *key)]
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(history.as_csv(rows, header=True))
+    print(f"\n{table(summaries)}\n")
+    ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
+    best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
+    folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and FLAGS.episodes]
+    scores = {"teacher, as recorded": study.recording.scores.tolist()} | {
+        folder.name: nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
+        for folder in folders
+    }
+    for name, each in scores.items():
+        print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
+    winner = net_folder(run, *ranked[0])
+    report.remove_stale(run.path("saved_model"))
+    with export.replaced_directory(run.path("saved_model")) as beside:
+        shutil.copytree(winner / "saved_model", beside)
+    facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
+    found = {"nets": list(summaries.values()), "true_scores": scores, "saved_model": winner.name}
+    run.write_summary({"game": FLAGS.game, **found, **facts})
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+    print(f"SavedModel of {winner.name}: {run.path('saved_model')}")
+
+
+def table(summaries):
+    """What every net was trained with and what its test says, as text."""
+    cells = [
+        [f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", f"{s['test_kl']:.4f}"]
+        + [report.percent(s["test_action_error"])]
+        for (percent, method), s in summaries.items()
+    ]
+    return report.table(["training", "rate", "alpha", "test KL", "action error"], cells)
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
