@@ -3,7 +3,7 @@
 Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
-from sobolev_tf import decoupled, labels, losses, nets, synthetic, targets
+from sobolev_tf import decoupled, labels, losses, nets, placement, synthetic, targets
 from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
@@ -29,6 +29,7 @@ __all__ = [
     "nets",
     "output_jet",
     "partial_jet",
+    "placement",
     "split",
     "synthetic",
     "targets",

@@ -337,8 +337,7 @@ class DecoupledModel(DistributedModel):
         if in_turn:
             apply_in_turn(self.critic_optimizer, gradients, self.critic_variables)
         else:
-            pairs = zip(gradients, self.critic_variables, strict=True)
-            self.critic_optimizer.apply_gradients(pairs)
+            self.critic_optimizer.apply(gradients, self.critic_variables)  # or none, if frozen
 
 
 def _check_choice(name, value, choices):

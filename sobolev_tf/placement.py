@@ -169,7 +169,7 @@ def train(model, batches):
 def _apply(optimizer, number, gradients, variables):
     """Update `number` of some of an optimizer's variables, whatever it has counted."""
     optimizer.iterations.assign(number)
-    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    optimizer.apply(gradients, variables)
 
 
 class _Stage(NamedTuple):

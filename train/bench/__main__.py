@@ -12,6 +12,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 installed (`pip install -e ".[bench]"`)
     quickstart  the README's example with derivatives over without
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
+    stages      two stages on two single-core workers over loopback: decoupled, with and without
+                training of the module, against model-parallel backpropagation (two minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (half an hour)
 
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from absl import flags
 
-from train.bench import cost, exactness, parts, quickstart, regression, speed
+from train.bench import cost, exactness, parts, quickstart, regression, speed, stages
 from train.lib import cli, files, runs
 
 SUITES = {
@@ -31,6 +33,7 @@ SUITES = {
     "speed": speed.rows,
     "quickstart": quickstart.rows,
     "parts": parts.rows,
+    "stages": stages.rows,
     "peers": regression.rows,
 }
 
