@@ -16,7 +16,7 @@ import keras
 from absl import flags as absl_flags
 
 import sobolev_tf as st
-from train.lib import cli, data, pixels, progress, recipe, report, resumable, runs
+from train.lib import cli, data, hogwild, pixels, progress, recipe, report, resumable, runs
 
 CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
 
@@ -126,6 +126,8 @@ def flags(presets, cuts, dataset_help):
 
 def main(values, task):
     """One run; or, with --seeds, one for each seed in a folder of its own, and their mean."""
+    if values.strategy == "parameter_server":
+        hogwild.serve_if_asked()
     folder = cli.workdir(values, leave_out=CHANGEABLE)
     if not values.seeds:
         run(values, task, folder)

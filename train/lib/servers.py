@@ -23,7 +23,7 @@ def local(pin=False, **tasks):
 
     pin: one thread and one core for each, the first server on the first core, and so on.
     """
-    addresses = iter(_free_addresses(sum(tasks.values())))
+    addresses = iter(free_addresses(sum(tasks.values())))
     cluster = {job: [next(addresses) for _ in range(count)] for job, count in tasks.items()}
     started = []
     try:
@@ -45,7 +45,12 @@ def start(cluster, job, index, *core):
     config = {"cluster": cluster, "task": {"type": job, "index": index}}
     environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": "-1"}
     environment["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the one that started it
+    )
 
 
 def wait(cluster, seconds):
@@ -71,7 +76,8 @@ def _answers(address):
     return True
 
 
-def _free_addresses(count):
+def free_addresses(count):
+    """Addresses of this machine that nobody listens at."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
