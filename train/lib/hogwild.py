@@ -89,7 +89,7 @@ def fit(
     told = keras.callbacks.CallbackList(callbacks, model=model)
     batches = iter(data)
     counts = [optimizer.iterations for optimizer in checkpoints.optimizers(model).values()]
-    taken, size = int(counts[0].numpy()), ROUND * len(_config()[0]["worker"])
+    lost, taken, size = 0, int(counts[0].numpy()), ROUND * len(_config()[0]["worker"])
     told.on_train_begin()
     try:
         for epoch in range(initial_epoch, epochs):
@@ -101,6 +101,7 @@ def fit(
                     workers.schedule(step, args=(next(batches),))
                 workers.join()
                 taken += done - first
+                lost += taken - int(counts[0].numpy())
                 for count in counts:
                     count.assign(taken)  # it raced, too, and the rate's schedule reads it
                 logs = _numbers(model.get_metrics_result())
@@ -113,10 +114,13 @@ def fit(
                 break
     except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
         raise CommandError(
-            f"a parameter server is gone, and its weights: {str(error).splitlines()[0]}; start it "
-            "and the same command again, which goes on at the last checkpoint"
+            f"a parameter server of {', '.join(_config()[0]['ps'])} is gone, with its weights: "
+            "start it again, and the same command, which goes on at the last checkpoint"
         ) from error
     told.on_train_end(logs)
+    print(
+        f"races: {lost} of {taken} steps were not counted, since another one wrote its count over"
+    )
 
 
 def evaluate(model, data, callbacks=(), **_):
