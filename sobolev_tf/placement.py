@@ -5,11 +5,11 @@ one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at b
 scheduled here: each operation is put on its stage's device, those of the gradients too, and runs
 as soon as what it reads is there.
 
-A step on batch t updates all stages with gradients of batch t, so their weights are as without
-placement. What comes late is a critic's target: at a cut with n stages above it, the critic that
-hands down a gradient at step t has learned from batches up to t-1-n, and from gradients taken at
-its weights of then. At the end of an execution all critics catch up: one step at a time
-(`steps_per_execution=1`), nothing is late, and nothing runs side by side.
+Every stage is updated on batch t before it sees batch t+1: its weights are never late. What comes
+late are the critics' targets: at a cut with n stages above it, the critic that hands down a
+gradient at step t has learned from batches up to t-1-n, each by a gradient taken at its weights
+of then. At the end of an execution all critics catch up: with `steps_per_execution=1` nothing is
+late, nothing runs side by side, and the weights are those without placement.
 """
 
 import collections
@@ -36,6 +36,9 @@ def devices(placement, stages: int) -> list:
 
     Raises:
       ValueError: if there are fewer, or a list of another length.
+
+    >>> devices(["CPU:0", "CPU:1"], stages=2)
+    ['CPU:0', 'CPU:1']
     """
     if placement is None:
         return [None] * stages

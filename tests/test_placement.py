@@ -31,7 +31,7 @@ def compiled(cuts=("second",), method="sobolev", placed=None, together=1, rates=
     keys.setdefault("optimizer", keras.optimizers.SGD(rates[0], momentum=0.9))
     model = DecoupledModel(split(net(len(cuts) == 1), cuts), dense_critic, method, placement=placed)
     model.compile(
-        critic_optimizer=keras.optimizers.Adam(rates[1]),
+        critic_optimizer=keras.optimizers.SGD(rates[1]),
         loss=CROSS_ENTROPY,
         metrics=["accuracy"],
         steps_per_execution=together,
@@ -85,9 +85,8 @@ def test_steps_side_by_side_change_nothing_where_critics_do_not_learn(method):
 def test_critics_learn_late_by_the_stages_above():
     """Against a loop by hand, in which all is eager and on one device, with plain SGD."""
     rate, critic_rate, n = 0.1, 0.05, 4
-    model = compiled(("first", "second"), "sobolev", THREE, n, optimizer=keras.optimizers.SGD(rate))
-    model.critic_optimizer = keras.optimizers.SGD(critic_rate)
-    model.critic_optimizer.build(model.critic_variables)
+    plain = {"optimizer": keras.optimizers.SGD(rate), "rates": (rate, critic_rate)}
+    model = compiled(("first", "second"), "sobolev", THREE, n, **plain)
     twin = compiled(("first", "second"))
     for a, b in zip(model.variables, twin.variables, strict=True):
         np.testing.assert_array_equal(a, b)

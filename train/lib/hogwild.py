@@ -9,6 +9,7 @@ the training metrics alike. Held-out numbers and checkpoints are taken while nob
 
 import json
 import os
+import signal
 
 import keras
 import tensorflow as tf
@@ -22,9 +23,10 @@ ROUND = 8  # steps of each worker between two looks at the clock
 
 def serve_if_asked():
     """In the process of a `worker` or `ps` of TF_CONFIG: serves, until the process is ended."""
-    _, job = _config()
+    cluster, job = _config()
     if job in ("worker", "ps"):
-        print(f"serving as {job} {os.environ['TF_CONFIG']}", flush=True)
+        print(f"serving as {job} in {cluster}; Ctrl-C ends it", flush=True)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # TensorFlow's `join` lets no Python run
         servers.serve().join()
 
 
