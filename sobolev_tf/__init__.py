@@ -3,7 +3,16 @@
 Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
-from sobolev_tf import decoupled, distillation, labels, losses, nets, synthetic, targets
+from sobolev_tf import (
+    decoupled,
+    distillation,
+    labels,
+    losses,
+    nets,
+    placement,
+    synthetic,
+    targets,
+)
 from sobolev_tf.check import check_labels
 from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.distillation import PolicyDistiller
@@ -34,6 +43,7 @@ __all__ = [
     "nets",
     "output_jet",
     "partial_jet",
+    "placement",
     "split",
     "synthetic",
     "targets",

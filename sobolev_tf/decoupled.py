@@ -3,33 +3,24 @@
 import functools
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import critics, export
+from sobolev_tf import placement as placing
 from sobolev_tf.diagnostics import CutDiagnostics, compare_when
 from sobolev_tf.distribution import DistributedModel, apply_in_turn, logs, replicas
 from sobolev_tf.jets import Jet, widen
-from sobolev_tf.losses import L1Norm, SquaredNorm, batch_mean, per_example, resolve
+from sobolev_tf.losses import L1Norm, per_example, resolve
+from sobolev_tf.supervision import METHODS, SUPERVISION, Supervision, scales
 from sobolev_tf.synthetic import (
     Cut,
     DirectGradient,
     SyntheticGradient,
     backpropagate,
     hand_down,
-    label_gradient,
     per_example_gradient,
 )
 
-# What a module is trained on: weights of |m - L| and of |SG - dL/dh|. `noprop` has no module
-# and sends nothing below a cut; `backprop` has none either, and is plain training.
-SUPERVISION = {
-    "sobolev": (1.0, 1.0),
-    "critic": (1.0, 0.0),
-    "vfbn": (0.0, 1.0),
-    "direct": (0.0, 1.0),
-}
-METHODS = (*SUPERVISION, "noprop", "backprop")
 CRITIC_UPDATES = ("sync", "sequential_async")
 
 
@@ -61,6 +52,9 @@ class DecoupledModel(DistributedModel):
         costs a backward pass.
       label_weight: of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1): under a
         cross-entropy it holds all classes against the network's. The paper leaves it out.
+      placement: "stages", or a list of device names, puts copies of the stages, each with its
+        critic, on devices of their own; under `compile(steps_per_execution=n)` n steps overlap.
+        Critics then learn late: see `placement`. SG and dL/dh are not compared.
 
     The metrics of each cut are `diagnostics.CutDiagnostics`; cosine and norm ratio are those of
     the steps that compare, over the whole batch.
@@ -79,7 +73,7 @@ class DecoupledModel(DistributedModel):
     ...     critic_optimizer=keras.optimizers.Adam(1e-3),
     ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     ... )
-    >>> x, y = np.random.rand(32, 4).astype("float32"), np.random.randint(0, 3, 32)
+    >>> x, y = keras.random.uniform([32, 4]), keras.random.randint([32], 0, 3)
     >>> history = model.fit(x, y, verbose=0)
     >>> sorted(history.history)
     ['cut1_accuracy', 'cut1_cosine', 'cut1_gradient_loss', 'cut1_loss', 'cut1_norm_ratio', 'loss']
@@ -93,6 +87,7 @@ class DecoupledModel(DistributedModel):
         gradient_target="bootstrapped",
         diagnose_every=10,
         label_weight=0.0,
+        placement=None,
         **kwargs,
     ):
         _check_choice("method", method, METHODS)
@@ -100,19 +95,23 @@ class DecoupledModel(DistributedModel):
         if diagnose_every < 1:
             raise ValueError(f"diagnose_every is at least 1; given {diagnose_every}.")
         super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
-        self.stages = list(stages)
         self.method = method
         self.gradient_target = gradient_target
         self.diagnose_every = diagnose_every
         self.label_weight = label_weight
+        self.placed = placement is not None
+        self.devices = placing.devices(placement, len(stages))
         direct = method == "direct"
+        self.bridges = []
         if label_weight and direct:
             raise ValueError("DecoupledModel: label_weight needs a critic, not method='direct'.")
-        self.bridges = []
         if method in SUPERVISION:
             bridge = DirectGradient if direct else SyntheticGradient
-            self.bridges = [bridge(c, None) for c in critics.build(self.stages, critic, direct)]
-        self.diagnostics = [CutDiagnostics(k + 1, direct) for k in range(len(self.bridges))]
+            modules = critics.build(stages, critic, direct)
+            self.bridges = [bridge(c, None) for c in placing.move(modules, self.devices)]
+        self.stages = placing.move(stages, self.devices)
+        kinds = direct, not self.placed
+        self.diagnostics = [CutDiagnostics(k + 1, *kinds) for k in range(len(self.bridges))]
         self.built = True
 
     @property
@@ -137,15 +136,18 @@ class DecoupledModel(DistributedModel):
         return [loss for stage in self.stages for loss in stage.losses]
 
     def call(self, x, training=None):
-        for stage in self.stages:
-            x = stage(x, training=training)
+        for stage, device in zip(self.stages, self.devices, strict=True):
+            with placing.on(device):
+                x = stage(x, training=training)
         return x
 
     def network(self):
-        """The plain network as a Keras model of its own; it shares the weights."""
-        start = self.stages[0].inputs
-        start = start[0] if len(start) == 1 else start
-        return keras.Model(start, self.call(start))
+        """The plain network as a Keras model of its own; it shares the weights, if not placed."""
+        stages = placing.move(self.stages, ["CPU:0" if self.placed else None] * len(self.stages))
+        start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
+        for stage in stages:
+            x = stage(x)
+        return keras.Model(start, x)
 
     def export(self, filepath):
         """Writes the plain network, without critics, as a SavedModel with `serving_default`."""
@@ -182,24 +184,24 @@ class DecoupledModel(DistributedModel):
         _check_choice("critic_updates", critic_updates, CRITIC_UPDATES)
         loss = resolve(loss)
         self.critic_updates = critic_updates
+        if self.placed:
+            kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
         self.critic_optimizer = None
         if self.bridges:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
-            if _scales(self.optimizer) and not _scales(self.critic_optimizer):
+            if scales(self.optimizer) and not scales(self.critic_optimizer):
                 self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
             bridge.loss = loss
         self._critic_losses = [resolve(each) for each in critic_losses or (L1Norm(), L1Norm())]
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
-        for pair in (self._critic_losses, self._critic_loss_weights):
-            if len(pair) != 2:
-                raise ValueError(
-                    "compile: critic_losses and critic_loss_weights are pairs, for values and "
-                    f"gradients; given {pair}."
-                )
+        settings = self._critic_losses, self._critic_loss_weights, self.label_weight
+        self.supervision = Supervision.of(self.method, *settings)
+        if self.placed:
+            placing.check(self)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -235,12 +237,10 @@ class DecoupledModel(DistributedModel):
         return cls(**{**config, **parts})
 
     def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if y is None:
-            raise ValueError("fit: DecoupledModel needs labels, as fit(x, y) or in the data set.")
-        if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
-            y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
-        share = self._share(x, sample_weight)
+        if self.placed:
+            return placing.train(self, [data])
+        x, y, sample_weight = self.unpack(data)
+        share = self.share(x, sample_weight)
         # What the critics compute on the way up, for their own loss:
         critic_tape = tf.GradientTape()
         with tf.GradientTape(persistent=True) as tape:
@@ -260,11 +260,16 @@ class DecoupledModel(DistributedModel):
             ]
             self._update_critics(critic_tape, y, outputs, cuts, targets, sample_weight)
             due = self.optimizer.iterations.value % self.diagnose_every == 0
-            compare_when(due, self.diagnostics, cuts, true, share, _scales(self.optimizer))
+            compare_when(due, self.diagnostics, cuts, true, share, scales(self.optimizer))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
-        self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
-        return logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
+        return self.report(loss, x, y, outputs, sample_weight)
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            if self.placed:
+                self.train_function = placing.unrolled(self, self.train_function)
 
     def test_step(self, data):
         results = super().test_step(data)
@@ -276,7 +281,21 @@ class DecoupledModel(DistributedModel):
         loss = getattr(self, "loss", None)
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
-    def _share(self, x, sample_weight):
+    def unpack(self, data):
+        """x, y and sample_weight or None, of a batch. Raises ValueError without labels."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if y is None:
+            raise ValueError("fit: DecoupledModel needs labels, as fit(x, y) or in the data set.")
+        if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
+            y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
+        return x, y, sample_weight
+
+    def report(self, loss, x, y, outputs, sample_weight):
+        """A step's logs."""
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
+        return logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
+
+    def share(self, x, sample_weight):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
         share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * replicas())
         if sample_weight is not None:
@@ -302,47 +321,27 @@ class DecoupledModel(DistributedModel):
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
         in_turn = self.critic_updates == "sequential_async" and replicas() > 1
-        share = 1 if in_turn else 1 / replicas()
-        weights = np.multiply(SUPERVISION[self.method], self._critic_loss_weights) * share
+        finite_only = scales(self.optimizer)
         with tape:
-            penalties = [loss for critic in self.critics for loss in critic.losses]
-            objective = share * sum(penalties)
+            objective = sum(loss for critic in self.critics for loss in critic.losses)
             for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
-                true, m = target, cut.prediction
-                terms = [
-                    ("loss", true.value, m.value),
-                    ("gradient_loss", true.derivatives[0], m.derivatives[0]),
-                ]
-                settings = zip(weights, self._critic_losses, terms, strict=True)
-                for weight, loss, (name, true, predicted) in settings:
-                    if predicted is None:  # direct: no loss is predicted
-                        continue
-                    value = batch_mean(per_example(loss, true, widen(predicted)), sample_weight)
-                    diagnostics.track(name, value, _scales(self.optimizer))
-                    if weight:
-                        objective += weight * value
-                if self.label_weight:
-                    true = label_gradient(self.loss, y, widen(outputs))
-                    predicted = label_gradient(self.loss, y, cut.outputs)
-                    value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
-                    objective += self.label_weight * share * value
+                track = functools.partial(diagnostics.track, finite_only=finite_only)
+                objective += self.supervision.objective(
+                    cut, target, self.loss, y, outputs, sample_weight, track
+                )
                 diagnostics.track_accuracy(self.loss, y, cut.outputs)
+            objective *= 1 if in_turn else 1 / replicas()
             objective = self.critic_optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, self.critic_variables)
         if in_turn:
             apply_in_turn(self.critic_optimizer, gradients, self.critic_variables)
         else:
-            pairs = zip(gradients, self.critic_variables, strict=True)
-            self.critic_optimizer.apply_gradients(pairs)
+            self.critic_optimizer.apply(gradients, self.critic_variables)  # or none, if frozen
 
 
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(f"DecoupledModel: {name} is one of {', '.join(choices)}; given {value!r}.")
-
-
-def _scales(optimizer):
-    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def _batch_size(x):

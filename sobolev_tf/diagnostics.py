@@ -15,10 +15,11 @@ class CutDiagnostics:
     Args:
       number: the cut's, from 1 at the bottom.
       direct: whether the module gives gradients alone, and no loss to report.
+      compared: whether SG is held against the true gradient, so that there is a cosine.
     """
 
-    def __init__(self, number, direct=False):
-        names = ["gradient_loss", "cosine", "norm_ratio"]
+    def __init__(self, number, direct=False, compared=True):
+        names = ["gradient_loss", *(["cosine", "norm_ratio"] if compared else [])]
         self.trackers = {
             name: keras.metrics.Mean(name=f"cut{number}_{name}")
             for name in (names if direct else ["loss", *names, "accuracy"])

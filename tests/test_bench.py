@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import cost, distill, exactness, parts, quickstart, speed
+from train.bench import cost, distill, exactness, parts, quickstart, speed, stages
 from train.lib import cli
 
 
@@ -107,3 +107,12 @@ def test_convolutions_are_counted():
     net.compile("sgd", "mse")
     images = np.zeros([7, 6, 6, 2], "float32"), np.zeros([7, 4, 4, 5], "float32")
     assert cost.products(net, images) == 2 * (2 * 7 * 4 * 4 * 5 * 3 * 3 * 2)
+
+
+@pytest.mark.slow
+def test_stages_on_two_workers_in_miniature(monkeypatch):
+    monkeypatch.setattr(stages, "SIDE", 4)
+    monkeypatch.setattr(stages, "CHANNELS", 4)
+    rows = dict(stages.rows(turns=1, calls=1))
+    assert len(rows) == 10
+    assert all(number > 0 for number in rows.values())

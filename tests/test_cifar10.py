@@ -40,6 +40,17 @@ def test_a_cell_of_table_1(method, run, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
 
 
+def test_parts_on_devices_of_their_own(run, tmp_path):
+    tiny = [flag for flag in TINY if "strategy" not in flag]
+    length = ["--splits=1", "--steps=4", "--together=2", "--evaluations=2"]
+    code, _, err = run(*tiny, "--placement=stages", *length, f"--workdir={tmp_path}")
+    assert code == 0, err
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["steps"] == 4
+    assert summary["last"]["cut1_gradient_loss"] > 0
+    assert "cut1_cosine" not in summary["last"]
+
+
 def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     command = [*TINY, "--method=noprop", "--steps=1", "--seeds=0,3", f"--workdir={tmp_path}"]
     code, out, err = run(*command)
@@ -60,6 +71,9 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
         (["--seeds=1", "--seed=1"], "and no --seed"),
         (["--updates=2", "--steps=3"], "past the end of --updates=2"),
         (["--width=0"], "--width=0"),
+        (["--together=3", "--steps=4", "--evaluations=1"], "--together=3 does not divide the 4"),
+        (["--placement=stages", "--strategy=mirrored"], "takes no --strategy"),
+        (["--placement=stages", "--splits=1", "--gradient_target=true"], "full backpropagation"),
         (["--dataset=cifar11"], "no data set 'cifar11'"),
     ],
 )

@@ -148,7 +148,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     ("config", "message"),
     [
         (None, "it has no config.json"),
-        ({"format": 1, "flags": {}, "script": "imagenet"}, "a run of train.imagenet"),
+        ({"format": 1, "flags": {}, "script": "teacher"}, "a run of train.teacher"),
         ({"format": 1, "flags": {}, "script": "regression"}, "is not finished"),
     ],
 )

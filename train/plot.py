@@ -1,44 +1,80 @@
-"""Draws a run's figures again, from its folder alone.
+"""Draws figures and tables of finished runs again, from their folders alone.
 
-    python -m train.plot runs/regression [RUN...]
+    python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
+    python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
-What a run's figures are, its script knows: `train.regression` draws section 4.1's figures 2
-(right), 3 and 5 to 11, `train.distill` figure 4.
+Figures of train.regression and train.distill (figure 4) go into their run's folder. Runs of
+train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's numbers: printed, and as table1.md and table1.png in
+--workdir. Runs that differ in their seed alone, such as those of --seeds=0,1,2, make one cell.
 """
 
+import os
 import sys
 from pathlib import Path
 
 from absl import flags
 
 from train.distill import figures as distill
-from train.lib import cli, runs
+from train.lib import cli, files, runs, table1
 from train.regression import figures as regression
 
-DRAWN_BY = {
-    "distill": distill.draw,
-    "regression": regression.draw,
-}  # by the script that config.json names
+# By the script that config.json names.
+DRAWN_BY = {"distill": distill.draw, "regression": regression.draw}
+IN_TABLE = ("cifar10", "imagenet")
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder for table1.md and table1.png. Default: the one that holds the runs.",
+    flag_values=FLAGS,
+)
 
 
-def main(folders):
+def main(folders, workdir=None):
     if not folders:
         raise cli.UsageError("name a run folder: python -m train.plot runs/regression")
-    for folder in map(Path, folders):
-        if not (folder / "config.json").exists():
-            raise cli.UsageError(f"{folder} is not a run: it has no config.json")
-        script = runs.read_config(folder / "config.json").get("script")
-        if script not in DRAWN_BY:
-            raise cli.UsageError(
-                f"{folder} is a run of train.{script}: expected one of {', '.join(DRAWN_BY)}"
-            )
-        if not (folder / "summary.json").exists():
-            raise cli.UsageError(f"{folder} is not finished: run its command again first")
-        for path in DRAWN_BY[script](folder):
-            print(path)
+    found = [(each, _script(each)) for folder in folders for each in _runs(Path(folder))]
+    for folder, script in found:
+        if script in DRAWN_BY:
+            for path in DRAWN_BY[script](folder):
+                print(path)
+    if in_table := [folder for folder, script in found if script in IN_TABLE]:
+        _table(in_table, [Path(folder).absolute().parent for folder in folders], workdir)
+
+
+def _runs(folder):
+    """A run's folder itself, or those that --seeds has made in it."""
+    seeds = sorted(folder.glob("seed*/config.json"))
+    if not (folder / "config.json").exists() and not seeds:
+        raise cli.UsageError(f"{folder} is not a run: it has no config.json")
+    return [path.parent for path in seeds] or [folder]
+
+
+def _script(folder):
+    """The script that made a finished run."""
+    script = runs.read_config(folder / "config.json").get("script")
+    known = (*DRAWN_BY, *IN_TABLE)
+    if script not in known:
+        raise cli.UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(known)}")
+    if not (folder / "summary.json").exists():
+        raise cli.UsageError(f"{folder} is not finished: run its command again first")
+    return script
+
+
+def _table(folders, parents, workdir):
+    where = Path(workdir or os.path.commonpath(parents))
+    columns = table1.cells(table1.read(folder) for folder in folders)
+    runs.make_folder(where)
+    text = table1.text(columns)
+    with files.replacing(where / "table1.md") as file:
+        file.write(f"{text}\n".encode())
+    table1.draw(columns, where / "table1.png")
+    print(f"{text}\n\n{where / 'table1.md'}\n{where / 'table1.png'}")
 
 
 if __name__ == "__main__":
     typed = sys.argv[1:]
     sys.argv[1:] = [each for each in typed if each.startswith("-")]
-    cli.run(lambda: main([each for each in typed if not each.startswith("-")]), flags.FlagValues())
+    folders = [each for each in typed if not each.startswith("-")]
+    cli.run(lambda: main(folders, FLAGS.workdir), FLAGS)

@@ -13,6 +13,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     quickstart  the README's example with derivatives over without
     distill     a Sobolev step of distillation over a regular one, beside their arithmetic counts
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
+    stages      two stages on two single-core workers over loopback: decoupled, with and without
+                training of the module, against model-parallel backpropagation (two minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (half an hour)
 
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from absl import flags
 
-from train.bench import cost, distill, exactness, parts, quickstart, regression, speed
+from train.bench import cost, distill, exactness, parts, quickstart, regression, speed, stages
 from train.lib import cli, files, runs
 
 SUITES = {
@@ -33,6 +35,7 @@ SUITES = {
     "quickstart": quickstart.rows,
     "distill": distill.rows,
     "parts": parts.rows,
+    "stages": stages.rows,
     "peers": regression.rows,
 }
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from absl import flags
 
-STRATEGIES = ("auto", "mirrored", "none")
+STRATEGIES = ("auto", "mirrored", "parameter_server", "none")
 HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -69,7 +69,8 @@ def common_flags(presets=None, without=()):
         "strategy",
         "auto",
         STRATEGIES,
-        "auto, mirrored: MirroredStrategy over the GPUs, or the CPU if there are none.",
+        "auto, mirrored: MirroredStrategy over the GPUs, or the CPU if there are none. "
+        "parameter_server: workers that race, of the cluster in TF_CONFIG; see train.cluster.",
         flag_values=own,
     )
     flags.DEFINE_boolean(
@@ -206,6 +207,10 @@ def strategy(values):
 
     if values.strategy == "none":
         return tf.distribute.get_strategy()
+    if values.strategy == "parameter_server":
+        from train.lib import hogwild
+
+        return hogwild.strategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 

@@ -13,10 +13,11 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 from absl import flags as absl_flags
 
 import sobolev_tf as st
-from train.lib import cli, data, pixels, progress, recipe, report, resumable, runs
+from train.lib import cli, data, hogwild, pixels, progress, recipe, report, resumable, runs
 
 PAPER = {  # what the paper's two recipes have in common
     "evaluations": 100,
@@ -120,6 +121,20 @@ def flags(presets, cuts, dataset_help):
         "Of several replicas: averaged, or each replica's own, one after another.",
         **where,
     )
+    absl_flags.DEFINE_enum(
+        "placement",
+        "none",
+        ["none", "stages"],
+        "stages: every part on a device of its own; on logical ones of the CPU, if need be.",
+        **where,
+    )
+    absl_flags.DEFINE_integer(
+        "together",
+        1,
+        "Steps in one execution: with --placement=stages they overlap, and critics learn late.",
+        1,
+        **where,
+    )
     absl_flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **where)
     absl_flags.DEFINE_float(
         "save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **where
@@ -135,6 +150,10 @@ def flags(presets, cuts, dataset_help):
 
 def main(values, task):
     """One run; or, with --seeds, one for each seed in a folder of its own, and their mean."""
+    if values.strategy == "parameter_server":
+        hogwild.serve_if_asked()
+    if values.placement == "stages":
+        _make_devices(values, len(_chosen_cuts(values, task)) + 1)
     folder = cli.workdir(values, leave_out=CHANGEABLE)
     if not values.seeds:
         run(values, task, folder)
@@ -145,6 +164,17 @@ def main(values, task):
         keras.backend.clear_session()
         summaries.append(run(values, task, folder / f"seed{seed}"))
     print(f"\n{report.over_seeds(folder, seeds, summaries)}")
+
+
+def _make_devices(values, count):
+    """Logical CPUs where this machine has fewer devices than parts."""
+    if values["strategy"].present and values.strategy != "none":
+        raise cli.UsageError("--placement=stages takes no --strategy: the parts are its devices")
+    values.strategy = "none"
+    [cpu, *_], gpus = (tf.config.list_physical_devices(kind) for kind in ("CPU", "GPU"))
+    if len(gpus) < count and not tf.config.get_logical_device_configuration(cpu):
+        each = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [each] * count)
 
 
 def _seeds(values):
@@ -166,6 +196,11 @@ def run(values, task, folder):
         cuts = _chosen_cuts(values, task)
         images = _load(values, task)
         epochs, steps_per_epoch, updates = recipe.length(values, images.steps_per_epoch)
+        if steps_per_epoch % values.together:
+            raise cli.UsageError(
+                f"--together={values.together} does not divide the {steps_per_epoch} steps between "
+                "two evaluations: choose another, or other --steps or --evaluations"
+            )
         with cli.strategy(values).scope(), cli.usage_errors():
             model = _build(values, task, images, cuts, updates)
         run.add_facts(dataset=images.describe(), cuts=cuts)
@@ -217,6 +252,7 @@ def _build(values, task, images, cuts, updates):
         method=values.method,
         gradient_target=values.gradient_target,
         label_weight=values.label_weight,
+        placement=None if values.placement == "none" else values.placement,
     )
     rate = recipe.learning_rate(values, updates, task.drops)
     model.compile(
@@ -230,6 +266,7 @@ def _build(values, task, images, cuts, updates):
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
         critic_updates=values.critic_updates,
         jit_compile=values.jit,
+        steps_per_execution=values.together,
     )
     return model
 

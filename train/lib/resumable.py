@@ -6,11 +6,13 @@ save. A run killed inside an epoch first trains the rest of it, on the restored 
 """
 
 import contextlib
+import functools
 import signal
 
 import keras
 import tensorflow as tf
 
+from train.lib import hogwild
 from train.lib.checkpoints import Checkpoints, optimizers
 from train.lib.history import History
 from train.lib.saver import Saver
@@ -72,10 +74,13 @@ def fit(
             validates=validation_data is not None,
         )
         common = {"callbacks": [*callbacks, saver], "verbose": verbose, "shuffle": False}
+        train = (
+            functools.partial(hogwild.fit, model) if hogwild.is_strategy_of(model) else model.fit
+        )
         epoch, done = divmod(start["step"], steps_per_epoch)
         model.stop_training = False
         if done:
-            model.fit(
+            train(
                 direct(model.distribute_strategy, make_stream(start["step"])),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
@@ -88,7 +93,7 @@ def fit(
             logs = start["train_logs"]
             finish_epoch(model, epoch - 1, logs, validation_data, common["callbacks"])
         if epoch < epochs and not model.stop_training:
-            model.fit(
+            train(
                 direct(model.distribute_strategy, make_stream(epoch * steps_per_epoch)),
                 initial_epoch=epoch,
                 epochs=epochs,
@@ -150,9 +155,9 @@ def finish_epoch(model, epoch, logs, validation_data, callbacks):
     told.on_train_begin()
     told.on_epoch_begin(epoch)
     if validation_data is not None:
-        found = model.evaluate(
-            validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:]
-        )
+        raced = hogwild.is_strategy_of(model)
+        evaluate = functools.partial(hogwild.evaluate, model) if raced else model.evaluate
+        found = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
         logs = logs | {f"val_{name}": value for name, value in found.items()}
     told.on_epoch_end(epoch, logs)
 
