@@ -4,8 +4,9 @@
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
 Figures of train.regression and train.distill (figure 4) go into their run's folder. Runs of
-train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's numbers: printed, and as table1.md and table1.png in
---workdir. Runs that differ in their seed alone, such as those of --seeds=0,1,2, make one cell.
+train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's numbers: printed,
+and as table1.md and table1.png in --workdir. Runs that differ in their seed alone, such as those of
+--seeds=0,1,2, make one cell.
 """
 
 import os
