@@ -2,11 +2,13 @@
 
 The cluster comes from TF_CONFIG: tasks `ps` hold the weights, tasks `worker` take steps, and the
 `chief` hands out batches; all run the same command. Keras's `fit` does not know this strategy, so
-the loop here is the coordinator's own. What is lost in the races is lost: two workers that read
-the same weights overwrite each other, in the network, in the critics and in the running means of
-the training metrics alike. Held-out numbers and checkpoints are taken while nobody works.
+the loop here is the coordinator's own. Gradients are taken at weights that others change
+meanwhile, and momenta and moving averages, which are read and written back, overwrite each other.
+Sums of metrics and counts of steps do not race. Held-out numbers and checkpoints are taken while
+nobody works.
 """
 
+import functools
 import json
 import os
 import signal
@@ -81,8 +83,9 @@ def fit(
 
     Raises CommandError if a server is gone, and the weights with it.
     """
-    workers = tf.distribute.coordinator.ClusterCoordinator(model.distribute_strategy)
     strategy = model.distribute_strategy
+    workers = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    test = _test_function(model)
 
     @tf.function(autograph=False)
     def step(batch):
@@ -91,7 +94,10 @@ def fit(
     told = keras.callbacks.CallbackList(callbacks, model=model)
     batches = iter(data)
     counts = [optimizer.iterations for optimizer in checkpoints.optimizers(model).values()]
-    lost, taken, size = 0, int(counts[0].numpy()), ROUND * len(_config()[0]["worker"])
+    for variable in (*model.metrics_variables, *counts):
+        # One operation on the server: Keras reads, adds and writes, and loses what came between.
+        variable.assign_add = functools.partial(_add, variable)
+    taken, size = int(model.optimizer.iterations.numpy()), ROUND * len(_config()[0]["worker"])
     told.on_train_begin()
     try:
         for epoch in range(initial_epoch, epochs):
@@ -103,13 +109,12 @@ def fit(
                     workers.schedule(step, args=(next(batches),))
                 workers.join()
                 taken += done - first
-                lost += taken - int(counts[0].numpy())
                 for count in counts:
-                    count.assign(taken)  # it raced, too, and the rate's schedule reads it
+                    count.assign(taken)  # a batch that a dead worker had begun counts once
                 logs = _numbers(model.get_metrics_result())
                 told.on_train_batch_end(done - 1, logs)
             if validation_data is not None:
-                found = evaluate(model, validation_data, callbacks)
+                found = evaluate(model, validation_data, callbacks, test)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             told.on_epoch_end(epoch, logs)
             if model.stop_training:
@@ -120,14 +125,15 @@ def fit(
             "start it again, and the same command, which goes on at the last checkpoint"
         ) from error
     told.on_train_end(logs)
-    print(
-        f"races: {lost} of {taken} steps were not counted, since another one wrote its count over"
-    )
 
 
-def evaluate(model, data, callbacks=(), **_):
+def _test_function(model):
+    return tf.function(model.test_step, autograph=False, reduce_retracing=True)
+
+
+def evaluate(model, data, callbacks=(), test=None, **_):
     """As a Keras model's `evaluate`, by the coordinator alone; the logs."""
-    test = tf.function(model.test_step, autograph=False, reduce_retracing=True)
+    test = test or _test_function(model)
     told = keras.callbacks.CallbackList(callbacks, model=model)
     model.reset_metrics()
     for number, batch in enumerate(data):
@@ -138,6 +144,10 @@ def evaluate(model, data, callbacks=(), **_):
         for name, value in _numbers(model.get_metrics_result()).items()
         if not name.startswith("cut")
     }
+
+
+def _add(variable, value):
+    variable.value.assign_add(tf.cast(value, variable.dtype))
 
 
 def _numbers(logs):
