@@ -286,6 +286,7 @@ class DecoupledModel(DistributedModel):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None:
             raise ValueError("fit: DecoupledModel needs labels, as fit(x, y) or in the data set.")
+        y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
         if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
             y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
         return x, y, sample_weight

@@ -41,6 +41,7 @@ def fit_lbfgs(
     Raises ImportError without SciPy, FloatingPointError where the loss is not finite. However it
     ends, the model has the weights of the last whole iteration.
 
+    >>> import numpy as np
     >>> from sobolev_tf import SobolevModel, nets
     >>> model = SobolevModel(nets.mlp(1, hidden=[8], activation="tanh", dtype="float64"))
     >>> model.compile()

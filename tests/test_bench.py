@@ -19,14 +19,23 @@ def test_speed_and_quick_start_in_miniature(monkeypatch):
     assert all(number > 0 for number in rows.values())
 
 
-def test_arithmetic_is_counted_in_the_graph(monkeypatch):
-    monkeypatch.setattr(cost, "WIDTH", 32)
-    monkeypatch.setattr(cost, "BATCH", 8)
-    monkeypatch.setattr(cost, "INPUTS", 4)
+@pytest.fixture
+def small(monkeypatch):
+    for name, size in {"WIDTH": 32, "BATCH": 8, "INPUTS": 4}.items():
+        monkeypatch.setattr(cost, name, size)
+
+
+@pytest.mark.usefixtures("small")
+def test_arithmetic_is_counted_in_the_graph():
     plain = cost.products(cost._plain(1), cost._batch(1, 0))
     # Forward, and backward in weights and activations; nothing goes back to the inputs.
     edges = [(4, 32), (32, 32), (32, 32), (32, 32), (32, 1)]
     assert plain == sum(2 * 8 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(edges))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_cost_suite_in_miniature():
     rows = dict(cost.rows(turns=1, calls=1))
     assert rows["first order over plain, 4x1024: ratio of arithmetic counts"] == pytest.approx(
         2, rel=0.15
@@ -73,6 +82,7 @@ def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
     assert "expected all or exactness" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
     monkeypatch.setattr(parts, "SIDE", 32)
     monkeypatch.setattr(parts, "BATCH", 2)

@@ -30,7 +30,7 @@ def run(monkeypatch, run_script):
     return functools.partial(run_script, cifar10)
 
 
-@pytest.mark.parametrize("method", ["direct", "sobolev"])
+@pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "sobolev"])
 def test_a_cell_of_table_1(method, run, tmp_path):
     length = ["--updates=8", "--steps=2", "--evaluations=1"]
     code, out, err = run(*TINY, f"--method={method}", *length, f"--workdir={tmp_path}")
@@ -40,6 +40,7 @@ def test_a_cell_of_table_1(method, run, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
 
 
+@pytest.mark.slow
 def test_parts_on_devices_of_their_own(run, tmp_path):
     tiny = [flag for flag in TINY if "strategy" not in flag]
     length = ["--splits=1", "--steps=4", "--together=2", "--evaluations=2"]
@@ -51,6 +52,7 @@ def test_parts_on_devices_of_their_own(run, tmp_path):
     assert "cut1_cosine" not in summary["last"]
 
 
+@pytest.mark.slow
 def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     command = [*TINY, "--method=noprop", "--steps=1", "--seeds=0,3", f"--workdir={tmp_path}"]
     code, out, err = run(*command)

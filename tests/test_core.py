@@ -29,7 +29,8 @@ def compiled(net=None, optimizer="adam", **kwargs):
     names = ["order", "target", "wrt", "projection", "projections", "seed"]
     own = {name: kwargs.pop(name) for name in names if name in kwargs}
     model = SobolevModel(net or smooth(), **own)
-    model.compile(optimizer, **kwargs)
+    # Eager steps are faster than a trace; test_model.py holds both against each other.
+    model.compile(optimizer, **{"run_eagerly": True} | kwargs)
     return model
 
 

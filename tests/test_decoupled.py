@@ -69,7 +69,8 @@ def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1
         critic_optimizer=keras.optimizers.SGD(critic_rate),
         # Built here: a loss keeps the float type of its birth.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        **kwargs,
+        # Faster than a trace; one test below holds both against each other.
+        **{"run_eagerly": not tf.distribute.has_strategy()} | kwargs,
     )
     return model
 
@@ -225,7 +226,8 @@ def test_the_critics_own_classes_are_counted():
             assert logs["cut1_accuracy"] == logs["accuracy"]
 
 
-@pytest.mark.parametrize("one_hot", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("one_hot", [False, True])
 def test_a_direct_module_learns_to_give_gradients(one_hot):
     keras.utils.set_random_seed(0)
     loss = keras.losses.CategoricalCrossentropy if one_hot else type(CROSS_ENTROPY)
@@ -379,7 +381,13 @@ def test_a_plain_function_sees_labels_of_the_outputs_rank():
     np.testing.assert_allclose(logs["cut1_loss"], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"jit_compile": True}, {"run_eagerly": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"jit_compile": True, "run_eagerly": False}, marks=pytest.mark.slow),
+        {"run_eagerly": False},
+    ],
+)
 def test_compiled_and_eager_take_the_same_step(options):
     def train(**options):
         keras.utils.set_random_seed(1)
@@ -394,7 +402,9 @@ def test_compiled_and_eager_take_the_same_step(options):
 def test_steps_per_execution_changes_nothing():
     def train(steps):
         keras.utils.set_random_seed(1)
-        model = compiled(conv_net(), critic=imagenet_critic, steps_per_execution=steps)
+        model = compiled(
+            conv_net(), critic=imagenet_critic, steps_per_execution=steps, run_eagerly=False
+        )
         logs = model.fit(*images(), batch_size=8, shuffle=False, verbose=0).history
         return model.get_weights(), logs
 

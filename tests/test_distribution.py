@@ -36,6 +36,7 @@ def start(path, config=None):
     )
 
 
+@pytest.mark.slow
 def test_two_workers_end_with_one_process_s_weights(tmp_path):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]

@@ -20,7 +20,8 @@ def net(inputs=2, outputs=1):
 
 def compiled(a_net=None, target=None, **options):
     model = st.SobolevModel(a_net or net(), target=target)
-    model.compile("adam", **options)
+    # Eager steps are faster than a trace; test_model.py holds both against each other.
+    model.compile("adam", **{"run_eagerly": True} | options)
     return model
 
 

@@ -83,6 +83,7 @@ def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
     assert "metrics.csv is gone" in err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_no_cut_is_plain_training(run, tmp_path):
     code, out, err = run(*TINY, "--splits=0", "--steps=1", f"--workdir={tmp_path}")

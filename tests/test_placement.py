@@ -154,6 +154,7 @@ def descend(variables, gradients, rate):
         variable.assign_sub(rate * gradient)
 
 
+@pytest.mark.slow
 def test_variables_and_gradients_are_on_their_stage_s_device():
     model = compiled(placed="stages")
     for k, parts in enumerate(zip(model.stages, [*model.critics, model.stages[1]], strict=True)):
