@@ -69,7 +69,8 @@ def test_one_step_at_a_time_is_the_unplaced_model(method):
         np.testing.assert_allclose(logs[0][name], logs[1][name], rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("method", ["backprop", pytest.param("sobolev", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["backprop", "sobolev"])
 def test_steps_side_by_side_change_nothing_where_critics_do_not_learn(method):
     """Three batches in executions of two and one, to the end of the data."""
     rates = (0.1, 0.0)
