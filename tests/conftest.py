@@ -1,5 +1,6 @@
 """Shared by all tests: two logical CPU devices, fixed seeds, and AutoGraph failures as errors."""
 
+import gc
 import logging
 import os
 
@@ -17,6 +18,10 @@ import pytest
 import tensorflow as tf
 
 from train.lib import cli
+
+# TensorFlow's modules are a million objects, which are there to stay: not to be looked through.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 # Two logical CPUs let MirroredStrategy run with two replicas on any machine.
 tf.config.set_logical_device_configuration(

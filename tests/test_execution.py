@@ -49,6 +49,7 @@ def test_the_loop_is_compiled_as_a_whole():
         run(iterator)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_stacked_goes_kerass_way():
     model = compiled(2)
     history = model.fit(X, (None, LABELS[1]), batch_size=30, verbose=0).history

@@ -83,6 +83,7 @@ def test_steps_side_by_side_change_nothing_where_critics_do_not_learn(method):
     np.testing.assert_allclose(logs[0]["loss"], logs[1]["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_critics_learn_late_by_the_stages_above():
     """Against a loop by hand, in which all is eager and on one device, with plain SGD."""
     rate, critic_rate, n = 0.1, 0.05, 4
