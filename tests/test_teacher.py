@@ -79,6 +79,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert code == 0, err
     card = json.loads((tmp_path / "teachers" / "breakout.json").read_text())
     assert card["training"]["flags"]["seed"] == 3
+    assert 32 <= card["steps"] <= 64 + 16
     found = scores(policies.load("released", "breakout"), "breakout", 2, seed=0)
     assert card["scores"] == found.tolist()
 

@@ -64,7 +64,7 @@ def load(path, game):
             return check(of_saved_model(path), path, game)
         if path.suffix == ".keras":
             return check(of_keras(keras.saving.load_model(path, compile=False), path), path, game)
-        weights = run_weights(path, game) if path.is_dir() else read_weights(path)
+        weights = run_weights(path, game)[0] if path.is_dir() else read_weights(path)
     except checkpoints.DAMAGED as error:
         raise UsageError(f"{path} cannot be read as a policy: {error}") from error
     return Policy(teacher(weights, path, game))
@@ -108,7 +108,7 @@ def check(policy, path, game):
 
 
 def run_weights(folder, game):
-    """The weights {path: array} of the best checkpoint in a teacher's run folder."""
+    """The weights {path: array} of the best checkpoint in a teacher's run folder, and its step."""
     config = folder / "config.json"
     if not config.exists():
         raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
@@ -118,9 +118,9 @@ def run_weights(folder, game):
     best = checkpoints.best(sorted((folder / "checkpoints").glob("step-*.npz")), "score")
     if best is None:
         raise UsageError(f"{folder} has no evaluated checkpoint yet: let it train on")
-    state, _ = checkpoints.read(best)
+    state, facts = checkpoints.read(best)
     kept = {name: array for name, array in state.items() if name.startswith("model/")}
-    return {name.split("/", 2)[2]: array for name, array in kept.items()}
+    return {name.split("/", 2)[2]: array for name, array in kept.items()}, facts["step"]
 
 
 def read_weights(path):

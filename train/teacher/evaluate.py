@@ -61,9 +61,9 @@ def release(folder, game, seed):
     weights, so that one from another release is noticed.
     """
     folder = Path(folder)
-    weights = policies.run_weights(folder, game) if folder.is_dir() else None
-    if weights is None:
+    if not folder.is_dir():
         raise UsageError(f"--release={folder}: expected the run folder of a teacher")
+    weights, step = policies.run_weights(folder, game)
     weights = {name: array.astype(np.float16) for name, array in weights.items()}
     policy = policies.Policy(policies.teacher(weights, folder, game))
     scores = play.scores(policy, game, RELEASE_EPISODES, seed)
@@ -76,6 +76,7 @@ def release(folder, game, seed):
         "game": game,
         "net": "sobolev_tf.nets.atari_teacher, half precision",
         "sha256": checksum(path),
+        "steps": step,
         "mean_score": scores.mean(),
         "std_score": scores.std(ddof=1),
         "scores": scores.tolist(),
