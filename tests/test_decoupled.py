@@ -307,6 +307,7 @@ def test_two_replicas_take_one_process_step(two_replicas):
         np.testing.assert_allclose(one_logs[name], two_logs[name], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
     """One batch on two replicas moves a critic by each half's own gradient, in two updates."""
     x, y = images(8)
@@ -399,6 +400,7 @@ def test_compiled_and_eager_take_the_same_step(options):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_per_execution_changes_nothing():
     def train(steps):
         keras.utils.set_random_seed(1)

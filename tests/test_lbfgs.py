@@ -38,6 +38,7 @@ def test_least_squares_by_hand():
     assert history.history["loss"][-1] == pytest.approx(loss, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_it_goes_far_below_a_first_order_optimizer():
     model = compiled()
     losses = st.fit_lbfgs(model, X, (Y, DY), iterations=300).history["loss"]

@@ -25,7 +25,7 @@ def net_of(inputs, outputs):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), inputs=DIMS, outputs=DIMS, order=st.integers(0, 2))
 def test_the_loss_is_equation_1_over_what_is_there(data, inputs, outputs, order):
     keras.utils.set_random_seed(data.draw(st.integers(0, 9)))
@@ -59,7 +59,7 @@ def test_the_loss_is_equation_1_over_what_is_there(data, inputs, outputs, order)
     assert float(loss) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), inputs=DIMS, outputs=DIMS)
 def test_a_wrong_shape_names_the_label_and_both_shapes(data, inputs, outputs):
     model = SobolevModel(net_of(inputs, outputs), order=1)
