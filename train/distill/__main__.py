@@ -11,8 +11,8 @@ each method, on held-out episodes of the first --fit_percent %; --rate and --alp
 The run folder holds metrics.csv, summary.json, figure4.png (test KL and action-prediction error:
 how often the most probable actions differ), every student in nets/, and the best one's
 saved_model, which `python -m train.teacher --evaluate` plays. Stopped at any moment, the same
-command goes on; --percent and --method may then name more. A regular step takes about 0.1 s on two
-cores, a Sobolev step five times as long.
+command goes on; --percent and --method may then name more. A Sobolev step takes five times
+as long as a regular one (`python -m train.bench --suite=distill`).
 """
 
 import json
