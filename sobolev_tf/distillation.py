@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import labels, losses, targets
+from sobolev_tf import jets, labels, losses, targets
 from sobolev_tf.model import SobolevModel
 
 DIVERGENCES = ("student_teacher", "teacher_student")
@@ -19,8 +19,7 @@ def log_policy(logits):
     >>> np.round(np.exp(log_policy(tf.math.log([[1.0, 3.0]]))), 4).tolist()
     [[0.25, 0.75]]
     """
-    logits = tf.convert_to_tensor(logits)
-    return tf.nn.log_softmax(tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits)
+    return tf.nn.log_softmax(jets.widen(tf.convert_to_tensor(logits)))
 
 
 def kl(log_p, log_q):

@@ -35,8 +35,7 @@ def fit_least_squares(
 
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
     iterations: at most so many steps that lower the loss.
-    damping: the first μ, in units of the largest eigenvalue's bound, the mean of |J_i|² times
-        the number of labels.
+    damping: the first μ, in units of the trace of JᵀJ.
     tolerance: end where a step lowers the loss by less than this share of it.
     callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
 
@@ -58,15 +57,16 @@ def fit_least_squares(
     """
     if not damping > 0:
         raise ValueError(f"fit_least_squares: damping is above 0, got {damping}.")
-    caller, growth = "fit_least_squares", 2.0
-    with FullBatch(caller, model, x, y, sample_weight, iterations, callbacks) as fit:
-        _refuse(model)
+    growth = 2.0
+    fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
+    _refuse(model)
+    with fit:
         linearise, loss_at = fit.compiled(lambda: _linearised(fit)), fit.compiled(_loss_at(fit))
-        weights, loss = tf.constant(fit.whole), None
+        weights = tf.constant(fit.whole)
         for _ in range(iterations):
             fit.assign(weights)
             loss, residuals, jacobian, size = linearise()
-            fit.refuse_not_finite(loss.numpy(), jacobian.numpy())
+            fit.refuse_not_finite(loss.numpy(), size.numpy())
             while damping < LARGEST:
                 move, expected = _step(residuals, jacobian, damping * size)
                 lower = loss_at(weights - move)
@@ -109,10 +109,10 @@ def _loss_at(fit):
 
 
 def _linearised(fit):
-    """Loss, residuals r [M] and their Jacobian [M,N] at the model's weights, and its size.
+    """Loss, residuals r [M], their Jacobian [M,N] at the model's weights, and the trace of JᵀJ.
 
     The loss is r² summed. Labels' weights are read off the loss itself: of a squared error e it
-    has slope 2we and curvature 2w, so that r is their quotient's square root's worth, sqrt(w) e.
+    has slope 2we and curvature 2w, and r = slope / sqrt(2 curvature) = sqrt(w) e.
     """
     model = fit.model
     loss, (x, true, said, sample_weight) = model._step(fit.data, training=False)
@@ -168,9 +168,9 @@ def _matrix(by_name, axes):
 
 def _step(residuals, jacobian, damping):
     """δ [N] of (JᵀJ + μ) δ = Jᵀr, and by how much the linearised loss falls."""
-    labels_, weights = jacobian.shape
+    rows, weights = jacobian.shape
     slope = tf.linalg.matvec(jacobian, residuals, transpose_a=True)
-    wide = labels_ <= weights
+    wide = rows <= weights
     product = tf.matmul(jacobian, jacobian, transpose_a=not wide, transpose_b=wide)
     product = tf.linalg.set_diag(product, tf.linalg.diag_part(product) + damping)
     right = residuals if wide else slope

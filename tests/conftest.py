@@ -3,6 +3,11 @@
 import gc
 import logging
 import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -74,6 +79,35 @@ def run_script(monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             cli.run(script.main, values, getattr(script, "PRESETS", None))
         return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def killed_and_whole(tmp_path):
+    """Runs a command to its end, and again with kills at random moments: the two run folders."""
+
+    def call(command, kills, moments=(0.2, 0.8)):
+        folders = tmp_path / "broken", tmp_path / "whole"
+
+        def start(folder):
+            return subprocess.Popen(
+                [sys.executable, "-m", *command, f"--workdir={folder}"],
+                cwd=Path(__file__).parent.parent,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+        began = time.monotonic()
+        assert start(folders[1]).wait() == 0
+        length, drawn = time.monotonic() - began, random.Random(0)
+        for _ in range(kills):
+            process = start(folders[0])
+            time.sleep(drawn.uniform(*moments) * length)
+            process.kill()
+            process.wait()
+        assert start(folders[0]).wait() == 0
+        return folders
 
     return call
 

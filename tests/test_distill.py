@@ -2,12 +2,7 @@
 
 import csv
 import json
-import random
 import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -202,12 +197,9 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--rate=-1"], "--rate=-1"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
-    code, _, err = run("--percent=20", f"--workdir={tmp_path / 'run'}", *arguments)
-    assert code == 2
-    assert message in err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "run").exists()
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):
+    given = [*TINY, f"--data_dir={recorded[0]}", "--percent=20"]
+    assert message in refused(distill, *given, *arguments)
 
 
 def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
@@ -253,30 +245,12 @@ def test_an_unfinished_recording_is_said(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, tmp_path):
-    command = [sys.executable, "-m", "train.distill", *TINY, "--percent=20", "--deterministic"]
-    command += [f"--data_dir={recorded[0]}", "--steps=20", "--save_minutes=0.005"]
-
-    def start(name):
-        return subprocess.Popen(
-            [*command, f"--workdir={tmp_path / name}"],
-            cwd=Path(__file__).parent.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    began = time.monotonic()
-    assert start("whole").wait() == 0
-    length, moments = time.monotonic() - began, random.Random(0)
-    for _ in range(4):
-        process = start("broken")
-        time.sleep(moments.uniform(0.2, 0.9) * length)
-        process.kill()
-        process.wait()
-    assert start("broken").wait() == 0
+def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, killed_and_whole):
+    command = ["train.distill", *TINY, "--percent=20", "--deterministic", "--steps=20"]
+    command += [f"--data_dir={recorded[0]}", "--save_minutes=0.005"]
     found = []
-    for name in ("whole", "broken"):
-        with open(tmp_path / name / "metrics.csv") as file:
+    for folder in killed_and_whole(command, kills=4, moments=(0.2, 0.9)):
+        with open(folder / "metrics.csv") as file:
             rows = [r | {"seconds": 0} for r in csv.DictReader(file)]
         found.append(rows)
     assert found[0] == found[1]

@@ -6,11 +6,6 @@ Tracing ResNet50 takes half a minute, so a small net with its layers' names stan
 import csv
 import functools
 import json
-import random
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -166,32 +161,13 @@ def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, 
 
 
 @pytest.mark.slow
-def test_ten_kills_of_the_main_job_end_with_the_same_weights(tmp_path):
+def test_ten_kills_of_the_main_job_end_with_the_same_weights(killed_and_whole):
     """kill -9 at random moments, of start-up, training, saving, evaluation and export."""
-    command = [sys.executable, "-m", "train.imagenet", "--dataset=shapes", "--deterministic"]
-    command += ["--batch_size=4", "--steps=60", "--evaluations=1", "--save_minutes=0.02"]
-
-    def start(name):
-        return subprocess.Popen(
-            [*command, f"--workdir={tmp_path / name}"],
-            cwd=Path(__file__).parent.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    began = time.monotonic()
-    assert start("whole").wait() == 0
-    length = time.monotonic() - began
-    moments = random.Random(0)
-    for _ in range(10):
-        process = start("broken")
-        time.sleep(moments.uniform(0.2, 0.8) * length)
-        process.kill()
-        process.wait()
-    assert start("broken").wait() == 0
+    command = ["train.imagenet", "--dataset=shapes", "--deterministic", "--batch_size=4"]
+    command += ["--steps=60", "--evaluations=1", "--save_minutes=0.02"]
     states = []
-    for name in ("whole", "broken"):
-        with np.load(max((tmp_path / name / "checkpoints").glob("*.npz"))) as archive:
+    for folder in killed_and_whole(command, kills=10):
+        with np.load(max((folder / "checkpoints").glob("*.npz"))) as archive:
             states.append({k: archive[k] for k in archive.files if not k.endswith(".json")})
     assert states[0].keys() == states[1].keys()
     for name, array in states[0].items():

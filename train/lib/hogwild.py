@@ -61,9 +61,11 @@ def _config():
     return cluster, job
 
 
-def is_strategy_of(model):
-    """Whether `fit` and `evaluate` of this module are the ones for a Keras model."""
-    return isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy)
+def loops(model):
+    """(fit, evaluate) of a Keras model: its own, or under this strategy those of this module."""
+    if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
+        return functools.partial(fit, model), functools.partial(evaluate, model)
+    return model.fit, model.evaluate
 
 
 def fit(

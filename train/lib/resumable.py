@@ -6,7 +6,6 @@ save. A run killed inside an epoch first trains the rest of it, on the restored 
 """
 
 import contextlib
-import functools
 import signal
 
 import keras
@@ -74,9 +73,7 @@ def fit(
             validates=validation_data is not None,
         )
         common = {"callbacks": [*callbacks, saver], "verbose": verbose, "shuffle": False}
-        train = (
-            functools.partial(hogwild.fit, model) if hogwild.is_strategy_of(model) else model.fit
-        )
+        train, _ = hogwild.loops(model)
         epoch, done = divmod(start["step"], steps_per_epoch)
         model.stop_training = False
         if done:
@@ -155,8 +152,7 @@ def finish_epoch(model, epoch, logs, validation_data, callbacks):
     told.on_train_begin()
     told.on_epoch_begin(epoch)
     if validation_data is not None:
-        raced = hogwild.is_strategy_of(model)
-        evaluate = functools.partial(hogwild.evaluate, model) if raced else model.evaluate
+        _, evaluate = hogwild.loops(model)
         found = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
         logs = logs | {f"val_{name}": value for name, value in found.items()}
     told.on_epoch_end(epoch, logs)
