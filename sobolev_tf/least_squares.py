@@ -6,6 +6,7 @@ Solved exactly, a few dozen steps go where L-BFGS needs thousands.
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import labels, losses, terms
@@ -13,6 +14,7 @@ from sobolev_tf.full_batch import FullBatch
 from sobolev_tf.projections import Whole
 
 LARGEST = 1e12  # damping at which no step is left to take
+WARM, SETTLED = 10, 1e-2  # evidence is asked after so many steps, or once a step gains so little
 
 
 def fit_least_squares(
@@ -21,6 +23,7 @@ def fit_least_squares(
     y=None,
     sample_weight=None,
     iterations: int = 100,
+    regularization: float | str = 0.0,
     damping: float = 1e-3,
     tolerance: float = 0.0,
     callbacks=None,
@@ -32,6 +35,13 @@ def fit_least_squares(
     solves (JᵀJ + μ) δ = Jᵀr, r the weighted errors of all labels, J [labels,weights] their
     derivative in the weights; μ falls where the loss does as the linearised problem foretold,
     and grows where it does not (Nielsen, 1999). The optimizer of `compile` is not used.
+
+    regularization: ρ of loss + ρ‖w - w₀‖², w₀ the weights that the fit starts from; what
+      callbacks and History call the loss is without it. "evidence": every step takes the ρ that
+      makes the labels most probable, ρ = γ/‖w - w₀‖² · loss/(M - γ), with M labels of which
+      γ = Σ λ/(λ + ρ) are spent on weights, λ the eigenvalues of JᵀJ (MacKay, 1992). So ρ goes to
+      zero where the net can follow the labels, and stays where they are noise to it: labels
+      with errors, or waves between too few points.
 
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
     iterations: at most so many steps that lower the loss.
@@ -57,28 +67,42 @@ def fit_least_squares(
     """
     if not damping > 0:
         raise ValueError(f"fit_least_squares: damping is above 0, got {damping}.")
-    growth = 2.0
+    evidence = regularization == "evidence"
+    if not evidence and (isinstance(regularization, str) or not 0 <= regularization < np.inf):
+        raise ValueError(
+            'fit_least_squares: regularization is "evidence" or a finite number of at least 0, got '
+            f"{regularization!r}."
+        )
+    growth, rho, settled = 2.0, regularization, False
     fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
     _refuse(model)
     with fit:
         linearise, loss_at = fit.compiled(lambda: _linearised(fit)), fit.compiled(_loss_at(fit))
-        weights = tf.constant(fit.whole)
-        for _ in range(iterations):
-            fit.assign(weights)
-            loss, residuals, jacobian, size = linearise()
-            fit.refuse_not_finite(loss.numpy(), size.numpy())
+        weights = start = fit.whole
+        for iteration in range(iterations):
+            fit.assign(tf.constant(weights))
+            loss, residuals, jacobian = (t.numpy() for t in linearise())
+            fit.refuse_not_finite(loss, jacobian)
+            product = _smaller(jacobian)
+            size, moved = np.trace(product), weights - start
+            if evidence and iteration == 0:
+                rho = damping * size
+            elif evidence and (iteration >= WARM or settled):
+                rho = _evidence(loss, jacobian, product, moved, rho)
+            total = loss + rho * moved @ moved
             while damping < LARGEST:
-                move, expected = _step(residuals, jacobian, damping * size)
-                lower = loss_at(weights - move)
-                gain = float((loss - lower) / expected)
-                if gain > 0:
+                move, expected = _step(residuals, jacobian, product, moved, rho, damping * size)
+                lower = loss_at(tf.constant(weights - move)).numpy()
+                fall = total - lower - rho * (moved - move) @ (moved - move)
+                if fall > 0:
                     break
                 damping, growth = damping * growth, 2 * growth
             else:
-                break  # no step lowers the loss: its minimum, as far as the precision reaches
-            weights -= move
+                break  # no step lowers the sum: its minimum, as far as the precision reaches
+            weights = weights - move
+            gain, settled = fall / expected, fall < SETTLED * total
             damping, growth = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-14), 2.0
-            if fit.told(weights, lower) or loss - lower <= tolerance * loss:
+            if fit.told(weights, lower) or fall <= tolerance * total:
                 break
     return fit.history
 
@@ -109,7 +133,7 @@ def _loss_at(fit):
 
 
 def _linearised(fit):
-    """Loss, residuals r [M], their Jacobian [M,N] at the model's weights, and the trace of JᵀJ.
+    """Loss, residuals r [M], and their Jacobian J [M,N] at the model's weights.
 
     The loss is r² summed. Labels' weights are read off the loss itself: of a squared error e it
     has slope 2we and curvature 2w, and r = slope / sqrt(2 curvature) = sqrt(w) e.
@@ -127,8 +151,7 @@ def _linearised(fit):
     residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in said}
     jacobians = _by_row(fit, x, said)
     matrix = _matrix({n: j * roots[n][..., None] for n, j in jacobians.items()}, 1)
-    size = tf.reduce_sum(matrix**2)
-    return tf.cast(loss, tf.float64), _matrix(residuals, 0), matrix, size
+    return tf.cast(loss, tf.float64), _matrix(residuals, 0), matrix
 
 
 def _by_row(fit, x, said):
@@ -166,15 +189,27 @@ def _matrix(by_name, axes):
     return tf.cast(tf.concat(parts, 0), tf.float64)
 
 
-def _step(residuals, jacobian, damping):
-    """δ [N] of (JᵀJ + μ) δ = Jᵀr, and by how much the linearised loss falls."""
-    rows, weights = jacobian.shape
-    slope = tf.linalg.matvec(jacobian, residuals, transpose_a=True)
-    wide = rows <= weights
-    product = tf.matmul(jacobian, jacobian, transpose_a=not wide, transpose_b=wide)
-    product = tf.linalg.set_diag(product, tf.linalg.diag_part(product) + damping)
-    right = residuals if wide else slope
-    move = tf.linalg.solve(product, right[:, None])[:, 0]
-    if wide:  # δ = Jᵀ (JJᵀ + μ)⁻¹ r, the same step from a smaller system
-        move = tf.linalg.matvec(jacobian, move, transpose_a=True)
-    return move, tf.tensordot(move, damping * move + slope, 1)
+def _smaller(jacobian):
+    """JJᵀ or JᵀJ, whichever is smaller; NumPy sees that it is symmetric, at half the work."""
+    labels, weights = jacobian.shape
+    return jacobian @ jacobian.T if labels <= weights else jacobian.T @ jacobian
+
+
+def _step(residuals, jacobian, product, moved, rho, damping):
+    """δ [N] of (JᵀJ + ρ + μ) δ = Jᵀr + ρ (w - w₀), and by how much the linearised sum falls."""
+    back = rho / (rho + damping) * moved
+    right = residuals - jacobian @ back
+    damped = product + (rho + damping) * np.eye(len(product))
+    if len(product) == len(residuals):  # (JᵀJ + μ)⁻¹ Jᵀ = Jᵀ (JJᵀ + μ)⁻¹, a smaller system
+        move = jacobian.T @ np.linalg.solve(damped, right) + back
+    else:
+        move = np.linalg.solve(damped, jacobian.T @ right) + back
+    return move, move @ (damping * move + jacobian.T @ residuals + rho * moved)
+
+
+def _evidence(loss, jacobian, product, moved, rho):
+    """The ρ of the most probable labels, from the last one: one step of MacKay's iteration."""
+    found = np.maximum(np.linalg.eigvalsh(product), 0)
+    spent = np.sum(found / np.maximum(found + rho, np.finfo(float).tiny))
+    labels = np.count_nonzero(jacobian.any(1))
+    return spent / (moved @ moved) * loss / max(labels - spent, 1e-6 * labels)

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import scipy.optimize
 import tensorflow as tf
 
 import sobolev_tf as st
@@ -57,9 +58,8 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
     weight = np.linspace(0, 2, 12)
     with FullBatch("here", model, X, labels, weight, 1, None) as fit:
         linearise = fit.compiled(lambda: least_squares._linearised(fit))
-        loss, residuals, jacobian, size = linearise()
+        loss, residuals, jacobian = linearise()
         assert float(loss) == pytest.approx(np.sum(residuals.numpy() ** 2), rel=1e-12)
-        assert float(size) == pytest.approx(np.sum(jacobian.numpy() ** 2), rel=1e-12)
         for i in RNG.choice(len(fit.whole), 5, replace=False):
             ends = []
             for step in (1e-6, -1e-6):
@@ -73,13 +73,78 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
 
 @pytest.mark.parametrize("count", [4, 40])
 def test_both_forms_of_a_step_are_the_normal_equations(count):
-    """Fewer labels than weights, and more."""
-    jacobian, residuals = RNG.normal(size=[count, 9]), RNG.normal(size=count)
-    move, fall = least_squares._step(tf.constant(residuals), tf.constant(jacobian), 0.3)
-    expected = np.linalg.solve(jacobian.T @ jacobian + 0.3 * np.eye(9), jacobian.T @ residuals)
+    """Fewer labels than weights, and more; with a pull back to where the weights were."""
+    jacobian, residuals, moved = (RNG.normal(size=s) for s in ([count, 9], count, 9))
+    product = least_squares._smaller(jacobian)
+    assert len(product) == min(count, 9)
+    move, fall = least_squares._step(residuals, jacobian, product, moved, 0.2, 0.3)
+    normal, right = jacobian.T @ jacobian, jacobian.T @ residuals + 0.2 * moved
+    expected = np.linalg.solve(normal + 0.5 * np.eye(9), right)
     np.testing.assert_allclose(move, expected, rtol=1e-9)
     linear = np.sum(residuals**2) - np.sum((residuals - jacobian @ expected) ** 2)
+    linear += 0.2 * (np.sum(moved**2) - np.sum((moved - expected) ** 2))
     assert float(fall) == pytest.approx(linear, rel=1e-9)
+
+
+def linear_problem(rows, noise):
+    """A net that is linear in its nine weights, and labels of weights of its own plus noise."""
+    layer = keras.layers.Dense(1, use_bias=False, dtype="float64")
+    model = compiled(keras.Sequential([keras.Input([9], dtype="float64"), layer]))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=[rows, 9])
+    return model, layer, x, x @ rng.normal(size=[9, 1]) + noise * rng.normal(size=[rows, 1])
+
+
+@pytest.mark.parametrize("rows", [5, 30])
+def test_regularization_pulls_to_the_first_weights(rows):
+    model, layer, x, y = linear_problem(rows, 0.5)
+    first = layer.get_weights()[0]
+    st.fit_least_squares(model, x, (y,), iterations=30, regularization=0.1)
+    normal = x.T @ x / rows + 0.1 * np.eye(9)
+    np.testing.assert_allclose(
+        layer.get_weights()[0] - first, np.linalg.solve(normal, x.T @ (y - x @ first) / rows)
+    )
+
+
+@pytest.mark.parametrize("rows", [12, 60])
+def test_evidence_is_the_fixed_point_of_mackay(rows):
+    """One weight's evidence by its definition: the marginal likelihood is highest there."""
+    model, layer, x, y = linear_problem(rows, 0.5)
+    first = layer.get_weights()[0]
+    st.fit_least_squares(model, x, (y,), iterations=300, regularization="evidence")
+    move = layer.get_weights()[0] - first
+    residuals = y - x @ first
+
+    def minus_log_evidence(logs):  # of r ~ N(0, s² (I + X Xᵀ / (rows ρ)))
+        covariance = np.exp(logs[0]) * (np.eye(rows) + x @ x.T / (rows * np.exp(logs[1])))
+        log_det = np.linalg.slogdet(covariance)[1]
+        return log_det + (residuals.T @ np.linalg.solve(covariance, residuals)).item()
+
+    best = scipy.optimize.minimize(minus_log_evidence, [0.0, 0.0], tol=1e-10)
+    normal = x.T @ x / rows + np.exp(best.x[1]) * np.eye(9)
+    np.testing.assert_allclose(move, np.linalg.solve(normal, x.T @ residuals / rows), rtol=1e-5)
+
+
+def test_evidence_does_not_learn_noise():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, [40, 2])
+    y = np.sin(2 * x[:, :1]) + 0.3 * rng.normal(size=[40, 1])
+    test = rng.uniform(-1, 1, [500, 2])
+    errors = {}
+    for regularization in (0.0, "evidence"):
+        keras.utils.set_random_seed(0)
+        model = compiled(st.nets.mlp(2, hidden=[12, 12], activation="tanh", dtype="float64"))
+        st.fit_least_squares(model, x, (y,), iterations=60, regularization=regularization)
+        errors[regularization] = np.sqrt(
+            np.mean((model.predict(test) - np.sin(2 * test[:, :1])) ** 2)
+        )
+    assert errors["evidence"] < 0.2 < 0.4 < errors[0.0]
+
+
+@pytest.mark.parametrize("regularization", [-1.0, np.nan, np.inf, "evident"])
+def test_regularization_is_checked(regularization):
+    with pytest.raises(ValueError, match='"evidence" or a finite number'):
+        st.fit_least_squares(compiled(), X, (Y,), regularization=regularization)
 
 
 def test_it_goes_to_the_bottom_in_a_few_steps():

@@ -4,8 +4,10 @@ Small nets leave most of a core idle waiting for each other's threads; one net a
 """
 
 import collections
+import contextlib
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 
 from train.lib.cli import CommandError
@@ -25,13 +27,14 @@ def run(work, tasks, processes):
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
     busy, started = {}, []
     try:
-        for _ in range(min(processes, len(tasks))):
-            here, there = context.Pipe()
-            started.append(context.Process(target=_serve, args=(work, there), daemon=True))
-            started[-1].start()
-            there.close()  # so that each end sees the other's death
-            busy[here] = tasks.popleft()
-            here.send(busy[here])
+        with _one_thread():
+            for _ in range(min(processes, len(tasks))):
+                here, there = context.Pipe()
+                started.append(context.Process(target=_serve, args=(work, there), daemon=True))
+                started[-1].start()
+                there.close()  # so that each end sees the other's death
+                busy[here] = tasks.popleft()
+                here.send(busy[here])
         while busy:
             for pipe in multiprocessing.connection.wait(list(busy)):
                 try:
@@ -49,6 +52,18 @@ def run(work, tasks, processes):
     finally:
         for process in started:
             process.terminate()
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """Processes started in here have one thread for NumPy, which reads this as it is imported."""
+    ours = os.environ.copy()
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(ours)
 
 
 def _serve(work, pipe):
