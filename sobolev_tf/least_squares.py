@@ -37,12 +37,11 @@ def fit_least_squares(
     and grows where it does not (Nielsen, 1999). The optimizer of `compile` is not used.
 
     regularization: ρ of loss + ρ‖w - w₀‖², w₀ the weights that the fit starts from; what
-      callbacks and History call the loss is without it. "evidence": every step takes the ρ that
-      makes the labels most probable, ρ = γ/‖w - w₀‖² · loss/(M - γ), with M labels of which
-      γ = Σ λ/(λ + ρ) are spent on weights, λ the eigenvalues of JᵀJ (MacKay, 1992). So ρ goes to
-      zero where the net can follow the labels, and stays where they are noise to it: labels
-      with errors, or waves between too few points.
-
+      callbacks and History call the loss is without it. "evidence": every step takes the ρ under
+      which the labels are most probable, for the linearised problem with weights drawn around w₀
+      and labels with errors (MacKay, 1992). So ρ goes to zero where the net can follow the
+      labels, and stays where they are noise to it: noise indeed, or waves between too few points.
+      Such fits end where the sum does not fall any more, and not at the lowest loss.
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
     iterations: at most so many steps that lower the loss.
     damping: the first μ, in units of the trace of JᵀJ.
@@ -88,7 +87,7 @@ def fit_least_squares(
             if evidence and iteration == 0:
                 rho = damping * size
             elif evidence and (iteration >= WARM or settled):
-                rho = _evidence(loss, jacobian, product, moved, rho)
+                rho = _evidence(residuals, jacobian, product, moved, rho)
             total = loss + rho * moved @ moved
             while damping < LARGEST:
                 move, expected = _step(residuals, jacobian, product, moved, rho, damping * size)
@@ -207,9 +206,23 @@ def _step(residuals, jacobian, product, moved, rho, damping):
     return move, move @ (damping * move + jacobian.T @ residuals + rho * moved)
 
 
-def _evidence(loss, jacobian, product, moved, rho):
-    """The ρ of the most probable labels, from the last one: one step of MacKay's iteration."""
-    found = np.maximum(np.linalg.eigvalsh(product), 0)
-    spent = np.sum(found / np.maximum(found + rho, np.finfo(float).tiny))
+def _evidence(residuals, jacobian, product, moved, rho):
+    """The ρ of the most probable labels of the linearised problem, at most ten times off the last.
+
+    Its labels y = J(w - w₀) - r are N(0, σ²(1 + JJᵀ/ρ)), the variance σ² whatever is best for ρ.
+    """
+    y = jacobian @ moved - residuals
+    found, axes = np.linalg.eigh(product)
+    found = np.maximum(found, 0)
+    if len(product) == len(y):
+        squares, rest = (axes.T @ y) ** 2, 0.0
+    else:
+        squares = (axes.T @ (jacobian.T @ y)) ** 2 / np.maximum(found, np.finfo(float).tiny)
+        rest = max(y @ y - np.sum(squares), 0.0)
     labels = np.count_nonzero(jacobian.any(1))
-    return spent / (moved @ moved) * loss / max(labels - spent, 1e-6 * labels)
+    for decades in (1, 1 / 20, 1 / 400):
+        rhos = rho * np.logspace(-decades, decades, 41)[:, None]
+        misfits = rest + np.sum(squares * rhos / (found + rhos), 1)
+        surprises = labels * np.log(misfits) + np.sum(np.log1p(found / rhos), 1)
+        rho = rhos[np.argmin(surprises)].item()
+    return rho
