@@ -15,6 +15,8 @@ from sobolev_tf.projections import Whole
 
 LARGEST = 1e12  # damping at which no step is left to take
 WARM, SETTLED = 10, 1e-2  # evidence is asked after so many steps, or once a step gains so little
+AHEAD = 0.1  # of a step, to where its curve is measured
+BEND = 0.375  # of a step's length: a longer correction is not trusted
 
 
 def fit_least_squares(
@@ -33,8 +35,10 @@ def fit_least_squares(
     What is minimised is what `model.evaluate(x, y, sample_weight)` calls the loss: every term and
     weight of `compile`, between the z-scores of `adapt`, with layers in inference mode. A step
     solves (JᵀJ + μ) δ = Jᵀr, r the weighted errors of all labels, J [labels,weights] their
-    derivative in the weights; μ falls where the loss does as the linearised problem foretold,
-    and grows where it does not (Nielsen, 1999). The optimizer of `compile` is not used.
+    derivative in the weights, and is bent along the curve that r takes on it (geodesic
+    acceleration; Transtrum and Sethna, 2012). μ falls where the loss does as the linearised
+    problem foretold, and grows where it does not (Nielsen, 1999). The optimizer of `compile` is
+    not used.
 
     regularization: ρ of loss + ρ‖w - w₀‖², w₀ the weights that the fit starts from; what
       callbacks and History call the loss is without it. "evidence": every step takes the ρ under
@@ -76,22 +80,21 @@ def fit_least_squares(
     fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
     _refuse(model)
     with fit:
-        linearise, loss_at = fit.compiled(lambda: _linearised(fit)), fit.compiled(_loss_at(fit))
+        linearise, residuals_at = (fit.compiled(f(fit)) for f in (_linearised, _residuals_at))
         weights = start = fit.whole
         for iteration in range(iterations):
-            fit.assign(tf.constant(weights))
-            loss, residuals, jacobian = (t.numpy() for t in linearise())
-            fit.refuse_not_finite(loss, jacobian)
-            product = _smaller(jacobian)
-            size, moved = np.trace(product), weights - start
+            linear = Linear(*(t.numpy() for t in linearise(tf.constant(weights))))
+            fit.refuse_not_finite(linear.loss, linear.jacobian)
+            size, moved = np.trace(linear.product), weights - start
             if evidence and iteration == 0:
                 rho = damping * size
             elif evidence and (iteration >= WARM or settled):
-                rho = _evidence(residuals, jacobian, product, moved, rho)
-            total = loss + rho * moved @ moved
+                rho = _evidence(linear, moved, rho)
+            total = linear.loss + rho * moved @ moved
             while damping < LARGEST:
-                move, expected = _step(residuals, jacobian, product, moved, rho, damping * size)
-                lower = loss_at(tf.constant(weights - move)).numpy()
+                move, expected = _step(linear, moved, rho, damping * size)
+                move += _bent(linear, move, rho + damping * size, weights, residuals_at)
+                lower = np.sum(residuals_at(tf.constant(weights - move)).numpy() ** 2)
                 fall = total - lower - rho * (moved - move) @ (moved - move)
                 if fall > 0:
                     break
@@ -121,36 +124,65 @@ def _refuse(model):
         raise ValueError("fit_least_squares: without regularisation; fit_lbfgs takes it.")
 
 
-def _loss_at(fit):
-    """weights [N] -> the loss."""
+class Linear:
+    """The problem as its linearisation has it: residuals r [M], their Jacobian J [M,N]."""
 
-    def loss_at(weights):
+    def __init__(self, residuals, jacobian):
+        self.residuals, self.jacobian = residuals, jacobian
+        self.loss = residuals @ residuals
+        labels, weights = jacobian.shape
+        self.wide = labels <= weights  # NumPy sees that JJᵀ is symmetric, and does half the work
+        self.product = jacobian @ jacobian.T if self.wide else jacobian.T @ jacobian
+
+    def solve(self, right, damping):
+        """(JᵀJ + μ)⁻¹ Jᵀ right; where labels are fewer, Jᵀ (JJᵀ + μ)⁻¹ right, which is the same."""
+        damped = self.product + damping * np.eye(len(self.product))
+        if self.wide:
+            return self.jacobian.T @ np.linalg.solve(damped, right)
+        return np.linalg.solve(damped, self.jacobian.T @ right)
+
+
+def _residuals_at(fit):
+    """weights [N] -> r [M]; the loss is r² summed."""
+
+    def residuals_at(weights):
         fit.assign(weights)
-        return tf.cast(fit.model._step(fit.data, training=False)[0], tf.float64)
+        _, _, _, residuals = _errors(fit)
+        return _matrix(residuals, 0)
 
-    return loss_at
+    return residuals_at
 
 
 def _linearised(fit):
-    """Loss, residuals r [M], and their Jacobian J [M,N] at the model's weights.
+    """weights [N] -> r [M] and its Jacobian [M,N]."""
 
-    The loss is r² summed. Labels' weights are read off the loss itself: of a squared error e it
-    has slope 2we and curvature 2w, and r = slope / sqrt(2 curvature) = sqrt(w) e.
+    def linearised(weights):
+        fit.assign(weights)
+        x, said, roots, residuals = _errors(fit)
+        jacobians = {n: j * roots[n][..., None] for n, j in _by_row(fit, x, said).items()}
+        return _matrix(residuals, 0), _matrix(jacobians, 1)
+
+    return linearised
+
+
+def _errors(fit):
+    """x, what the model says of it, and by name the roots of the weights, and weighted errors.
+
+    Weights are read off the loss itself: of a squared error e it has slope 2we and curvature 2w,
+    and r = slope / sqrt(2 curvature) = sqrt(w) e.
     """
     model = fit.model
-    loss, (x, true, said, sample_weight) = model._step(fit.data, training=False)
+    _, (x, true, said, sample_weight) = model._step(fit.data, training=False)
     with tf.GradientTape() as outer:
         outer.watch(said)
         with tf.GradientTape() as inner:
             inner.watch(said)
-            again = model.compute_loss(x, true, said, sample_weight, training=False)
-        slopes = inner.gradient(again, said, unconnected_gradients="zero")
+            loss = model.compute_loss(x, true, said, sample_weight, training=False)
+        slopes = inner.gradient(loss, said, unconnected_gradients="zero")
     curvatures = outer.gradient(slopes, said, unconnected_gradients="zero")
     roots = {name: tf.sqrt(c / 2) for name, c in curvatures.items()}
     residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in said}
-    jacobians = _by_row(fit, x, said)
-    matrix = _matrix({n: j * roots[n][..., None] for n, j in jacobians.items()}, 1)
-    return tf.cast(loss, tf.float64), _matrix(residuals, 0), matrix
+    return x, said, roots, residuals
 
 
 def _by_row(fit, x, said):
@@ -188,38 +220,37 @@ def _matrix(by_name, axes):
     return tf.cast(tf.concat(parts, 0), tf.float64)
 
 
-def _smaller(jacobian):
-    """JJᵀ or JᵀJ, whichever is smaller; NumPy sees that it is symmetric, at half the work."""
-    labels, weights = jacobian.shape
-    return jacobian @ jacobian.T if labels <= weights else jacobian.T @ jacobian
-
-
-def _step(residuals, jacobian, product, moved, rho, damping):
+def _step(linear, moved, rho, damping):
     """δ [N] of (JᵀJ + ρ + μ) δ = Jᵀr + ρ (w - w₀), and by how much the linearised sum falls."""
     back = rho / (rho + damping) * moved
-    right = residuals - jacobian @ back
-    damped = product + (rho + damping) * np.eye(len(product))
-    if len(product) == len(residuals):  # (JᵀJ + μ)⁻¹ Jᵀ = Jᵀ (JJᵀ + μ)⁻¹, a smaller system
-        move = jacobian.T @ np.linalg.solve(damped, right) + back
-    else:
-        move = np.linalg.solve(damped, jacobian.T @ right) + back
-    return move, move @ (damping * move + jacobian.T @ residuals + rho * moved)
+    move = linear.solve(linear.residuals - linear.jacobian @ back, rho + damping) + back
+    slope = linear.jacobian.T @ linear.residuals + rho * moved
+    return move, move @ (damping * move + slope)
 
 
-def _evidence(residuals, jacobian, product, moved, rho):
+def _bent(linear, move, damping, weights, residuals_at):
+    """What to add to a step, since r has a curve along it, d²r; zero where that would be much."""
+    there = residuals_at(tf.constant(weights - AHEAD * move)).numpy()
+    curve = (there - linear.residuals + AHEAD * (linear.jacobian @ move)) * 2 / AHEAD**2
+    bent = linear.solve(curve, damping) / 2
+    return bent if np.linalg.norm(bent) <= BEND * np.linalg.norm(move) else 0.0
+
+
+def _evidence(linear, moved, rho):
     """The ρ of the most probable labels of the linearised problem, at most ten times off the last.
 
     Its labels y = J(w - w₀) - r are N(0, σ²(1 + JJᵀ/ρ)), the variance σ² whatever is best for ρ.
     """
-    y = jacobian @ moved - residuals
-    found, axes = np.linalg.eigh(product)
+    y = linear.jacobian @ moved - linear.residuals
+    found, axes = np.linalg.eigh(linear.product)
     found = np.maximum(found, 0)
-    if len(product) == len(y):
+    if linear.wide:
         squares, rest = (axes.T @ y) ** 2, 0.0
     else:
-        squares = (axes.T @ (jacobian.T @ y)) ** 2 / np.maximum(found, np.finfo(float).tiny)
+        squares = (axes.T @ (linear.jacobian.T @ y)) ** 2
+        squares /= np.maximum(found, np.finfo(float).tiny)
         rest = max(y @ y - np.sum(squares), 0.0)
-    labels = np.count_nonzero(jacobian.any(1))
+    labels = np.count_nonzero(linear.jacobian.any(1))
     for decades in (1, 1 / 20, 1 / 400):
         rhos = rho * np.logspace(-decades, decades, 41)[:, None]
         misfits = rest + np.sum(squares * rhos / (found + rhos), 1)

@@ -57,16 +57,16 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
     model.adapt(X, labels)
     weight = np.linspace(0, 2, 12)
     with FullBatch("here", model, X, labels, weight, 1, None) as fit:
-        linearise = fit.compiled(lambda: least_squares._linearised(fit))
-        loss, residuals, jacobian = linearise()
+        linearise = fit.compiled(least_squares._linearised(fit))
+        residuals, jacobian = linearise(tf.constant(fit.whole))
+        loss, _ = model._step(fit.data, training=False)
         assert float(loss) == pytest.approx(np.sum(residuals.numpy() ** 2), rel=1e-12)
         for i in RNG.choice(len(fit.whole), 5, replace=False):
             ends = []
             for step in (1e-6, -1e-6):
                 moved = fit.whole.copy()
                 moved[i] += step
-                fit.assign(tf.constant(moved))
-                ends.append(linearise()[1].numpy())
+                ends.append(linearise(tf.constant(moved))[0].numpy())
             slope = (ends[0] - ends[1]) / 2e-6
             np.testing.assert_allclose(jacobian[:, i], slope, atol=1e-8)
 
@@ -75,15 +75,29 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
 def test_both_forms_of_a_step_are_the_normal_equations(count):
     """Fewer labels than weights, and more; with a pull back to where the weights were."""
     jacobian, residuals, moved = (RNG.normal(size=s) for s in ([count, 9], count, 9))
-    product = least_squares._smaller(jacobian)
-    assert len(product) == min(count, 9)
-    move, fall = least_squares._step(residuals, jacobian, product, moved, 0.2, 0.3)
+    linear = least_squares.Linear(residuals, jacobian)
+    assert len(linear.product) == min(count, 9)
+    move, fall = least_squares._step(linear, moved, 0.2, 0.3)
     normal, right = jacobian.T @ jacobian, jacobian.T @ residuals + 0.2 * moved
     expected = np.linalg.solve(normal + 0.5 * np.eye(9), right)
     np.testing.assert_allclose(move, expected, rtol=1e-9)
     linear = np.sum(residuals**2) - np.sum((residuals - jacobian @ expected) ** 2)
     linear += 0.2 * (np.sum(moved**2) - np.sum((moved - expected) ** 2))
     assert float(fall) == pytest.approx(linear, rel=1e-9)
+
+
+def test_a_step_is_bent_along_the_residuals_curve():
+    """r = 3w + w² has r'' = 2 along the step, of which J = 3 undoes half: w = δ²/3."""
+
+    def residuals_at(w):
+        return 3 * w + w**2
+
+    linear = least_squares.Linear(np.zeros(2), 3 * np.eye(2))
+    move = np.array([0.2, -0.1])
+    bent = least_squares._bent(linear, move, 0.0, np.zeros(2), residuals_at)
+    np.testing.assert_allclose(bent, move**2 / 3, rtol=1e-9)
+    long = least_squares._bent(linear, 10 * move, 0.0, np.zeros(2), residuals_at)
+    assert long == 0  # 1.3 and -0.3 against 2 and -1
 
 
 def linear_problem(rows, noise):

@@ -18,7 +18,7 @@ from train.lib import files
 from train.regression import functions
 
 PRESETS = {
-    "modern": {"hidden": ["64", "64"], "steps": 200},
+    "modern": {"hidden": ["64", "64"], "steps": 100},
     "paper": {"hidden": ["256", "256"], "steps": 50_000},
 }
 METHODS = {"values": 1, "sobolev": 2}  # how many labels each learns from: y, or y and dy
@@ -119,7 +119,7 @@ def modern(x, labels, hidden, steps):
     part = [each[:PART] for each in (x, *labels)]
     st.fit_least_squares(model, part[0], part[1:], iterations=steps, regularization="evidence")
     if len(x) > PART:
-        st.fit_lbfgs(model, x, labels, iterations=max(steps // 2, 1))
+        st.fit_lbfgs(model, x, labels, iterations=steps)
     return model
 
 
