@@ -1,5 +1,7 @@
 """Fits that see all points at every step: the weights are one vector, an iteration is an epoch."""
 
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -22,15 +24,18 @@ class FullBatch:
     def __init__(self, caller, model, x, y, sample_weight, iterations, callbacks):
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
-        if iterations < 1:
+        if not isinstance(iterations, numbers.Integral) or iterations < 1:
             raise ValueError(f"{caller}: at least 1 iteration is needed, got {iterations=}.")
         model._refuse_nan(y)
         given = labels.structured(x, y, sample_weight, model.order)
         self.data = keras.tree.map_structure(
             tf.convert_to_tensor, keras.tree.lists_to_tuples(given)
         )
+        _refuse_lengths(caller, keras.tree.flatten(self.data))
         model._cast(self.data[0])  # builds
         self.caller, self.model, self.variables = caller, model, model.trainable_variables
+        if not self.variables:
+            raise ValueError(f"{caller}: the model has no trainable weights.")
         self.whole = np.concatenate([np.ravel(v) for v in self.variables], dtype="f8")
         self.history = keras.callbacks.History()
         self.callbacks = keras.callbacks.CallbackList(
@@ -72,3 +77,12 @@ class FullBatch:
                 f"{self.caller}: the loss is {loss}, or its gradient not finite: look for NaN or "
                 "infinity in x and in the labels, and at the net's initial weights."
             )
+
+
+def _refuse_lengths(caller, tensors):
+    lengths = sorted({len(t) for t in tensors if t is not None})
+    if len(lengths) != 1 or not lengths[0]:
+        raise ValueError(
+            f"{caller}: x, every label and every weight have a row for each point; got {lengths} "
+            "rows."
+        )

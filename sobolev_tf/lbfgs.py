@@ -56,8 +56,14 @@ def fit_lbfgs(
     if corrections < 1:
         raise ValueError(f"fit_lbfgs: at least 1 is needed, got {corrections=}.")
 
+    last = float("inf")
+
     def at_iteration(intermediate_result):
-        if fit.told(intermediate_result.x, intermediate_result.fun):
+        nonlocal last
+        loss = float(intermediate_result.fun)
+        small = last - loss < tolerance * last
+        last = loss
+        if fit.told(intermediate_result.x, loss) or small:
             raise StopIteration
 
     options = {"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": corrections}
@@ -68,7 +74,7 @@ def fit_lbfgs(
             jac=True,
             method="L-BFGS-B",
             callback=at_iteration,
-            options=options | {"ftol": tolerance, "gtol": 0.0},
+            options=options | {"ftol": 0.0, "gtol": 0.0},  # of SciPy's own, absolute below 1
         )
     fit.history.message = result.message
     return fit.history

@@ -5,6 +5,8 @@ equation for each label: a hundred points with gradients in two dimensions make 
 Solved exactly, a few dozen steps go where L-BFGS needs thousands.
 """
 
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -45,12 +47,14 @@ def fit_least_squares(
       which the labels are most probable, for the linearised problem with weights drawn around w₀
       and labels with errors (MacKay, 1992). So ρ goes to zero where the net can follow the
       labels, and stays where they are noise to it: noise indeed, or waves between too few points.
-      Such fits end where the sum does not fall any more, and not at the lowest loss.
+      The first ten steps, less if they settle before, have one of their own.
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
-    iterations: at most so many steps that lower the loss.
+    iterations: at most so many steps that lower the sum.
     damping: the first μ, in units of the trace of JᵀJ.
-    tolerance: end where a step lowers the loss by less than this share of it.
+    tolerance: end where a step lowers the sum by less than this share of it.
     callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
+
+    Returns the History of "loss" by iteration: empty where no step lowers the sum.
 
     Needs 8 bytes x labels x weights of memory, and labels² x weights operations a step: a thousand
     points are many. Rows are taken one by one, so no layer may couple them. The net's dtype is
@@ -68,34 +72,39 @@ def fit_least_squares(
     >>> fit_least_squares(model, x, (x**2, 2 * x), iterations=50).history["loss"][-1] < 1e-4
     True
     """
-    if not damping > 0:
-        raise ValueError(f"fit_least_squares: damping is above 0, got {damping}.")
-    evidence = regularization == "evidence"
-    if not evidence and (isinstance(regularization, str) or not 0 <= regularization < np.inf):
+    if not 0 < damping < LARGEST:
+        raise ValueError(f"fit_least_squares: damping is between 0 and {LARGEST:g}, got {damping}.")
+    evidence = isinstance(regularization, str) and regularization == "evidence"
+    number = isinstance(regularization, numbers.Real) and 0 <= regularization < np.inf
+    if not (evidence or number):
         raise ValueError(
             'fit_least_squares: regularization is "evidence" or a finite number of at least 0, got '
             f"{regularization!r}."
         )
-    growth, rho, settled = 2.0, regularization, False
+    growth, rho, settled = 2.0, 0.0 if evidence else regularization, False
     fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
-    _refuse(model)
+    _refuse(model, fit.data)
     with fit:
         linearise, residuals_at = (fit.compiled(f(fit)) for f in (_linearised, _residuals_at))
         weights = start = fit.whole
         for iteration in range(iterations):
-            linear = Linear(*(t.numpy() for t in linearise(tf.constant(weights))))
-            fit.refuse_not_finite(linear.loss, linear.jacobian)
+            found = [t.numpy() for t in linearise(tf.constant(weights))]
+            fit.refuse_not_finite(_square(found[0]), *found)
+            linear = Linear(*found)
             size, moved = np.trace(linear.product), weights - start
-            if evidence and iteration == 0:
+            if size == 0:
+                break  # there are no labels that any weight moves
+            asked = evidence and (iteration >= WARM or settled)
+            if asked:
+                rho = _evidence(linear, moved, max(rho, np.finfo(float).eps ** 2 * size))
+            elif evidence and iteration == 0:
                 rho = damping * size
-            elif evidence and (iteration >= WARM or settled):
-                rho = _evidence(linear, moved, rho)
-            total = linear.loss + rho * moved @ moved
+            total = linear.loss + rho * _square(moved)
             while damping < LARGEST:
                 move, expected = _step(linear, moved, rho, damping * size)
                 move += _bent(linear, move, rho + damping * size, weights, residuals_at)
-                lower = np.sum(residuals_at(tf.constant(weights - move)).numpy() ** 2)
-                fall = total - lower - rho * (moved - move) @ (moved - move)
+                lower = _square(residuals_at(tf.constant(weights - move)).numpy())
+                fall = total - lower - rho * _square(moved - move)
                 if fall > 0:
                     break
                 damping, growth = damping * growth, 2 * growth
@@ -104,12 +113,13 @@ def fit_least_squares(
             weights = weights - move
             gain, settled = fall / expected, fall < SETTLED * total
             damping, growth = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-14), 2.0
-            if fit.told(weights, lower) or fall <= tolerance * total:
+            told_to_stop = fit.told(weights, lower)
+            if told_to_stop or (fall <= tolerance * total and asked == evidence):
                 break
     return fit.history
 
 
-def _refuse(model):
+def _refuse(model, data):
     """Raises ValueError for what is no sum of squares of full derivatives."""
     if model.projection:
         raise ValueError("fit_least_squares: without projection= only; fit_lbfgs takes all models.")
@@ -120,16 +130,21 @@ def _refuse(model):
                 f"fit_least_squares: the loss of {name} is not a squared error; expected "
                 'st.losses.SquaredNorm or "mse". fit_lbfgs takes any loss.'
             )
+    model._step(data, training=False)  # losses of activities are there after a pass
     if model.losses:
         raise ValueError("fit_least_squares: without regularisation; fit_lbfgs takes it.")
 
 
 class Linear:
-    """The problem as its linearisation has it: residuals r [M], their Jacobian J [M,N]."""
+    """The problem as its linearisation has it: residuals r [M], their Jacobian J [M,N].
+
+    Labels that no weight moves (missing ones, those of weight 0) count in the loss alone.
+    """
 
     def __init__(self, residuals, jacobian):
-        self.residuals, self.jacobian = residuals, jacobian
-        self.loss = residuals @ residuals
+        self.loss, self.live = _square(residuals), jacobian.any(1)
+        self.residuals, self.jacobian = residuals[self.live], jacobian[self.live]
+        jacobian = self.jacobian
         labels, weights = jacobian.shape
         self.wide = labels <= weights  # NumPy sees that JJᵀ is symmetric, and does half the work
         self.product = jacobian @ jacobian.T if self.wide else jacobian.T @ jacobian
@@ -230,7 +245,7 @@ def _step(linear, moved, rho, damping):
 
 def _bent(linear, move, damping, weights, residuals_at):
     """What to add to a step, since r has a curve along it, d²r; zero where that would be much."""
-    there = residuals_at(tf.constant(weights - AHEAD * move)).numpy()
+    there = residuals_at(tf.constant(weights - AHEAD * move)).numpy()[linear.live]
     curve = (there - linear.residuals + AHEAD * (linear.jacobian @ move)) * 2 / AHEAD**2
     bent = linear.solve(curve, damping) / 2
     return bent if np.linalg.norm(bent) <= BEND * np.linalg.norm(move) else 0.0
@@ -243,17 +258,20 @@ def _evidence(linear, moved, rho):
     """
     y = linear.jacobian @ moved - linear.residuals
     found, axes = np.linalg.eigh(linear.product)
-    found = np.maximum(found, 0)
     if linear.wide:
-        squares, rest = (axes.T @ y) ** 2, 0.0
+        found, squares = np.maximum(found, 0), (axes.T @ y) ** 2
     else:
-        squares = (axes.T @ (linear.jacobian.T @ y)) ** 2
-        squares /= np.maximum(found, np.finfo(float).tiny)
-        rest = max(y @ y - np.sum(squares), 0.0)
-    labels = np.count_nonzero(linear.jacobian.any(1))
+        kept = found > len(found) * np.finfo(float).eps * found[-1]  # the others are rounding
+        found, squares = found[kept], (axes.T[kept] @ (linear.jacobian.T @ y)) ** 2 / found[kept]
+    rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
+    labels = len(y)
     for decades in (1, 1 / 20, 1 / 400):
         rhos = rho * np.logspace(-decades, decades, 41)[:, None]
         misfits = rest + np.sum(squares * rhos / (found + rhos), 1)
         surprises = labels * np.log(misfits) + np.sum(np.log1p(found / rhos), 1)
         rho = rhos[np.argmin(surprises)].item()
     return rho
+
+
+def _square(t):
+    return np.sum(t**2)

@@ -95,6 +95,13 @@ def test_callbacks_see_iterations_and_can_stop():
     assert "STOP" in history.message.upper()
 
 
+def test_a_tolerance_is_a_share_of_the_loss_below_one_too():
+    found = st.fit_lbfgs(compiled(), X, (Y,), iterations=500, tolerance=0.02).history["loss"]
+    falls = [1 - b / a for a, b in itertools.pairwise(found)]
+    assert found[-1] < 0.1
+    assert falls[-1] < 0.02 <= min(falls[:-1])
+
+
 def test_an_interrupt_leaves_the_last_whole_iteration():
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

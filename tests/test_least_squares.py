@@ -100,12 +100,13 @@ def test_a_step_is_bent_along_the_residuals_curve():
     assert long == 0  # 1.3 and -0.3 against 2 and -1
 
 
-def linear_problem(rows, noise):
+def linear_problem(rows, noise, rank=9):
     """A net that is linear in its nine weights, and labels of weights of its own plus noise."""
     layer = keras.layers.Dense(1, use_bias=False, dtype="float64")
     model = compiled(keras.Sequential([keras.Input([9], dtype="float64"), layer]))
     rng = np.random.default_rng(1)
     x = rng.normal(size=[rows, 9])
+    x[:, rank:] = x[:, : 9 - rank]
     return model, layer, x, x @ rng.normal(size=[9, 1]) + noise * rng.normal(size=[rows, 1])
 
 
@@ -120,10 +121,10 @@ def test_regularization_pulls_to_the_first_weights(rows):
     )
 
 
-@pytest.mark.parametrize("rows", [12, 60])
-def test_evidence_is_highest(rows):
+@pytest.mark.parametrize(("rows", "rank"), [(7, 9), (12, 9), (60, 9), (60, 6)])
+def test_evidence_is_highest(rows, rank):
     """Of a linear problem, where it has a closed form."""
-    model, layer, x, y = linear_problem(rows, 0.5)
+    model, layer, x, y = linear_problem(rows, 0.5, rank)
     first = layer.get_weights()[0]
     st.fit_least_squares(model, x, (y,), iterations=300, regularization="evidence")
     move = layer.get_weights()[0] - first
@@ -139,23 +140,60 @@ def test_evidence_is_highest(rows):
     np.testing.assert_allclose(move, np.linalg.solve(normal, x.T @ residuals / rows), rtol=1e-3)
 
 
-def test_evidence_does_not_learn_noise():
+@pytest.mark.parametrize("points", [40, 250])  # labels: fewer than the 205 weights, and more
+def test_evidence_does_not_learn_noise(points):
     rng = np.random.default_rng(3)
-    x = rng.uniform(-1, 1, [40, 2])
-    y = np.sin(2 * x[:, :1]) + 0.3 * rng.normal(size=[40, 1])
+    x = rng.uniform(-1, 1, [points, 2])
+    y = np.sin(2 * x[:, :1])
     test = rng.uniform(-1, 1, [500, 2])
-    errors = {}
-    for regularization in (0.0, "evidence"):
+
+    def error(noise, regularization):
         keras.utils.set_random_seed(0)
         model = compiled(st.nets.mlp(2, hidden=[12, 12], activation="tanh", dtype="float64"))
-        st.fit_least_squares(model, x, (y,), iterations=60, regularization=regularization)
-        errors[regularization] = np.sqrt(
-            np.mean((model.predict(test) - np.sin(2 * test[:, :1])) ** 2)
+        noisy = y + noise * np.random.default_rng(4).normal(size=y.shape)
+        st.fit_least_squares(model, x, (noisy,), iterations=60, regularization=regularization)
+        return np.sqrt(np.mean((model.predict(test, verbose=0) - np.sin(2 * test[:, :1])) ** 2))
+
+    assert error(0.3, "evidence") < 0.2
+    assert error(0.0, "evidence") < 1e-3
+    if points == 40:
+        assert error(0.3, 0.0) > 0.4
+
+
+def test_labels_that_no_weight_moves():
+    """Half of weight zero: as if they were not there."""
+    found = []
+    for x, y, weight in ((X, Y, [2.0] * 6 + [0.0] * 6), (X[:6], Y[:6], None)):
+        keras.utils.set_random_seed(0)
+        model = compiled()
+        weight = weight and np.array(weight)
+        st.fit_least_squares(
+            model, x, (y,), weight, iterations=15, regularization="evidence", damping=0.01
         )
-    assert errors["evidence"] < 0.2 < 0.4 < errors[0.0]
+        found.append(model.predict(X, verbose=0))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    history = st.fit_least_squares(compiled(), X, (Y,), np.zeros(12), regularization="evidence")
+    assert history.history == {}
 
 
-@pytest.mark.parametrize("regularization", [-1.0, np.nan, np.inf, "evident"])
+def test_a_fit_that_is_perfect_from_the_start():
+    model = compiled()
+    y = model(X).numpy()
+    for regularization in (0.0, "evidence"):
+        history = st.fit_least_squares(model, X, (y,), regularization=regularization)
+        assert sum(history.history.get("loss", [])) < 1e-25
+
+
+def test_evidence_is_asked_before_a_tolerance_ends_the_fit(monkeypatch):
+    asked = []
+    evidence = least_squares._evidence
+    monkeypatch.setattr(least_squares, "_evidence", lambda *a: asked.append(a) or evidence(*a))
+    model, _, x, y = linear_problem(30, 0.5)
+    st.fit_least_squares(model, x, (y,), regularization="evidence", tolerance=0.1)
+    assert asked
+
+
+@pytest.mark.parametrize("regularization", [-1.0, np.nan, np.inf, None, "Evidence"])
 def test_regularization_is_checked(regularization):
     with pytest.raises(ValueError, match='"evidence" or a finite number'):
         st.fit_least_squares(compiled(), X, (Y,), regularization=regularization)
@@ -194,15 +232,18 @@ def test_a_live_target_callbacks_and_the_end_at_a_tolerance():
     )
     model.compile()
     assert st.fit_least_squares(model, X, callbacks=[StopAtThree()]).epoch == [0, 1, 2]
-    history = st.fit_least_squares(model, X, iterations=500, tolerance=0.5).history["loss"]
-    assert len(history) < 50
+    found = st.fit_least_squares(model, X, iterations=50, tolerance=0.5).history["loss"]
+    falls = [1 - b / a for a, b in itertools.pairwise(found)]
+    assert falls[-1] <= 0.5 < min(falls[:-1], default=1)
 
 
 @pytest.mark.parametrize(
     ("options", "change", "message"),
     [
         ({"loss": ["mae", "mse"]}, {}, "the loss of value is not a squared error"),
-        ({}, {"damping": 0.0}, "damping is above 0"),
+        ({}, {"damping": 0.0}, "damping is between 0 and"),
+        ({}, {"y": (Y[:1], DY[:1])}, r"got \[1, 12\] rows"),
+        ({}, {"iterations": 2.5}, "at least 1 iteration"),
         ({}, {"iterations": 0}, "at least 1 iteration"),
         ({}, {"y": (Y, DY * np.nan)}, "NaN"),
     ],
@@ -219,6 +260,10 @@ def test_projections_regularisers_and_infinity_are_refused():
     with pytest.raises(ValueError, match="without projection="):
         st.fit_least_squares(projected, X, (Y, DY))
     net.layers[0].kernel_regularizer = net.layers[0].kernel.regularizer = keras.regularizers.L2(0.1)
+    with pytest.raises(ValueError, match="without regularisation"):
+        st.fit_least_squares(compiled(net), X, (Y, DY))
+    active = keras.layers.Dense(1, activity_regularizer="l2", dtype="float64")
+    net = keras.Sequential([keras.Input([2], dtype="float64"), active])
     with pytest.raises(ValueError, match="without regularisation"):
         st.fit_least_squares(compiled(net), X, (Y, DY))
     with pytest.raises(FloatingPointError, match="fit_least_squares: the loss is inf"):

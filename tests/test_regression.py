@@ -3,6 +3,10 @@
 import csv
 import functools
 import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,8 +169,53 @@ def double(task):
     return 2 * task
 
 
+def sleep(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def parent(path):
+    list(workers.run(sleep, [path], 1))
+
+
 def test_workers_answer_and_pass_errors_on():
     answers = workers.run(double, [1, 2, -3], 1)
     assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
     with pytest.raises(cli.UsageError, match="below 0"):
         next(answers)
+
+
+def test_what_a_worker_dies_of_is_said():
+    with pytest.raises(cli.CommandError, match="x: TypeError"):
+        list(workers.run(double, ["x"], 1))
+
+
+def test_a_worker_ends_with_its_parent_in_the_middle_of_a_task(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=parent, args=[tmp_path / "pid"])
+    process.start()
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    process.kill()
+    process.join()
+    worker = Path("/proc", (tmp_path / "pid").read_text())
+    until(lambda: not worker.exists() or "State:\tZ" in (worker / "status").read_text())
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_damaged_files_of_a_run(tmp_path, run):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--sizes=3,4", f"--workdir={tmp_path}"]
+    assert run(*command)[0] == 0  # a constant, which has figures too
+    net = next((tmp_path / "nets").iterdir())
+    net.write_bytes(net.read_bytes()[:100])
+    with pytest.raises(cli.UsageError, match="cannot be read"):
+        plot.main([str(tmp_path)])
+    assert "3 of 4 nets are done" in run(*command)[1]
+    plot.main([str(tmp_path)])
+    (tmp_path / "metrics.csv").write_text("garbage")
+    with pytest.raises(cli.UsageError, match=r"metrics.csv is damaged"):
+        plot.main([str(tmp_path)])

@@ -215,7 +215,8 @@ def answer(name, points):
             text=True,
         )
         if ended.returncode:
-            print(f"{name}: failed, {ended.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+            print(f"{name}: failed, {said[-1]}", file=sys.stderr)
             return None
         with np.load(answered) as file:
             return file["value"], file["gradient"], float(file["seconds"])

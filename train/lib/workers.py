@@ -9,6 +9,8 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
+import traceback
 
 from train.lib.cli import CommandError
 
@@ -67,8 +69,9 @@ def _one_thread():
 
 
 def _serve(work, pipe):
-    """A worker: answers tasks until the other end of the pipe is closed."""
+    """A worker: answers tasks until the other end of the pipe is closed, or its parent is dead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")  # every net is traced anew, and TensorFlow would remark on it
@@ -84,3 +87,11 @@ def _serve(work, pipe):
             pipe.send((work(task), None))
         except CommandError as error:
             pipe.send((None, error))
+        except Exception as error:
+            traceback.print_exc()
+            pipe.send((None, CommandError(f"{task}: {type(error).__name__}: {error}")))
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # in the middle of its task, which the same command does again

@@ -54,6 +54,10 @@ def main():
 def all_tasks():
     """Every net to train, largest data first. Raises UsageError for flags that make no sense."""
     sizes, hidden = (whole_numbers(name) for name in ("sizes", "hidden"))
+    if FLAGS.seed + FLAGS.seeds > 2**32:
+        raise cli.UsageError(
+            f"--seed={FLAGS.seed}: seeds are below {2**32}, all {FLAGS.seeds} of them"
+        )
     if FLAGS.domain and not set(FLAGS.function) - set(functions.SEVEN):
         raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     for each in FLAGS.function:
@@ -83,7 +87,7 @@ def whole_numbers(name):
 
 def train_missing(run, tasks):
     """Trains what has no file yet; returns the rows of metrics.csv, which grows with each net."""
-    missing = [task for task in tasks if not recipes.path(run.folder, **task.key).exists()]
+    missing = [task for task in tasks if not recipes.done(run.folder, task)]
     if len(missing) < len(tasks):
         print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
     rows = {task: recipes.row(run.folder, task) for task in set(tasks) - set(missing)}

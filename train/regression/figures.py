@@ -12,7 +12,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 import sobolev_tf as st
-from train.lib import files, history, runs
+from train.lib import checkpoints, files, history, runs
+from train.lib.cli import UsageError
 from train.regression import functions, recipes, table
 
 COLOURS = {"values": "C7", "sobolev": "C0"}
@@ -28,6 +29,8 @@ def draw(folder):
     folder = Path(folder)
     settings = runs.read_config(folder / "config.json")["flags"]
     rows = history.read_rows(folder / "metrics.csv")
+    if not rows or not {"function", "size", "method", *table.MEASURES} <= set(rows[0]):
+        raise UsageError(f"{folder / 'metrics.csv'} is damaged: run the run's command again")
     paths = [folder / "figure2.png"]
     save(errors_figure(table.medians(rows), settings["preset"]), paths[0])
     names = list(dict.fromkeys(row["function"] for row in rows))
@@ -39,8 +42,12 @@ def draw(folder):
         for size in sizes:
             for method in recipes.METHODS:
                 path = recipes.path(folder, name, size, method, settings["seed"])
-                with np.load(path) as net:
-                    jets[f"{NAMES[method]}, {size} points"] = net["value"], net["gradient"]
+                try:
+                    with path.open("rb") as file, np.load(file) as net:
+                        jets[f"{NAMES[method]}, {size} points"] = net["value"], net["gradient"]
+                except checkpoints.DAMAGED as error:
+                    text = f"{path} cannot be read ({error}): run the run's command again"
+                    raise UsageError(text) from error
         paths.append(folder / f"surfaces-{recipes.plain(name)}.png")
         save(surfaces_figure(function, jets), paths[-1])
     return paths
@@ -84,7 +91,8 @@ def surfaces_figure(function, jets):
     x, y = functions.grid(function.domain, recipes.SIDE).T.reshape(2, recipes.SIDE, recipes.SIDE)
     (value, gradient), *_ = jets.values()
     low, high = value.min(), value.max()
-    steepness = np.percentile(_size(gradient), [5, 99.5])
+    high += (high == low) * max(abs(high), 1)  # a constant
+    steepness = np.maximum(np.percentile(_size(gradient), [5, 99.5]), [1e-12, 1e-11])
     for k, (title, (value, gradient)) in enumerate(jets.items()):
         axis = figure.add_subplot(2, len(jets), k + 1, projection="3d")
         surface = axis.plot_surface(

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import re
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -75,6 +76,12 @@ def plain(name):
     if letters == name and len(name) <= 40:
         return name
     return f"{letters[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def done(folder, task):
+    """Whether a net's file is there and whole."""
+    file = path(folder, **task.key)
+    return file.exists() and zipfile.is_zipfile(file)
 
 
 def row(folder, task):
