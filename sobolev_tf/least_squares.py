@@ -259,11 +259,11 @@ def _evidence(linear, moved, rho):
     y = linear.jacobian @ moved - linear.residuals
     found, axes = np.linalg.eigh(linear.product)
     if linear.wide:
-        found, squares = np.maximum(found, 0), (axes.T @ y) ** 2
+        found, squares, rest = np.maximum(found, 0), (axes.T @ y) ** 2, 0.0
     else:
         kept = found > len(found) * np.finfo(float).eps * found[-1]  # the others are rounding
         found, squares = found[kept], (axes.T[kept] @ (linear.jacobian.T @ y)) ** 2 / found[kept]
-    rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
+        rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
     labels = len(y)
     for decades in (1, 1 / 20, 1 / 400):
         rhos = rho * np.logspace(-decades, decades, 41)[:, None]
