@@ -47,7 +47,9 @@ def fit_least_squares(
       which the labels are most probable, for the linearised problem with weights drawn around w₀
       and labels with errors (MacKay, 1992). So ρ goes to zero where the net can follow the
       labels, and stays where they are noise to it: noise indeed, or waves between too few points.
-      The first ten steps, less if they settle before, have one of their own.
+      The first ten steps, less if they settle before, have one of their own: damping, in units of
+      the trace. It is a local search, and may take for noise what the points do resolve. Where
+      the loss stays near its first values, try damping=1e-7, or 0.0 for labels without errors.
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
     iterations: at most so many steps that lower the sum.
     damping: the first μ, in units of the trace of JᵀJ.

@@ -58,7 +58,8 @@ def errors_figure(medians, preset):
     names = list(dict.fromkeys(m["function"] for m in medians))
     columns = min(4, len(names))
     count = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(2.9 * columns, 2.6 * count + 0.4), layout="constrained")
+    size = max(2.9 * columns, 4.5), 2.6 * count + 0.4  # wide enough for the title
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(count, columns, squeeze=False)
     for axis, name in zip(panels.flat, names, strict=False):
         for method, colour in COLOURS.items():
