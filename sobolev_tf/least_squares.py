@@ -17,6 +17,7 @@ from sobolev_tf.projections import Whole
 
 LARGEST = 1e12  # damping at which no step is left to take
 WARM, SETTLED = 10, 1e-2  # evidence is asked after so many steps, or once a step gains so little
+START = 1e-6  # the first ρ, in units of the trace of JᵀJ: a large one keeps nets from starting
 AHEAD = 0.1  # of a step, to where its curve is measured
 BEND = 0.375  # of a step's length: a longer correction is not trusted
 
@@ -47,9 +48,8 @@ def fit_least_squares(
       which the labels are most probable, for the linearised problem with weights drawn around w₀
       and labels with errors (MacKay, 1992). So ρ goes to zero where the net can follow the
       labels, and stays where they are noise to it: noise indeed, or waves between too few points.
-      The first ten steps, less if they settle before, have one of their own: damping, in units of
-      the trace. It is a local search, and may take for noise what the points do resolve. Where
-      the loss stays near its first values, try damping=1e-7, or 0.0 for labels without errors.
+      The first ten steps, less if they settle before, have a small one. It is a local search: waves
+      that points hardly resolve may be taken for noise, and noise for waves.
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
     iterations: at most so many steps that lower the sum.
     damping: the first μ, in units of the trace of JᵀJ.
@@ -100,7 +100,7 @@ def fit_least_squares(
             if asked:
                 rho = _evidence(linear, moved, max(rho, np.finfo(float).eps ** 2 * size))
             elif evidence and iteration == 0:
-                rho = damping * size
+                rho = START * size
             total = linear.loss + rho * _square(moved)
             while damping < LARGEST:
                 move, expected = _step(linear, moved, rho, damping * size)
