@@ -115,8 +115,7 @@ def fit_least_squares(
             weights = weights - move
             gain, settled = fall / expected, fall < SETTLED * total
             damping, growth = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-14), 2.0
-            told_to_stop = fit.told(weights, lower)
-            if told_to_stop or (fall <= tolerance * total and asked == evidence):
+            if fit.told(weights, lower) or (fall <= tolerance * total and asked == evidence):
                 break
     return fit.history
 
@@ -145,8 +144,9 @@ class Linear:
 
     def __init__(self, residuals, jacobian):
         self.loss, self.live = _square(residuals), jacobian.any(1)
-        self.residuals, self.jacobian = residuals[self.live], jacobian[self.live]
-        jacobian = self.jacobian
+        if not self.live.all():  # a copy, which most fits are spared
+            residuals, jacobian = residuals[self.live], jacobian[self.live]
+        self.residuals, self.jacobian = residuals, jacobian
         labels, weights = jacobian.shape
         self.wide = labels <= weights  # NumPy sees that JJᵀ is symmetric, and does half the work
         self.product = jacobian @ jacobian.T if self.wide else jacobian.T @ jacobian
@@ -266,11 +266,10 @@ def _evidence(linear, moved, rho):
         kept = found > len(found) * np.finfo(float).eps * found[-1]  # the others are rounding
         found, squares = found[kept], (axes.T[kept] @ (linear.jacobian.T @ y)) ** 2 / found[kept]
         rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
-    labels = len(y)
     for decades in (1, 1 / 20, 1 / 400):
         rhos = rho * np.logspace(-decades, decades, 41)[:, None]
         misfits = rest + np.sum(squares * rhos / (found + rhos), 1)
-        surprises = labels * np.log(misfits) + np.sum(np.log1p(found / rhos), 1)
+        surprises = len(y) * np.log(misfits) + np.sum(np.log1p(found / rhos), 1)
         rho = rhos[np.argmin(surprises)].item()
     return rho
 

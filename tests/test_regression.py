@@ -171,7 +171,7 @@ def double(task):
 
 def sleep(path):
     path.write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)  # far beyond the deadline of `until`
 
 
 def parent(path):

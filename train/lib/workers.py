@@ -59,13 +59,16 @@ def run(work, tasks, processes):
 @contextlib.contextmanager
 def _one_thread():
     """Processes started in here have one thread for NumPy, which reads this as it is imported."""
-    ours = os.environ.copy()
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    ours = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(ours, "1"))
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(ours)
+        for name, value in ours.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _serve(work, pipe):

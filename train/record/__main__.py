@@ -2,7 +2,7 @@
 
     python -m train.record --game=breakout --teacher=released
 
-records 100,000 actions of the released teacher, in about five minutes on two cores, some 50 MB. The
+records 100,000 actions of the released teacher, in a few minutes on two cores, some 50 MB. The
 run folder holds data/, which TFDS reads (`tfds.builder_from_directory`), and the teacher. Until it
 is whole it is called data.partial; the same command goes on after its last shard, with new games.
 

@@ -79,7 +79,7 @@ def plain(name):
 
 
 def done(folder, task):
-    """Whether a net's file is there and whole."""
+    """Whether a net's file is there, up to its end."""
     file = path(folder, **task.key)
     return file.exists() and zipfile.is_zipfile(file)
 
