@@ -36,6 +36,8 @@ class FullBatch:
         self.caller, self.model, self.variables = caller, model, model.trainable_variables
         if not self.variables:
             raise ValueError(f"{caller}: the model has no trainable weights.")
+        if not model.optimizer.built:
+            model.optimizer.build(self.variables)  # as `fit` does: a .keras file holds its state
         self.whole = np.concatenate([np.ravel(v) for v in self.variables], dtype="f8")
         self.history = keras.callbacks.History()
         self.callbacks = keras.callbacks.CallbackList(
@@ -80,7 +82,7 @@ class FullBatch:
 
 
 def _refuse_lengths(caller, tensors):
-    lengths = sorted({len(t) for t in tensors if t is not None})
+    lengths = sorted({len(t) if t.shape.rank else 0 for t in tensors if t is not None})
     if len(lengths) != 1 or not lengths[0]:
         raise ValueError(
             f"{caller}: x, every label and every weight have a row for each point; got {lengths} "

@@ -28,6 +28,7 @@ def fit_lbfgs(
     weights. The optimizer of `compile` is not used.
 
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
+        A live target is asked at every step: give an expensive one's labels by `tabulate`.
     iterations: at most so many steps, each of one evaluation or, rarely, a few.
     corrections: how many steps curvature is learned from.
     tolerance: end where a step lowers the loss by less than this share of it.

@@ -51,6 +51,7 @@ def fit_least_squares(
       The first ten steps, less if they settle before, have a small one. It is a local search: waves
       that points hardly resolve may be taken for noise, and noise for waves.
     x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
+        A live target is asked at every step: give an expensive one's labels by `tabulate`.
     iterations: at most so many steps that lower the sum.
     damping: the first μ, in units of the trace of JᵀJ.
     tolerance: end where a step lowers the sum by less than this share of it.

@@ -1,9 +1,9 @@
 """Every stage of a split network on a device of its own (section 4.3).
 
 With synthetic gradients a stage need not wait for those above it. Several steps are traced into
-one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Nothing is
-scheduled here: each operation is put on its stage's device, those of the gradients too, and runs
-as soon as what it reads is there.
+one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Each operation
+is put on its stage's device, those of the gradients too, and runs as soon as what it reads is
+there. One thing alone is scheduled: no stage runs away from the one above (`AHEAD`).
 
 Every stage is updated on batch t before it sees batch t+1: its weights are never late. What comes
 late are the critics' targets: at a cut with n stages above it, the critic that hands down a
@@ -18,6 +18,7 @@ import itertools
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf.jets import Jet, widen
@@ -25,6 +26,10 @@ from sobolev_tf.losses import batch_mean, per_example
 from sobolev_tf.supervision import scales
 from sobolev_tf.synthetic import Cut, per_example_gradient, scale_examples
 
+# A stage begins a step when the one above has made its outputs of so many steps before. A worker of
+# TensorFlow begins with what became ready last, so without a wait it sends h after all that it can
+# do by itself, many steps perhaps, and the worker above has nothing to do.
+AHEAD = 2
 
 def devices(placement, stages: int) -> list:
     """Names of devices, one for each stage.
@@ -153,12 +158,13 @@ def train(model, batches):
             variables = model.critics[k].trainable_variables
             _apply(optimizers[1], counts[1] + number, gradients, variables)
 
-    results = {}
+    results, outputs = {}, collections.deque([None] * AHEAD)
     for number, batch in enumerate(batches):
         for k, updates in enumerate(late):
             if len(updates) > len(model.stages) - 1 - k:
                 teach(k)
-        results, gradients = _step(model, counts[0] + number, batch)
+        results, gradients, made = _step(model, counts[0] + number, batch, outputs.popleft())
+        outputs.append(made)
         for updates, each in zip(late, gradients, strict=True):
             updates.append((number, each))
     for k, updates in enumerate(late):
@@ -184,14 +190,22 @@ class _Stage(NamedTuple):
     penalties: list
 
 
-def _step(model, number, batch):
-    """Forward through all stages, backward in each; (logs, gradients of each critic)."""
+def _step(model, number, batch, earlier):
+    """Forward through all stages, backward in each.
+
+    earlier: all stages' outputs of `AHEAD` steps before, None at the first steps.
+
+    Returns (logs, gradients of each critic, all stages' outputs).
+    """
     x, y, sample_weight = model.unpack(batch)
     share = model.share(x, sample_weight)
     stages, cuts, tapes = [], [], []
     for k, stage in enumerate(model.stages):
         with on(model.devices[k]):
-            stages.append(_forward(stage, stages[-1].above if k else x, watch=k > 0))
+            below = stages[-1].above if k else x
+            if earlier and k < len(model.bridges):
+                below = _after(earlier[k + 1], model.devices[k + 1], below)
+            stages.append(_forward(stage, below, watch=k > 0))
             if k < len(model.bridges):
                 h = stages[k].above
                 with tf.GradientTape() as tape:
@@ -219,7 +233,8 @@ def _step(model, number, batch):
             model.diagnostics[k].track(name, each)
         model.diagnostics[k].track_accuracy(model.loss, y, cut.outputs)
     total = loss + sum(penalty for stage in stages for penalty in stage.penalties)
-    return model.report(total, x, y, outputs, sample_weight), gradients
+    logs = model.report(total, x, y, outputs, sample_weight)
+    return logs, gradients, [stage.above for stage in stages]
 
 
 def _forward(stage, x, watch):
@@ -228,6 +243,13 @@ def _forward(stage, x, watch):
             x = tf.identity(x)
             tape.watch(x)
         return _Stage(tape, x, stage(x, training=True), list(stage.losses))
+
+
+def _after(made, device, x):
+    """x, ready once `device` has said that it made `made`: by a value, lest it be pruned."""
+    with on(device):
+        said = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
+    return keras.tree.map_structure(lambda each: tf.where(said, each, each), x)
 
 
 def _backward(model, number, stages, cuts, share, loss):

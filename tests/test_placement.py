@@ -172,6 +172,24 @@ def test_variables_and_gradients_are_on_their_stage_s_device():
     assert {op.device[-len(TWO[0]) :] for op in products} == set(TWO)
 
 
+@pytest.mark.slow
+def test_no_stage_runs_away_from_the_one_above():
+    """Batch 3 enters the first stage once the second one, on its device, has seen batch 1."""
+    model, data = compiled(placed=TWO), list(batches(3))
+    traced = tf.function(lambda data: placement.train(model, data)).get_concrete_function(data)
+    selects = [op for op in traced.graph.get_operations() if op.type == "SelectV2"]
+    (wait,) = [op for op in selects if op.inputs[1] is op.inputs[2]]
+    assert wait.device.endswith(TWO[0])
+    says, above = wait.inputs[0].op, set()
+    while says.type not in ("Placeholder", "BiasAdd"):
+        assert says.device.endswith(TWO[1])
+        above.add(says.type)
+        says = says.inputs[0].op
+    assert says.type == "BiasAdd"
+    assert says.device.endswith(TWO[1])
+    assert "Less" in above
+
+
 def test_what_a_user_does_with_a_model_works_placed(tmp_path):
     model = compiled(placed=TWO, together=2)
     x, y, _ = next(iter(batches(1)))

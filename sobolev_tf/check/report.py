@@ -54,6 +54,7 @@ class LabelCheck:
         if not self.ok:
             only_kinks = {f.kind for f in self.findings} == {"kinks"}
             verdict = "labels agree, but for kinks" if only_kinks else "labels disagree"
-        lines = [f"{verdict}: error {self.error:.2g} over {self.evidence}"]
+        error = f"error {self.error:.2g} (1: dy says nothing of y)"
+        lines = [f"{verdict}: {error} over {self.evidence}"]
         lines += [f"- {f}" for f in self.findings[:12]]
         return "\n".join(lines + ["- ..."] * (len(self.findings) > 12))
