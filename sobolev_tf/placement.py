@@ -31,6 +31,7 @@ from sobolev_tf.synthetic import Cut, per_example_gradient, scale_examples
 # do by itself, many steps perhaps, and the worker above has nothing to do.
 AHEAD = 2
 
+
 def devices(placement, stages: int) -> list:
     """Names of devices, one for each stage.
 

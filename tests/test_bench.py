@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import cost, distill, exactness, parts, quickstart, speed, stages
+from train.bench import atari, cost, distill, exactness, parts, quickstart, speed, stages
 from train.lib import cli
 
 
@@ -16,6 +16,14 @@ def test_speed_and_quick_start_in_miniature(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
     rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
     assert len(rows) == 18
+    assert all(number > 0 for number in rows.values())
+
+
+@pytest.mark.slow
+def test_the_atari_suite_in_miniature(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    rows = dict(atari.rows(turns=1, steps=128))
+    assert len(rows) == 5
     assert all(number > 0 for number in rows.values())
 
 

@@ -11,6 +11,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
                 installed (`pip install -e ".[bench]"`)
     quickstart  the README's example with derivatives over without
+    atari       agent steps a second of A3C and of recording, beside the environment alone, one
+                synchronous loop, and Stable-Baselines3's A2C, where it is installed
     distill     a Sobolev step of distillation over a regular one, beside their arithmetic counts
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
     stages      two stages on two single-core workers over loopback: decoupled, with and without
@@ -25,7 +27,17 @@ from pathlib import Path
 
 from absl import flags
 
-from train.bench import cost, distill, exactness, parts, quickstart, regression, speed, stages
+from train.bench import (
+    atari,
+    cost,
+    distill,
+    exactness,
+    parts,
+    quickstart,
+    regression,
+    speed,
+    stages,
+)
 from train.lib import cli, files, runs
 
 SUITES = {
@@ -33,6 +45,7 @@ SUITES = {
     "cost": cost.rows,
     "speed": speed.rows,
     "quickstart": quickstart.rows,
+    "atari": atari.rows,
     "distill": distill.rows,
     "parts": parts.rows,
     "stages": stages.rows,

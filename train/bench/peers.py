@@ -1,53 +1,37 @@
-"""The same training loop by hand in JAX and PyTorch, where they are installed."""
+"""Loops of others, where they are installed: a training loop by hand in JAX and PyTorch, and A2C."""
 
 import importlib.util
 import itertools
 import os
-import subprocess
 import sys
 
 import numpy as np
 
 MAKERS = {}
 THREADS = os.cpu_count()
+BY_HAND = ("JAX, jitted scan", "PyTorch, eager")
+A2C_STEPS = 16 * 5  # games and their steps between two updates
 
 
-def loops(inner):
+def loops(names, inner):
     """Makers of n -> n calls of `inner` steps, by name; a peer that is missing is said.
 
     Each peer has a process of its own: TensorFlow and PyTorch bring the same compiler, and it
     may be loaded once in a process.
     """
+    from train.bench.served import Served  # here: as a file, this one needs no TensorFlow
+
     found = {}
-    for name, (module, _) in MAKERS.items():
+    for name in names:
+        module, _ = MAKERS[name]
         if importlib.util.find_spec(module):
-            found[name] = lambda name=name: _Process(name, inner)
+            found[name] = lambda name=name: Served(__file__, name, str(inner))
         else:
             print(
                 f'{name}: skipped, {module} is not installed (pip install -e ".[bench]")',
                 file=sys.stderr,
             )
     return found
-
-
-class _Process:
-    """n -> n calls in another process; it holds still in between."""
-
-    def __init__(self, name, inner):
-        command = [sys.executable, __file__, name, str(inner)]  # as a file: no TensorFlow
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-        )
-        self(1)
-
-    def __call__(self, n):
-        print(n, file=self.process.stdin, flush=True)
-        if self.process.stdout.readline().strip() != "done":
-            raise RuntimeError(f"{self.process.args} ended: run it by hand, and type a number")
-
-    def __del__(self):
-        self.process.stdin.close()  # ends its loop
 
 
 def _points():
@@ -128,15 +112,38 @@ def _torch(inner):
     return run
 
 
-MAKERS |= {"JAX, jitted scan": ("jax", _jax), "PyTorch, eager": ("torch", _torch)}
+def _a2c(inner):
+    """Stable-Baselines3's A2C on Breakout, `inner` updates of `A2C_STEPS` agent steps a call."""
+    import ale_py
+    import gymnasium
+    import torch
+    from stable_baselines3 import A2C
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
+
+    torch.set_num_threads(THREADS)
+    gymnasium.register_envs(ale_py)
+    games = VecFrameStack(make_atari_env("BreakoutNoFrameskip-v4", n_envs=16), 4)
+    model = A2C("CnnPolicy", games)
+
+    def run(n):
+        model.learn(n * inner * A2C_STEPS, reset_num_timesteps=False)
+
+    return run
+
+
+MAKERS |= {
+    **dict(zip(BY_HAND, [("jax", _jax), ("torch", _torch)], strict=True)),
+    "Stable-Baselines3, A2C": ("stable_baselines3", _a2c),
+}
 
 
 def main(name, inner):
-    """Serves a peer's loop: a number of calls on each line of stdin, "done" for each on stdout."""
+    """What `Served` talks to: a number of calls on each line of stdin, the same back when done."""
     run = MAKERS[name][1](int(inner))
     for line in sys.stdin:
         run(int(line))
-        print("done", flush=True)
+        print(int(line), flush=True)
 
 
 if __name__ == "__main__":

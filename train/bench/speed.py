@@ -42,7 +42,7 @@ def _fit_over_peers(data, turns, steps):
     """
     calls = max(20 * steps // 32, 1)
     bars = {"JAX, jitted scan": "bar 1.0", "PyTorch, eager": "bar 0.5"}
-    makers = {"TensorFlow by hand": lambda: by_hand(data, 32), **peers.loops(32)}
+    makers = {"TensorFlow by hand": lambda: by_hand(data, 32), **peers.loops(peers.BY_HAND, 32)}
     for name, make in makers.items():
         runs = _fit(data, 32, jit_compile=True), _fit(data, 32), make()
         times = benchmark.in_turns(runs, calls, max(turns // 10, 1)) / 32

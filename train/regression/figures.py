@@ -119,7 +119,9 @@ def surfaces_figure(function, jets):
         else:
             flat.set_yticklabels([])
     axes = np.array(figure.axes).reshape(-1, 2)
-    figure.colorbar(surface, ax=list(axes[:, 0]), shrink=0.7, pad=0.02, label="value (beyond this: clipped)")
+    figure.colorbar(
+        surface, ax=list(axes[:, 0]), shrink=0.7, pad=0.02, label="value (beyond this: clipped)"
+    )
     figure.colorbar(mesh, ax=list(axes[:, 1]), pad=0.02, label="log10 |gradient|")
     return figure
 

@@ -14,6 +14,7 @@ or a SavedModel from frames [B,84,84,4] to logits.
 """
 
 import math
+import os
 import time
 
 from absl import flags
@@ -56,6 +57,7 @@ FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 def main():
     if FLAGS.evaluate and FLAGS.release:
         raise cli.UsageError("--evaluate and --release are two commands: give one of them")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
     cli.seed_everything(FLAGS)
     if FLAGS.evaluate:
         return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)

@@ -6,6 +6,7 @@ optimizer's state, which they read and update without a lock (Hogwild).
 
 import collections
 import concurrent.futures
+import os
 import threading
 
 import keras
@@ -18,6 +19,11 @@ from train.lib.policies import FRAMES, Policy
 GAMMA = 0.99
 VALUE_WEIGHT = 0.5
 TERMS = ("policy_loss", "value_loss", "entropy")
+
+
+def threads(actors):
+    """TF_NUM_INTRAOP_THREADS of so many actors: they share the cores, and more would only wait."""
+    return str(max(1, os.cpu_count() // actors))
 
 
 def compile_net(net, optimizer, rate, updates):

@@ -1,0 +1,103 @@
+"""Section 4.2's speed: agent steps a second of learning by A3C, and of recording, on Breakout.
+
+Each beside what bounds it: the environment alone, one synchronous loop on the same environment,
+and Stable-Baselines3's A2C with its own wrappers, where it is installed.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import sobolev_tf as st
+from train.bench import peers, served
+from train.lib import atari, play, policies
+from train.record.recorder import Recorder
+from train.record.writer import Writer
+from train.teacher import a3c
+
+GAME, GAMES, CORES = "breakout", 16, os.cpu_count()
+
+
+def rows(turns: int = 5, steps: int = 4000):
+    runs = {name: served.Served("-m", __name__, name, **env) for name, (_, env) in RUNS.items()}
+    a2c = peers.loops(["Stable-Baselines3, A2C"], inner=1)
+    runs |= {name: _counted(make(), peers.A2C_STEPS) for name, make in a2c.items()}
+    rates = np.array([[_rate(run, steps) for run in runs.values()] for _ in range(turns + 1)])
+    rates = dict(zip(runs, rates[1:].T, strict=True))  # the first turn warms up
+    for name, rate in rates.items():
+        yield f"{GAME}, agent steps a second: {name}", np.median(rate)
+    for other in ("one synchronous loop", *a2c):
+        bar = "" if other in a2c else " (bar 1.2)"
+        yield f"{GAME}: A3C over {other}{bar}", np.median(rates["A3C"] / rates[other])
+
+
+def _rate(run, steps):
+    start = time.perf_counter()
+    return run(steps) / (time.perf_counter() - start)
+
+
+def _counted(run, steps_a_call):
+    return lambda steps: run(-(-steps // steps_a_call)) * steps_a_call
+
+
+# Each of these makes a run: steps -> how many were played, at least so many.
+
+
+def _alone():
+    games, random = atari.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+
+    def run(steps):
+        for _ in range(0, steps, GAMES):
+            games.step(random.integers(len(atari.ACTIONS[GAME]), size=GAMES))
+        return -(-steps // GAMES) * GAMES
+
+    return run
+
+
+def _recording():
+    folder = tempfile.TemporaryDirectory()
+    policy = policies.load("released", GAME)
+    games, random = atari.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+    recorder = Recorder(GAMES, policy, np.inf, Writer(Path(folder.name, "data"), GAME).add)
+
+    def run(steps, folder=folder):  # which is removed when nobody holds it any more
+        start = recorder.seen
+        play.drive(policy, games, random, [recorder], lambda: recorder.seen - start >= steps)
+        return recorder.seen - start
+
+    return run
+
+
+def _learning(actors, rollout, threads):
+    net = st.nets.atari_teacher(len(atari.ACTIONS[GAME]))
+    a3c.compile_net(net, "adam", 5e-4, updates=10**6)
+    made = [a3c.Actor(net, GAME, GAMES, rollout, 0.01, 0.95, [0, k]) for k in range(actors)]
+    for k, actor in enumerate(made):
+        actor.games = atari.Atari(GAME, GAMES, seed=k, threads=threads)
+
+    def played():
+        return int(net.optimizer.iterations) * GAMES * rollout
+
+    def run(steps):
+        start = played()
+        a3c.run(made, stop=lambda: played() - start >= steps, look=lambda: None)
+        return played() - start
+
+    return run
+
+
+RUNS = {  # with what they need in their environment
+    "the environment alone": (_alone, {}),
+    "recording (bar 1500)": (_recording, {}),
+    # As Stable-Baselines3 does it: 16 games, 5 steps between two updates.
+    "one synchronous loop": (lambda: _learning(1, 5, CORES), {}),
+    # As train.teacher does it.
+    "A3C": (lambda: _learning(2, 8, 1), {"TF_NUM_INTRAOP_THREADS": a3c.threads(2)}),
+}
+
+if __name__ == "__main__":
+    served.serve(RUNS[sys.argv[1]][0]())
