@@ -1,9 +1,9 @@
 """Every stage of a split network on a device of its own (section 4.3).
 
 With synthetic gradients a stage need not wait for those above it. Several steps are traced into
-one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Each operation
-is put on its stage's device, those of the gradients too, and runs as soon as what it reads is
-there. One thing alone is scheduled: no stage runs away from the one above (`AHEAD`).
+one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Each
+operation is put on its stage's device, those of the gradients too, and runs as soon as what it
+reads is there. One thing alone is scheduled: no stage runs away from the one above (`AHEAD`).
 
 Every stage is updated on batch t before it sees batch t+1: its weights are never late. What comes
 late are the critics' targets: at a cut with n stages above it, the critic that hands down a

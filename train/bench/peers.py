@@ -1,4 +1,4 @@
-"""Loops of others, where they are installed: a training loop by hand in JAX and PyTorch, and A2C."""
+"""Loops of others, where they are installed: a step by hand in JAX and PyTorch, and A2C."""
 
 import importlib.util
 import itertools
