@@ -80,12 +80,14 @@ def build(stages, builder, direct=False):
     """
     cuts, outputs = stages[:-1], stages[-1].output_shape[1:]
     if callable(builder) and not isinstance(builder, keras.Model):
-        critics = [builder(stage.output_shape[1:], outputs[-1]) for stage in cuts]
+        critics = [_built(builder, k, cut, outputs[-1]) for k, cut in enumerate(cuts)]
         activation = getattr(stages[-1].layers[-1], "activation", None)
         if not direct and activation not in (None, keras.activations.linear):
             critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
     else:
-        critics = list(builder or [])
+        critics = (
+            list(builder or []) if isinstance(builder, (list, tuple, type(None))) else [builder]
+        )
     if len(critics) != len(cuts):
         raise ValueError(
             f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
@@ -94,6 +96,11 @@ def build(stages, builder, direct=False):
     for k, (critic, stage) in enumerate(zip(critics, cuts, strict=True)):
         h = stage.output_shape[1:]
         takes, gives = ([h, outputs], h) if direct else ([h], outputs)
+        if not getattr(critic, "inputs", None):
+            raise ValueError(
+                f"DecoupledModel: the critic at cut {k + 1} is {critic!r}, expected a keras.Model "
+                "whose inputs are known: one with keras.Input."
+            )
         given = [tuple(t.shape[1:]) for t in critic.inputs]
         if given != takes:
             whose = "those of h and y" if direct else "that of the cut"
@@ -109,3 +116,14 @@ def build(stages, builder, direct=False):
                 f"{critic.output_shape[1:]}, expected {whose}, {gives}."
             )
     return critics
+
+
+def _built(builder, k, stage, outputs):
+    h = stage.output_shape[1:]
+    try:
+        return builder(h, outputs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"DecoupledModel: {getattr(builder, '__name__', builder)} makes no critic for cut "
+            f"{k + 1}, where h is {list(h)}: {error}"
+        ) from error

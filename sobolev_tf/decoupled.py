@@ -5,7 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from sobolev_tf import critics, export
+from sobolev_tf import critics, export, splitting
 from sobolev_tf import placement as placing
 from sobolev_tf.diagnostics import CutDiagnostics, compare_when
 from sobolev_tf.distribution import DistributedModel, apply_in_turn, logs, replicas
@@ -13,12 +13,14 @@ from sobolev_tf.jets import Jet, widen
 from sobolev_tf.losses import L1Norm, per_example, resolve
 from sobolev_tf.supervision import METHODS, SUPERVISION, Supervision, scales
 from sobolev_tf.synthetic import (
+    NAMED,
     Cut,
     DirectGradient,
     SyntheticGradient,
     backpropagate,
     hand_down,
     per_example_gradient,
+    unmasked,
 )
 
 CRITIC_UPDATES = ("sync", "sequential_async")
@@ -90,6 +92,7 @@ class DecoupledModel(DistributedModel):
         placement=None,
         **kwargs,
     ):
+        splitting.check(stages)
         _check_choice("method", method, METHODS)
         _check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
         if diagnose_every < 1:
@@ -181,8 +184,13 @@ class DecoupledModel(DistributedModel):
         """
         if loss is None or isinstance(loss, (list, dict)):
             raise ValueError(f"compile: expected one loss, for the network's output; given {loss}.")
+        if kwargs.get("loss_weights") is not None:
+            raise ValueError("compile: loss_weights is for several losses; here there is one.")
         _check_choice("critic_updates", critic_updates, CRITIC_UPDATES)
+        settings = critic_losses or (L1Norm(), L1Norm()), critic_loss_weights, self.label_weight
+        self.supervision = Supervision.of(self.method, *settings)
         loss = resolve(loss)
+        loss = NAMED[loss]() if loss in NAMED else loss
         self.critic_updates = critic_updates
         if self.placed:
             kwargs.setdefault("jit_compile", False)
@@ -196,10 +204,8 @@ class DecoupledModel(DistributedModel):
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
             bridge.loss = loss
-        self._critic_losses = [resolve(each) for each in critic_losses or (L1Norm(), L1Norm())]
+        self._critic_losses = self.supervision.losses
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
-        settings = self._critic_losses, self._critic_loss_weights, self.label_weight
-        self.supervision = Supervision.of(self.method, *settings)
         if self.placed:
             placing.check(self)
 
@@ -259,9 +265,9 @@ class DecoupledModel(DistributedModel):
                 Jet(value, (per_example_gradient(gradient, share),)) for gradient in arriving
             ]
             self._update_critics(critic_tape, y, outputs, cuts, targets, sample_weight)
-            due = self.optimizer.iterations.value % self.diagnose_every == 0
+            due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
             compare_when(due, self.diagnostics, cuts, true, share, scales(self.optimizer))
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.optimizer.apply(gradients, variables)  # or none, if frozen
 
         return self.report(loss, x, y, outputs, sample_weight)
 
@@ -308,6 +314,8 @@ class DecoupledModel(DistributedModel):
         cuts = []
         for k, stage in enumerate(self.stages[:-1]):
             below = above = stage(x, training=True)
+            if self.method != "backprop":
+                unmasked(below)
             prediction = outputs = None
             if self.bridges:
                 with critic_tape:
@@ -317,7 +325,8 @@ class DecoupledModel(DistributedModel):
                 above = tf.stop_gradient(below)
             cuts.append(Cut(below, above, prediction, outputs))
             x = above
-        return self.stages[-1](x, training=True), cuts
+        outputs = self.stages[-1](x, training=True)
+        return unmasked(outputs) if self.bridges else outputs, cuts
 
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""

@@ -32,12 +32,13 @@ class CutDiagnostics:
         self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
 
     def track_accuracy(self, loss, y, outputs):
-        """The share of classes that the critic's outputs [B, K] name, under a cross-entropy."""
+        """The share of classes that the critic's outputs [B,...,K] name, under a cross-entropy."""
         if outputs is None or not isinstance(loss, CROSS_ENTROPIES):
             return
         sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-        classes = tf.reshape(y, [-1]) if sparse else tf.argmax(y, -1)
-        right = tf.argmax(outputs, -1) == tf.cast(classes, tf.int64)
+        named = tf.argmax(outputs, -1)
+        classes = tf.reshape(y, tf.shape(named)) if sparse else tf.argmax(y, -1)
+        right = tf.equal(named, tf.cast(classes, tf.int64))
         self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)))
 
     def compare(self, synthetic, true, finite_only=False):

@@ -111,7 +111,7 @@ def resolve(loss):
     if reduction not in ("sum_over_batch_size", "mean"):
         raise ValueError(
             f'loss {loss.name!r} has reduction={reduction!r}, expected "sum_over_batch_size": '
-            "SobolevModel averages over the batch itself."
+            "the model averages over the batch itself."
         )
     return loss
 
@@ -119,14 +119,21 @@ def resolve(loss):
 def per_example(loss, y_true, y_pred):
     """One number per example, [B]: the loss, averaged over any axis that it left beside B.
 
-    Labels are cast to the prediction's dtype.
+    Labels are cast to the prediction's dtype. Raises ValueError for a loss of the whole batch.
 
     >>> per_example(resolve("mse"), tf.zeros([1, 2, 3]), tf.ones([1, 2, 3])).numpy().tolist()
     [1.0]
     """
     if y_true.dtype.is_floating:
         y_true = tf.cast(y_true, y_pred.dtype)
+    if y_pred.shape.rank == 1:  # Keras's losses are means over the last axis, which is B here
+        y_true, y_pred = y_true[:, None], y_pred[:, None]
     values = getattr(loss, "call", loss)(y_true, y_pred)
+    if values.shape.rank == 0:
+        raise ValueError(
+            f"loss {getattr(loss, 'name', loss)} gives one number for the batch; expected one for "
+            "each example, [B]: take its mean over axis=-1."
+        )
     axes = list(range(1, len(values.shape)))
     return tf.reduce_mean(values, axes) if axes else values
 

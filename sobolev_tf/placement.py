@@ -14,6 +14,7 @@ late, nothing runs side by side, and the weights are those without placement.
 
 import collections
 import contextlib
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -24,12 +25,13 @@ import tensorflow as tf
 from sobolev_tf.jets import Jet, widen
 from sobolev_tf.losses import batch_mean, per_example
 from sobolev_tf.supervision import scales
-from sobolev_tf.synthetic import Cut, per_example_gradient, scale_examples
+from sobolev_tf.synthetic import Cut, per_example_gradient, scale_examples, unmasked
 
 # A stage begins a step when the one above has made its outputs of so many steps before. A worker of
 # TensorFlow begins with what became ready last, so without a wait it sends h after all that it can
 # do by itself, many steps perhaps, and the worker above has nothing to do.
 AHEAD = 2
+COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 
 
 def devices(placement, stages: int) -> list:
@@ -41,7 +43,7 @@ def devices(placement, stages: int) -> list:
       stages: how many are wanted.
 
     Raises:
-      ValueError: if there are fewer, or a list of another length.
+      ValueError: if there are fewer, or a list of another length, or of unknown names.
 
     >>> devices(["CPU:0", "CPU:1"], stages=2)
     ['CPU:0', 'CPU:1']
@@ -53,7 +55,7 @@ def devices(placement, stages: int) -> list:
             raise ValueError(
                 f"placement: expected {stages} devices, one for each stage; given {len(placement)}."
             )
-        return list(placement)
+        return [_known(name, k) for k, name in enumerate(placement)]
     if placement != "stages":
         raise ValueError(
             f"placement is None, 'stages' or a list of device names; given {placement!r}."
@@ -67,6 +69,20 @@ def devices(placement, stages: int) -> list:
             "tf.config.experimental_connect_to_cluster."
         )
     return found[:stages]
+
+
+def _known(name, stage):
+    """A device's name; one that is not there TensorFlow would quietly read as CPU:0."""
+    known = [device.name for device in tf.config.list_logical_devices()]
+    fields = ("job", "replica", "task", "device_type", "device_index")
+    with contextlib.suppress(ValueError):
+        asked = tf.DeviceSpec.from_string(str(name))
+        for each in map(tf.DeviceSpec.from_string, known):
+            if all(getattr(asked, f) in (None, getattr(each, f)) for f in fields):
+                return name
+    raise ValueError(
+        f"placement: no device {name!r} for stage {stage + 1}; there are {', '.join(known)}."
+    )
 
 
 def _workers():
@@ -97,6 +113,8 @@ def _copy(model, name):
     with tf.device(name):
         copy = keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
+    for new, old in zip(copy.variables, model.variables, strict=True):
+        new.trainable, new.regularizer = old.trainable, old.regularizer
     return copy
 
 
@@ -117,12 +135,12 @@ def check(model):
     if model.jit_compile:
         raise ValueError("placement: jit_compile=True is for one device; leave it out.")
     for optimizer in filter(None, (model.optimizer, model.critic_optimizer)):
-        coupled = [name for name in ("global_clipnorm", "use_ema") if getattr(optimizer, name)]
+        coupled = [name for name in COUPLED if getattr(optimizer, name)]
         if coupled or scales(optimizer):
-            what = coupled[0] if coupled else "a LossScaleOptimizer"
+            what = coupled[0] if coupled else "the LossScaleOptimizer that float16 brings"
             raise ValueError(
-                f"placement: {what} looks at the gradients of all stages before it updates any; "
-                "use an optimizer without it."
+                f"placement: {what} takes all stages' gradients together; use an optimizer without "
+                "it, and mixed_bfloat16 or compile(auto_scale_loss=False) for half precision."
             )
 
 
@@ -204,7 +222,7 @@ def _step(model, number, batch, earlier):
     for k, stage in enumerate(model.stages):
         with on(model.devices[k]):
             below = stages[-1].above if k else x
-            if earlier and k < len(model.bridges):
+            if earlier and k + 1 < len(model.stages):
                 below = _after(earlier[k + 1], model.devices[k + 1], below)
             stages.append(_forward(stage, below, watch=k > 0))
             if k < len(model.bridges):
@@ -243,14 +261,15 @@ def _forward(stage, x, watch):
         if watch:
             x = tf.identity(x)
             tape.watch(x)
-        return _Stage(tape, x, stage(x, training=True), list(stage.losses))
+        return _Stage(tape, x, unmasked(stage(x, training=True)), list(stage.losses))
 
 
 def _after(made, device, x):
     """x, ready once `device` has said that it made `made`: by a value, lest it be pruned."""
     with on(device):
         said = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
-    return keras.tree.map_structure(lambda each: tf.where(said, each, each), x)
+    wait = functools.partial(tf.where, said)
+    return tf.nest.map_structure(lambda t: wait(t, t), x, expand_composites=True)
 
 
 def _backward(model, number, stages, cuts, share, loss):

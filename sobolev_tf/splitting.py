@@ -34,6 +34,8 @@ def split(net, at):
             "split: expected a functional keras.Model, whose graph of layers is known; given "
             f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
         )
+    if isinstance(at, str):
+        raise ValueError(f"split: at is a list of layer names, at=[{at!r}].")
     if len(net.outputs) != 1:
         raise ValueError(
             f"split: expected a net with one output, given one with {len(net.outputs)}."
@@ -52,6 +54,23 @@ def split(net, at):
     return stages
 
 
+def check(stages):
+    """Raises ValueError unless `stages` are functional models, each taking what the last gives."""
+    listed = isinstance(stages, (list, tuple)) and len(stages) > 0
+    if not listed or not all(getattr(stage, "inputs", None) for stage in stages):
+        raise ValueError(
+            "DecoupledModel: expected stages as split(net, at=[...]) returns them, a list of "
+            f"functional models; given {stages!r}."
+        )
+    for k in range(1, len(stages)):
+        gives, takes = stages[k - 1].output_shape, stages[k].input_shape
+        if gives != takes:
+            raise ValueError(
+                f"DecoupledModel: stage {k + 1} takes {takes}, and stage {k} gives {gives}: they "
+                "are not the parts of one net, or not in order."
+            )
+
+
 def _output_of(net, name):
     names = [layer.name for layer in net.layers]
     if name not in names:
@@ -60,11 +79,19 @@ def _output_of(net, name):
             f"split: no layer named {name!r} in {net.name!r}; did you mean one of "
             f"{', '.join(close)}?"
         )
-    layer = net.get_layer(name)
-    output = layer.output
-    if not isinstance(output, keras.KerasTensor):
+    # In this net's graph: `layer.output` is that of the first net which the layer was used in.
+    ends = [tensor for edge in _edges(net.outputs[0]) for tensor in edge]
+    nodes = {t._keras_history.node_index: t for t in ends if _layer(t) == name}
+    if len(nodes) > 1:
         raise ValueError(
-            f"split: layer {name!r} has {len(output)} outputs; a cut needs a layer with one."
+            f"split: layer {name!r} is called {len(nodes)} times in {net.name!r}; a cut needs one "
+            "that is called once."
+        )
+    [(node, output)] = nodes.items()
+    count = len(output._keras_history.operation._inbound_nodes[node].output_tensors)
+    if count != 1:
+        raise ValueError(
+            f"split: layer {name!r} has {count} outputs; a cut needs a layer with one."
         )
     if any(output is tensor for tensor in (*net.inputs, *net.outputs)):
         raise ValueError(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from sobolev_tf.jets import widen
-from sobolev_tf.losses import SquaredNorm, batch_mean, per_example
+from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic import label_gradient
 
 # Weights of |m - L| and of |SG - dL/dh|. `noprop` has no module and sends nothing below a cut;
@@ -40,13 +40,13 @@ class Supervision(NamedTuple):
         Raises ValueError unless there are two of each.
         """
         for pair in (losses, weights):
-            if len(pair) != 2:
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2 or None in pair:
                 raise ValueError(
                     "compile: critic_losses and critic_loss_weights are pairs, for values and "
                     f"gradients; given {pair}."
                 )
         own = SUPERVISION.get(method, (0.0, 0.0))
-        return cls(tuple(np.multiply(own, weights)), tuple(losses), label_weight)
+        return cls(tuple(np.multiply(own, weights)), tuple(map(resolve, losses)), label_weight)
 
     def objective(self, cut, target, loss, y, outputs, sample_weight, track):
         """l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.

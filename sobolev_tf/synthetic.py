@@ -28,6 +28,10 @@ CROSS_ENTROPIES = (
     keras.losses.SparseCategoricalCrossentropy,
     keras.losses.CategoricalCrossentropy,
 )
+NAMED = {  # what Keras's names stand for are functions
+    keras.losses.sparse_categorical_crossentropy: CROSS_ENTROPIES[0],
+    keras.losses.categorical_crossentropy: CROSS_ENTROPIES[1],
+}
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
@@ -107,7 +111,7 @@ class DirectGradient(SyntheticGradient):
     """As `SyntheticGradient`, by a module that gives the gradient itself: SG = g(h, y).
 
     Direct synthetic gradients (Jaderberg et al., 2017): no loss is predicted, and SG need not be
-    the gradient of anything. Labels are given to the module as floats, whole numbers one-hot.
+    the gradient of anything. Labels are given to the module as floats, numbers of classes one-hot.
 
     Args:
       critic: a Keras model g from [h [B, *H], y [B, K]] to [B, *H], such as `direct_module`.
@@ -117,10 +121,10 @@ class DirectGradient(SyntheticGradient):
     def jet_and_outputs(self, h, y, training=None):
         """(None, SG) as a jet, and None: there is no p(h)."""
         h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
-        shape = self.critic.inputs[1].shape
-        if not y.dtype.is_floating:
-            y = tf.one_hot(tf.reshape(y, [-1]), shape[-1])
-        y = tf.reshape(tf.cast(y, widen(h).dtype), [-1, *shape[1:]])
+        shape = self.critic.inputs[1].shape[1:]
+        if y.shape[1:] != shape:
+            y = tf.one_hot(tf.cast(tf.reshape(y, [-1, *shape[:-1]]), tf.int32), shape[-1])
+        y = tf.cast(y, widen(h).dtype)
         return Jet(None, (widen(self.critic([h, y], training=training)),)), None
 
 
@@ -139,6 +143,16 @@ def hand_down(h, synthetic, weight=1.0):
         return tf.identity(h), lambda _: gradient
 
     return forward(h)
+
+
+def unmasked(h):
+    """h. Raises ValueError if it has a Keras mask, which would be lost at a cut."""
+    if getattr(h, "_keras_mask", None) is not None:
+        raise ValueError(
+            "DecoupledModel: activations carry a Keras mask, which would be lost at a cut; use "
+            "sample weights, and no mask_zero=True or Masking."
+        )
+    return h
 
 
 class Cut(NamedTuple):

@@ -501,33 +501,3 @@ print(len(saved.variables), "sobolev_tf" in sys.modules)
     assert done.returncode == 0, done.stderr
     # Two convolutions, two BatchNorms of four variables, and a dense layer: no critic.
     assert done.stdout.split() == ["12", "False"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "sobolov"}, "method is one of sobolev, .*; given 'sobolov'"),
-        ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
-        ({"diagnose_every": 0}, "diagnose_every is at least 1; given 0"),
-        ({"critic": None}, "expected a critic builder, or 2 critics"),
-        ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; given 1"),
-        ({"critic": lambda shape, _: dense_critic(shape, 7)}, r"cut 1 gives outputs .*\(7,\)"),
-        ({"critic": lambda _, k: dense_critic((9,), k)}, r"cut 1 takes inputs .*\(9,\)"),
-    ],
-)
-def test_bad_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        DecoupledModel(split(tanh_net(), at=CUTS), **{"critic": dense_critic, **options})
-
-
-def test_critic_losses_come_in_pairs():
-    model = DecoupledModel(split(tanh_net(), at=CUTS), dense_critic)
-    with pytest.raises(ValueError, match="critic_loss_weights are pairs"):
-        model.compile("sgd", loss=CROSS_ENTROPY, critic_loss_weights=[1.0])
-
-
-@pytest.mark.parametrize("loss", [None, ["mse", "mse"], keras.losses.MeanSquaredError("sum")])
-def test_a_loss_that_is_not_one_mean_is_refused(loss):
-    model = DecoupledModel(split(tanh_net(), at=CUTS), dense_critic)
-    with pytest.raises(ValueError, match=r"expected one loss|reduction='sum'"):
-        model.compile("sgd", loss=loss)

@@ -192,6 +192,9 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--percent=95"], "--percent=95 of 260 steps in 7 episodes leaves no whole test"),
         (["--percent=5", "--split=whole"], "leaves no whole training episode"),
         (["--percent=10", "--fit_percent=5"], "hold no two episodes"),
+        (["--percent=0.01"], "--percent=0.01 of 260 steps in 7 episodes leaves no training step"),
+        (["--fit_percent=0.01"], "--fit_percent=0.01 of 260 steps in 7 episodes leaves no"),
+        (["--test_percent=0"], "--percent=20 and --test_percent=0 of 260 steps"),
         (["--method=sobolov"], "--method=sobolov: expected some of regular, sobolev"),
         (["--data_dir=nowhere"], "nowhere is no recording: expected a run folder"),
         (["--rate=-1"], "--rate=-1"),
@@ -203,10 +206,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, ref
 
 
 def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
+    broken = small_net(4)
+    broken.set_weights([weight * np.nan for weight in broken.get_weights()])
     cases = {
-        "three actions": (small_net(3), "breakout has 4 actions, expected logits [1, 4]"),
+        "three actions": (small_net(3), "breakout has 4 actions, expected logits [2, 4]"),
         "layout": (small_net(4, side=96), "takes [None, 96, 96, 4]: expected one input of frames"),
         "another": (small_net(4), "answers other logits than were recorded"),
+        "nan": (broken, "answers logits that are not finite"),
     }
     for name, (net, message) in cases.items():
         net.save(tmp_path / f"{name}.keras")

@@ -190,6 +190,16 @@ def test_no_stage_runs_away_from_the_one_above():
     assert "Less" in above
 
 
+def test_a_copy_keeps_what_was_set_on_variables():
+    model = net()
+    kernel = model.get_layer("second").kernel
+    kernel.trainable, kernel.regularizer = False, keras.regularizers.L2(0.5)
+    (copy,) = placement.move([model], TWO[1:])
+    assert copy.get_layer("second").kernel.regularizer is kernel.regularizer
+    assert len(copy.trainable_variables) == len(model.trainable_variables) == 5
+    np.testing.assert_allclose(sum(copy.losses), sum(model.losses), rtol=1e-6)
+
+
 def test_what_a_user_does_with_a_model_works_placed(tmp_path):
     model = compiled(placed=TWO, together=2)
     x, y, _ = next(iter(batches(1)))
@@ -212,14 +222,23 @@ def test_what_a_user_does_with_a_model_works_placed(tmp_path):
         ({"cuts": ("first", "second"), "placed": "stages"}, "found 2: .*set_logical_device"),
         ({"placed": ["CPU:0"]}, "expected 2 devices"),
         ({"placed": "everywhere"}, "given 'everywhere'"),
+        ({"placed": ["CPU:0", "CPU:7"]}, "no device 'CPU:7' for stage 2; there are .*CPU:0"),
+        ({"placed": [0, 1]}, "no device 0 for stage 1"),
+        (
+            {"placed": TWO, "optimizer": keras.optimizers.SGD(loss_scale_factor=128.0)},
+            "loss_scale_factor takes all",
+        ),
         ({"placed": TWO, "jit_compile": True}, "for one device"),
-        ({"placed": TWO, "optimizer": keras.optimizers.SGD(global_clipnorm=1.0)}, "clipnorm looks"),
+        (
+            {"placed": TWO, "optimizer": keras.optimizers.SGD(global_clipnorm=1.0)},
+            "clipnorm takes all",
+        ),
         (
             {
                 "placed": TWO,
                 "optimizer": keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()),
             },
-            "a LossScaleOptimizer looks",
+            "LossScaleOptimizer that float16 brings takes all",
         ),
     ],
 )

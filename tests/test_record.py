@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from train.lib import atari, episodes, files, play, policies
+from train.lib import atari, cli, episodes, files, play, policies
 from train.record import __main__ as record
 from train.record.recorder import Recorder
 from train.record.writer import Writer
@@ -184,11 +184,33 @@ def test_a_saved_model_from_elsewhere_is_recorded_and_kept(run, tmp_path):
     assert np.isnan(values).all()
 
 
+def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(Writer.__init__, "__defaults__", (1,))
+    steps = {name: np.zeros(3) for name in ("reward", "discount", "value")}
+    steps |= {name: np.zeros(3, bool) for name in ("is_first", "is_last", "is_terminal")}
+    steps |= {"action": np.zeros(3, int), "logits": np.zeros([3, 4])}
+    writer = Writer(tmp_path / "data", "breakout")
+    writer.add(steps | {"observation": np.zeros([3, 84, 84], np.uint8)})
+    assert Writer(tmp_path / "data", "breakout").frames == 2
+    (shard,) = (tmp_path / "data.partial").glob("*tfrecord*")
+    whole = shard.read_bytes()
+    for damage in (lambda: shard.write_bytes(whole[:-1]), shard.unlink):
+        damage()
+        with pytest.raises(cli.UsageError, match=r"no whole recording .*remove it, and record"):
+            Writer(tmp_path / "data", "breakout")
+    (tmp_path / "data.partial" / "shards.json").write_text("[")
+    with pytest.raises(cli.UsageError, match="no whole recording"):
+        Writer(tmp_path / "data", "breakout")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(cli.UsageError, match="no whole recording"):
+        Writer(tmp_path / "data", "breakout")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--game=chess"], "expected pong or breakout or space_invaders"),
-        (["--game=pong"], "pong has 3 actions, expected logits [1, 3]"),
+        (["--game=pong"], "pong has 3 actions, expected logits [2, 3]"),
         (["--teacher=nowhere"], "nowhere does not exist"),
         (["--frames=0"], "--frames=0: expected a positive integer"),
     ],

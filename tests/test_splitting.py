@@ -72,6 +72,31 @@ def test_a_layer_on_both_sides_of_a_cut_is_named():
         split(keras.Model(inputs, shared(middle)), ["middle"])
 
 
+def test_a_nested_model_and_a_layer_from_another_net_are_cut_like_any():
+    inner = keras.Input([4])
+    base = keras.Model(inner, keras.layers.Dense(5, name="used")(inner), name="base")
+    inputs = keras.Input([4])
+    nested = keras.Model(inputs, keras.layers.Dense(3)(base(inputs)))
+    reused = keras.Model(inputs, keras.layers.Dense(3)(base.get_layer("used")(inputs)))
+    x = np.random.default_rng(0).random([6, 4], "float32")
+    for net, name in ((nested, "base"), (reused, "used")):
+        lower, upper = split(net, [name])
+        np.testing.assert_array_equal(upper(lower(x)), net(x))
+
+
+def test_a_layer_that_is_called_twice_is_named():
+    inputs, relu = keras.Input([3]), keras.layers.ReLU(name="relu")
+    h = relu(keras.layers.Dense(4)(inputs))
+    net = keras.Model(inputs, keras.layers.Dense(2)(relu(keras.layers.Dense(4)(h))))
+    with pytest.raises(ValueError, match="'relu' is called 2 times"):
+        split(net, ["relu"])
+
+
+def test_one_name_is_a_list_of_one():
+    with pytest.raises(ValueError, match=r"at=\['a'\]"):
+        split(residual_net(), "a")
+
+
 def test_only_functional_models_have_a_graph_to_cut():
     class Opaque(keras.Model):
         def call(self, x):

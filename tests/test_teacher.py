@@ -51,7 +51,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert code == 143
     assert "SIGTERM: saved at step" in err
     monkeypatch.setattr(play, "scores", scores)
-    code, out, err = run(*TINY, f"--workdir={folder}")
+    code, out, err = run(*TINY, "--save_minutes=0", f"--workdir={folder}")
     assert code == 0, err
     assert "best evaluation" in out
     with open(folder / "metrics.csv") as file:
@@ -93,7 +93,10 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
         (["--game=pong", "--evaluate=nowhere"], "nowhere does not exist"),
         (["--game=pong", "--evaluate=x", "--release=y"], "give one of them"),
         (["--game=pong", "--evaluate=x", "--gif=clip.png"], "expected a path that ends in .gif"),
+        (["--game=pong", "--evaluate=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
+        (["--game=pong", "--gif=clip.gif"], "is of the play of --evaluate=POLICY"),
         (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
+        (["--game=pong", "--steps=250", "--evaluations=3"], "--steps=250 are fewer updates of 128"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):

@@ -133,7 +133,7 @@ def search_plan(recording, methods):
     grids = {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
     if all(trials(grid) == 0 for grid in grids.values()):
         return grids, None
-    share, _ = splits.split(recording.lengths, FLAGS.fit_percent, FLAGS.split)
+    share = splits.training(recording.lengths, FLAGS.fit_percent, FLAGS.split, "fit_percent")
     train, test = splits.held_out(recording.lengths, len(share))
     return grids, (train, splits.spread(test, FLAGS.test_frames))
 
@@ -176,7 +176,7 @@ def finished(run):
 
 
 def net_folder(run, percent, method):
-    return run.path("nets") / f"{percent:g}-{method}"
+    return run.path("nets") / f"{percent:.15g}-{method}"
 
 
 def fit(run, study, method, grid, fitted_on, bar):
@@ -186,7 +186,7 @@ def fit(run, study, method, grid, fitted_on, bar):
         return rates[0], alphas[0]
 
     def held_out_kl(rate, alpha):
-        path = run.path("search") / f"{method}-rate={rate:g}-alpha={alpha:g}.json"
+        path = run.path("search") / f"{method}-rate={rate:.15g}-alpha={alpha:.15g}.json"
         new, amount = not path.exists(), nets.METHODS[method] * FLAGS.search_steps
         found = nets.try_out(path, study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
         if new:

@@ -21,7 +21,7 @@ from train.lib import (
     resumable,
     runs,
 )
-from train.lib.cli import UsageError
+from train.lib.cli import UsageError, one_line
 
 METHODS = {"regular": 1, "sobolev": 5}  # what a step costs, roughly
 SHOWN = {"kl": "KL", "d1_loss": "gradient", "val_kl": "test KL", "val_action_error": "test error"}
@@ -155,9 +155,9 @@ def differentiable(path, game, recording):
 
     try:
         st.vjp(teacher, np.float32(frames[:1]), logits[:1])
-    except (ValueError, LookupError) as error:
+    except policies.UNREADABLE as error:
         raise UsageError(
-            f"{path} has no gradient with respect to frames ({error}): expected a net that takes "
+            f"{path} has no gradient in frames ({one_line(error)}): expected a net that takes "
             "floats; --method=regular needs none"
         ) from error
     return teacher

@@ -24,15 +24,33 @@ def split(lengths, percent, kind="cut", test_percent=None):
     ends = np.cumsum(lengths)
     starts, total = ends - lengths, int(ends[-1])
     border = total * percent / 100
-    from_here = max(border, total * (1 - test_percent / 100) if test_percent else 0)
-    last = max([0, *ends[ends <= border]]) if kind == "whole" else int(border)
+    from_here = max(border, 0 if test_percent is None else total * (1 - test_percent / 100))
     tests = starts[starts >= from_here]
-    what = f"--percent={percent:g} of {total} steps in {len(ends)} episodes"
-    if not last:
-        raise UsageError(f"{what} leaves no whole training episode: raise it, or record more")
+    train = training(lengths, percent, kind)
     if not len(tests):
-        raise UsageError(f"{what} leaves no whole test episode: lower it, or record more")
-    return np.arange(last, dtype=np.int32), np.arange(tests[0], total, dtype=np.int32)
+        given = "" if test_percent is None else f" and --test_percent={test_percent:g}"
+        raise UsageError(
+            f"--percent={percent:g}{given} of {total} steps in {len(ends)} episodes leaves no "
+            "whole test episode: train on less, or record more"
+        )
+    return train, np.arange(tests[0], total, dtype=np.int32)
+
+
+def training(lengths, percent, kind="cut", flag="percent"):
+    """The first `percent` % of the steps, as `split` has them. Raises UsageError if there are none.
+
+    flag: which one said so, for the error.
+    """
+    ends = np.cumsum(lengths)
+    border = int(ends[-1]) * percent / 100
+    last = max([0, *ends[ends <= border]]) if kind == "whole" else int(border)
+    if not last:
+        least = "whole training episode" if kind == "whole" else "training step"
+        raise UsageError(
+            f"--{flag}={percent:g} of {ends[-1]} steps in {len(ends)} episodes leaves no {least}: "
+            "raise it, or record more"
+        )
+    return np.arange(last, dtype=np.int32)
 
 
 def held_out(lengths, steps, share=0.1):

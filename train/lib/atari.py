@@ -31,7 +31,7 @@ class Step(NamedTuple):
     reward: np.ndarray  # float32 [N], true score
     terminated: np.ndarray  # bool [N], game over
     truncated: np.ndarray  # bool [N], cut off at the longest length
-    life_lost: np.ndarray  # bool [N], game over included
+    life_lost: np.ndarray  # bool [N], every end of an episode included
     last_frames: np.ndarray | None  # uint8 [N,84,84,4], the end of those episodes that ended
 
     @property

@@ -20,6 +20,7 @@ import errno
 import hashlib
 import math
 import re
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -100,6 +101,8 @@ def run(main, values, presets=None):
     except KeyboardInterrupt:
         fail("stopped by Ctrl-C", 130)
     except OSError as error:
+        if isinstance(error, shutil.Error):  # of a whole tree: (from, to, reason) of each file
+            fail(f"{error.args[0][0][1]}: {error.args[0][0][2]}; the same command goes on", 1)
         if error.errno in UNWRITABLE:
             fail(f"{error.filename}: {error.strerror}; choose another --workdir", 2)
         if error.errno in FULL:

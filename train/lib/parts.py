@@ -182,9 +182,11 @@ def _seeds(values):
         seeds = [int(seed) for seed in values.seeds]
     except ValueError:
         seeds = []
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds) or values["seed"].present:
+    right = seeds and 0 <= min(seeds) <= max(seeds) < 2**32 and len(set(seeds)) == len(seeds)
+    if not right or values["seed"].present:
         raise cli.UsageError(
-            f"--seeds={','.join(values.seeds)}: expected different whole numbers, and no --seed"
+            f"--seeds={','.join(values.seeds)}: expected different whole numbers below "
+            f"{2**32}, and no --seed"
         )
     return seeds
 

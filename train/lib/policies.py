@@ -1,6 +1,5 @@
 """Policies: nets, from here or from elsewhere, that answer frames with logits and values."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -8,11 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.lib import atari, checkpoints
-from train.lib.cli import UsageError
+from train.lib import atari, checkpoints, runs
+from train.lib.cli import UsageError, one_line
 
 RELEASED = Path(__file__).parent.parent / "teachers"
 FRAMES = (84, 84, 4)
+# What Keras and TensorFlow raise for files that are damaged, or hold something else.
+UNREADABLE = (*checkpoints.DAMAGED, TypeError, AttributeError, LookupError, tf.errors.OpError)
 
 
 class Policy:
@@ -65,8 +66,8 @@ def load(path, game):
         if path.suffix == ".keras":
             return check(of_keras(keras.saving.load_model(path, compile=False), path), path, game)
         weights = run_weights(path, game)[0] if path.is_dir() else read_weights(path)
-    except checkpoints.DAMAGED as error:
-        raise UsageError(f"{path} cannot be read as a policy: {error}") from error
+    except UNREADABLE as error:
+        raise UsageError(f"{path} cannot be read as a policy: {one_line(error)}") from error
     return Policy(teacher(weights, path, game))
 
 
@@ -97,13 +98,21 @@ def check_inputs(shapes, path):
 
 def check(policy, path, game):
     """Return `policy`, or raise UsageError unless it answers a logit for every action."""
-    logits, _ = policy(np.zeros([1, *FRAMES], np.uint8))
     expected = len(atari.ACTIONS[game])
-    if logits.shape != (1, expected):
+    frames = np.random.default_rng(0).integers(0, 256, [2, *FRAMES]).astype(np.uint8)
+    try:
+        logits, _ = policy(frames)
+    except UNREADABLE as error:
         raise UsageError(
-            f"{path} answers {list(logits.shape)} to one stack of frames: {game} has {expected} "
-            f"actions, expected logits [1, {expected}]"
+            f"{path} does not answer two stacks of frames: {one_line(error)}"
+        ) from error
+    if logits.shape != (2, expected):
+        raise UsageError(
+            f"{path} answers {list(logits.shape)} to two stacks of frames: {game} has {expected} "
+            f"actions, expected logits [2, {expected}]"
         )
+    if not np.isfinite(logits).all():
+        raise UsageError(f"{path} answers logits that are not finite: {logits[0]}")
     return policy
 
 
@@ -112,7 +121,10 @@ def run_weights(folder, game):
     config = folder / "config.json"
     if not config.exists():
         raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
-    played = json.loads(config.read_text())["flags"].get("game")
+    config = runs.read_config(config)
+    if config.get("script") != "teacher":
+        raise UsageError(f"{folder} is a run of {config.get('script')}, expected one of teacher")
+    played = config["flags"].get("game")
     if played != game:
         raise UsageError(f"{folder} is a run of game {played}, expected {game}")
     best = checkpoints.best(sorted((folder / "checkpoints").glob("step-*.npz")), "score")

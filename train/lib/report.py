@@ -112,7 +112,12 @@ def export(model, path, images):
     CommandError where the answers differ by more than rounding.
     """
     remove_stale(path)
-    model.export(path)
+    try:
+        model.export(path)
+    except tf.errors.ResourceExhaustedError as error:
+        raise CommandError(
+            f"{path}: {error.message}; make room, the same command goes on"
+        ) from error
     saved = tf.saved_model.load(str(path)).signatures["serving_default"]
     [answers] = saved(tf.convert_to_tensor(images)).values()
     expected = model(images, training=False)

@@ -7,7 +7,8 @@ class Recorder:
     """Collects the steps of N games; a whole episode, {name: array}, goes to `emit`.
 
     Once `frames` steps have been seen, no further episode is begun, and those that were begun are
-    recorded to their end (else, short ones would be more frequent than they are).
+    recorded to their end (else, short ones would be more frequent than they are). A recording
+    that is stopped loses the open ones, so one that is stopped often holds more short ones.
 
     Args:
       policy: asked for logits and value of the frame an episode ends with.

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from train.lib import episodes, files
-from train.lib.cli import CommandError
+from train.lib.cli import CommandError, UsageError
 
 SHARD_FRAMES = 10_000
 
@@ -32,7 +32,28 @@ class Writer:
             self.partial.mkdir(exist_ok=True)
             files.remove_leftovers(self.partial)
         self.list = (folder if self.finished else self.partial) / "shards.json"
-        self.shards = json.loads(self.list.read_text()) if self.list.exists() else []
+        self.shards = self._whole_shards()
+
+    def _whole_shards(self):
+        """What shards.json lists. Raises UsageError unless all of it is there."""
+        if not (self.finished or self.list.exists()):
+            return []
+        try:
+            shards = json.loads(self.list.read_text())
+            for number, shard in enumerate(shards):
+                path = self._path(number)
+                # A TFRecord spends 16 bytes around every record.
+                if path.stat().st_size != shard["bytes"] + 16 * len(shard["scores"]):
+                    raise ValueError(f"{path.name} is cut short")
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise UsageError(
+                f"{self.list.parent} is no whole recording ({error}): remove it, and record again"
+            ) from error
+        return shards
+
+    def _path(self, number):
+        folder = self.folder if self.finished else self.partial
+        return folder / f"{self.game}-{episodes.SPLIT}.tfrecord-{number:05d}"
 
     @property
     def frames(self):
@@ -57,7 +78,7 @@ class Writer:
         if not self._pending:
             return
         records = [future.result() for *_, future in self._pending]
-        path = self.partial / f"{self.game}-{episodes.SPLIT}.tfrecord-{len(self.shards):05d}"
+        path = self._path(len(self.shards))
         try:
             with files.replacing(path) as file, tf.io.TFRecordWriter(file.name) as shard:
                 for record in records:

@@ -57,12 +57,20 @@ FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 def main():
     if FLAGS.evaluate and FLAGS.release:
         raise cli.UsageError("--evaluate and --release are two commands: give one of them")
+    if FLAGS.gif and not FLAGS.evaluate:
+        raise cli.UsageError("--gif is of the play of --evaluate=POLICY: give both")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
     cli.seed_everything(FLAGS)
     if FLAGS.evaluate:
         return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
     if FLAGS.release:
         return evaluate.release(FLAGS.release, FLAGS.game, FLAGS.seed)
+    batch = FLAGS.envs * FLAGS.rollout
+    if FLAGS.evaluations > math.ceil(FLAGS.steps / batch):
+        raise cli.UsageError(
+            f"--evaluations={FLAGS.evaluations}: --steps={FLAGS.steps} are fewer updates of {batch} "
+            "steps, and each evaluation wants one; give fewer, or more --steps"
+        )
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
     with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
         run.add_facts(game_versions=atari.versions())
@@ -94,10 +102,10 @@ def train(run, caught):
 
     while len(history.rows) < FLAGS.evaluations:
         mark = FLAGS.steps * (len(history.rows) + 1) // FLAGS.evaluations
-        due = time.monotonic() + FLAGS.save_minutes * 60
+        due, start = time.monotonic() + FLAGS.save_minutes * 60, step()
 
-        def stop(mark=mark, due=due):
-            return caught or step() >= mark or time.monotonic() >= due
+        def stop(mark=mark, due=due, start=start):  # --save_minutes=0: at every update
+            return caught or step() >= mark or (time.monotonic() >= due and step() > start)
 
         a3c.run(actors, stop, look=lambda: clock.print(curve.logs(actors)))
         save(evaluated=False)

@@ -85,7 +85,8 @@ class Actor:
             actions[t] = play.sample(logits, self.random)
             step = self.games.step(actions[t])
             rewards[t] = np.sign(step.reward)
-            # A life lost ends the return, as is usual where staying alive is what scores.
+            # A life lost ends the return, as is usual where staying alive is what scores; so does
+            # the end of an episode, the rare one at half an hour of play included.
             discounts[t] = GAMMA * ~step.life_lost
             self.totals += step.reward
             self.scores.extend(self.totals[step.ended])

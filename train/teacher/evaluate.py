@@ -16,11 +16,14 @@ def evaluate(path, game, episodes, seed, gif=None):
     """Print the true scores of `episodes` episodes; write a clip of the first one to `gif`."""
     if gif and Path(gif).suffix != ".gif":
         raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
-    policy, clip = policies.load(path, game), []
+    if gif and (Path(gif).is_dir() or not Path(gif).parent.is_dir()):
+        raise UsageError(f"--gif={gif}: expected a file in a folder that exists")
+    policy, clip, over = policies.load(path, game), [], []
 
     def film(moment):
-        if len(clip) < CLIP_STEPS:
+        if len(clip) < CLIP_STEPS and not any(over):
             clip.append(moment.frames[0, ..., -1])
+        over.append(moment.step.ended[0])
 
     scores = play.scores(policy, game, episodes, seed, observers=[film] if gif else [])
     print(f"{game}, {path}: {describe(scores)}")
@@ -58,7 +61,7 @@ def release(folder, game, seed):
     """Write the best teacher of a run folder in half precision, and its card, to teachers/.
 
     The scores on the card are those of the rounded weights. The card names the checksum of the
-    weights, so that one from another release is noticed.
+    weights; a test holds both against each other.
     """
     folder = Path(folder)
     if not folder.is_dir():
