@@ -68,8 +68,8 @@ def main():
     batch = FLAGS.envs * FLAGS.rollout
     if FLAGS.evaluations > math.ceil(FLAGS.steps / batch):
         raise cli.UsageError(
-            f"--evaluations={FLAGS.evaluations}: --steps={FLAGS.steps} are fewer updates of {batch} "
-            "steps, and each evaluation wants one; give fewer, or more --steps"
+            f"--evaluations={FLAGS.evaluations}: --steps={FLAGS.steps} are fewer updates of "
+            f"{batch} steps, and each evaluation wants one; give fewer, or more --steps"
         )
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
     with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
