@@ -59,7 +59,8 @@ def main():
         raise cli.UsageError("--evaluate and --release are two commands: give one of them")
     if FLAGS.gif and not FLAGS.evaluate:
         raise cli.UsageError("--gif is of the play of --evaluate=POLICY: give both")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
+    if not (FLAGS.evaluate or FLAGS.release):
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
     cli.seed_everything(FLAGS)
     if FLAGS.evaluate:
         return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
