@@ -204,7 +204,6 @@ class DecoupledModel(DistributedModel):
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
             bridge.loss = loss
-        self._critic_losses = self.supervision.losses
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
         if self.placed:
             placing.check(self)
@@ -214,7 +213,7 @@ class DecoupledModel(DistributedModel):
         if config and self.critic_optimizer is not None:
             serialize = keras.saving.serialize_keras_object
             config["critic_optimizer"] = serialize(self.critic_optimizer)
-            config["critic_losses"] = [serialize(each) for each in self._critic_losses]
+            config["critic_losses"] = [serialize(each) for each in self.supervision.losses]
             config["critic_loss_weights"] = self._critic_loss_weights
             config["critic_updates"] = self.critic_updates
         return config

@@ -1,6 +1,7 @@
 """The scripts' command line: one clear line, the right exit code, no noise."""
 
 import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,7 @@ def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
         (OSError(errno.ENOSPC, "No space left", "/x"), 1, "/x: No space left; make room"),
+        (shutil.Error([("/a", "/x", "No space left")]), 1, "/x: No space left; the same command"),
     ],
 )
 def test_errors_end_in_one_line_and_a_code(values, monkeypatch, capsys, raised, code, line):

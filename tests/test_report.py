@@ -4,6 +4,7 @@ import io
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from train.lib import progress, report
 from train.lib.cli import CommandError
@@ -68,3 +69,12 @@ def test_an_export_that_answers_differently_is_an_error(tmp_path):
     model = Twofaced([keras.Input([2]), keras.layers.Dense(1)])
     with pytest.raises(CommandError, match="answers differently"):
         report.export(model, tmp_path / "saved", np.ones([3, 2], "float32"))
+
+
+def test_a_full_disk_ends_an_export_in_one_line(tmp_path):
+    class Full:
+        def export(self, path):
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    with pytest.raises(CommandError, match="saved: No space left on device; make room"):
+        report.export(Full(), tmp_path / "saved", np.zeros([1, 2]))

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from train.lib import episodes, files
+from train.lib import episodes, files, records
 from train.lib.cli import CommandError, UsageError
 
 SHARD_FRAMES = 10_000
@@ -40,12 +40,10 @@ class Writer:
             return []
         try:
             shards = json.loads(self.list.read_text())
-            for number, shard in enumerate(shards):
-                path = self._path(number)
-                # A TFRecord spends 16 bytes around every record.
-                if path.stat().st_size != shard["bytes"] + 16 * len(shard["scores"]):
-                    raise ValueError(f"{path.name} is cut short")
-        except (OSError, ValueError, TypeError, LookupError) as error:
+            paths = [self._path(number) for number in range(len(shards))]
+            lengths = [len(shard["scores"]) for shard in shards]
+            records.check(paths, lengths, sum(shard["bytes"] for shard in shards))
+        except (UsageError, OSError, ValueError, TypeError, LookupError) as error:
             raise UsageError(
                 f"{self.list.parent} is no whole recording ({error}): remove it, and record again"
             ) from error
@@ -77,18 +75,18 @@ class Writer:
         """Write what was added as the next shard."""
         if not self._pending:
             return
-        records = [future.result() for *_, future in self._pending]
+        serialized = [future.result() for *_, future in self._pending]
         path = self._path(len(self.shards))
         try:
             with files.replacing(path) as file, tf.io.TFRecordWriter(file.name) as shard:
-                for record in records:
+                for record in serialized:
                     shard.write(record)
         except tf.errors.OpError as error:
             raise CommandError(f"{path}: {error.message}; the same command goes on") from error
         self.shards.append(
             {
                 "frames": sum(frames for frames, *_ in self._pending),
-                "bytes": sum(map(len, records)),
+                "bytes": sum(map(len, serialized)),
                 "scores": [float(episode["reward"].sum()) for _, episode, _ in self._pending],
             }
         )
