@@ -287,10 +287,17 @@ class DecoupledModel(DistributedModel):
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
     def unpack(self, data):
-        """x, y and sample_weight or None, of a batch. Raises ValueError without labels."""
+        """x, y and sample_weight or None, of a batch.
+
+        Raises ValueError without labels, or where an example has several weights.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if y is None:
             raise ValueError("fit: DecoupledModel needs labels, as fit(x, y) or in the data set.")
+        if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
+            raise ValueError(
+                f"fit: sample_weight is [B], one number an example; given {sample_weight.shape}."
+            )
         y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
         if len(y.shape) == 1 and self.stages[-1].output_shape[1:] == (1,):
             y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.

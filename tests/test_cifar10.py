@@ -71,6 +71,7 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     [
         (["--seeds=0,0"], "expected different whole numbers"),
         (["--seeds=1", "--seed=1"], "and no --seed"),
+        (["--seeds="], "expected different whole numbers"),
         (["--updates=2", "--steps=3"], "past the end of --updates=2"),
         (["--width=0"], "--width=0"),
         (["--together=3", "--steps=4", "--evaluations=1"], "--together=3 does not divide the 4"),

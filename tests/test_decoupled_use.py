@@ -96,6 +96,12 @@ def test_a_loss_of_the_whole_batch_is_named():
         model.fit(X, Y, verbose=0)
 
 
+def test_an_example_has_one_weight():
+    model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
+    with pytest.raises(ValueError, match=r"sample_weight is \[B\], .*given \(6, 2\)"):
+        model.train_on_batch(X[:6], Y[:6], sample_weight=np.ones([6, 2]))
+
+
 def test_a_mask_would_be_lost_at_a_cut():
     start = keras.Input([4], dtype="int32")
     x = keras.layers.Embedding(7, 6, mask_zero=True)(start)

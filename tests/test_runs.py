@@ -23,6 +23,13 @@ def test_a_run_stores_flags_versions_and_facts(tmp_path):
     assert json.loads(run.path("summary.json").read_text()) == {"accuracy": 0.5}
 
 
+def test_what_is_not_a_number_is_null(tmp_path):
+    found = {"best": float("nan"), "each": [1.5, (float("inf"), -2)]}
+    files.write_json(tmp_path / "summary.json", found)
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"best": None, "each": [1.5, [None, -2]]}
+
+
 def test_other_flags_are_refused_by_name(tmp_path):
     with runs.Run(tmp_path, FLAGS) as run:
         run.add_facts()

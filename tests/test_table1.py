@@ -50,6 +50,13 @@ def test_cells_are_means_over_seeds_beside_the_paper_s(tmp_path, capsys):
     assert (tmp_path / "table1.png").stat().st_size > 5000
 
 
+@pytest.mark.parametrize("top1", [float("nan"), 41.0, None])
+def test_an_accuracy_is_a_share(tmp_path, top1):
+    write(tmp_path / "a", top1=top1)
+    with pytest.raises(cli.UsageError, match=r"summary\.json is not a summary of train\.cifar10"):
+        table1.read(tmp_path / "a")
+
+
 def test_two_scripts_and_other_data_have_columns_of_their_own(tmp_path, capsys):
     write(tmp_path / "a", "imagenet", dataset="imagenet2012", splits="1", top1=0.7204, top5=0.9)
     write(tmp_path / "b", "imagenet", dataset="shapes")

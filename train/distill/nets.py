@@ -69,7 +69,8 @@ class Study:
 def try_out(path, study, method, rate, alpha, train, test, steps):
     """The KL on the steps `test` after a short training on `train`; kept in the file `path`."""
     if path.exists():
-        return json.loads(path.read_text())["kl"]
+        found = json.loads(path.read_text())["kl"]
+        return math.inf if found is None else found
     model = study.student(method, rate, alpha, steps)
     try:
         told = [progress.Progress(steps, names=SHOWN)]

@@ -155,7 +155,7 @@ def main(values, task):
     if values.placement == "stages":
         _make_devices(values, len(_chosen_cuts(values, task)) + 1)
     folder = cli.workdir(values, leave_out=CHANGEABLE)
-    if not values.seeds:
+    if values.seeds is None:
         run(values, task, folder)
         return
     seeds, summaries = _seeds(values), []

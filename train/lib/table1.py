@@ -63,6 +63,8 @@ def read(folder):
     try:
         summary = json.loads(path.read_text())
         shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"accuracies of {shares}")
         splits = int(summary["splits"])
         method = summary["method"] if splits else "backprop"
         if method not in METHODS:
