@@ -74,6 +74,17 @@ def test_images_are_a_function_of_the_seed(function):
 def test_normalise_by_hand():
     pixels = tf.constant([[123.675, 116.28, 103.53], [123.675 + 58.395, 116.28, 103.53 - 57.375]])
     np.testing.assert_allclose(augment.normalise(pixels), [[0, 0, 0], [1, 0, -1]], atol=1e-6)
+    batch = np.random.default_rng(0).uniform(0, 255, [2, 5, 4, 3]).astype("f")
+    mean, std = np.array(augment.MEAN, "f"), np.array(augment.STD, "f")
+    np.testing.assert_allclose(augment.normalise(batch), (batch - mean) / std, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "smooth"), [(33, True), (31, False)])
+def test_what_is_more_than_halved_is_resized_without_aliasing(side, smooth):
+    stripes = (np.tile([0.0, 255.0], 40)[None, :side, None] * np.ones([9, 1, 3])).astype("f")
+    expected = tf.image.resize(stripes, [16, 16], antialias=smooth)
+    np.testing.assert_allclose(augment.resize(stripes, 16), expected, atol=1e-3)
+    assert (expected.numpy().std() < 10) == smooth
 
 
 def test_distorted_colours_stay_in_range():

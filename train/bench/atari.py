@@ -17,9 +17,12 @@ from train.bench import peers, served
 from train.lib import atari, play, policies
 from train.record.recorder import Recorder
 from train.record.writer import Writer
+from train.teacher import __main__ as teacher
 from train.teacher import a3c
 
-GAME, GAMES, CORES = "breakout", 16, os.cpu_count()
+GAME, CORES = "breakout", os.cpu_count()
+DEFAULTS = {name: teacher.FLAGS[name].default for name in teacher.FLAGS}
+GAMES, ACTORS = DEFAULTS["envs"], DEFAULTS["actors"]
 
 
 def rows(turns: int = 5, steps: int = 4000):
@@ -74,8 +77,9 @@ def _recording():
 
 def _learning(actors, rollout, threads):
     net = st.nets.atari_teacher(len(atari.ACTIONS[GAME]))
-    a3c.compile_net(net, "adam", 5e-4, updates=10**6)
-    made = [a3c.Actor(net, GAME, GAMES, rollout, 0.01, 0.95, [0, k]) for k in range(actors)]
+    a3c.compile_net(net, DEFAULTS["optimizer"], DEFAULTS["rate"], updates=10**6)
+    terms = DEFAULTS["entropy"], DEFAULTS["trace"]
+    made = [a3c.Actor(net, GAME, GAMES, rollout, *terms, [0, k]) for k in range(actors)]
     for k, actor in enumerate(made):
         actor.games = atari.Atari(GAME, GAMES, seed=k, threads=threads)
 
@@ -96,7 +100,10 @@ RUNS = {  # with what they need in their environment
     # As Stable-Baselines3 does it: 16 games, 5 steps between two updates.
     "one synchronous loop": (lambda: _learning(1, 5, CORES), {}),
     # As train.teacher does it.
-    "A3C": (lambda: _learning(2, 8, 1), {"TF_NUM_INTRAOP_THREADS": a3c.threads(2)}),
+    "A3C": (
+        lambda: _learning(ACTORS, DEFAULTS["rollout"], 1),
+        {"TF_NUM_INTRAOP_THREADS": a3c.threads(ACTORS)},
+    ),
 }
 
 if __name__ == "__main__":
