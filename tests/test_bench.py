@@ -102,6 +102,13 @@ def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
     assert min(ratio, seconds) > 0
 
 
+@pytest.mark.data
+def test_images_are_timed_in_both_pipelines():
+    rows = dict(parts.pipeline(turns=1, batches=2, batch_size=4, size=32))
+    assert len(rows) == 6
+    assert min(rows.values()) > 0
+
+
 def _small(side, classes):
     h = inputs = keras.Input([side, side, 3])
     h = keras.layers.Conv2D(4, 3, use_bias=False, name="first")(h)
