@@ -14,11 +14,11 @@ import sobolev_tf as st
 from train.bench import benchmark
 from train.lib import servers, workers
 
-SIDE, CHANNELS, BATCH, UNROLLED = 16, 64, 32, 8
+SIDE, CHANNELS, BATCH, UNROLLED = 16, 64, 32, 16
 BARS = {"modules frozen": 1.5, "sobolev": 1.3}
 
 
-def rows(turns: int = 5, calls: int = 2):
+def rows(turns: int = 5, calls: int = 1):
     # In a process of its own: a process connects to one cluster in its life.
     for _, found in workers.run(_measure, [(turns, calls, SIDE, CHANNELS, BATCH)], 1):
         yield from found
