@@ -23,15 +23,15 @@ def imagenet_critic(shape, outputs):
     )
 
 
-def cifar_critic(shape, outputs):
+def cifar_critic(shape, outputs, channels=128):
     """The paper's module for CIFAR-10 (SM 4.1): p(h) for activations h of `shape` (H, W, C).
 
-    conv 128 3x3/1, ReLU, linear to `outputs` logits.
+    conv 128 3x3/1, ReLU, linear to `outputs` logits. `channels` in place of 128, for small nets.
     """
     return keras.Sequential(
         [
             keras.Input(shape),
-            keras.layers.Conv2D(128, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(channels, 3, padding="same", activation="relu"),
             keras.layers.Flatten(),
             keras.layers.Dense(outputs),
         ]
@@ -50,19 +50,20 @@ def dense_critic(shape, outputs):
     )
 
 
-def direct_module(shape, outputs):
+def direct_module(shape, outputs, channels=128):
     """The paper's module of direct synthetic gradients: g(h, y) for h of `shape` (H, W, C).
 
-    Three 3x3 convolutions to 128 that keep the resolution, with ReLU between, then linear, 1x1,
-    to the C channels of h. y [B, outputs], one-hot, comes as further channels of the input. The
-    last layer starts at zero, as Jaderberg et al. (2017) start theirs.
+    Three 3x3 convolutions to 128 (`channels`) that keep the resolution, with ReLU between, then
+    linear, 1x1, to the C channels of h. y [B, outputs], one-hot, comes as further channels of the
+    input. The last layer starts at zero, as Jaderberg et al. (2017) start theirs.
     """
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)
     planes = keras.layers.UpSampling2D(shape[:2])(planes)
     x = keras.layers.Concatenate()([h, planes])
     for k in range(3):
-        x = keras.layers.Conv2D(128, 3, padding="same", activation="relu" if k < 2 else None)(x)
+        activation = "relu" if k < 2 else None
+        x = keras.layers.Conv2D(channels, 3, padding="same", activation=activation)(x)
     last = keras.layers.Conv2D(shape[-1], 1, kernel_initializer="zeros")
     return keras.Model([h, y], last(x))
 

@@ -40,6 +40,24 @@ def test_a_cell_of_table_1(method, run, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "channels"),
+    [
+        (["--width=0.25"], 32),
+        (["--width=0.25", "--module_width=1"], 128),
+        (["--preset=paper"], 128),
+        (["--module_width=0.0078125"], 1),
+    ],
+)
+@pytest.mark.parametrize("method", ["direct", "vfbn"])
+def test_modules_are_as_wide_as_the_net(method, flags, channels, run_script, monkeypatch):
+    monkeypatch.setattr(cifar10.parts, "main", lambda *_: 0)
+    run_script(cifar10, *flags)
+    built = cifar10.module(method)((8, 8, 4), 10)
+    first = next(layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D))
+    assert first.filters == channels
+
+
 @pytest.mark.slow
 def test_parts_on_devices_of_their_own(run, tmp_path):
     tiny = [flag for flag in TINY if "strategy" not in flag]

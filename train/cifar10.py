@@ -12,6 +12,8 @@ over the data; `paper` is the paper's recipe, 100,000 updates of 320 images
 metrics.csv, summary.json, figure.png, checkpoints and saved_model; the same command resumes.
 """
 
+import functools
+
 from absl import flags
 
 import sobolev_tf as st
@@ -49,6 +51,13 @@ FLAGS = parts.flags(
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("dataset", "cifar10")
 flags.DEFINE_float("width", None, "Channels of the net, as a share of the paper's.", 1 / 64, **OWN)
+flags.DEFINE_float(
+    "module_width",
+    None,
+    "Channels of the modules at the cuts, as a share of the paper's 128; default: --width.",
+    1 / 128,
+    **OWN,
+)
 flags.DEFINE_enum(
     "augmentation",
     None,
@@ -62,12 +71,19 @@ def main():
     return parts.main(FLAGS, TASK)
 
 
+def module(method):
+    """What builds the module at a cut, for a method."""
+    share = FLAGS.width if FLAGS.module_width is None else FLAGS.module_width
+    build = st.synthetic.direct_module if method == "direct" else st.synthetic.cifar_critic
+    return functools.partial(build, channels=max(1, round(share * 128)))
+
+
 TASK = parts.Task(
     "The paper's net",
     CUTS,
     default_dataset=lambda: "cifar10",
     build_net=lambda size, classes: st.nets.cifar10(classes, FLAGS.width, size),
-    critic=st.synthetic.cifar_critic,
+    module=module,
     drops=(0.4, 0.6, 0.8),  # the paper's: 40K, 60K and 80K of (presumably) 100K
     images=lambda: {"image_size": 32, "augmentation": FLAGS.augmentation},
 )

@@ -108,7 +108,9 @@ TASK = parts.Task(
     CUTS,
     default_dataset=lambda: data.default_dataset(FLAGS.data_dir),
     build_net=build_net,
-    critic=st.synthetic.imagenet_critic,
+    module=lambda method: (
+        st.synthetic.direct_module if method == "direct" else st.synthetic.imagenet_critic
+    ),
     drops=(1 / 2, 3 / 4, 7 / 8),  # the paper's: 100K, 150K and 175K of (presumably) 200K
     images=lambda: {name: FLAGS[name].value for name in ("image_size", "colour", "selection")},
 )

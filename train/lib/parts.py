@@ -1,6 +1,6 @@
 """A network trained in parts on images: what the scripts of section 4.3 share, flags to figure.
 
-    TASK = parts.Task("ResNet50", CUTS, default_dataset=..., build_net=..., critic=..., ...)
+    TASK = parts.Task("ResNet50", CUTS, default_dataset=..., build_net=..., module=..., ...)
     FLAGS = parts.flags(PRESETS, CUTS, dataset_help)
 
     if __name__ == "__main__":
@@ -36,16 +36,17 @@ class Task:
     """What one script trains.
 
     net_name: in titles. cuts: the layers of --splits=N, by N. default_dataset: () -> name.
-    build_net: (image_size, classes) -> Keras model that gives logits. critic: builds a critic,
-    see `st.DecoupledModel`. drops: where --schedule=steps divides the rate by ten, in shares of
-    all updates. images: () -> arguments of `data.load` that are this script's own.
+    build_net: (image_size, classes) -> Keras model that gives logits. module: method -> what
+    builds the module at a cut, see `st.DecoupledModel`. drops: where --schedule=steps divides the
+    rate by ten, in shares of all updates. images: () -> arguments of `data.load` that are this
+    script's own.
     """
 
     net_name: str
     cuts: dict
     default_dataset: Callable
     build_net: Callable
-    critic: Callable
+    module: Callable
     drops: tuple
     images: Callable
 
@@ -247,10 +248,9 @@ def _build(values, task, images, cuts, updates):
     """The split network, compiled with an optimizer for its parts and one for its critics."""
     net = task.build_net(images.image_size, images.classes)
     recipe.add_l2(net, values.l2)
-    direct = values.method == "direct"
     model = st.DecoupledModel(
         st.split(net, at=cuts),
-        critic=st.synthetic.direct_module if direct else task.critic,
+        critic=task.module(values.method),
         method=values.method,
         gradient_target=values.gradient_target,
         label_weight=values.label_weight,
