@@ -28,8 +28,9 @@ def test_progress_counts_the_steps_of_the_whole_run():
     out = io.StringIO()
     fitted(progress.Progress(12, out=out, seconds=0))
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith("step 1/12, loss ")
-    assert " left, loss " in lines[1]
+    assert lines[0] == "step 0/12, tracing the first step"
+    assert lines[1].startswith("step 1/12, loss ")
+    assert " left, loss " in lines[2]
     assert lines[-1].startswith("step 12/12, 0:00:00 left, loss ")
 
 
@@ -46,8 +47,8 @@ def test_progress_of_a_run_that_has_only_an_epoch_s_end_to_catch_up_with():
 def test_progress_off_a_terminal_is_rare():
     out = io.StringIO()
     fitted(progress.Progress(12, out=out, seconds=60))
-    # The first step, the ends of the four epochs, and the last step.
-    assert len(out.getvalue().splitlines()) == 6
+    # Before and after the first step, the ends of the four epochs, and the last step.
+    assert len(out.getvalue().splitlines()) == 7
 
 
 def test_figure_without_cuts_and_with(tmp_path):

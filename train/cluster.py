@@ -29,6 +29,7 @@ def main(script, arguments):
     with servers.local(ps=1, worker=FLAGS.workers) as cluster:
         [chief] = servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
+        print(f"A parameter server and {FLAGS.workers} workers run on this machine", flush=True)
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
         signal.signal(signal.SIGINT, lambda *_: None)  # the script's to act on
         command = [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"]

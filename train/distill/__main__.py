@@ -158,9 +158,10 @@ def train_all(run, study, methods, parts, plan):
     )
     settings = {name: FLAGS[name].value for name in ("evaluations", "save_minutes")}
     best = {method: fit(run, study, method, grids[method], fitted_on, bar) for method in searched}
-    for percent, method in missing:
+    for number, (percent, method) in enumerate(missing, 1):
         name = f"{percent:g} %, {method}"
-        print(f"\n{name}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
+        which = f"net {number} of {len(missing)}, {name}"
+        print(f"\n{which}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
         folder = folders[percent, method]
         nets.distil(
             folder, study, method, percent, *best[method], FLAGS.steps, *parts[percent], settings
@@ -226,7 +227,9 @@ def finish(run, study, summaries):
     run.write_summary({"game": FLAGS.game, **found, **facts})
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
-    print(f"SavedModel of {winner.name}: {run.path('saved_model')}")
+    saved = run.path("saved_model")
+    print(f"SavedModel of {winner.name}, of the lowest test KL: {saved}; see it play:")
+    print(f"python -m train.teacher --game={FLAGS.game} --evaluate={saved} --gif=student.gif")
 
 
 def table(summaries):

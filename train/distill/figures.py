@@ -48,7 +48,10 @@ def figure4(rows, game):
             axis.set_xticks([], minor=True)
             axis.set_title("at the end", fontsize="medium")
         line[0].set_ylabel(label)
-        line[0].set_yscale("log" if measure == "test_kl" else "linear")
+        if measure == "test_kl":
+            line[0].set_yscale("log")
+            for ticks in (line[0].yaxis.set_major_formatter, line[0].yaxis.set_minor_formatter):
+                ticks("{x:g}")
     panels[0, 0].legend(frameon=False, fontsize="small")
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)

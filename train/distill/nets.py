@@ -73,7 +73,7 @@ def try_out(path, study, method, rate, alpha, train, test, steps):
         return math.inf if found is None else found
     model = study.student(method, rate, alpha, steps)
     try:
-        told = [progress.Progress(steps, names=SHOWN)]
+        told = [progress.Progress(steps, SHOWN, left="left of this trial")]
         model.fit(study.stream(train), steps_per_epoch=steps, callbacks=told, verbose=0)
         found = model.evaluate(
             recordings.in_order(study.recording, test, TEST_BATCH), verbose=0, return_dict=True
@@ -100,7 +100,7 @@ def distil(folder, study, method, percent, rate, alpha, steps, train, test, sett
             epochs,
             steps_per_epoch,
             validation_data=recordings.in_order(study.recording, test, TEST_BATCH),
-            callbacks=[progress.Progress(steps, names=SHOWN)],
+            callbacks=[progress.Progress(steps, SHOWN, left="left of this net")],
             save_minutes=settings["save_minutes"],
             keep=1,
             verbose=0,

@@ -143,6 +143,8 @@ def explain(values, error):
     parser = values[match[1]].parser
     choices = getattr(parser, "enum_values", None) or ("true", "false") * values[match[1]].boolean
     expected = " or ".join(choices) or parser.syntactic_help
+    if match[2] == "None":
+        return f"--{match[1]} is missing" + f": expected {expected}" * bool(expected)
     return f"--{match[1]}={match[2]}: expected {expected}" if expected else str(error)
 
 
@@ -181,12 +183,16 @@ def workdir(values, leave_out=()):
     if values.workdir:
         return Path(values.workdir)
     named = sorted(set(values) - set(leave_out))
-    given = [f"{name}={values[name].value}" for name in named if values[name].present]
+    given = [f"{name}={_plain(values[name].value)}" for name in named if values[name].present]
     name = "-".join([script().rpartition(".")[2], *given])
     plain = re.sub(r"[^\w.,=+-]", "_", name)
     if plain != name or len(plain) > 80:
         plain = f"{plain[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return Path("runs") / plain
+
+
+def _plain(value):
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def config(values):

@@ -32,6 +32,6 @@ class Clock:
             return
         self.printed_at = time.monotonic()
         speed = self.speed()
-        left = max(self.total - self.step, 0) / speed if speed else None
+        left = (self.total - self.step) / speed if speed and self.step < self.total else None
         logs, names = {"speed": speed, **logs}, {"speed": "steps/s", **self.names}
         print(progress.line(self.step, self.total, left, logs, names), flush=True)

@@ -276,6 +276,8 @@ def _build(values, task, images, cuts, updates):
 def _announce(values, task, run, images, cuts, model):
     if images.notice:
         print(f"\n*** {images.notice} ***\n")
+    if values.placement == "stages":
+        print("Every part on a device of its own: no cosines, true gradients are not computed")
     print(
         f"{task.net_name} on {images.name} ({images.train_size} training and {images.eval_size} "
         f"held-out images, {images.classes} classes, {images.image_size}x{images.image_size}), "

@@ -57,8 +57,10 @@ def load(path, game):
     """
     path = RELEASED / f"{game}.npz" if path == "released" else Path(path)
     if not path.exists():
+        there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz")))
         raise UsageError(
-            f"{path} does not exist: expected a run folder, .npz, .keras or SavedModel"
+            f"{path} does not exist: expected a run folder, .npz, .keras or SavedModel; "
+            f"released are teachers of {there or 'no game'}"
         )
     try:
         if (path / "saved_model.pb").exists():

@@ -16,14 +16,16 @@ class Progress(keras.callbacks.Callback):
     Args:
       total: steps of the whole run.
       names: {key in logs: how to print it}, in the order to print.
+      left: what stands after the time left.
       seconds: between two lines where the output is not a terminal.
 
     >>> callbacks = [Progress(640, names={"loss": "loss", "accuracy": "top-1"})]
     """
 
-    def __init__(self, total, names=None, seconds=20, out=None):
+    def __init__(self, total, names=None, left="left", seconds=20, out=None):
         super().__init__()
         self.total, self.names, self.out = total, names or {"loss": "loss"}, out or sys.stdout
+        self.unit = left
         self.every = 0.5 if self.out.isatty() else seconds
         self.began = self.timed_from = None
         self.printed_at = 0.0
@@ -31,6 +33,10 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         # A resumed run does not begin at step 0.
         self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        if self.began is None:
+            together = self.model.steps_per_execution
+            first = f"the first {together} steps" if together > 1 else "the first step"
+            show(f"step {self.step}/{self.total}, tracing {first}", self.out)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batch = 0
@@ -45,13 +51,15 @@ class Progress(keras.callbacks.Callback):
             self.began, self.timed_from = now, self.step
         if now - self.printed_at >= self.every or self.step == self.total:
             self.printed_at = now
-            show(line(self.step, self.total, self.left(now), logs, self.names), self.out)
+            self.show(now, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        now = time.monotonic()
-        show(line(self.step, self.total, self.left(now), logs, self.names), self.out)
+        self.show(time.monotonic(), logs)
         if self.out.isatty():
             print(file=self.out, flush=True)
+
+    def show(self, now, logs):
+        show(line(self.step, self.total, self.left(now), logs, self.names, self.unit), self.out)
 
     def left(self, now):
         """Seconds until the last step, None as long as nothing was timed."""
@@ -75,10 +83,10 @@ class Bar:
         """Counts `amount` as done, and prints it after the time left."""
         self.done += amount
         left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
-        show(f"{self.done / self.total:4.0%}, {time_of(left)} left, {text}", self.out)
+        show(f"{self.done / self.total:4.0%}, {time_of(left)} left in all, {text}", self.out)
 
 
-def line(step, total, left, logs, names):
+def line(step, total, left, logs, names, unit="left"):
     """The line itself.
 
     >>> line(10, 40, 75.2, {"loss": 1.25, "val_accuracy": 0.5}, {"loss": "loss"})
@@ -86,7 +94,7 @@ def line(step, total, left, logs, names):
     """
     parts = [f"step {step}/{total}"]
     if left is not None:
-        parts.append(f"{time_of(left)} left")
+        parts.append(f"{time_of(left)} {unit}")
     parts += [f"{text} {float(logs[name]):.3g}" for name, text in names.items() if name in logs]
     return ", ".join(parts)
 

@@ -1,6 +1,5 @@
 """The callback that writes checkpoints and metrics.csv, and ends a run that has to end."""
 
-import datetime
 import math
 import signal
 import time
@@ -32,7 +31,7 @@ class Saver(keras.callbacks.Callback):
     ):
         super().__init__()
         self.checkpoints, self.history, self.caught = checkpoints, history, caught
-        self.step = self.first_step = start["step"]
+        self.step = start["step"]
         self.steps_per_epoch, self.total = start["steps_per_epoch"], total
         self.settings = {name: start[name] for name in ("steps_per_epoch", "replicas")}
         self.seconds_before = start["seconds"]
@@ -55,10 +54,6 @@ class Saver(keras.callbacks.Callback):
             for copy, value in self.restored_metrics:
                 copy.assign(value)
             self.restored_metrics = None
-        elif self.step > self.first_step:
-            pace = (time.monotonic() - self.began) / (self.step - self.first_step)
-            left = datetime.timedelta(seconds=round(pace * (self.total - self.step)))
-            print(f"step {self.step} of {self.total}, about {left} left in all")
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self.epoch_start + batch + 1

@@ -64,11 +64,12 @@ def record(policy, writer, caught):
     random = np.random.default_rng([FLAGS.seed, writer.frames])
     games = atari.Atari(FLAGS.game, FLAGS.envs, seed=int(random.integers(2**30)), threads=2)
     recorder = Recorder(FLAGS.envs, policy, FLAGS.frames - writer.frames, writer.add)
-    clock = Clock(writer.frames, FLAGS.frames, 0.0, names={}, every=5)
+    clock = Clock(writer.frames, FLAGS.frames, 0.0, {"games": "games to be finished"}, every=5)
 
     def tell(moment):
         clock.step = clock.first_step + recorder.seen
-        clock.print({})
+        over = clock.step >= FLAGS.frames
+        clock.print({"games": np.sum(recorder.recording)} if over else {})
 
     def done():
         return caught or not recorder.recording.any()
@@ -90,7 +91,8 @@ def finish(run, writer):
     run.write_summary({"game": FLAGS.game, "teacher": FLAGS.teacher, **found, "bytes": size})
     print(
         f"{writer.folder}: {writer.frames} actions in {len(scores)} episodes, mean true score "
-        f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB"
+        f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB; to learn from it:\n"
+        f"python -m train.distill --game={FLAGS.game} --data_dir={run.folder}"
     )
 
 
