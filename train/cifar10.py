@@ -9,8 +9,10 @@ backprop. The data is `cifar10` as TFDS has prepared it.
 Presets: `small` (the default) is sized for two cores, net and modules at a quarter of the width
 and four passes over the data: sobolev gets 68 % of the held-out images right after a quarter of
 an hour, backprop 76, noprop 49 (BUILD_NOTES.md, section 3). `paper` is the paper's recipe,
-100,000 updates of 320 images (the paper has 93.5 % for sobolev, 94.3 % for backprop). The run folder holds config.json,
-metrics.csv, summary.json, figure.png, checkpoints and saved_model; the same command resumes.
+100,000 updates of 320 images (the paper has 93.5 % for sobolev, 94.3 % for backprop).
+
+The run folder holds config.json, metrics.csv, summary.json, figure.png, checkpoints and
+saved_model; the same command resumes.
 """
 
 import functools
