@@ -6,6 +6,7 @@ save. A run killed inside an epoch first trains the rest of it, on the restored 
 """
 
 import contextlib
+import os
 import signal
 
 import keras
@@ -166,6 +167,8 @@ def caught_signals():
     def note(number, frame):
         caught.append(number)
         signal.signal(number, before[number])
+        # Not by `print`, which the signal may have interrupted.
+        os.write(2, b"\nStops after this step, and saves. Once more: stops at once.\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
