@@ -152,7 +152,7 @@ def test_names_and_directories_are_found(intact):
         "classes": 5,
         "train_size": TRAIN,
         "eval_size": HELD_OUT,
-        "where": str(intact),
+        "version": "1.0.0",
         "image_size": 32,
         "batch_size": 32,
         "seed": 0,

@@ -38,6 +38,7 @@ class Images:
     """A data set, described, with its two streams; made by `load`."""
 
     name: str
+    version: str  # TFDS's, or what is held out of the images that are drawn
     class_names: tuple
     train_size: int
     eval_size: int
@@ -62,9 +63,10 @@ class Images:
         return max(1, self.train_size // self.batch_size)
 
     def describe(self):
-        """What a run folder keeps about its data."""
+        """What a run folder keeps about its data; not where it lies, for that may change."""
         kept = (str, int)
         facts = {key: value for key, value in vars(self).items() if isinstance(value, kept)}
+        del facts["where"]
         return facts | {"classes": self.classes}
 
     def train_stream(self, start_step=0):
@@ -203,10 +205,11 @@ def _shapes(notice, held_out, image_size, batch_size, seed):
 
     return Images(
         name="shapes",
+        version=f"held out: {held_out}",
         class_names=shapes.CLASSES,
         train_size=size,
         eval_size=shapes.SIZES[held_out],
-        where=f"drawn on the fly, held out: {held_out}",
+        where="images drawn on the fly",
         notice=notice,
         files=(),
         image_size=image_size,
@@ -266,6 +269,7 @@ def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
 
     return Images(
         name=info.name,
+        version=str(info.version),
         class_names=tuple(info.features["label"].names),
         train_size=train.num_examples,
         eval_size=held_out.num_examples,
