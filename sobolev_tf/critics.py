@@ -124,7 +124,8 @@ def _built(builder, k, stage, outputs):
     try:
         return builder(h, outputs)
     except (TypeError, ValueError) as error:
+        function = getattr(builder, "func", builder)  # of a partial
         raise ValueError(
-            f"DecoupledModel: {getattr(builder, '__name__', builder)} makes no critic for cut "
+            f"DecoupledModel: {getattr(function, '__name__', function)} makes no critic for cut "
             f"{k + 1}, where h is {list(h)}: {error}"
         ) from error

@@ -7,8 +7,8 @@ side. One line makes a cell of Table 1: --method=noprop, direct, vfbn, critic, s
 backprop. The data is `cifar10` as TFDS has prepared it.
 
 Presets: `small` (the default) is sized for two cores, net and modules at a quarter of the width
-and four passes over the data: sobolev gets 68 % of the held-out images right after a quarter of
-an hour, backprop 76, noprop 49 (BUILD_NOTES.md, section 3). `paper` is the paper's recipe,
+and four passes over the data: sobolev gets 68 % of the held-out images right, after 20 minutes of
+one busy core; backprop 76, noprop 49 (BUILD_NOTES.md, section 3). `paper` is the paper's recipe,
 100,000 updates of 320 images (the paper has 93.5 % for sobolev, 94.3 % for backprop).
 
 The run folder holds config.json, metrics.csv, summary.json, figure.png, checkpoints and

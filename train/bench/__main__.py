@@ -16,7 +16,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     distill     a Sobolev step of distillation over a regular one, beside their arithmetic counts
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
     stages      two stages on two single-core workers over loopback: decoupled, with and without
-                training of the module, against model-parallel backpropagation (three minutes)
+                training of the module, against model-parallel backpropagation (four minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
 
