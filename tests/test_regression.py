@@ -141,6 +141,7 @@ def test_a_function_of_ones_own(run, tmp_path):
         (["--sizes="], "--sizes=: expected whole numbers"),
         (["--hidden=a"], "--hidden=a: expected whole numbers"),
         (["--seeds=0"], "--seeds=0"),
+        (["--batch_size=5"], "--batch_size=5 is for --preset=paper"),
         (["--jit"], "jit"),
     ],
 )

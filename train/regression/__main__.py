@@ -32,6 +32,13 @@ flags.DEFINE_multi_string(
 flags.DEFINE_list("domain", None, "Of an expression: x from, x to, y from, y to.", **OWN)
 flags.DEFINE_list("sizes", ["20", "100", "10000"], "Numbers of training points.", **OWN)
 flags.DEFINE_list("hidden", None, "Widths of the hidden layers.", **OWN)
+flags.DEFINE_integer(
+    "batch_size",
+    None,
+    "Points in a step of --preset=paper; default: a quarter of all, up to 100.",
+    1,
+    **OWN,
+)
 flags.DEFINE_integer("seeds", 3, "How many seeds, from --seed on.", 1, **OWN)
 flags.DEFINE_integer(
     "jobs", os.cpu_count(), "Nets at a time, one core each; 0: in this process.", 0, **OWN
@@ -58,13 +65,21 @@ def all_tasks():
         raise cli.UsageError(
             f"--seed={FLAGS.seed}: seeds are below {2**32}, all {FLAGS.seeds} of them"
         )
+    if FLAGS.batch_size and FLAGS.preset != "paper":
+        raise cli.UsageError(
+            f"--batch_size={FLAGS.batch_size} is for --preset=paper; the steps of "
+            f"--preset={FLAGS.preset} take all points"
+        )
     if FLAGS.domain and not set(FLAGS.function) - set(functions.SEVEN):
         raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     for each in FLAGS.function:
         functions.table(functions.resolve(each, FLAGS.domain), 1000, FLAGS.seed)
     domain = FLAGS.domain and tuple(FLAGS.domain)
     return [
-        recipes.Task(function, domain, size, method, seed, FLAGS.preset, tuple(hidden), FLAGS.steps)
+        recipes.Task(
+            *(function, domain, size, method, seed),
+            *(FLAGS.preset, tuple(hidden), FLAGS.steps, FLAGS.batch_size),
+        )
         for size in sorted(set(sizes), reverse=True)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
         for function in dict.fromkeys(FLAGS.function)

@@ -20,7 +20,7 @@ from train.regression import functions
 
 PRESETS = {
     "modern": {"hidden": ["64", "64"], "steps": 100},
-    "paper": {"hidden": ["256", "256"], "steps": 50_000},
+    "paper": {"hidden": ["256", "256"], "steps": 25_000},
 }
 METHODS = {"values": 1, "sobolev": 2}  # how many labels each learns from: y, or y and dy
 TEST_POINTS, TEST_SEED = 10_000, 10**9
@@ -40,6 +40,7 @@ class Task:
     preset: str
     hidden: tuple
     steps: int
+    batch_size: int | None = None
 
     @property
     def key(self):
@@ -100,16 +101,22 @@ def train(function, task):
     """The trained model of a task."""
     keras.utils.set_random_seed(task.seed)
     table = functions.table(function, task.size, task.seed, task.size)
-    make = {"modern": modern, "paper": paper}[task.preset]
-    return make(table.x, table.labels[: METHODS[task.method]], task.hidden, task.steps)
+    labels = table.labels[: METHODS[task.method]]
+    if task.preset == "modern":
+        return modern(table.x, labels, task.hidden, task.steps)
+    return paper(table.x, labels, task.hidden, task.steps, task.batch_size)
 
 
-def paper(x, labels, hidden, steps):
-    """Section 4.1: ReLU, Adam at 3e-5, the plain sum of squared norms; batches of up to 100."""
+def paper(x, labels, hidden, steps, batch_size=None):
+    """Section 4.1: ReLU, Adam at 3e-5, the plain sum of squared norms.
+
+    batch_size: a quarter of the points by default, up to 100.
+    """
+    batch_size = batch_size or min(100, max(1, len(x) // 4))
     model = st.SobolevModel(st.nets.mlp(2, hidden=hidden))
     model.compile(keras.optimizers.Adam(3e-5), steps_per_execution=min(100, steps))
     table = st.targets.Table(*(each.astype("float32") for each in (x, *labels)))
-    model.fit(table.dataset(min(100, len(x))), steps_per_epoch=steps, verbose=0)
+    model.fit(table.dataset(min(batch_size, len(x))), steps_per_epoch=steps, verbose=0)
     return model
 
 
