@@ -168,6 +168,7 @@ def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):
         metrics=["accuracy"],
         critic_losses=["mae", SquaredNorm()],
         critic_loss_weights=[1.0, 0.1],
+        run_eagerly=True,
     )
     x, y = images()
     model.fit(x, y, batch_size=8, shuffle=False, verbose=0)

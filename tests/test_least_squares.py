@@ -140,7 +140,8 @@ def test_evidence_is_highest(rows, rank):
     np.testing.assert_allclose(move, np.linalg.solve(normal, x.T @ residuals / rows), rtol=1e-3)
 
 
-@pytest.mark.parametrize("points", [40, 250])  # labels: fewer than the 205 weights, and more
+# Labels: fewer than the 205 weights, and more.
+@pytest.mark.parametrize("points", [40, pytest.param(250, marks=pytest.mark.slow)])
 def test_evidence_does_not_learn_noise(points):
     rng = np.random.default_rng(3)
     x = rng.uniform(-1, 1, [points, 2])
