@@ -95,28 +95,30 @@ def build(stages, builder, direct=False):
             f"each cut; given {len(critics)}."
         )
     for k, (critic, stage) in enumerate(zip(critics, cuts, strict=True)):
-        h = stage.output_shape[1:]
-        takes, gives = ([h, outputs], h) if direct else ([h], outputs)
-        if not getattr(critic, "inputs", None):
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} is {critic!r}, expected a keras.Model "
-                "whose inputs are known: one with keras.Input."
-            )
-        given = [tuple(t.shape[1:]) for t in critic.inputs]
-        if given != takes:
-            whose = "those of h and y" if direct else "that of the cut"
-            shown, expected = (", ".join(map(str, each)) for each in (given, takes))
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} takes inputs of shape {shown}, "
-                f"expected {whose}, {expected}."
-            )
-        if critic.output_shape[1:] != gives:
-            whose = "that of the cut" if direct else "the network's own"
-            raise ValueError(
-                f"DecoupledModel: the critic at cut {k + 1} gives outputs of shape "
-                f"{critic.output_shape[1:]}, expected {whose}, {gives}."
-            )
+        _check(critic, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
     return critics
+
+
+def _check(critic, name, h, outputs, direct):
+    takes, gives = ([h, outputs], h) if direct else ([h], outputs)
+    if not getattr(critic, "inputs", None):
+        raise ValueError(
+            f"DecoupledModel: {name} is {critic!r}, expected a keras.Model whose inputs are "
+            "known: one with keras.Input."
+        )
+    given = [tuple(t.shape[1:]) for t in critic.inputs]
+    if given != takes:
+        whose = "those of h and y" if direct else "that of the cut"
+        shown, expected = (", ".join(map(str, each)) for each in (given, takes))
+        raise ValueError(
+            f"DecoupledModel: {name} takes inputs of shape {shown}, expected {whose}, {expected}."
+        )
+    if critic.output_shape[1:] != gives:
+        whose = "that of the cut" if direct else "the network's own"
+        raise ValueError(
+            f"DecoupledModel: {name} gives outputs of shape {critic.output_shape[1:]}, "
+            f"expected {whose}, {gives}."
+        )
 
 
 def _built(builder, k, stage, outputs):

@@ -121,6 +121,8 @@ class PolicyDistiller(SobolevModel):
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
     """
 
+    _serialized = ("net", "teacher")
+
     def __init__(
         self,
         net: keras.Model,
@@ -223,16 +225,7 @@ class PolicyDistiller(SobolevModel):
         for fixed in ("order", "projection", "contraction", "wrt"):
             config.pop(fixed)
         own = {name: getattr(self, name) for name in ("alpha", "divergence", "frames")}
-        return config | own
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        made = {
-            key: keras.saving.deserialize_keras_object(config[key], custom_objects)
-            for key in ("net", "target")
-        }
-        config = {**config, **made}
-        return cls(teacher=config.pop("target"), **config)
+        return {"teacher": config.pop("target"), **config, **own}
 
 
 def _frozen(teacher):

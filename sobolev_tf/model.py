@@ -46,6 +46,8 @@ class SobolevModel(JetModel):
     (8, 1, 2)
     """
 
+    _serialized = ("net", "target")  # arguments that are objects
+
     def __init__(
         self,
         net: keras.Model,
@@ -323,7 +325,7 @@ class SobolevModel(JetModel):
     def from_config(cls, config, custom_objects=None):
         made = {
             key: keras.saving.deserialize_keras_object(config[key], custom_objects)
-            for key in ("net", "target")
+            for key in cls._serialized
         }
         return cls(**{**config, **made})
 

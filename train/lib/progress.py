@@ -51,14 +51,14 @@ class Progress(keras.callbacks.Callback):
             self.began, self.timed_from = now, self.step
         if now - self.printed_at >= self.every or self.step == self.total:
             self.printed_at = now
-            self.show(now, logs)
+            self._print(now, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.show(time.monotonic(), logs)
+        self._print(time.monotonic(), logs)
         if self.out.isatty():
             print(file=self.out, flush=True)
 
-    def show(self, now, logs):
+    def _print(self, now, logs):
         show(line(self.step, self.total, self.left(now), logs, self.names, self.unit), self.out)
 
     def left(self, now):
