@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import atari, cost, distill, exactness, parts, quickstart, speed, stages
+from train.bench import atari, cost, distill, exactness, imagenet, parts, quickstart, speed, stages
 from train.lib import cli
 
 
@@ -100,6 +100,20 @@ def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
     count, ratio, seconds = rows.values()
     assert count > 1  # the critic is wider than the net
     assert min(ratio, seconds) > 0
+
+
+@pytest.mark.slow
+def test_days_follow_from_steps_and_rates(monkeypatch):
+    for name, small in {"SIDE": 32, "BATCH": 2, "METHODS": ["noprop"]}.items():
+        monkeypatch.setattr(imagenet, name, small)
+    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
+    for cuts in (1, 3):
+        monkeypatch.setitem(parts.imagenet.CUTS, cuts, ["first"])
+    rows = dict(imagenet.rows(turns=1, calls=1))
+    ratio = rows["noprop, 1 cut: ratio of steps"]
+    days = rows["noprop, 1 cut: days of 200,000 updates on 8 x V100, float32"]
+    assert days == pytest.approx(ratio * 200_000 * 1088 / (8 * 412) / 86400)
+    assert rows["backprop: ratio of steps"] == 1
 
 
 @pytest.mark.data

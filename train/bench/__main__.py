@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all suites but peers
+    python -m train.bench                          # all suites but imagenet and peers
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -17,6 +17,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
     stages      two stages on two single-core workers over loopback: decoupled, with and without
                 training of the module, against model-parallel backpropagation (four minutes)
+    imagenet    ResNet50 at 224x224 by every method over backpropagation, and the days that ImageNet
+                would take on accelerators (a quarter of an hour)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
 
@@ -32,6 +34,7 @@ from train.bench import (
     cost,
     distill,
     exactness,
+    imagenet,
     parts,
     quickstart,
     regression,
@@ -49,8 +52,10 @@ SUITES = {
     "distill": distill.rows,
     "parts": parts.rows,
     "stages": stages.rows,
+    "imagenet": imagenet.rows,
     "peers": regression.rows,
 }
+LONG = "imagenet", "peers"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_values=FLAGS)
@@ -60,7 +65,9 @@ flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_valu
 def main():
     if FLAGS.workdir:
         runs.make_folder(Path(FLAGS.workdir))
-    chosen = [name for name in SUITES if name != "peers"] if FLAGS.suite == "all" else [FLAGS.suite]
+    chosen = (
+        [name for name in SUITES if name not in LONG] if FLAGS.suite == "all" else [FLAGS.suite]
+    )
     rows = []
     for suite in chosen:
         for name, number in SUITES[suite]():

@@ -23,13 +23,12 @@ def rows(turns: int = 4, calls: int = 2):
 
 def step(turns, calls):
     """ResNet50 with three cuts: a Sobolev step, diagnostics and all, over backpropagation's."""
-    rng = np.random.default_rng(0)
-    batch = rng.normal(size=[BATCH, SIDE, SIDE, 3]).astype("float32"), rng.integers(0, 50, BATCH)
-    models = [_model(method) for method in ("sobolev", "backprop")]
-    counts = [cost.products(model, batch) for model in models]
+    data = batch(SIDE, BATCH, 50)
+    models = [model(method, SIDE, 3, 50) for method in ("sobolev", "backprop")]
+    counts = [cost.products(each, data) for each in models]
     name = f"ResNet50 at {SIDE}x{SIDE}, 3 cuts, sobolev over backprop"
     yield f"{name}: ratio of arithmetic counts", counts[0] / counts[1]
-    times = benchmark.in_turns([benchmark.runner(model, batch) for model in models], calls, turns)
+    times = benchmark.in_turns([benchmark.runner(each, data) for each in models], calls, turns)
     ratio = np.median(times[:, 0] / times[:, 1])
     yield f"{name}: ratio of steps (bar 1.15 of its arithmetic count)", ratio
     yield f"{name}: seconds a step", np.median(times[:, 0])
@@ -53,15 +52,21 @@ def pipeline(turns, batches=24, batch_size=16, size=224):
         yield f"{name}: ratio of both{bar}", np.median(rates[:, 0, k] / rates[:, 1, k])
 
 
-def _model(method):
+def batch(side, size, classes):
+    """Images [B,H,W,C] of noise, and labels [B]."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=[size, side, side, 3]).astype("float32"), rng.integers(0, classes, size)
+
+
+def model(method, side, cuts, classes, gradient_target="bootstrapped"):
+    """ResNet50 in parts, compiled."""
     keras.utils.set_random_seed(0)
-    net = imagenet.resnet50(SIDE, 50)
-    model = st.DecoupledModel(
-        st.split(net, at=imagenet.CUTS[3]), st.synthetic.imagenet_critic, method
-    )
+    stages = st.split(imagenet.resnet50(side, classes), at=imagenet.CUTS[cuts])
+    critic = st.synthetic.imagenet_critic
+    decoupled = st.DecoupledModel(stages, critic, method, gradient_target)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), keras.optimizers.Adam(1e-4), loss)
-    return model
+    decoupled.compile(keras.optimizers.SGD(0.01, momentum=0.9), keras.optimizers.Adam(1e-4), loss)
+    return decoupled
 
 
 def _images_a_second(stream, batches):
