@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import json
+import types
 
 import keras
 import pytest
 
+import sobolev_tf as st
 from train import cifar10
-from train.lib import shapes
+from train.lib import parts, shapes
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width=0.03"]
 
@@ -56,6 +58,21 @@ def test_modules_are_as_wide_as_the_net(method, flags, channels, run_script, mon
     built = cifar10.module(method)((8, 8, 4), 10)
     first = next(layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D))
     assert first.filters == channels
+
+
+def test_flags_say_what_critics_lower(run_script, monkeypatch):
+    monkeypatch.setattr(cifar10.parts, "main", lambda *_: 0)
+    task = dataclasses.replace(cifar10.TASK, build_net=small_net)
+    size = types.SimpleNamespace(image_size=32, classes=10)
+    for flags, loss, weight in (
+        ([], st.losses.L1Norm, 1.0),
+        (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1),
+    ):
+        run_script(cifar10, *flags)
+        model = parts._build(cifar10.FLAGS, task, size, cifar10.CUTS[1], 10)
+        config = model.get_compile_config()
+        assert config["critic_losses"][1]["class_name"] == loss.__name__
+        assert config["critic_loss_weights"] == [1.0, weight]
 
 
 @pytest.mark.slow

@@ -28,6 +28,12 @@ PAPER = {  # what the paper's two recipes have in common
     "l2": 1e-4,
     "gradient_target": "true",
 }
+GRADIENT_LOSSES = {
+    "l1": st.losses.L1Norm,
+    "norm": st.losses.Norm,
+    "squared": st.losses.SquaredNorm,
+    "relative": st.losses.RelativeNorm,
+}
 CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
 
 
@@ -107,6 +113,16 @@ def flags(presets, cuts, dataset_help):
     )
     absl_flags.DEFINE_float(
         "critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **where
+    )
+    absl_flags.DEFINE_enum(
+        "gradient_loss",
+        "l1",
+        list(GRADIENT_LOSSES),
+        "What critics lower between their gradient and its target; the paper: l1, a sum.",
+        **where,
+    )
+    absl_flags.DEFINE_float(
+        "gradient_weight", 1.0, "Weight of that, beside the loss's own term.", 0.0, **where
     )
     absl_flags.DEFINE_float(
         "label_weight",
@@ -266,6 +282,8 @@ def _build(values, task, images, cuts, updates):
         critic_optimizer=keras.optimizers.Adam(values.critic_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
+        critic_losses=(st.losses.L1Norm(), GRADIENT_LOSSES[values.gradient_loss]()),
+        critic_loss_weights=(1.0, values.gradient_weight),
         critic_updates=values.critic_updates,
         jit_compile=values.jit,
         steps_per_execution=values.together,

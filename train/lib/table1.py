@@ -110,13 +110,13 @@ def cells(results):
 
 def _check_repeats(first, second):
     a, b = first.flags, second.flags
-    named = sorted(a.keys() | b.keys())
+    named = sorted(a.keys() & b.keys())  # a flag may be younger than a run
     if first.method == "backprop":
         named = [name for name in named if name not in ("splits", "cuts", "method")]
     differ = [
-        f"--{name} is {a.get(name)} and {b.get(name)}"
+        f"--{name} is {a[name]} and {b[name]}"
         for name in named
-        if name not in FREE and a.get(name) != b.get(name)
+        if name not in FREE and a[name] != b[name]
     ]
     where = f"{first.folder} and {second.folder} are both {first.method} on {first.dataset}"
     if differ:
