@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import feeding, jets
 from sobolev_tf.differences import FiniteDifferences
 
 __all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "tabulate"]
@@ -52,37 +52,7 @@ class Table:
         >>> x.shape, y.shape
         (TensorShape([3, 2]), TensorShape([3, 1]))
         """
-        return batches((self.x, self.labels), batch_size, seed=seed)
-
-
-def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = None):
-    """Full batches of arrays [B,...] in any structure, without end, in a new order at each pass.
-
-    Whole batches are gathered, no example is handled by itself: on small data that is most of
-    the cost of a step. A batch of all rows keeps their order.
-
-    >>> data = batches((np.arange(4), np.arange(4)), 2, seed=0).take(2)
-    >>> sorted(int(i) for x, y in data for i in x)
-    [0, 1, 2, 3]
-    """
-    arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
-    rows = len(keras.tree.flatten(arrays)[0])
-    if batch_size >= rows:
-        return tf.data.Dataset.from_tensors(arrays).repeat()
-    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
-
-    def order(number):
-        numbers = tf.range(rows)
-        if not shuffle:
-            return numbers
-        return tf.random.experimental.stateless_shuffle(numbers, [tf.cast(seed, tf.int64), number])
-
-    def take(numbers):
-        return keras.tree.map_structure(lambda array: tf.gather(array, numbers), arrays)
-
-    orders = tf.data.Dataset.counter().map(order)
-    full = orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(tf.data.AUTOTUNE)
-    return full.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        return feeding.batches((self.x, self.labels), batch_size, seed=seed)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")

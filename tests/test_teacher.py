@@ -118,7 +118,9 @@ def make_actor(net, seed=0):
     return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed)
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-2), ("rmsprop", 1.0)])
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adam", 1e-2), pytest.param("rmsprop", 1.0, marks=pytest.mark.slow)]
+)
 def test_two_actors_learn_what_scores(monkeypatch, optimizer, rate):
     monkeypatch.setattr(atari, "Atari", Bandit)
     net = st.nets.atari_teacher(3)

@@ -18,6 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
+from sobolev_tf import feeding
 from train.lib import augment, records, shapes
 from train.lib.cli import UsageError
 
@@ -90,10 +91,8 @@ class Images:
     def _batched(self, stream, drop_remainder):
         options = tf.data.Options()
         options.deterministic = True
-        # Its thread sleeps for up to a minute at a time, and the end of `fit` waits for it.
-        options.autotune.enabled = False
         stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
-        return stream.prefetch(PREFETCH).with_options(options)
+        return feeding.untuned(stream.prefetch(PREFETCH).with_options(options))
 
     def _finish(self, images, labels):
         """Checks labels once a batch, on the host, and normalises."""

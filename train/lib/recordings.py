@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from sobolev_tf import feeding
 from train.lib import atari, episodes, progress
 from train.lib.cli import UsageError
 
+PARALLEL = 2  # batches that are put together at a time
 BLACK = episodes.HISTORY - 1
 
 
@@ -67,14 +69,14 @@ def random_batches(recording, steps, batch_size, seed, start=0):
         drawn = tf.random.stateless_uniform([batch_size], key, 0, len(steps), tf.int32)
         return recording.batch(tf.gather(steps, drawn))
 
-    data = tf.data.Dataset.counter(start).map(draw, tf.data.AUTOTUNE, deterministic=True)
-    return data.prefetch(2)
+    data = tf.data.Dataset.counter(start).map(draw, PARALLEL, deterministic=True)
+    return feeding.untuned(data.prefetch(2))
 
 
 def in_order(recording, steps, batch_size):
     """All of `steps`, in batches."""
     data = tf.data.Dataset.from_tensor_slices(tf.constant(steps)).batch(batch_size)
-    return data.map(recording.batch, tf.data.AUTOTUNE).prefetch(2)
+    return feeding.untuned(data.map(recording.batch, PARALLEL).prefetch(2))
 
 
 def find(path):
