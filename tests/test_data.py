@@ -122,6 +122,18 @@ def test_the_global_seed_plays_no_part_and_the_own_seed_does(intact):
     assert any((a[0] != b[0]).any() for a, b in zip(first, other, strict=True))
 
 
+def test_a_few_classes_are_a_data_set_of_their_own(intact):
+    few = opened(intact, classes=2)
+    assert (few.name, few.classes, few.train_size, few.eval_size) == ("tiny, 2 classes", 2, 20, 4)
+    whole = batches(few.train_stream(), 10)  # four epochs
+    for epoch in np.split(np.concatenate([numbers(images) for images, _ in whole]), 4):
+        assert sorted(epoch) == [n for n in range(TRAIN) if n % 5 < 2]
+    for start in (1, 2, 5, 8):
+        assert_same(batches(few.train_stream(start), 2), whole[start : start + 2])
+    held_out = np.concatenate([numbers(images) for images, _ in few.eval_dataset()])
+    assert held_out.tolist() == [0, 1, 5, 6]
+
+
 def test_evaluation_is_every_image_in_order(intact):
     images, labels = zip(*batches(opened(intact, batch_size=4).eval_dataset(), 9), strict=True)
     assert [len(batch) for batch in images] == [4, 3]
@@ -177,6 +189,7 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
     [
         ({"image_size": 31}, "image_size=31 is too small: expected at least 32"),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
+        ({"classes": 5}, "--classes=5: tiny has 5: expected at least 2, and fewer"),
         (
             {"augmentation": "mixup"},
             "augmentation 'mixup': expected inception, pad_crop, flip, none",

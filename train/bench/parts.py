@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 import sobolev_tf as st
 from train import imagenet
 from train.bench import benchmark, cost
-from train.lib import augment, data
+from train.lib import augment, data, images
 
 SIDE, BATCH = 64, 32
 
@@ -100,5 +100,5 @@ def _decode_all(size, batch_size):
         stream.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .map(lambda images, labels: (normalise(images), labels))
-        .prefetch(data.PREFETCH)
+        .prefetch(images.PREFETCH)
     )

@@ -1,132 +1,31 @@
-"""Image data sets as exact streams: a resumed run reads what the unbroken one would have.
+"""Image data sets: drawn, or found among those that TFDS has prepared.
 
-    data = load("imagenet2012", image_size=224, batch_size=256, seed=0)
-    with data.named_errors():
-        model.fit(data.train_stream(start_step), validation_data=data.eval_dataset(), ...)
+    images = load("imagenet2012", image_size=224, batch_size=256, seed=0)
+    with images.named_errors():
+        model.fit(images.train_stream(start_step), validation_data=images.eval_dataset(), ...)
 
 A name is looked up among the data sets that TFDS has prepared; nothing is ever downloaded.
 """
 
-import contextlib
-import dataclasses
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
-from sobolev_tf import feeding
 from train.lib import augment, records, shapes
 from train.lib.cli import UsageError
+from train.lib.images import Images
 
 SMALLEST = 32  # ResNet50 takes no smaller image
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
-PARALLEL = os.cpu_count()  # images that are decoded at a time
-PREFETCH = 4  # batches
 AUGMENTATIONS = {
     "inception": augment.inception,
     "pad_crop": augment.pad_crop,
     "flip": augment.flip,
     "none": augment.centre,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """A data set, described, with its two streams; made by `load`."""
-
-    name: str
-    version: str  # TFDS's, or what is held out of the images that are drawn
-    class_names: tuple
-    train_size: int
-    eval_size: int
-    where: str
-    image_size: int
-    batch_size: int
-    seed: int
-    notice: str  # a loud line, where this is not what the user may think
-    files: tuple
-    _train: Callable  # first example -> endless examples
-    _draw: Callable  # example, seed -> image [H,W,3], label
-    _eval: Callable  # -> the examples of the evaluation split
-    _show: Callable  # example -> image, label
-
-    @property
-    def classes(self):
-        return len(self.class_names)
-
-    @property
-    def steps_per_epoch(self):
-        """Steps that see about every image once: batches run on across the epoch's end."""
-        return max(1, self.train_size // self.batch_size)
-
-    def describe(self):
-        """What a run folder keeps about its data; not where it lies, for that may change."""
-        kept = (str, int)
-        facts = {key: value for key, value in vars(self).items() if isinstance(value, kept)}
-        del facts["where"]
-        return facts | {"classes": self.classes}
-
-    def train_stream(self, start_step=0):
-        """Endless batches (float32 [B,H,W,3], int32 [B]), a pure function of (seed, step)."""
-        start = start_step * self.batch_size
-        stream = self._train(start).enumerate(start)
-        stream = stream.map(
-            lambda i, example: self._draw(example, records.fold_in([self.seed, 1], i)),
-            num_parallel_calls=PARALLEL,
-        )
-        return self._batched(stream, drop_remainder=True)
-
-    def eval_dataset(self):
-        """All held-out images once, in order; the last batch may be smaller."""
-        stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
-        batches = -(-self.eval_size // self.batch_size)
-        # Known in advance, Keras does not warn that the data ran out.
-        known = tf.data.experimental.assert_cardinality(batches)
-        return self._batched(stream, drop_remainder=False).apply(known)
-
-    def _batched(self, stream, drop_remainder):
-        options = tf.data.Options()
-        options.deterministic = True
-        stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
-        return feeding.untuned(stream.prefetch(PREFETCH).with_options(options))
-
-    def _finish(self, images, labels):
-        """Checks labels once a batch, on the host, and normalises."""
-        wrong = tf.boolean_mask(labels, (labels < 0) | (labels >= self.classes))
-        check = tf.debugging.Assert(tf.size(wrong) == 0, [tf.strings.format("LABEL {}", wrong)])
-        with tf.control_dependencies([check]):
-            return augment.normalise(images), tf.cast(labels, tf.int32)
-
-    @contextlib.contextmanager
-    def named_errors(self):
-        """Turns what goes wrong while reading into a UsageError that names shard or label."""
-        try:
-            yield
-        except tf.errors.DataLossError as error:
-            if found := records.find_broken(self.files):
-                raise UsageError(
-                    f"shard {found[0]} is corrupt at record {found[1]}: wrong checksum; "
-                    "copy or prepare the data set again"
-                ) from error
-            raise
-        except tf.errors.InvalidArgumentError as error:
-            if match := re.search(r"LABEL \[(-?\d+)", str(error)):
-                raise UsageError(
-                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}: its "
-                    f"features.json names {self.classes} classes; correct one of the two"
-                ) from error
-            if match := re.search(r"[^\n]*(?:JPEG|PNG)[^\n]*", str(error)):
-                raise UsageError(
-                    f"an image in {self.where} cannot be decoded: {match[0].strip()}; "
-                    "prepare the data set again"
-                ) from error
-            raise
-
-
 DRAWN = "these are ten classes of shapes on clutter; the numbers say nothing about ImageNet"
 
 
@@ -141,13 +40,15 @@ def load(
     colour=False,
     asked=True,
     selection=False,
+    classes=None,
 ):
     """Opens `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
     Args: data_dir, where TFDS keeps its data sets (default TFDS_DATA_DIR); augmentation, one of
     AUGMENTATIONS or "auto", by the size of the images; colour, distort colours as well; asked,
     whether someone asked for `name`, or it stands in for a data set that is not prepared;
-    selection, of `shapes`, hold out the images to choose recipes on, not those of the results.
+    selection, of `shapes`, hold out the images to choose recipes on, not those of the results;
+    classes, take only the first so many, which reads all records once to count theirs.
     Raises UsageError, one line, for whatever cannot be used.
     """
     if image_size < SMALLEST:
@@ -156,11 +57,13 @@ def load(
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     if name == "shapes":
+        if classes:
+            raise UsageError("--classes is for data sets that TFDS has prepared, not for shapes")
         found = "DRAWN IMAGES" if asked else f"NO ImageNet IS PREPARED in {_data_dir(data_dir)}"
         return _shapes(f"{found}: {DRAWN}", "selection" if selection else "validation", **common)
     if selection:
         raise UsageError(f"--selection is for --dataset=shapes; {name} has one held-out split")
-    return _prepared(_builder(name, data_dir), augmentation, colour, **common)
+    return _prepared(_builder(name, data_dir), augmentation, colour, classes, **common)
 
 
 def default_dataset(data_dir=None):
@@ -240,7 +143,7 @@ def _builder(name, data_dir):
         ) from error
 
 
-def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
+def _prepared(builder, augmentation, colour, classes, image_size, batch_size, seed):
     info, where = builder.info, str(builder.data_path)
     _check_features(info.features, where)
     train, held_out = _splits(info, where)
@@ -257,6 +160,26 @@ def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
         example = info.features.deserialize_example(record, decoders=skip)
         return example["image"], example["label"]
 
+    def few(record):
+        return parse(record)[1] < classes
+
+    def train_records(start):
+        if not classes:
+            return records.shuffled(train.filepaths, train.shard_lengths, seed, start)
+        whole = start // sizes[0] * train.num_examples  # epochs are passed over unread
+        all_classes = records.shuffled(train.filepaths, train.shard_lengths, seed, whole)
+        return all_classes.filter(few).skip(start % sizes[0])
+
+    def held_out_records():
+        stored = tf.data.TFRecordDataset([str(file) for file in held_out.filepaths])
+        return stored.filter(few) if classes else stored
+
+    name, names = info.name, tuple(info.features["label"].names)
+    sizes = [train.num_examples, held_out.num_examples]
+    if classes:
+        name, names = _first(classes, name, names)
+        sizes = [_count(split, few) for split in (train, held_out)]
+
     def draw(record, key):
         encoded, label = parse(record)
         image = AUGMENTATIONS[augmentation](encoded, image_size, key)
@@ -267,22 +190,39 @@ def _prepared(builder, augmentation, colour, image_size, batch_size, seed):
         return augment.centre(encoded, image_size), label
 
     return Images(
-        name=info.name,
+        name=name,
         version=str(info.version),
-        class_names=tuple(info.features["label"].names),
-        train_size=train.num_examples,
-        eval_size=held_out.num_examples,
+        class_names=names,
+        train_size=sizes[0],
+        eval_size=sizes[1],
         where=where,
         notice="",
         files=(*train.filepaths, *held_out.filepaths),
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
-        _train=lambda start: records.shuffled(train.filepaths, train.shard_lengths, seed, start),
+        _train=train_records,
         _draw=draw,
-        _eval=lambda: tf.data.TFRecordDataset([str(file) for file in held_out.filepaths]),
+        _eval=held_out_records,
         _show=show,
     )
+
+
+def _first(classes, name, names):
+    """The name of the data set with its first classes alone, and their names."""
+    if not 2 <= classes < len(names):
+        raise UsageError(
+            f"--classes={classes}: {name} has {len(names)}: expected at least 2, and fewer"
+        )
+    return f"{name}, {classes} classes", names[:classes]
+
+
+def _count(split, wanted):
+    """How many records of a split are wanted."""
+    stream = tf.data.TFRecordDataset([str(file) for file in split.filepaths]).filter(wanted)
+    if not (found := int(stream.reduce(0, lambda count, _: count + 1))):
+        raise UsageError(f"split {split.name} has no example of these classes: give more --classes")
+    return found
 
 
 def _check_features(features, where):

@@ -79,6 +79,9 @@ def flags(presets, cuts, dataset_help):
         **where,
     )
     absl_flags.DEFINE_string("dataset", None, dataset_help, **where)
+    absl_flags.DEFINE_integer(
+        "classes", None, "Only the first so many classes of the data set.", 2, **where
+    )
     absl_flags.DEFINE_string(
         "data_dir", None, "Where TFDS keeps its data; default TFDS_DATA_DIR.", **where
     )
@@ -256,6 +259,7 @@ def _load(values, task):
         batch_size=values.batch_size,
         seed=values.seed,
         asked=bool(values.dataset),
+        classes=values.classes,
         **task.images(),
     )
 
