@@ -33,6 +33,7 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
             *(name, None, size, "sobolev", 0, preset),
             hidden=tuple(map(int, chosen[preset]["hidden"])),
             steps=chosen[preset]["steps"],
+            batch_size=chosen[preset].get("batch_size"),
         )
         for name, size in cases
         for preset in chosen

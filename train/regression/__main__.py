@@ -35,7 +35,7 @@ flags.DEFINE_list("hidden", None, "Widths of the hidden layers.", **OWN)
 flags.DEFINE_integer(
     "batch_size",
     None,
-    "Points in a step of --preset=paper; default: a quarter of all, up to 100.",
+    "Points in a step of --preset=paper, all if there are fewer; default: 100.",
     1,
     **OWN,
 )
