@@ -326,6 +326,7 @@ class SobolevModel(JetModel):
         made = {
             key: keras.saving.deserialize_keras_object(config[key], custom_objects)
             for key in cls._serialized
+            if key in config
         }
         return cls(**{**config, **made})
 

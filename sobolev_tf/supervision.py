@@ -37,7 +37,7 @@ class Supervision(NamedTuple):
     def of(cls, method, losses, weights, label_weight):
         """That of a method, whose own weights of the two terms are multiplied by `weights`.
 
-        Raises ValueError unless there are two of each.
+        Raises ValueError unless there are two of each, and one of them counts.
         """
         for pair in (losses, weights):
             if not isinstance(pair, (list, tuple)) or len(pair) != 2 or None in pair:
@@ -45,8 +45,10 @@ class Supervision(NamedTuple):
                     "compile: critic_losses and critic_loss_weights are pairs, for values and "
                     f"gradients; given {pair}."
                 )
-        own = SUPERVISION.get(method, (0.0, 0.0))
-        return cls(tuple(np.multiply(own, weights)), tuple(map(resolve, losses)), label_weight)
+        weights = tuple(np.multiply(SUPERVISION.get(method, (0.0, 0.0)), weights))
+        if method in SUPERVISION and not (any(weights) or label_weight):
+            raise ValueError(f"compile: {method} critics learn from nothing: all weights are 0.")
+        return cls(weights, tuple(map(resolve, losses)), label_weight)
 
     def objective(self, cut, target, loss, y, outputs, sample_weight, track):
         """l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.

@@ -109,6 +109,7 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
         (["--seeds="], "expected different whole numbers"),
         (["--updates=2", "--steps=3"], "past the end of --updates=2"),
         (["--width=0"], "--width=0"),
+        (["--method=vfbn", "--gradient_weight=0"], "vfbn critics learn from nothing"),
         (["--together=3", "--steps=4", "--evaluations=1"], "--together=3 does not divide the 4"),
         (["--placement=stages", "--strategy=mirrored"], "takes no --strategy"),
         (["--placement=stages", "--splits=1", "--gradient_target=true"], "full backpropagation"),

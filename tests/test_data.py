@@ -284,6 +284,8 @@ def test_a_corrupt_shard_is_named_while_reading(broken, monkeypatch, parallel):
     said = rf"shard .*{victim.name} is corrupt at record \d"
     with pytest.raises(UsageError, match=said), images.named_errors():
         batches(images.train_stream(), 10)
+    with pytest.raises(UsageError, match=said):
+        opened(broken, classes=2)
 
 
 def test_a_label_outside_the_classes_is_named(broken):

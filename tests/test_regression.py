@@ -216,6 +216,7 @@ def test_damaged_files_of_a_run(tmp_path, run):
     with pytest.raises(cli.UsageError, match="cannot be read"):
         plot.main([str(tmp_path)])
     assert "1 of 2 nets are done" in run(*command)[1]
+    plot.main([str(tmp_path)])
     (tmp_path / "metrics.csv").write_text("garbage")
     with pytest.raises(cli.UsageError, match=r"metrics.csv is damaged"):
         plot.main([str(tmp_path)])

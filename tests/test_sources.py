@@ -86,3 +86,9 @@ def test_a_black_box_may_leave_the_axis_of_one_output_out(projection):
     assert np.isfinite(model.fit(X, verbose=0).history["loss"][0])
     with pytest.raises(ValueError, match="XLA cannot call a black box"):
         compiled(smooth(1), target=box, jit_compile=True)
+
+
+def test_no_stream_of_ours_has_a_tuner_to_wait_for():
+    table = targets.Table(X, Y, DY)
+    for stream in (table.dataset(8), table.dataset(len(X))):
+        assert stream.options().autotune.enabled is False

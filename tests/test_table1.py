@@ -11,9 +11,9 @@ from train import plot
 from train.lib import cli, table1
 
 
-def write(folder, script="cifar10", top1=0.5, **facts):
+def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
     """A finished run of `script`, as small as `train.plot` needs it."""
-    flags = {"seed": 0, "splits": "3", "method": "sobolev", "rate": 0.1}
+    flags = {"seed": 0, "splits": "3", "method": "sobolev", "rate": 0.1} | (younger or {})
     flags |= {name: facts[name] for name in flags if name in facts}
     folder.mkdir(parents=True)
     config = {"format": 1, "script": script, "flags": flags}
@@ -48,6 +48,17 @@ def test_cells_are_means_over_seeds_beside_the_paper_s(tmp_path, capsys):
     assert "RUNS OF DIFFERENT LENGTH, in updates: sobolev 10, noprop 5, backprop 10" in rows[7]
     assert (tmp_path / "table1.md").read_text().startswith(head)
     assert (tmp_path / "table1.png").stat().st_size > 5000
+
+
+def test_a_run_may_be_older_than_a_flag(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", seed=1, younger={"gradient_loss": "l1"})
+    write(tmp_path / "c", seed=2, younger={"gradient_loss": "squared"})
+    first, second, third = (table1.read(tmp_path / name) for name in "abc")
+    [column] = table1.cells([first, second]).values()
+    assert len(column["sobolev"]) == 2
+    with pytest.raises(cli.UsageError, match="--gradient_loss is l1 and squared"):
+        table1.cells([first, third])
 
 
 @pytest.mark.parametrize("top1", [float("nan"), 41.0, None])

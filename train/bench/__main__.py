@@ -17,8 +17,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
     stages      two stages on two single-core workers over loopback: decoupled, with and without
                 training of the module, against model-parallel backpropagation (four minutes)
-    imagenet    ResNet50 at 224x224 by every method over backpropagation, and the days that ImageNet
-                would take on accelerators (a quarter of an hour)
+    imagenet    ResNet50 at 224x224 in parts over backpropagation, and the days that ImageNet would
+                take on accelerators (five minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
 

@@ -22,7 +22,7 @@ def rows(turns: int = 4, calls: int = 2):
 
 
 def step(turns, calls):
-    """ResNet50 with three cuts: a Sobolev step, diagnostics and all, over backpropagation's."""
+    """ResNet50 with three cuts: a Sobolev step over backpropagation's, between diagnostics."""
     data = batch(SIDE, BATCH, 50)
     models = [model(method, SIDE, 3, 50) for method in ("sobolev", "backprop")]
     counts = [cost.products(each, data) for each in models]

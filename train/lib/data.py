@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
+from sobolev_tf import feeding
 from train.lib import augment, records, shapes
 from train.lib.cli import UsageError
 from train.lib.images import Images
@@ -220,7 +221,9 @@ def _first(classes, name, names):
 def _count(split, wanted):
     """How many records of a split are wanted."""
     stream = tf.data.TFRecordDataset([str(file) for file in split.filepaths]).filter(wanted)
-    if not (found := int(stream.reduce(0, lambda count, _: count + 1))):
+    with records.named_errors(split.filepaths):
+        found = int(feeding.untuned(stream).reduce(0, lambda count, _: count + 1))
+    if not found:
         raise UsageError(f"split {split.name} has no example of these classes: give more --classes")
     return found
 

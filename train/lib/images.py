@@ -87,19 +87,13 @@ class Images:
     def named_errors(self):
         """Turns what goes wrong while reading into a UsageError that names shard or label."""
         try:
-            yield
-        except tf.errors.DataLossError as error:
-            if found := records.find_broken(self.files):
-                raise UsageError(
-                    f"shard {found[0]} is corrupt at record {found[1]}: wrong checksum; "
-                    "copy or prepare the data set again"
-                ) from error
-            raise
+            with records.named_errors(self.files):
+                yield
         except tf.errors.InvalidArgumentError as error:
             if match := re.search(r"LABEL \[(-?\d+)", str(error)):
                 raise UsageError(
-                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}: its "
-                    f"features.json names {self.classes} classes; correct one of the two"
+                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}, as "
+                    "its features.json names the classes; correct one of the two"
                 ) from error
             if match := re.search(r"[^\n]*(?:JPEG|PNG)[^\n]*", str(error)):
                 raise UsageError(

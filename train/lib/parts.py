@@ -80,7 +80,11 @@ def flags(presets, cuts, dataset_help):
     )
     absl_flags.DEFINE_string("dataset", None, dataset_help, **where)
     absl_flags.DEFINE_integer(
-        "classes", None, "Only the first so many classes of the data set.", 2, **where
+        "classes",
+        None,
+        "Only the first so many classes; all records are read, and once more to count theirs.",
+        2,
+        **where,
     )
     absl_flags.DEFINE_string(
         "data_dir", None, "Where TFDS keeps its data; default TFDS_DATA_DIR.", **where
@@ -125,7 +129,11 @@ def flags(presets, cuts, dataset_help):
         **where,
     )
     absl_flags.DEFINE_float(
-        "gradient_weight", 1.0, "Weight of that, beside the loss's own term.", 0.0, **where
+        "gradient_weight",
+        1.0,
+        "Weight of --gradient_loss, of the methods that have it: sobolev, vfbn and direct.",
+        0.0,
+        **where,
     )
     absl_flags.DEFINE_float(
         "label_weight",

@@ -1,5 +1,6 @@
 """TFRecord shards: read in an order that is a pure function of (seed, epoch), and checked."""
 
+import contextlib
 import os
 import struct
 
@@ -52,6 +53,20 @@ def _mixed(records, key, window, skip):
         lambda i, batch: tf.random.experimental.stateless_shuffle(batch, fold_in(key, i))
     )
     return mixed.prefetch(1).unbatch().skip(skip % window)
+
+
+@contextlib.contextmanager
+def named_errors(files):
+    """Turns a wrong checksum in one of the files into a UsageError that names it."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        if found := find_broken(files):
+            raise UsageError(
+                f"shard {found[0]} is corrupt at record {found[1]}: wrong checksum; "
+                "copy or prepare the data set again"
+            ) from error
+        raise
 
 
 def fold_in(key, number):

@@ -14,6 +14,8 @@ from train.lib.cli import UsageError
 
 FORMAT = 1
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
+# Flags that came when there were runs already, and what those did without them.
+YOUNGER = {"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0}
 
 
 class Run:
@@ -146,6 +148,7 @@ def read_config(path):
 
 def compare(stored, given, changeable, folder):
     """Raise UsageError, naming the flags, if any but the `changeable` differ."""
+    stored, given = (YOUNGER | flags for flags in (stored, given))
     differ = [
         f"--{name} was {stored.get(name)}, now {given.get(name)}"
         for name in sorted(stored.keys() | given.keys())

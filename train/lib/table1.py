@@ -109,14 +109,14 @@ def cells(results):
 
 
 def _check_repeats(first, second):
-    a, b = first.flags, second.flags
-    named = sorted(a.keys() & b.keys())  # a flag may be younger than a run
+    a, b = (runs.YOUNGER | each.flags for each in (first, second))
+    named = sorted(a.keys() | b.keys())
     if first.method == "backprop":
         named = [name for name in named if name not in ("splits", "cuts", "method")]
     differ = [
-        f"--{name} is {a[name]} and {b[name]}"
+        f"--{name} is {a.get(name)} and {b.get(name)}"
         for name in named
-        if name not in FREE and a[name] != b[name]
+        if name not in FREE and a.get(name) != b.get(name)
     ]
     where = f"{first.folder} and {second.folder} are both {first.method} on {first.dataset}"
     if differ:
