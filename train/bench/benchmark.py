@@ -19,7 +19,8 @@ def runner(model, data):
     """n -> n training steps of a compiled model on one batch that is already in memory."""
     data = tf.nest.map_structure(tf.constant, data)
     model.optimizer.build(model.trainable_variables)
-    step = tf.function(model.train_step)
+    # Traced here: TensorFlow would warn of one trace for each of a few models of few steps.
+    step = tf.function(model.train_step).get_concrete_function(data)
 
     def run(n):
         for _ in range(n):
