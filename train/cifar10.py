@@ -20,7 +20,7 @@ import functools
 from absl import flags
 
 import sobolev_tf as st
-from train.lib import cli, data, parts
+from train.lib import cli, data, part_flags, parts
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
 PRESETS = {
@@ -46,7 +46,7 @@ PRESETS = {
     },
 }
 
-FLAGS = parts.flags(
+FLAGS = part_flags.define(
     PRESETS,
     CUTS,
     "cifar10, or any data set or directory of images that TFDS has prepared.",

@@ -19,7 +19,7 @@ import keras
 from absl import flags
 
 import sobolev_tf as st
-from train.lib import cli, data, parts
+from train.lib import cli, data, part_flags, parts
 
 CUTS = {
     0: [],
@@ -53,7 +53,7 @@ PRESETS = {
     },
 }
 
-FLAGS = parts.flags(
+FLAGS = part_flags.define(
     PRESETS,
     CUTS,
     "imagenet2012, tiny_imagenet50, shapes, or any data set or directory that TFDS has "

@@ -23,12 +23,12 @@ def rows(turns: int = 4, calls: int = 2):
 
 def step(turns, calls):
     """ResNet50 with three cuts: a Sobolev step over backpropagation's, between diagnostics."""
-    data = batch(SIDE, BATCH, 50)
+    noise = batch(SIDE, BATCH, 50)
     models = [model(method, SIDE, 3, 50) for method in ("sobolev", "backprop")]
-    counts = [cost.products(each, data) for each in models]
+    counts = [cost.products(each, noise) for each in models]
     name = f"ResNet50 at {SIDE}x{SIDE}, 3 cuts, sobolev over backprop"
     yield f"{name}: ratio of arithmetic counts", counts[0] / counts[1]
-    times = benchmark.in_turns([benchmark.runner(each, data) for each in models], calls, turns)
+    times = benchmark.in_turns([benchmark.runner(each, noise) for each in models], calls, turns)
     ratio = np.median(times[:, 0] / times[:, 1])
     yield f"{name}: ratio of steps (bar 1.15 of its arithmetic count)", ratio
     yield f"{name}: seconds a step", np.median(times[:, 0])

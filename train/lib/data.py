@@ -172,8 +172,7 @@ def _prepared(builder, augmentation, colour, classes, image_size, batch_size, se
         return all_classes.filter(few).skip(start % sizes[0])
 
     def held_out_records():
-        stored = tf.data.TFRecordDataset([str(file) for file in held_out.filepaths])
-        return stored.filter(few) if classes else stored
+        return _stored(held_out).filter(few) if classes else _stored(held_out)
 
     name, names = info.name, tuple(info.features["label"].names)
     sizes = [train.num_examples, held_out.num_examples]
@@ -218,9 +217,14 @@ def _first(classes, name, names):
     return f"{name}, {classes} classes", names[:classes]
 
 
+def _stored(split):
+    """A split's records, in their order."""
+    return tf.data.TFRecordDataset([str(file) for file in split.filepaths])
+
+
 def _count(split, wanted):
     """How many records of a split are wanted."""
-    stream = tf.data.TFRecordDataset([str(file) for file in split.filepaths]).filter(wanted)
+    stream = _stored(split).filter(wanted)
     with records.named_errors(split.filepaths):
         found = int(feeding.untuned(stream).reduce(0, lambda count, _: count + 1))
     if not found:

@@ -1,7 +1,7 @@
-"""A network trained in parts on images: what the scripts of section 4.3 share, flags to figure.
+"""A network trained in parts on images: what the scripts of section 4.3 share, but for flags.
 
     TASK = parts.Task("ResNet50", CUTS, default_dataset=..., build_net=..., module=..., ...)
-    FLAGS = parts.flags(PRESETS, CUTS, dataset_help)
+    FLAGS = part_flags.define(PRESETS, CUTS, dataset_help)
 
     if __name__ == "__main__":
         cli.run(lambda: parts.main(FLAGS, TASK), FLAGS, PRESETS)
@@ -14,10 +14,20 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-from absl import flags as absl_flags
 
 import sobolev_tf as st
-from train.lib import cli, data, hogwild, pixels, progress, recipe, report, resumable, runs
+from train.lib import (
+    cli,
+    data,
+    hogwild,
+    part_flags,
+    pixels,
+    progress,
+    recipe,
+    report,
+    resumable,
+    runs,
+)
 
 PAPER = {  # what the paper's two recipes have in common
     "evaluations": 100,
@@ -27,12 +37,6 @@ PAPER = {  # what the paper's two recipes have in common
     "critic_rate": 1e-4,
     "l2": 1e-4,
     "gradient_target": "true",
-}
-GRADIENT_LOSSES = {
-    "l1": st.losses.L1Norm,
-    "norm": st.losses.Norm,
-    "squared": st.losses.SquaredNorm,
-    "relative": st.losses.RelativeNorm,
 }
 CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a run goes on
 
@@ -55,125 +59,6 @@ class Task:
     module: Callable
     drops: tuple
     images: Callable
-
-
-def flags(presets, cuts, dataset_help):
-    """The flags that scripts which train in parts share."""
-    own = cli.common_flags(presets)
-    where = {"flag_values": own}
-    absl_flags.DEFINE_enum("splits", "3", [str(n) for n in cuts], "Number of cuts.", **where)
-    absl_flags.DEFINE_list(
-        "cuts",
-        None,
-        f"Layers to cut after, instead of --splits: --cuts={','.join(cuts[1])}.",
-        **where,
-    )
-    absl_flags.DEFINE_enum(
-        "method", "sobolev", st.decoupled.METHODS, "What the parts below a cut learn from.", **where
-    )
-    absl_flags.DEFINE_enum(
-        "gradient_target",
-        None,
-        ["bootstrapped", "true"],
-        "A critic's gradient target: what arrives from the next part, or full backpropagation.",
-        **where,
-    )
-    absl_flags.DEFINE_string("dataset", None, dataset_help, **where)
-    absl_flags.DEFINE_integer(
-        "classes",
-        None,
-        "Only the first so many classes; all records are read, and once more to count theirs.",
-        2,
-        **where,
-    )
-    absl_flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data; default TFDS_DATA_DIR.", **where
-    )
-    absl_flags.DEFINE_integer(
-        "batch_size", None, "Images in a step, over all replicas.", 1, **where
-    )
-    absl_flags.DEFINE_integer(
-        "updates",
-        None,
-        "Steps that the learning rate's schedule spans; --steps, if given too, ends it early.",
-        1,
-        **where,
-    )
-    absl_flags.DEFINE_integer(
-        "evaluations", None, "How often to evaluate, but for --epochs.", 1, **where
-    )
-    absl_flags.DEFINE_enum(
-        "optimizer",
-        None,
-        ["adam", "sgd"],
-        "The network's: Adam, or SGD with momentum 0.9.",
-        **where,
-    )
-    absl_flags.DEFINE_float("rate", None, "Learning rate of the network.", 0.0, **where)
-    absl_flags.DEFINE_enum(
-        "schedule",
-        None,
-        ["cosine", "steps"],
-        "cosine: a warm-up, then down to zero; steps: a tenth at each of the paper's drops, "
-        "in shares of the whole run.",
-        **where,
-    )
-    absl_flags.DEFINE_float(
-        "critic_rate", None, "Learning rate of the critics (Adam).", 0.0, **where
-    )
-    absl_flags.DEFINE_enum(
-        "gradient_loss",
-        "l1",
-        list(GRADIENT_LOSSES),
-        "What critics lower between their gradient and its target; the paper: l1, a sum.",
-        **where,
-    )
-    absl_flags.DEFINE_float(
-        "gradient_weight",
-        1.0,
-        "Weight of --gradient_loss, of the methods that have it: sobolev, vfbn and direct.",
-        0.0,
-        **where,
-    )
-    absl_flags.DEFINE_float(
-        "label_weight",
-        0.0,
-        "Weight of the critics' supervision by dL/dy (SM 4.1): all classes, not the true one.",
-        0.0,
-        **where,
-    )
-    absl_flags.DEFINE_enum(
-        "critic_updates",
-        "sequential_async",
-        st.decoupled.CRITIC_UPDATES,
-        "Of several replicas: averaged, or each replica's own, one after another.",
-        **where,
-    )
-    absl_flags.DEFINE_enum(
-        "placement",
-        "none",
-        ["none", "stages"],
-        "stages: every part on a device of its own; on logical ones of the CPU, if need be.",
-        **where,
-    )
-    absl_flags.DEFINE_integer(
-        "together",
-        1,
-        "Steps in one execution: with --placement=stages they overlap, and critics learn late.",
-        1,
-        **where,
-    )
-    absl_flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **where)
-    absl_flags.DEFINE_float(
-        "save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **where
-    )
-    absl_flags.DEFINE_boolean(
-        "pixel_baseline", False, "Hold logistic regression on the pixels against it.", **where
-    )
-    absl_flags.DEFINE_list(
-        "seeds", None, "Repeat with these seeds, and report mean and deviation: 0,1,2.", **where
-    )
-    return own
 
 
 def main(values, task):
@@ -294,7 +179,7 @@ def _build(values, task, images, cuts, updates):
         critic_optimizer=keras.optimizers.Adam(values.critic_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
-        critic_losses=(st.losses.L1Norm(), GRADIENT_LOSSES[values.gradient_loss]()),
+        critic_losses=(st.losses.L1Norm(), part_flags.GRADIENT_LOSSES[values.gradient_loss]()),
         critic_loss_weights=(1.0, values.gradient_weight),
         critic_updates=values.critic_updates,
         jit_compile=values.jit,
