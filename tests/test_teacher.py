@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import os
+import shutil
 import signal
 
 import keras
@@ -84,9 +85,29 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert card["scores"] == found.tolist()
 
 
+def test_a_teacher_is_trained_on(run, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(*TINY, f"--workdir={first}")[0] == 0
+    on = [*TINY, f"--initial={first}", "--rate=0", f"--workdir={second}"]
+    assert run(*on)[0] == 0
+    facts = json.loads((second / "config.json").read_text())["facts"]
+    begun, steps = policies.load_teacher(first, "breakout")
+    assert facts["initial"] == {"steps": steps, "sha256": policies.digest(begun)}
+    ended, in_all = policies.load_teacher(second, "breakout")
+    assert in_all >= steps + 32
+    for before, after in zip(begun.get_weights(), ended.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    # What it began with is not asked for again.
+    shutil.rmtree(first)
+    code, _, err = run(*on)
+    assert code == 0, err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--game=pong", "--initial=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--initial=tests"], "tests is no run folder"),
         (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
         ([], "game"),
         (["--game=pong", "--actors=0"], "--actors=0: expected a positive integer"),

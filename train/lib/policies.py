@@ -1,5 +1,7 @@
 """Policies: nets, from here or from elsewhere, that answer frames with logits and values."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import keras
@@ -55,6 +57,35 @@ def load(path, game):
     a .keras file, or a SavedModel. Raises UsageError, naming both sides, for a net that does not
     take frames [B,84,84,4] or does not answer a logit for each of the game's actions.
     """
+    path = existing(path, game)
+    try:
+        if (path / "saved_model.pb").exists():
+            return check(of_saved_model(path), path, game)
+        if path.suffix == ".keras":
+            return check(of_keras(keras.saving.load_model(path, compile=False), path), path, game)
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    return Policy(load_teacher(path, game)[0])
+
+
+def load_teacher(path, game):
+    """(teacher net, its agent steps or None) of a run folder, an .npz, or "released".
+
+    An .npz tells its steps by the card beside it. Raises UsageError as `load` does.
+    """
+    path = existing(path, game)
+    try:
+        if path.is_dir():
+            weights, steps = run_weights(path, game)
+        else:
+            weights, card = read_weights(path), path.with_suffix(".json")
+            steps = json.loads(card.read_text())["steps"] if card.exists() else None
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+    return teacher(weights, path, game), steps
+
+
+def existing(path, game):
     path = RELEASED / f"{game}.npz" if path == "released" else Path(path)
     if not path.exists():
         there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz")))
@@ -62,15 +93,11 @@ def load(path, game):
             f"{path} does not exist: expected a run folder, .npz, .keras or SavedModel; "
             f"released are teachers of {there or 'no game'}"
         )
-    try:
-        if (path / "saved_model.pb").exists():
-            return check(of_saved_model(path), path, game)
-        if path.suffix == ".keras":
-            return check(of_keras(keras.saving.load_model(path, compile=False), path), path, game)
-        weights = run_weights(path, game)[0] if path.is_dir() else read_weights(path)
-    except UNREADABLE as error:
-        raise UsageError(f"{path} cannot be read as a policy: {one_line(error)}") from error
-    return Policy(teacher(weights, path, game))
+    return path
+
+
+def unreadable(path, error):
+    return UsageError(f"{path} cannot be read as a policy: {one_line(error)}")
 
 
 def of_keras(net, path):
@@ -114,7 +141,10 @@ def check(policy, path, game):
 
 
 def run_weights(folder, game):
-    """The weights {path: array} of the best checkpoint in a teacher's run folder, and its step."""
+    """The weights {path: array} of the best checkpoint in a teacher's run folder, and its steps.
+
+    Those before --initial count as well, as far as they are known.
+    """
     config = folder / "config.json"
     if not config.exists():
         raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
@@ -129,7 +159,8 @@ def run_weights(folder, game):
         raise UsageError(f"{folder} has no evaluated checkpoint yet: let it train on")
     state, facts = checkpoints.read(best)
     kept = {name: array for name, array in state.items() if name.startswith("model/")}
-    return {name.split("/", 2)[2]: array for name, array in kept.items()}, facts["step"]
+    before = config["facts"].get("initial", {}).get("steps") or 0
+    return {name.split("/", 2)[2]: array for name, array in kept.items()}, before + facts["step"]
 
 
 def read_weights(path):
@@ -152,3 +183,8 @@ def teacher(weights, path, game):
     for variable in net.variables:
         variable.assign(weights[variable.path].astype(np.float32))
     return net
+
+
+def digest(net):
+    """SHA-256 of the net's weights."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in net.get_weights())).hexdigest()

@@ -32,6 +32,9 @@ FLAGS = cli.common_flags(without=["epochs", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_string(
+    "initial", None, "Train this teacher on: a run folder, an .npz or `released`.", **OWN
+)
 flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
 flags.DEFINE_integer("envs", 16, "Games that an actor plays side by side.", 1, **OWN)
 flags.DEFINE_integer("rollout", 8, "Steps of every game between two updates.", 1, **OWN)
@@ -74,15 +77,24 @@ def main():
         )
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
     with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
+        net = first_net(run)
         run.add_facts(game_versions=atari.versions())
         with caught_signals() as caught:
-            rows = train(run, caught)
+            rows = train(run, net, caught)
         finish(run, rows)
 
 
-def train(run, caught):
+def first_net(run):
+    """A new net or, where the run has no checkpoint yet, that of --initial."""
+    if FLAGS.initial is None or any(run.path("checkpoints").glob("step-*.npz")):
+        return st.nets.atari_teacher(len(atari.ACTIONS[FLAGS.game]))
+    net, steps = policies.load_teacher(FLAGS.initial, FLAGS.game)
+    run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
+    return net
+
+
+def train(run, net, caught):
     """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
-    net = st.nets.atari_teacher(len(atari.ACTIONS[FLAGS.game]))
     batch = FLAGS.envs * FLAGS.rollout
     a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
