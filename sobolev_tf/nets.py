@@ -70,15 +70,18 @@ def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Mode
     return keras.Model(inputs, keras.layers.Dense(classes)(x), name="cifar10")
 
 
-def atari_teacher(actions: int) -> keras.Model:
+def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
     """Section 4.2's teacher, [B,84,84,4] frames of 0..255 -> logits [B,A] and value [B,1].
 
     Orthogonal weights, as actor-critic recipes have them; the policy starts close to uniform.
 
+    background: the grey level that is zero to the net. Of a screen that is mostly grey, all units
+        would otherwise answer the grey alone; gradients in the frames are not scaled by it.
+
     >>> atari_teacher(4).output_shape
     [(None, 4), (None, 1)]
     """
-    inputs, h = _atari_trunk([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512)
+    inputs, h = _atari_trunk([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512, background)
     logits = keras.layers.Dense(
         actions, kernel_initializer=keras.initializers.Orthogonal(0.01), name="logits"
     )(h)
@@ -86,13 +89,15 @@ def atari_teacher(actions: int) -> keras.Model:
     return keras.Model(inputs, [logits, value], name="atari_teacher")
 
 
-def atari_student(actions: int) -> keras.Model:
+def atari_student(actions: int, background: float = 0.0) -> keras.Model:
     """Section 4.2's student, a smaller net: [B,84,84,4] frames of 0..255 -> logits [B,A].
+
+    background: as in `atari_teacher`.
 
     >>> atari_student(4).output_shape
     (None, 4)
     """
-    inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256, first=PatchConv2D)
+    inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256, background, first=PatchConv2D)
     return keras.Model(inputs, keras.layers.Dense(actions, name="logits")(h), name="atari_student")
 
 
@@ -121,14 +126,14 @@ class PatchConv2D(keras.layers.Conv2D):
         return tf.nn.conv2d(tf.nn.space_to_depth(inputs, stride), kernel, 1, "VALID")
 
 
-def _atari_trunk(convolutions, units, first=keras.layers.Conv2D):
-    """Scales to 0..1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
+def _atari_trunk(convolutions, units, background, first=keras.layers.Conv2D):
+    """Scales 255 to 1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
 
     def relu():
         return {"activation": "relu", "kernel_initializer": keras.initializers.Orthogonal(2**0.5)}
 
     inputs = keras.Input([84, 84, 4], name="frames")
-    h = keras.layers.Rescaling(1 / 255)(inputs)
+    h = keras.layers.Rescaling(1 / 255, -background / 255)(inputs)
     for k, (filters, kernel, stride) in enumerate(convolutions, 1):
         convolution = first if k == 1 else keras.layers.Conv2D
         h = convolution(filters, kernel, stride, name=f"conv{k}", **relu())(h)

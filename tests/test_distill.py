@@ -31,7 +31,7 @@ def small_net(actions, outputs=1, side=84):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(st.nets, "atari_student", small_net)
+    monkeypatch.setattr(st.nets, "atari_student", lambda actions, background: small_net(actions))
 
 
 @pytest.fixture(scope="module")

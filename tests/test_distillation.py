@@ -207,6 +207,22 @@ def test_the_exported_student_takes_bytes_and_plays(tmp_path):
     np.testing.assert_allclose(gradient, model.predict_jet(frames).derivatives[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("net", [nets.atari_teacher, nets.atari_student])
+def test_the_background_is_zero_to_the_net(net):
+    """Frames on grey are to it what the same ones on black are to a net without background."""
+    frames = tf.random.uniform([2, 84, 84, 4], maxval=100.0)
+    found = []
+    for background in (0, 87):
+        keras.utils.set_random_seed(0)
+        made, x = net(3, background), frames + background
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            logits = tf.nest.flatten(made(x))[0]
+        found.append((logits, tape.gradient(logits, x)))
+    for black, grey in zip(*found, strict=True):
+        np.testing.assert_allclose(black, grey, rtol=1e-3, atol=1e-6)
+
+
 def test_a_convolution_on_patches_is_the_same_one():
     """Value, gradient in the image, and that gradient's own gradient in the kernel."""
     images, found = tf.constant(FRAMES, tf.float32) / 255, []

@@ -22,7 +22,7 @@ TINY = ["--game=breakout", "--envs=2", "--rollout=4", "--steps=64", "--evaluatio
 TINY += ["--episodes=1", "--seed=3"]
 
 
-def small_net(actions):
+def small_net(actions, background=0):
     frames = keras.Input([84, 84, 4])
     h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(frames))
     h = keras.layers.Dense(16, activation="relu", name="hidden")(keras.layers.Flatten()(h))

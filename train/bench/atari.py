@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-import sobolev_tf as st
 from train.bench import peers, served
 from train.lib import atari, play, policies
 from train.record.recorder import Recorder
@@ -76,7 +75,7 @@ def _recording():
 
 
 def _learning(actors, rollout, threads):
-    net = st.nets.atari_teacher(len(atari.ACTIONS[GAME]))
+    net = policies.new_teacher(GAME)
     a3c.compile_net(net, DEFAULTS["optimizer"], DEFAULTS["rate"], updates=10**6)
     terms = DEFAULTS["entropy"], DEFAULTS["trace"]
     made = [a3c.Actor(net, GAME, GAMES, rollout, *terms, [0, k]) for k in range(actors)]

@@ -50,7 +50,7 @@ class Study:
         """A fresh student, compiled for a training of so many steps."""
         keras.utils.set_random_seed(self.seed)
         model = st.PolicyDistiller(
-            st.nets.atari_student(len(atari.ACTIONS[self.game])),
+            st.nets.atari_student(len(atari.ACTIONS[self.game]), atari.BACKGROUND[self.game]),
             teacher=self.teacher if method == "sobolev" else None,
             alpha=alpha if method == "sobolev" else 0,
             divergence=self.divergence,

@@ -16,6 +16,7 @@ ACTIONS = {  # indices into ale-py's minimal action sets
     "breakout": (0, 1, 2, 3),
     "space_invaders": (0, 1, 2, 3, 4, 5),
 }
+BACKGROUND = {"pong": 87, "breakout": 0, "space_invaders": 0}  # the commonest grey level
 FRAMES_PER_STEP = 4
 LONGEST = 108_000  # frames of an episode: half an hour of play, as usual
 

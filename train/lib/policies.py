@@ -169,9 +169,14 @@ def read_weights(path):
         return {name: archive[name] for name in archive.files}
 
 
+def new_teacher(game):
+    """The paper's teacher net for `game`, untrained."""
+    return st.nets.atari_teacher(len(atari.ACTIONS[game]), atari.BACKGROUND[game])
+
+
 def teacher(weights, path, game):
     """The paper's teacher net with `weights`, {"conv1/kernel": array}, of any precision."""
-    net = st.nets.atari_teacher(len(atari.ACTIONS[game]))
+    net = new_teacher(game)
     here = {variable.path: list(variable.shape) for variable in net.variables}
     there = {name: list(array.shape) for name, array in weights.items()}
     for name in sorted(here.keys() | there.keys()):

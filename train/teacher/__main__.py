@@ -19,7 +19,6 @@ import time
 
 from absl import flags
 
-import sobolev_tf as st
 from train.lib import atari, cli, play, policies, runs
 from train.lib.checkpoints import Checkpoints
 from train.lib.clock import Clock
@@ -87,7 +86,7 @@ def main():
 def first_net(run):
     """A new net or, where the run has no checkpoint yet, that of --initial."""
     if FLAGS.initial is None or any(run.path("checkpoints").glob("step-*.npz")):
-        return st.nets.atari_teacher(len(atari.ACTIONS[FLAGS.game]))
+        return policies.new_teacher(FLAGS.game)
     net, steps = policies.load_teacher(FLAGS.initial, FLAGS.game)
     run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
     return net
