@@ -117,7 +117,7 @@ def test_a_teacher_is_trained_on(run, tmp_path):
         (["--game=pong", "--evaluate=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
         (["--game=pong", "--gif=clip.gif"], "is of the play of --evaluate=POLICY"),
         (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
-        (["--game=pong", "--steps=250", "--evaluations=3"], "--steps=250 are fewer updates of 128"),
+        (["--game=pong", "--steps=250", "--evaluations=3"], "--steps=250 are fewer updates of 256"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
@@ -135,8 +135,8 @@ class Bandit:
         return atari.Step((actions == 1).astype(np.float32) * 7, none, none, none, None)
 
 
-def make_actor(net, seed=0):
-    return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed)
+def make_actor(net, seed=0, **options):
+    return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed, **options)
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,17 @@ def test_returns_of_a_rollout(monkeypatch):
     monkeypatch.setattr(atari, "Atari", Bandit)
     net = st.nets.atari_teacher(3)
     a3c.compile_net(net, "adam", 1e-3, updates=10)
-    frames, actions, advantages, targets = make_actor(net).play()
+    frames, actions, advantages, targets = make_actor(net, standardize=False).play()
     value = net(frames[0].astype(np.float32))[1][0, 0].numpy()
     np.testing.assert_allclose(targets - advantages, value, rtol=1e-4)
     last = (actions[-1] == 1) + a3c.GAMMA * value - value
     np.testing.assert_allclose(advantages[-1], last, rtol=1e-4, atol=1e-5)
+
+    *same, standard, same_targets = make_actor(net).play()
+    for before, after in zip((frames, actions, targets), (*same, same_targets), strict=True):
+        np.testing.assert_array_equal(before, after)
+    expected = (advantages - advantages.mean()) / advantages.std()
+    np.testing.assert_allclose(standard, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_rmsprop_begins_at_one_and_rates_fall_to_zero():

@@ -15,7 +15,10 @@ from train.lib.cli import UsageError
 FORMAT = 1
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
 # Flags that came when there were runs already, and what those did without them.
-YOUNGER = {"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0, "initial": None}
+YOUNGER = {
+    **{"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},  # training in parts
+    **{"initial": None, "standardize": False},  # train.teacher
+}
 
 
 class Run:

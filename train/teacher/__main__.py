@@ -36,12 +36,18 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
 flags.DEFINE_integer("envs", 16, "Games that an actor plays side by side.", 1, **OWN)
-flags.DEFINE_integer("rollout", 8, "Steps of every game between two updates.", 1, **OWN)
+flags.DEFINE_integer("rollout", 16, "Steps of every game between two updates.", 1, **OWN)
 flags.DEFINE_enum("optimizer", "adam", ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
 flags.DEFINE_float("rate", 5e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
 flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OWN)
 flags.DEFINE_float(
     "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
+)
+flags.DEFINE_boolean(
+    "standardize",
+    True,
+    "Advantages to mean 0, deviation 1 within a batch; A3C has them plain.",
+    **OWN,
 )
 flags.DEFINE_integer("evaluations", 50, "How often to evaluate.", 1, **OWN)
 flags.DEFINE_integer("episodes", 10, "Episodes of an evaluation.", 1, **OWN)
@@ -141,6 +147,7 @@ def make_actors(net, step):
         a3c.Actor(
             *(net, FLAGS.game, FLAGS.envs, FLAGS.rollout, FLAGS.entropy, FLAGS.trace),
             seed=[FLAGS.seed, step, k],
+            standardize=FLAGS.standardize,
             jit=FLAGS.jit,
         )
         for k in range(FLAGS.actors)
