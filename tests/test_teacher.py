@@ -14,7 +14,8 @@ import tensorflow as tf
 from PIL import Image
 
 import sobolev_tf as st
-from train.lib import atari, play, policies
+from train import plot
+from train.lib import atari, cli, play, policies
 from train.teacher import __main__ as teacher
 from train.teacher import a3c
 
@@ -51,6 +52,8 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     code, _, err = run(*TINY, f"--workdir={folder}")
     assert code == 143
     assert "SIGTERM: saved at step" in err
+    with pytest.raises(cli.UsageError, match="no evaluation yet"):
+        plot.main([str(folder)])
     monkeypatch.setattr(play, "scores", scores)
     code, out, err = run(*TINY, "--save_minutes=0", f"--workdir={folder}")
     assert code == 0, err
@@ -62,6 +65,9 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert (folder / "curve.png").stat().st_size > 10_000
     best = max((folder / "checkpoints").glob("*.npz"))
     before = best.read_bytes()
+    (folder / "curve.png").unlink()
+    plot.main([str(folder)])
+    assert (folder / "curve.png").stat().st_size > 10_000
     assert run(*TINY, f"--workdir={folder}")[0] == 0
     assert best.read_bytes() == before
 

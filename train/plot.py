@@ -3,10 +3,10 @@
     python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
-Figures of train.regression and train.distill (figure 4) go into their run's folder. Runs of
-train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's numbers: printed,
-and as table1.md and table1.png in --workdir. Runs that differ in their seed alone, such as those of
---seeds=0,1,2, make one cell.
+Figures of train.regression, train.distill (figure 4) and train.teacher (its learning curve, of a
+run that is stopped too) go into their run's folder. Runs of train.cifar10 and train.imagenet, one
+or many, make Table 1 beside the paper's numbers: printed, and as table1.md and table1.png in
+--workdir. Runs that differ in their seed alone, such as those of --seeds=0,1,2, make one cell.
 """
 
 import os
@@ -18,9 +18,11 @@ from absl import flags
 from train.distill import figures as distill
 from train.lib import cli, files, runs, table1
 from train.regression import figures as regression
+from train.teacher import curve
 
 # By the script that config.json names.
-DRAWN_BY = {"distill": distill.draw, "regression": regression.draw}
+DRAWN_BY = {"distill": distill.draw, "regression": regression.draw, "teacher": curve.draw}
+GROWING = ("teacher",)  # are drawn before they are finished too
 IN_TABLE = ("cifar10", "imagenet")
 
 FLAGS = flags.FlagValues()
@@ -58,7 +60,7 @@ def _script(folder):
     known = (*DRAWN_BY, *IN_TABLE)
     if script not in known:
         raise cli.UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(known)}")
-    if not (folder / "summary.json").exists():
+    if script not in GROWING and not (folder / "summary.json").exists():
         raise cli.UsageError(f"{folder} is not finished: run its command again first")
     return script
 

@@ -156,13 +156,13 @@ def make_actors(net, step):
 
 def finish(run, rows):
     """Learning curve and summary.json."""
-    curve.draw(run.path("curve.png"), FLAGS.game, rows)
+    [figure] = curve.draw(run.folder)
     best = max(rows, key=lambda row: row["score"])
     facts = {key: run.config[key] for key in ("commit", "versions", "facts")}
     run.write_summary({"game": FLAGS.game, "best": best, "last": rows[-1], **facts})
     print(
         f"{FLAGS.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
-        f"last {rows[-1]['score']:.1f}\nFigure: {run.path('curve.png')}"
+        f"last {rows[-1]['score']:.1f}\nFigure: {figure}"
     )
 
 

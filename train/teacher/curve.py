@@ -1,8 +1,12 @@
 """What the actors saw, as logs, and the learning curve."""
 
-import numpy as np
+from pathlib import Path
 
-from train.lib import atari, files
+import numpy as np
+from matplotlib.figure import Figure
+
+from train.lib import atari, files, history, runs
+from train.lib.cli import UsageError
 from train.teacher.a3c import TERMS
 
 SHOWN = {
@@ -20,11 +24,19 @@ def logs(actors):
     return found | {name: float(np.mean([a.logs[name] for a in actors])) for name in TERMS}
 
 
-def draw(path, game, rows):
-    """The learning curve, from the rows of metrics.csv."""
-    # The object interface: pyplot would keep global state and look for a screen.
-    from matplotlib.figure import Figure
+def draw(folder):
+    """Draw the learning curve of a run, as far as it has come; return its path in a list.
 
+    Raises UsageError as long as there is no evaluation.
+    """
+    folder = Path(folder)
+    game = runs.read_config(folder / "config.json")["flags"]["game"]
+    rows = [
+        {name: float(value) for name, value in row.items()}
+        for row in history.numeric_rows(folder / "metrics.csv")
+    ]
+    if not rows:
+        raise UsageError(f"{folder} has no evaluation yet: let it train on")
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axis = figure.subplots()
     steps = [row["step"] / 1e6 for row in rows]
@@ -37,5 +49,7 @@ def draw(path, game, rows):
     )
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
+    path = folder / "curve.png"
     with files.replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+    return [path]
