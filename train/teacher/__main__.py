@@ -3,9 +3,10 @@
     python -m train.teacher --game=breakout
 
 trains the paper's teacher net for 10 million agent steps (40 million frames), which takes hours on
-two cores. After one million, Breakout's mean true score over 30 episodes is 48 (train/teachers).
+two cores. After three million, Breakout's mean true score over 30 episodes is 346 (train/teachers).
 The paper trains for 80 million steps. The run folder holds config.json, metrics.csv, summary.json,
 curve.png and checkpoints, the best one among them; the same command resumes, with new games.
+`--initial=released` trains a released teacher on, in a run of its own.
 
     python -m train.teacher --game=breakout --evaluate=runs/teacher-game=breakout --gif=clip.gif
 
