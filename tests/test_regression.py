@@ -153,7 +153,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     ("config", "message"),
     [
         (None, "it has no config.json"),
-        ({"format": 1, "flags": {}, "script": "teacher"}, "a run of train.teacher"),
+        ({"format": 1, "flags": {}, "script": "record"}, "a run of train.record"),
         ({"format": 1, "flags": {}, "script": "regression"}, "is not finished"),
     ],
 )
