@@ -240,6 +240,27 @@ def test_a_convolution_on_patches_is_the_same_one():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+def test_a_patched_net_is_the_same_one():
+    """Strided convolutions, one of them in a nested net; "same", stride 1 and 9x9 images stay."""
+    convolution = keras.layers.Conv2D
+    inner = keras.Sequential([keras.Input([10, 10, 3]), convolution(5, 4, 2, activation="tanh")])
+    inputs = keras.Input([40, 40, 2])
+    h = keras.layers.BatchNormalization()(convolution(3, 4, 4)(inputs))
+    same, odd = convolution(2, 2, 2, "same")(inner(h)), convolution(2, 2, 2)(convolution(2, 2)(h))
+    net = keras.Model(inputs, [keras.layers.Flatten()(each) for each in (same, odd)])
+    rng = np.random.default_rng(0)
+    net.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in net.weights])
+    copy, images = nets.patched(net), tf.constant(rng.random([3, 40, 40, 2]), tf.float32)
+    kinds = [type(layer).__name__ for layer in copy._flatten_layers(include_self=False)]
+    assert (kinds.count("PatchConv2D"), kinds.count("Conv2D")) == (3, 2)
+    for k, v in enumerate(net(images)):
+        ours, theirs = (
+            jets.vjp(lambda x, f=f, k=k: f(x)[k], images, tf.ones_like(v)) for f in (copy, net)
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_half_precision():
     model = distiller(student=policy(dtype="mixed_float16", seed=1), alpha=0.1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

@@ -151,8 +151,10 @@ def differentiable(path, game, recording):
             f"{difference:.2g}, expected at most 0.01; give the --teacher that was recorded"
         )
 
+    net = st.nets.patched(policy.net)
+
     def teacher(frames):
-        return policies.logits_and_value(policy.net(frames))[0]
+        return policies.logits_and_value(net(frames))[0]
 
     try:
         st.vjp(teacher, np.float32(frames[:1]), logits[:1])
