@@ -5,11 +5,25 @@ from pathlib import Path
 
 import numpy as np
 
-from train.lib import atari, files, play, policies, runs
+from train.lib import atari, files, play, policies, progress, runs
 from train.lib.cli import UsageError
 
 RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play
+
+
+class Told:
+    """Observer: says whenever a game's first episode ends; good players take minutes over it."""
+
+    def __init__(self, games):
+        self.bar, self.playing, self.steps = progress.Bar(games), np.ones(games, bool), 0
+
+    def __call__(self, moment):
+        self.steps += 1
+        over = self.playing & moment.step.ended
+        self.playing &= ~over
+        if over.any():
+            self.bar.add(over.sum(), f"{self.playing.sum()} still at play after {self.steps} steps")
 
 
 def evaluate(path, game, episodes, seed, gif=None):
@@ -25,8 +39,9 @@ def evaluate(path, game, episodes, seed, gif=None):
             clip.append(moment.frames[0, ..., -1])
         over.append(moment.step.ended[0])
 
-    scores = play.scores(policy, game, episodes, seed, observers=[film] if gif else [])
-    print(f"{game}, {path}: {describe(scores)}")
+    observers = [film, Told(episodes)] if gif else [Told(episodes)]
+    scores = play.scores(policy, game, episodes, seed, observers=observers)
+    print(f"\n{game}, {path}: {describe(scores)}")
     if gif:
         write_gif(gif, clip)
         print(f"Clip: {gif}")
@@ -69,7 +84,8 @@ def release(folder, game, seed):
     weights, step = policies.run_weights(folder, game)
     weights = {name: array.astype(np.float16) for name, array in weights.items()}
     policy = policies.Policy(policies.teacher(weights, folder, game))
-    scores = play.scores(policy, game, RELEASE_EPISODES, seed)
+    told = Told(RELEASE_EPISODES)
+    scores = play.scores(policy, game, RELEASE_EPISODES, seed, observers=[told])
     config = runs.read_config(folder / "config.json")
     path = policies.RELEASED / f"{game}.npz"
     path.parent.mkdir(exist_ok=True)
@@ -87,7 +103,7 @@ def release(folder, game, seed):
         "training": config,
     }
     files.write_json(path.with_suffix(".json"), card)
-    print(f"{path}: {describe(scores)}")
+    print(f"\n{path}: {describe(scores)}")
 
 
 def checksum(path):
