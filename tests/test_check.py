@@ -22,12 +22,6 @@ from labelled import (
 from sobolev_tf.check import check_labels
 
 
-@pytest.fixture(params=[False, True], ids=["neighbours", "function"])
-def function(request):
-    """fn as given to the check: not at all, or itself."""
-    return (lambda fn: fn) if request.param else (lambda fn: None)
-
-
 @pytest.mark.parametrize("fn", FUNCTIONS)
 @pytest.mark.parametrize("count", [50, 300, 2000])
 def test_right_labels_pass(fn, count, function):

@@ -9,12 +9,6 @@ from labelled import column, data, kinds, labels, pair, sines, styblinski_tang
 from sobolev_tf.check import check_labels
 
 
-@pytest.fixture(params=[False, True], ids=["neighbours", "function"])
-def function(request):
-    """fn as given to the check: not at all, or itself."""
-    return (lambda fn: fn) if request.param else (lambda fn: None)
-
-
 def test_missing_labels_are_left_out(function):
     x, y, dy = data(pair, 1000)
     rng = np.random.default_rng(0)
