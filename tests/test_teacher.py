@@ -164,13 +164,13 @@ def test_returns_of_a_rollout(monkeypatch):
     monkeypatch.setattr(atari, "Atari", Bandit)
     net = st.nets.atari_teacher(3)
     a3c.compile_net(net, "adam", 1e-3, updates=10)
-    frames, actions, advantages, targets = make_actor(net, standardize=False).play()
+    frames, actions, advantages, targets = make_actor(net, discount=0.9, standardize=False).play()
     value = net(frames[0].astype(np.float32))[1][0, 0].numpy()
     np.testing.assert_allclose(targets - advantages, value, rtol=1e-4)
-    last = (actions[-1] == 1) + a3c.GAMMA * value - value
+    last = (actions[-1] == 1) + 0.9 * value - value
     np.testing.assert_allclose(advantages[-1], last, rtol=1e-4, atol=1e-5)
 
-    *same, standard, same_targets = make_actor(net).play()
+    *same, standard, same_targets = make_actor(net, discount=0.9).play()
     for before, after in zip((frames, actions, targets), (*same, same_targets), strict=True):
         np.testing.assert_array_equal(before, after)
     expected = (advantages - advantages.mean()) / advantages.std()

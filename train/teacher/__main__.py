@@ -44,6 +44,9 @@ flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OW
 flags.DEFINE_float(
     "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
 )
+flags.DEFINE_float(
+    "discount", 0.99, "Gamma: what a point is worth one agent step later.", 0.0, 1.0, **OWN
+)
 flags.DEFINE_boolean(
     "standardize",
     True,
@@ -148,6 +151,7 @@ def make_actors(net, step):
         a3c.Actor(
             *(net, FLAGS.game, FLAGS.envs, FLAGS.rollout, FLAGS.entropy, FLAGS.trace),
             seed=[FLAGS.seed, step, k],
+            discount=FLAGS.discount,
             standardize=FLAGS.standardize,
             jit=FLAGS.jit,
         )

@@ -16,7 +16,6 @@ import tensorflow as tf
 from train.lib import atari, play, returns
 from train.lib.policies import FRAMES, Policy
 
-GAMMA = 0.99
 VALUE_WEIGHT = 0.5
 TERMS = ("policy_loss", "value_loss", "entropy")
 
@@ -46,15 +45,28 @@ class Actor:
     """Plays a vector of games, and updates the shared net after every `rollout` steps of them.
 
     Args:
-      trace: lambda of the generalised advantages.
+      trace, discount: lambda and gamma of the generalised advantages.
       standardize: advantages to mean 0 and deviation 1 within a batch. Where points are rare, as
         in Pong, the value's gradient is otherwise twenty times the policy's, and features of
         the policy drift with its noise.
       seed: of its games and actions; an int, or a list of them.
     """
 
-    def __init__(self, net, game, envs, rollout, entropy, trace, seed, standardize=True, jit=False):
-        self.rollout, self.trace, self.standardize = rollout, trace, standardize
+    def __init__(
+        self,
+        net,
+        game,
+        envs,
+        rollout,
+        entropy,
+        trace,
+        seed,
+        discount=0.99,
+        standardize=True,
+        jit=False,
+    ):
+        self.rollout, self.trace, self.discount = rollout, trace, discount
+        self.standardize = standardize
         self.random = np.random.default_rng(seed)
         self.games = atari.Atari(game, envs, seed=int(self.random.integers(2**30)))
         self.totals = np.zeros(envs, np.float32)
@@ -90,7 +102,7 @@ class Actor:
             rewards[t] = np.sign(step.reward)
             # A life lost ends the return, as is usual where staying alive is what scores; so does
             # the end of an episode, the rare one at half an hour of play included.
-            discounts[t] = GAMMA * ~step.life_lost
+            discounts[t] = self.discount * ~step.life_lost
             self.totals += step.reward
             self.scores.extend(self.totals[step.ended])
             self.totals[step.ended] = 0
