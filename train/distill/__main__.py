@@ -12,7 +12,7 @@ are long on purpose: at first a student with a large alpha is behind, and later 
 The run folder holds metrics.csv, summary.json, figure4.png (test KL and action-prediction error:
 how often the most probable actions differ), every student in nets/, and the best one's
 saved_model, which `python -m train.teacher --evaluate` plays. Stopped at any moment, the same
-command goes on; --percent and --method may then name more. A Sobolev step takes five times
+command goes on; --percent and --method may then name more. A Sobolev step takes four times
 as long as a regular one (`python -m train.bench --suite=distill`).
 """
 

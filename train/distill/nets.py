@@ -23,7 +23,7 @@ from train.lib import (
 )
 from train.lib.cli import UsageError, one_line
 
-METHODS = {"regular": 1, "sobolev": 5}  # what a step costs, roughly
+METHODS = {"regular": 1, "sobolev": 4}  # what a step costs, roughly
 SHOWN = {"kl": "KL", "d1_loss": "gradient", "val_kl": "test KL", "val_action_error": "test error"}
 CHECKED = 64  # stacks on which the teacher has to answer what was recorded
 TEST_BATCH = 500
