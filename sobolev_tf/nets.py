@@ -103,11 +103,11 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PatchConv2D(keras.layers.Conv2D):
-    """Conv2D, "valid", whose image and kernel are whole numbers of strides: the same, from patches.
+    """Conv2D, by way of patches where image and kernel are whole numbers of strides.
 
     Patches of stride x stride pixels become the channels of a convolution of stride 1. Weights
     and answers are Conv2D's; its gradient in the image, which Sobolev training takes at every
-    step, is several times as fast. Of other images it is a Conv2D.
+    step, is several times as fast. "valid" ones alone; where patches do not fit, it is a Conv2D.
 
     >>> images = tf.random.normal([2, 8, 8, 3])
     >>> layers = PatchConv2D(5, 4, 2), keras.layers.Conv2D(5, 4, 2)
@@ -119,7 +119,8 @@ class PatchConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         (stride, _), (side, _, channels, filters) = self.strides, kernel.shape
-        if any(length is None or length % stride for length in inputs.shape[1:3]):
+        cut = any(length is None or length % stride for length in inputs.shape[1:3])
+        if cut or not _fits_patches(self):
             return super().convolution_op(inputs, kernel)
         blocks = side // stride
         kernel = tf.reshape(kernel, [blocks, stride, blocks, stride, channels, filters])
@@ -128,16 +129,25 @@ class PatchConv2D(keras.layers.Conv2D):
         return tf.nn.conv2d(tf.nn.space_to_depth(inputs, stride), kernel, 1, "VALID")
 
 
-def patched(net: keras.Model) -> keras.Model:
-    """A copy of `net` with `PatchConv2D` in place of the strided Conv2D that it can stand for.
+def _fits_patches(layer):
+    """Whether a Conv2D is one of patches, of images that are whole numbers of strides."""
+    (stride, across), (side, width) = layer.strides, layer.kernel_size
+    plain = layer.padding == "valid" and layer.data_format == "channels_last" and layer.groups == 1
+    return plain and stride == across > 1 and side == width and side % stride == 0
 
-    For teachers: same weights, same answers, faster gradients in the image. A net that is not a
-    graph of layers is returned itself.
+
+def patched(net: keras.Model) -> keras.Model:
+    """`net` with `PatchConv2D` in place of the strided Conv2D that it can stand for.
+
+    For teachers: same weights, same answers, faster gradients in the image. The convolutions are
+    copies, all other layers are those of `net`. A net that is no built graph of layers is
+    returned itself.
 
     >>> [type(layer).__name__ for layer in patched(atari_teacher(4)).layers[2:5]]
     ['PatchConv2D', 'PatchConv2D', 'Conv2D']
     """
-    if not isinstance(net, keras.Sequential | keras.Function):
+    graph = type(net) is keras.Sequential or isinstance(net, keras.Function)
+    if not (graph and net.built):
         return net
     copy = keras.models.clone_model(net, clone_function=_on_patches, recursive=True)
     copy.set_weights(net.get_weights())
@@ -145,14 +155,9 @@ def patched(net: keras.Model) -> keras.Model:
 
 
 def _on_patches(layer):
-    """A new layer of the same configuration; of a Conv2D that allows it, a PatchConv2D."""
-    config = layer.get_config()
-    if type(layer) is not keras.layers.Conv2D:
-        return type(layer).from_config(config)
-    (stride, across), sides = layer.strides, layer.kernel_size
-    plain = layer.padding == "valid" and layer.data_format == "channels_last" and layer.groups == 1
-    whole = stride == across > 1 and sides[0] == sides[1] and sides[0] % stride == 0
-    return (PatchConv2D if plain and whole else keras.layers.Conv2D).from_config(config)
+    if type(layer) is keras.layers.Conv2D and _fits_patches(layer):
+        return PatchConv2D.from_config(layer.get_config())
+    return layer
 
 
 def _atari_trunk(convolutions, units, background, first=keras.layers.Conv2D):

@@ -223,6 +223,30 @@ def test_the_background_is_zero_to_the_net(net):
         np.testing.assert_allclose(black, grey, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(
+            {"kernel_size": side, "strides": stride}
+            for side, stride in ((3, 2), (3, 1), ((4, 2), 2))
+        ),
+        {"kernel_size": 4, "strides": (2, 4)},
+        {"kernel_size": 4, "strides": 2, "padding": "same"},
+        {"kernel_size": 2, "strides": 2, "groups": 2},
+        {"kernel_size": 2, "dilation_rate": 2},
+    ],
+    ids=str,
+)
+def test_where_patches_do_not_fit_it_is_a_convolution(options):
+    images = tf.random.normal([2, 8, 8, 4])
+    layers = nets.PatchConv2D(6, **options), keras.layers.Conv2D(6, **options)
+    ours, theirs = (layer(images) for layer in layers)
+    layers[1].set_weights(layers[0].get_weights())
+    theirs = layers[1](images)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_a_convolution_on_patches_is_the_same_one():
     """Value, gradient in the image, and that gradient's own gradient in the kernel."""
     images, found = tf.constant(FRAMES, tf.float32) / 255, []
@@ -259,6 +283,36 @@ def test_a_patched_net_is_the_same_one():
         )
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_patched_net_keeps_all_other_layers(tmp_path):
+    """What they know beside their weights too, such as Normalization's constants once loaded."""
+    inputs = keras.Input([8, 8, 2])
+    scale = keras.layers.Normalization()
+    images = tf.random.uniform([5, 8, 8, 2], maxval=255)
+    scale.adapt(images)
+    net = keras.Model(inputs, keras.layers.Conv2D(3, 4, 2)(scale(inputs)))
+    net.save(tmp_path / "net.keras")
+    loaded = keras.saving.load_model(tmp_path / "net.keras")
+    copy = nets.patched(loaded)
+    assert isinstance(copy.layers[-1], nets.PatchConv2D)
+    np.testing.assert_allclose(copy(images), net(images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(loaded(images), net(images), rtol=1e-6)
+    assert not isinstance(loaded.layers[-1], nets.PatchConv2D)
+
+
+def test_what_is_no_built_graph_is_not_patched():
+    class Thrice(keras.Sequential):
+        def call(self, x, training=None):
+            return 3 * super().call(x)
+
+    convolution = keras.layers.Conv2D(3, 4, 2)
+    for net in (
+        Thrice([keras.Input([8, 8, 2]), convolution]),
+        keras.Sequential([keras.layers.Conv2D(3, 4, 2)]),
+        tf.identity,
+    ):
+        assert nets.patched(net) is net
 
 
 def test_half_precision():

@@ -114,6 +114,9 @@ def test_a_teacher_is_trained_on(run, tmp_path):
     [
         (["--game=pong", "--initial=nowhere"], "nowhere does not exist"),
         (["--game=pong", "--initial=tests"], "tests is no run folder"),
+        (["--game=pong", "--initial=x", "--release=y"], "--release is not: leave it out"),
+        (["--game=pong", "--evaluate="], "is no run folder"),
+        (["--game=pong", "--envs=1", "--rollout=1"], "a single advantage"),
         (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
         ([], "game"),
         (["--game=pong", "--actors=0"], "--actors=0: expected a positive integer"),
@@ -128,6 +131,28 @@ def test_a_teacher_is_trained_on(run, tmp_path):
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     assert message in refused(teacher, *arguments)
+
+
+def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
+    net = st.nets.atari_teacher(4)
+    path, weights = tmp_path / "teacher.npz", {v.path: v.numpy() for v in net.variables}
+
+    def refused(message):
+        with pytest.raises(cli.UsageError, match=message):
+            policies.load_teacher(path, "breakout")
+
+    for value, message in ((np.nan, "finite real"), (1j, "finite real"), ("a", "finite real")):
+        np.savez(path, **(weights | {"value/bias": np.array([value])}))
+        refused(f"value/bias holds other than {message}")
+    np.savez(path, **weights)
+    policies.load_teacher(path, "breakout")
+    path.with_suffix(".json").write_text('{"steps": "many"}')
+    refused("cannot be read as a policy: .*many")
+    path.write_text("text")
+    refused("cannot be read as a policy: it is no .npz")
+    path = tmp_path / "teacher.keras"
+    net.save(path)
+    refused("is no weights of the paper's teacher: expected a run folder")
 
 
 class Bandit:

@@ -6,6 +6,7 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib import (
@@ -140,27 +141,26 @@ def differentiable(path, game, recording):
 
     Raises UsageError where it is of another layout, is not the recorded one, or has no gradient.
     """
-    policy = policies.load(path, game)
-    steps = np.arange(CHECKED) * len(recording.places) // CHECKED
-    frames, logits = recording.batch(steps.astype(np.int32))
-    answers = st.distillation.log_policy(policy(frames.numpy())[0])
-    difference = np.abs(answers - st.distillation.log_policy(logits)).max()
-    if not difference < 1e-2:
-        raise UsageError(
-            f"{path} answers other logits than were recorded: log-policies differ by "
-            f"{difference:.2g}, expected at most 0.01; give the --teacher that was recorded"
-        )
-
-    net = st.nets.patched(policy.net)
+    net = st.nets.patched(policies.load(path, game).net)
 
     def teacher(frames):
         return policies.logits_and_value(net(frames))[0]
 
+    steps = np.arange(CHECKED) * len(recording.places) // CHECKED
+    frames, logits = recording.batch(steps.astype(np.int32))
+    frames = tf.cast(frames, tf.float32)
     try:
-        st.vjp(teacher, np.float32(frames[:1]), logits[:1])
+        st.vjp(teacher, frames[:1], logits[:1])
     except policies.UNREADABLE as error:
         raise UsageError(
             f"{path} has no gradient in frames ({one_line(error)}): expected a net that takes "
             "floats; --method=regular needs none"
         ) from error
+    answers, recorded = (st.distillation.log_policy(each) for each in (teacher(frames), logits))
+    difference = np.abs(answers - recorded).max()
+    if not difference < 1e-2:
+        raise UsageError(
+            f"{path} answers other logits than were recorded: log-policies differ by "
+            f"{difference:.2g}, expected at most 0.01; give the --teacher that was recorded"
+        )
     return teacher

@@ -46,7 +46,6 @@ class Checkpoints:
     def __init__(self, folder, keep=3, monitor=None, mode="max"):
         self.folder = Path(folder)
         self.keep, self.monitor, self.sign = keep, monitor, {"max": 1, "min": -1}[mode]
-        self.folder.mkdir(parents=True, exist_ok=True)
         files.remove_leftovers(self.folder)
 
     def paths(self):
@@ -63,6 +62,7 @@ class Checkpoints:
         Raises NonFinite, naming the variable, before anything is written.
         """
         facts = {"format": FORMAT, "step": step, **facts}
+        self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / f"step-{step:010d}.npz", capture(model), facts)
         kept = {*self.paths()[-self.keep :], self.best()}
         for path in set(self.paths()) - kept:

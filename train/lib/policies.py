@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import keras
@@ -74,15 +75,23 @@ def load_teacher(path, game):
     An .npz tells its steps by the card beside it. Raises UsageError as `load` does.
     """
     path = existing(path, game)
+    if path.suffix == ".keras" or (path / "saved_model.pb").exists():
+        raise UsageError(
+            f"{path} is no weights of the paper's teacher: expected a run folder of train.teacher, "
+            "an .npz or `released`"
+        )
     try:
         if path.is_dir():
             weights, steps = run_weights(path, game)
         else:
-            weights, card = read_weights(path), path.with_suffix(".json")
-            steps = json.loads(card.read_text())["steps"] if card.exists() else None
+            weights, steps = read_weights(path), card_steps(path.with_suffix(".json"))
+        return teacher(weights, path, game), steps
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    return teacher(weights, path, game), steps
+
+
+def card_steps(path):
+    return int(json.loads(path.read_text())["steps"]) if path.exists() else None
 
 
 def existing(path, game):
@@ -143,11 +152,11 @@ def check(policy, path, game):
 def run_weights(folder, game):
     """The weights {path: array} of the best checkpoint in a teacher's run folder, and its steps.
 
-    Those before --initial count as well, as far as they are known.
+    Steps before --initial count as well, as far as they are known.
     """
     config = folder / "config.json"
     if not config.exists():
-        raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
+        raise UsageError(f"{folder} is no run folder: choose another policy")
     config = runs.read_config(config)
     if config.get("script") != "teacher":
         raise UsageError(f"{folder} is a run of {config.get('script')}, expected one of teacher")
@@ -164,6 +173,8 @@ def run_weights(folder, game):
 
 
 def read_weights(path):
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no .npz")
     # Opened here: of a damaged file, np.load would leave it open.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
@@ -185,6 +196,8 @@ def teacher(weights, path, game):
                 f"{path} is no teacher of {game}, which has {len(atari.ACTIONS[game])} actions: "
                 f"{name} is {there.get(name, 'missing')}, expected {here.get(name, 'nothing')}"
             )
+        elif weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
+            raise UsageError(f"{path}: {name} holds other than finite real numbers")
     for variable in net.variables:
         variable.assign(weights[variable.path].astype(np.float32))
     return net

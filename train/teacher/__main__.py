@@ -3,7 +3,8 @@
     python -m train.teacher --game=breakout
 
 trains the paper's teacher net for 10 million agent steps (40 million frames), which takes hours on
-two cores. After three million, Breakout's mean true score over 30 episodes is 346 (train/teachers).
+two cores. The released teachers (train/teachers) have less: Breakout's, of 3.2 million steps of
+`--steps=4000000 --evaluations=20 --rollout=8 --nostandardize`, scores 346 over 30 episodes.
 The paper trains for 80 million steps. The run folder holds config.json, metrics.csv, summary.json,
 curve.png and checkpoints, the best one among them; the same command resumes, with new games.
 `--initial=released` trains a released teacher on, in a run of its own.
@@ -67,16 +68,19 @@ FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 
 def main():
-    if FLAGS.evaluate and FLAGS.release:
+    playing = [name for name in ("evaluate", "release") if FLAGS[name].value is not None]
+    if len(playing) == 2:
         raise cli.UsageError("--evaluate and --release are two commands: give one of them")
-    if FLAGS.gif and not FLAGS.evaluate:
+    if playing and FLAGS.initial is not None:
+        raise cli.UsageError(f"--initial is of training, and --{playing[0]} is not: leave it out")
+    if FLAGS.gif and "evaluate" not in playing:
         raise cli.UsageError("--gif is of the play of --evaluate=POLICY: give both")
-    if not (FLAGS.evaluate or FLAGS.release):
+    if not playing:
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
     cli.seed_everything(FLAGS)
-    if FLAGS.evaluate:
+    if FLAGS.evaluate is not None:
         return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
-    if FLAGS.release:
+    if FLAGS.release is not None:
         return evaluate.release(FLAGS.release, FLAGS.game, FLAGS.seed)
     batch = FLAGS.envs * FLAGS.rollout
     if FLAGS.evaluations > math.ceil(FLAGS.steps / batch):
@@ -84,30 +88,26 @@ def main():
             f"--evaluations={FLAGS.evaluations}: --steps={FLAGS.steps} are fewer updates of "
             f"{batch} steps, and each evaluation wants one; give fewer, or more --steps"
         )
+    if batch == 1 and FLAGS.standardize:
+        raise cli.UsageError(
+            "--envs=1 --rollout=1: of a single advantage nothing is left once it is standardised; "
+            "give more, or --nostandardize"
+        )
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
     with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
-        net = first_net(run)
-        run.add_facts(game_versions=atari.versions())
         with caught_signals() as caught:
-            rows = train(run, net, caught)
+            rows = train(run, caught)
         finish(run, rows)
 
 
-def first_net(run):
-    """A new net or, where the run has no checkpoint yet, that of --initial."""
-    if FLAGS.initial is None or any(run.path("checkpoints").glob("step-*.npz")):
-        return policies.new_teacher(FLAGS.game)
-    net, steps = policies.load_teacher(FLAGS.initial, FLAGS.game)
-    run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
-    return net
-
-
-def train(run, net, caught):
+def train(run, caught):
     """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
     batch = FLAGS.envs * FLAGS.rollout
+    net = policies.new_teacher(FLAGS.game)
     a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
-    start = checkpoints.restore_latest(net) or FRESH
+    start = checkpoints.restore_latest(net) or begin(run, net)
+    run.add_facts(game_versions=atari.versions())
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
     print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
@@ -143,6 +143,15 @@ def train(run, net, caught):
             save(evaluated=True, logs=logs)
             clock.print(logs, now=True)
     return [{name: float(value) for name, value in row.items()} for row in history.rows]
+
+
+def begin(run, net):
+    """Where a run without a checkpoint starts: at step 0, of a new net or that of --initial."""
+    if FLAGS.initial is not None:
+        initial, steps = policies.load_teacher(FLAGS.initial, FLAGS.game)
+        net.set_weights(initial.get_weights())
+        run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
+    return FRESH
 
 
 def make_actors(net, step):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.lib import atari, files, play, policies, progress, runs
+from train.lib import atari, files, play, policies, runs
 from train.lib.cli import UsageError
 
 RELEASE_EPISODES = 30
@@ -16,14 +16,15 @@ class Told:
     """Observer: says whenever a game's first episode ends; good players take minutes over it."""
 
     def __init__(self, games):
-        self.bar, self.playing, self.steps = progress.Bar(games), np.ones(games, bool), 0
+        self.playing, self.steps = np.ones(games, bool), 0
 
     def __call__(self, moment):
         self.steps += 1
         over = self.playing & moment.step.ended
         self.playing &= ~over
         if over.any():
-            self.bar.add(over.sum(), f"{self.playing.sum()} still at play after {self.steps} steps")
+            left, games = self.playing.sum(), len(self.playing)
+            print(f"after {self.steps} steps {left} of {games} are still at play", flush=True)
 
 
 def evaluate(path, game, episodes, seed, gif=None):
@@ -41,7 +42,7 @@ def evaluate(path, game, episodes, seed, gif=None):
 
     observers = [film, Told(episodes)] if gif else [Told(episodes)]
     scores = play.scores(policy, game, episodes, seed, observers=observers)
-    print(f"\n{game}, {path}: {describe(scores)}")
+    print(f"{game}, {path}: {describe(scores)}")
     if gif:
         write_gif(gif, clip)
         print(f"Clip: {gif}")
@@ -81,8 +82,8 @@ def release(folder, game, seed):
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"--release={folder}: expected the run folder of a teacher")
-    weights, step = policies.run_weights(folder, game)
-    weights = {name: array.astype(np.float16) for name, array in weights.items()}
+    net, step = policies.load_teacher(folder, game)
+    weights = {v.path: v.numpy().astype(np.float16) for v in net.variables}
     policy = policies.Policy(policies.teacher(weights, folder, game))
     told = Told(RELEASE_EPISODES)
     scores = play.scores(policy, game, RELEASE_EPISODES, seed, observers=[told])
@@ -103,7 +104,7 @@ def release(folder, game, seed):
         "training": config,
     }
     files.write_json(path.with_suffix(".json"), card)
-    print(f"\n{path}: {describe(scores)}")
+    print(f"{path}: {describe(scores)}")
 
 
 def checksum(path):
