@@ -12,8 +12,8 @@ are long on purpose: at first a student with a large alpha is behind, and later 
 The run folder holds metrics.csv, summary.json, figure4.png (test KL and action-prediction error:
 how often the most probable actions differ), every student in nets/, and the best one's
 saved_model, which `python -m train.teacher --evaluate` plays. Stopped at any moment, the same
-command goes on; --percent and --method may then name more. A Sobolev step takes four times
-as long as a regular one (`python -m train.bench --suite=distill`).
+command goes on (a trial starts over); --percent and --method may then name more. A Sobolev step
+takes four times as long as a regular one (`python -m train.bench --suite=distill`).
 """
 
 import json
@@ -189,6 +189,8 @@ def fit(run, study, method, grid, fitted_on, bar):
     def held_out_kl(rate, alpha):
         path = run.path("search") / f"{method}-rate={rate:.15g}-alpha={alpha:.15g}.json"
         new, amount = not path.exists(), nets.METHODS[method] * FLAGS.search_steps
+        if new:
+            print(f"\ntrial: {method}, rate {rate:g}, alpha {alpha:g}", flush=True)
         found = nets.try_out(path, study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
         if new:
             bar.add(amount, f"{method}, rate {rate:g}, alpha {alpha:g}: held-out KL {found:.4g}")
@@ -229,7 +231,8 @@ def finish(run, study, summaries):
         print(f"Figure: {path}")
     saved = run.path("saved_model")
     print(f"SavedModel of {winner.name}, of the lowest test KL: {saved}; see it play:")
-    print(f"python -m train.teacher --game={FLAGS.game} --evaluate={saved} --gif=student.gif")
+    gif = run.path("student.gif")
+    print(f"python -m train.teacher --game={FLAGS.game} --evaluate={saved} --gif={gif}")
 
 
 def table(summaries):

@@ -159,7 +159,10 @@ def run_weights(folder, game):
         raise UsageError(f"{folder} is no run folder: choose another policy")
     config = runs.read_config(config)
     if config.get("script") != "teacher":
-        raise UsageError(f"{folder} is a run of {config.get('script')}, expected one of teacher")
+        hint = f": {folder / 'saved_model'} is its net" if config.get("script") == "distill" else ""
+        raise UsageError(
+            f"{folder} is a run of {config.get('script')}, expected one of teacher{hint}"
+        )
     played = config["flags"].get("game")
     if played != game:
         raise UsageError(f"{folder} is a run of game {played}, expected {game}")

@@ -58,7 +58,7 @@ flags.DEFINE_integer("evaluations", 50, "How often to evaluate.", 1, **OWN)
 flags.DEFINE_integer("episodes", 10, "Episodes of an evaluation.", 1, **OWN)
 flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
 flags.DEFINE_string("evaluate", None, "Play with this policy instead of training.", **OWN)
-flags.DEFINE_string("gif", None, "With --evaluate: where to write a clip of the play.", **OWN)
+flags.DEFINE_string("gif", None, "With --evaluate: where to write its first half minute.", **OWN)
 flags.DEFINE_string(
     "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
 )
