@@ -151,7 +151,7 @@ def test_policies_that_do_not_fit_are_refused(tmp_path):
         "pong.npz": r"no teacher of breakout, which has 4 actions: logits/bias is \[3\], expected",
         "half.npz": "cannot be read as a policy",
         "half.keras": "cannot be read as a policy",
-        "empty": "is no run folder: choose another policy",
+        "empty": "is no run folder and no SavedModel",
         "nowhere": "does not exist: expected a run folder",
     }.items():
         with pytest.raises(UsageError, match=message):

@@ -149,6 +149,8 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
     assert (folder / "figure4.png").stat().st_size > 10_000
+    with pytest.raises(cli.UsageError, match=r"expected one of teacher: .*saved_model is its net"):
+        policies.load(folder, "breakout")
     frames, best = np.zeros([2, 84, 84, 4], np.uint8), summary["saved_model"]
     answers = [
         policies.load(path, "breakout")(frames)[0]

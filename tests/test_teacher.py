@@ -107,6 +107,13 @@ def test_a_teacher_is_trained_on(run, tmp_path):
     shutil.rmtree(first)
     code, _, err = run(*on)
     assert code == 0, err
+    # Where no checkpoint can be read it is: a run does not begin at random weights instead.
+    for path in (second / "checkpoints").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert run("--game=breakout", f"--release={second}")[0] == 2
+    code, _, err = run(*on)
+    assert code == 2
+    assert "does not exist" in err
 
 
 @pytest.mark.parametrize(

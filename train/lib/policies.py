@@ -156,7 +156,7 @@ def run_weights(folder, game):
     """
     config = folder / "config.json"
     if not config.exists():
-        raise UsageError(f"{folder} is no run folder: choose another policy")
+        raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
     config = runs.read_config(config)
     if config.get("script") != "teacher":
         hint = f": {folder / 'saved_model'} is its net" if config.get("script") == "distill" else ""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from train.lib import atari, files, history, runs
 from train.lib.cli import UsageError
@@ -29,6 +28,8 @@ def draw(folder):
 
     Raises UsageError as long as there is no evaluation.
     """
+    from matplotlib.figure import Figure  # Here: training should not wait for it.
+
     folder = Path(folder)
     game = runs.read_config(folder / "config.json")["flags"]["game"]
     rows = [

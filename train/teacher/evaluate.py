@@ -12,18 +12,17 @@ RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play
 
 
-class Told:
+class Told(play.Scores):
     """Observer: says whenever a game's first episode ends; good players take minutes over it."""
 
-    def __init__(self, games):
-        self.playing, self.steps = np.ones(games, bool), 0
+    steps = 0
 
     def __call__(self, moment):
         self.steps += 1
-        over = self.playing & moment.step.ended
-        self.playing &= ~over
-        if over.any():
-            left, games = self.playing.sum(), len(self.playing)
+        before = self.playing.sum()
+        super().__call__(moment)
+        if (left := self.playing.sum()) < before:
+            games = len(self.playing)
             print(f"after {self.steps} steps {left} of {games} are still at play", flush=True)
 
 
