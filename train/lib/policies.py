@@ -58,7 +58,7 @@ def load(path, game):
     a .keras file, or a SavedModel. Raises UsageError, naming both sides, for a net that does not
     take frames [B,84,84,4] or does not answer a logit for each of the game's actions.
     """
-    path = existing(path, game)
+    path = existing(path, game, "a run folder, .npz, .keras or SavedModel")
     try:
         if (path / "saved_model.pb").exists():
             return check(of_saved_model(path), path, game)
@@ -74,12 +74,10 @@ def load_teacher(path, game):
 
     An .npz tells its steps by the card beside it. Raises UsageError as `load` does.
     """
-    path = existing(path, game)
+    kinds = "a run folder of train.teacher, an .npz or `released`"
+    path = existing(path, game, kinds)
     if path.suffix == ".keras" or (path / "saved_model.pb").exists():
-        raise UsageError(
-            f"{path} is no weights of the paper's teacher: expected a run folder of train.teacher, "
-            "an .npz or `released`"
-        )
+        raise UsageError(f"{path} is no weights of the paper's teacher: expected {kinds}")
     try:
         if path.is_dir():
             weights, steps = run_weights(path, game)
@@ -94,13 +92,12 @@ def card_steps(path):
     return int(json.loads(path.read_text())["steps"]) if path.exists() else None
 
 
-def existing(path, game):
+def existing(path, game, kinds):
     path = RELEASED / f"{game}.npz" if path == "released" else Path(path)
     if not path.exists():
-        there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz")))
+        there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz"))) or "no game"
         raise UsageError(
-            f"{path} does not exist: expected a run folder, .npz, .keras or SavedModel; "
-            f"released are teachers of {there or 'no game'}"
+            f"{path} does not exist: expected {kinds}; released are teachers of {there}"
         )
     return path
 
