@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from train.lib import files, history, runs
 
@@ -50,8 +51,9 @@ def figure4(rows, game):
         line[0].set_ylabel(label)
         if measure == "test_kl":
             line[0].set_yscale("log")
-            for ticks in (line[0].yaxis.set_major_formatter, line[0].yaxis.set_minor_formatter):
-                ticks("{x:g}")
+            line[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            line[0].yaxis.set_major_formatter("{x:g}")
+            line[0].yaxis.set_minor_formatter(NullFormatter())
     panels[0, 0].legend(frameon=False, fontsize="small")
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
