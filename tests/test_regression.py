@@ -5,6 +5,7 @@ import functools
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -217,6 +218,11 @@ def test_damaged_files_of_a_run(tmp_path, run):
         plot.main([str(tmp_path)])
     assert "1 of 2 nets are done" in run(*command)[1]
     plot.main([str(tmp_path)])
+    shutil.rmtree(tmp_path / "nets")  # as in train/results
+    for figure in tmp_path.glob("*.png"):
+        figure.unlink()
+    plot.main([str(tmp_path)])
+    assert [figure.name for figure in tmp_path.glob("*.png")] == ["figure2.png"]
     (tmp_path / "metrics.csv").write_text("garbage")
     with pytest.raises(cli.UsageError, match=r"metrics.csv is damaged"):
         plot.main([str(tmp_path)])

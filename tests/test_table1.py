@@ -102,6 +102,20 @@ def test_what_does_not_make_one_cell(second, message, tmp_path):
     assert not (tmp_path / "table1.md").exists()
 
 
+def test_a_table_has_one_home_or_is_printed_only(tmp_path, capsys):
+    """What several runs have made is not replaced by the table of one."""
+    for name in "ab":
+        write(tmp_path / "runs" / name, seed=ord(name))
+    write(tmp_path / "else" / "c", seed=1)
+    for chosen in (["runs/a"], ["runs/a", "else/c"]):
+        plot.main([str(tmp_path / name) for name in chosen])
+        assert "Printed only; --workdir=FOLDER" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("table1.*"))
+    for _ in range(2):  # the second time its own table is among what a glob finds
+        plot.main([str(path) for path in (tmp_path / "runs").iterdir()])
+    assert sorted(path.parent.name for path in tmp_path.rglob("table1.*")) == ["runs", "runs"]
+
+
 @pytest.mark.parametrize("damage", ["{", "{}", '{"method": "sobolev", "splits": "x"}', "[]"])
 def test_a_damaged_summary_is_named(damage, tmp_path):
     write(tmp_path / "a")

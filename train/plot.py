@@ -7,6 +7,7 @@ Figures of train.regression, train.distill (figure 4) and train.teacher (its lea
 run that is stopped too) go into their run's folder. Runs of train.cifar10 and train.imagenet, one
 or many, make Table 1 beside the paper's numbers: printed, and as table1.md and table1.png in
 --workdir. Runs that differ in their seed alone, such as those of --seeds=0,1,2, make one cell.
+Files among the names, such as a table1.md that a glob has found, are passed over.
 """
 
 import os
@@ -29,21 +30,23 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "workdir",
     None,
-    "Folder for table1.md and table1.png. Default: the one that holds the runs.",
+    "Folder for table1.md and table1.png. Default: the one that holds all the runs, where they are "
+    "several; else the table is only printed.",
     flag_values=FLAGS,
 )
 
 
 def main(folders, workdir=None):
+    folders = [Path(each) for each in folders if not Path(each).is_file()]
     if not folders:
         raise cli.UsageError("name a run folder: python -m train.plot runs/regression")
-    found = [(each, _script(each)) for folder in folders for each in _runs(Path(folder))]
+    found = [(each, _script(each)) for folder in folders for each in _runs(folder)]
     for folder, script in found:
         if script in DRAWN_BY:
             for path in DRAWN_BY[script](folder):
                 print(path)
     if in_table := [folder for folder, script in found if script in IN_TABLE]:
-        _table(in_table, [Path(folder).absolute().parent for folder in folders], workdir)
+        _table(in_table, workdir or _home(in_table) or _home(folders))
 
 
 def _runs(folder):
@@ -65,15 +68,25 @@ def _script(folder):
     return script
 
 
-def _table(folders, parents, workdir):
-    where = Path(workdir or os.path.commonpath(parents))
+def _home(folders):
+    """The folder that holds all of several folders, if one does."""
+    parents = {folder.absolute().parent for folder in folders}
+    return parents.pop() if len(folders) > 1 and len(parents) == 1 else None
+
+
+def _table(folders, where):
+    """Prints Table 1, and writes it to the folder `where`, if there is one."""
     columns = table1.cells(table1.read(folder) for folder in folders)
-    runs.make_folder(where)
     text = table1.text(columns)
+    print(text)
+    if where is None:
+        return print("\nPrinted only; --workdir=FOLDER keeps it, as table1.md and table1.png")
+    where = Path(os.path.relpath(where))
+    runs.make_folder(where)
     with files.replacing(where / "table1.md") as file:
         file.write(f"{text}\n".encode())
     table1.draw(columns, where / "table1.png")
-    print(f"{text}\n\n{where / 'table1.md'}\n{where / 'table1.png'}")
+    print(f"\n{where / 'table1.md'}\n{where / 'table1.png'}")
 
 
 if __name__ == "__main__":

@@ -32,13 +32,16 @@ def figure4(rows, game):
     columns = len(shares) + (len(shares) > 1)
     figure = Figure(figsize=(max(2.2 * columns + 0.8, 4.4), 4.8), layout="constrained")
     panels = figure.subplots(2, columns, squeeze=False, sharey="row")
+    for axis, share in zip(panels[0], shares, strict=False):
+        axis.set_title(f"{share:g} % for training", fontsize="medium")
+    if len(shares) > 1:
+        panels[0, -1].set_title("at the end", fontsize="medium")
     for line, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         for axis, share in zip(line, shares, strict=False):
             for method, colour in COLOURS.items():
                 chosen = [r for r in rows if (r["percent"], r["method"]) == (share, method)]
                 _plot(axis, [(r["step"], r[measure]) for r in chosen], method, ".-", colour)
             axis.set_xlabel("training step")
-            axis.set_title(f"{share:g} % for training", fontsize="medium")
         if len(shares) > 1:
             axis = line[-1]
             for method, colour in COLOURS.items():
@@ -47,7 +50,6 @@ def figure4(rows, game):
             axis.set(xscale="log", xlabel="% for training")
             axis.set_xticks(shares, [f"{share:g}" for share in shares])
             axis.set_xticks([], minor=True)
-            axis.set_title("at the end", fontsize="medium")
         line[0].set_ylabel(label)
         if measure == "test_kl":
             line[0].set_yscale("log")

@@ -138,9 +138,9 @@ def _builder(name, data_dir):
             ) from error
         there = ", ".join(["shapes", *prepared(data_dir)])
         raise UsageError(
-            f"no data set {name!r}: prepared in {_data_dir(data_dir)} or embedded are {there}; "
-            "prepare it with TFDS (nothing is downloaded here), or give the directory of its "
-            "dataset_info.json"
+            f"no data set {name!r} in {_data_dir(data_dir)}, only {there}: prepare it with TFDS "
+            f"(`tfds build {name}`; nothing is downloaded here), or give --data_dir, or as "
+            "--dataset the directory of its dataset_info.json"
         ) from error
 
 

@@ -194,7 +194,13 @@ def draw(columns, path):
     """Top-1 accuracy of every method, ours and the paper's, with deviations; a panel a column."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.4 + 3.4 * len(columns), 3.2), layout="constrained")
+    rows = [
+        row
+        for row in ROWS
+        if any(row in methods or row in paper(column) for column, methods in columns.items())
+    ]
+    size = 1.4 + 3.4 * len(columns), 0.8 + 0.4 * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
     for axis, (column, methods) in zip(panels, columns.items(), strict=True):
         ours = {name: spread(results) for name, results in methods.items()}
@@ -205,14 +211,14 @@ def draw(columns, path):
                 continue
             colour = "C0" if scores is ours else "0.5"
             axis.errorbar(
-                [scores[row][0][0] for row in ROWS if row in scores],
-                [k + at for k, row in enumerate(ROWS) if row in scores],
-                xerr=[scores[row][0][1] or 0 for row in ROWS if row in scores],
+                [scores[row][0][0] for row in rows if row in scores],
+                [k + at for k, row in enumerate(rows) if row in scores],
+                xerr=[scores[row][0][1] or 0 for row in rows if row in scores],
                 **{"fmt": style, "color": colour, "capsize": 3, "label": name},
                 mfc=colour if scores is ours else "w",
             )
-        axis.set(xlabel="top-1 accuracy, %", xlim=(0, 100), ylim=(len(ROWS) - 0.5, -0.5))
-        axis.set_yticks(range(len(ROWS)), [NAMES[row] for row in ROWS])
+        axis.set(xlabel="held-out top-1, %", xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
+        axis.set_yticks(range(len(rows)), [NAMES[row] for row in rows])
         axis.set_title(title(column).removesuffix(", top-1 / top-5"), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize="small", loc="best")

@@ -22,7 +22,7 @@ ARROWS = 3  # every so many points of the grid
 
 
 def draw(folder):
-    """Draws all figures of a finished run, and returns their paths.
+    """Draws all figures of a finished run, and returns their paths; without its nets, the first.
 
     Raises UsageError where the folder holds no finished regression run.
     """
@@ -33,6 +33,9 @@ def draw(folder):
         raise UsageError(f"{folder / 'metrics.csv'} is damaged: run the run's command again")
     paths = [folder / "figure2.png"]
     save(errors_figure(table.medians(rows), settings["preset"]), paths[0])
+    if not (folder / "nets").exists():
+        print(f"{folder} is without its nets: the surfaces are not drawn again")
+        return paths
     names = list(dict.fromkeys(row["function"] for row in rows))
     sizes = sorted({int(row["size"]) for row in rows})[:2]
     for name in names:

@@ -129,7 +129,7 @@ def train(run, caught):
         def stop(mark=mark, due=due, start=start):  # --save_minutes=0: at every update
             return caught or step() >= mark or (time.monotonic() >= due and step() > start)
 
-        a3c.run(actors, stop, look=lambda: clock.print(curve.logs(actors)))
+        a3c.run(actors, stop, look=lambda: clock.print(curve.known(curve.logs(actors))))
         save(evaluated=False)
         if step() >= mark and not caught:
             scores = play.scores(

@@ -23,6 +23,11 @@ def logs(actors):
     return found | {name: float(np.mean([a.logs[name] for a in actors])) for name in TERMS}
 
 
+def known(logs):
+    """What is no NaN, to be printed."""
+    return {name: value for name, value in logs.items() if not np.isnan(value)}
+
+
 def draw(folder):
     """Draw the learning curve of a run, as far as it has come; return its path in a list.
 
