@@ -10,7 +10,6 @@ or many, make Table 1 beside the paper's numbers: printed, and as table1.md and 
 Files among the names, such as a table1.md that a glob has found, are passed over.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -70,8 +69,8 @@ def _script(folder):
 
 def _home(folders):
     """The folder that holds all of several folders, if one does."""
-    parents = {folder.absolute().parent for folder in folders}
-    return parents.pop() if len(folders) > 1 and len(parents) == 1 else None
+    parents = {folder.absolute().parent: folder.parent for folder in folders}
+    return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None
 
 
 def _table(folders, where):
@@ -81,7 +80,7 @@ def _table(folders, where):
     print(text)
     if where is None:
         return print("\nPrinted only; --workdir=FOLDER keeps it, as table1.md and table1.png")
-    where = Path(os.path.relpath(where))
+    where = Path(where)
     runs.make_folder(where)
     with files.replacing(where / "table1.md") as file:
         file.write(f"{text}\n".encode())
