@@ -48,7 +48,7 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_list("rates", ["3e-4", "1e-3", "3e-3"], "Rates to choose from.", **OWN)
-flags.DEFINE_list("alphas", ["0.03", "0.1", "0.3"], "Alphas to choose from.", **OWN)
+flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Alphas to choose from.", **OWN)
 flags.DEFINE_integer("search_steps", 1000, "Steps of a fit's trial.", 1, **OWN)
 flags.DEFINE_float("fit_percent", 10, "The share that rate and alpha are fitted on.", 0, 100, **OWN)
 flags.DEFINE_enum(
