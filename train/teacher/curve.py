@@ -24,8 +24,8 @@ def logs(actors):
 
 
 def known(logs):
-    """What is no NaN, to be printed."""
-    return {name: value for name, value in logs.items() if not np.isnan(value)}
+    """To be printed: without the training score as long as no episode has ended."""
+    return {n: v for n, v in logs.items() if n != "training_score" or not np.isnan(v)}
 
 
 def draw(folder):
