@@ -160,6 +160,12 @@ def _cuts(splits):
     return {0: "no cuts", 1: "1 cut"}.get(splits, f"{splits} cuts")
 
 
+def rows(columns):
+    """The methods that have a number in any column, here or in the paper."""
+    found = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
+    return [name for name in ROWS if name in found]
+
+
 def text(columns):
     """Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
     parts = []
@@ -169,9 +175,8 @@ def text(columns):
         if printed := paper(column):
             name = f"paper: {NETS[column[0]]}, {_cuts(column[2])}"
             parts.append((name, {method: shown(scores) for method, scores in printed.items()}))
-    rows = [name for name in ROWS if any(name in cells for _, cells in parts)]
     lines = [["held-out accuracy, %", *(head for head, _ in parts)], ["---"] * (len(parts) + 1)]
-    lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows]
+    lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows(columns)]
     notes = [_lengths(column, methods) for column, methods in columns.items()]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
 
@@ -194,12 +199,8 @@ def draw(columns, path):
     """Top-1 accuracy of every method, ours and the paper's, with deviations; a panel a column."""
     from matplotlib.figure import Figure
 
-    rows = [
-        row
-        for row in ROWS
-        if any(row in methods or row in paper(column) for column, methods in columns.items())
-    ]
-    size = 1.4 + 3.4 * len(columns), 0.8 + 0.4 * len(rows)
+    names = rows(columns)
+    size = 1.4 + 3.4 * len(columns), 0.8 + 0.4 * len(names)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
     for axis, (column, methods) in zip(panels, columns.items(), strict=True):
@@ -211,14 +212,14 @@ def draw(columns, path):
                 continue
             colour = "C0" if scores is ours else "0.5"
             axis.errorbar(
-                [scores[row][0][0] for row in rows if row in scores],
-                [k + at for k, row in enumerate(rows) if row in scores],
-                xerr=[scores[row][0][1] or 0 for row in rows if row in scores],
+                [scores[row][0][0] for row in names if row in scores],
+                [k + at for k, row in enumerate(names) if row in scores],
+                xerr=[scores[row][0][1] or 0 for row in names if row in scores],
                 **{"fmt": style, "color": colour, "capsize": 3, "label": name},
                 mfc=colour if scores is ours else "w",
             )
-        axis.set(xlabel="held-out top-1, %", xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
-        axis.set_yticks(range(len(rows)), [NAMES[row] for row in rows])
+        axis.set(xlabel="held-out top-1, %", xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
+        axis.set_yticks(range(len(names)), [NAMES[row] for row in names])
         axis.set_title(title(column).removesuffix(", top-1 / top-5"), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize="small", loc="best")
