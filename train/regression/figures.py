@@ -122,10 +122,10 @@ def surfaces_figure(function, jets):
         else:
             flat.set_yticklabels([])
     axes = np.array(figure.axes).reshape(-1, 2)
-    figure.colorbar(
-        surface, ax=list(axes[:, 0]), shrink=0.7, pad=0.02, label="value (beyond this: clipped)"
-    )
-    figure.colorbar(mesh, ax=list(axes[:, 1]), pad=0.02, label="log10 |gradient|")
+    # Pointed ends: what lies beyond a bar is drawn in its last colour.
+    beyond = {"extend": "both", "pad": 0.02}
+    figure.colorbar(surface, ax=list(axes[:, 0]), shrink=0.7, label="value", **beyond)
+    figure.colorbar(mesh, ax=list(axes[:, 1]), label="log10 |gradient|", **beyond)
     return figure
 
 
