@@ -82,6 +82,7 @@ def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
         (OSError(errno.ENOSPC, "No space left", "/x"), 1, "/x: No space left; make room"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/x"), 1, "/x: Is a directory"),
         (shutil.Error([("/a", "/x", "No space left")]), 1, "/x: No space left; the same command"),
     ],
 )

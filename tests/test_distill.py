@@ -12,7 +12,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from train import plot
 from train.distill import __main__ as distill
-from train.distill import nets, splits
+from train.distill import floor, nets, splits
 from train.lib import cli, episodes, policies, recordings
 from train.record.writer import Writer
 
@@ -21,9 +21,9 @@ TINY = ["--game=breakout", "--steps=6", "--evaluations=2", "--batch_size=8", "--
 TINY += ["--search_steps=2", "--rates=1e-4,1e-3", "--alphas=0.1,1", "--fit_percent=60"]
 
 
-def small_net(actions, outputs=1, side=84):
+def small_net(actions, outputs=1, side=84, scale=1 / 255):
     frames = keras.Input([side, side, 4])
-    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(frames))
+    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(scale)(frames))
     h = keras.layers.Dense(8, "tanh")(keras.layers.Flatten()(h))
     logits = [keras.layers.Dense(n)(h) for n in (actions, 1)]
     return keras.Model(frames, logits if outputs == 2 else logits[0])
@@ -132,6 +132,28 @@ def test_training_and_test_share_no_episode(kind, percent):
     assert len(held_out) >= len(train) / 10
 
 
+def test_the_constant_policy_by_hand():
+    teacher = np.log(np.float32([[0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]))
+    found = floor.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
+    divergences = [np.log(0.5**2 / (p * (1 - p))) / 2 for p in (0.9, 0.1, 0.3)]
+    assert found["test_kl"] == pytest.approx(np.mean(divergences), rel=1e-5)
+    found = floor.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
+    p, q = np.exp(teacher), np.array([13 / 30, 17 / 30])
+    assert found["test_kl"] == pytest.approx((p * np.log(p / q)).sum() / 3, rel=1e-5)
+    assert found["test_action_error"] == pytest.approx(1 / 3)
+    assert floor.entropy(teacher) == pytest.approx(-(p * np.log(p)).sum() / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("divergence", st.distillation.DIVERGENCES)
+def test_no_constant_policy_is_nearer(divergence):
+    rng = np.random.default_rng(0)
+    teacher = 2 * rng.normal(size=[50, 4]).astype(np.float32)
+    lowest = floor.constant(teacher, teacher, divergence)["test_kl"]
+    loss = st.distillation.PolicyDivergence(divergence)
+    others = [loss(teacher, np.tile(rng.normal(size=4), [50, 1]).astype("f")) for _ in range(100)]
+    assert lowest < min(float(other) for other in others)
+
+
 def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     folder = tmp_path / "run"
     arguments = ["--percent=20", "--rate=1e-3", "--alphas=0.1", f"--workdir={folder}"]
@@ -146,6 +168,9 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert [net["training_steps"] for net in summary["nets"]] == [52, 52]
     assert [(n["rate"], n["alpha"]) for n in summary["nets"]] == [(1e-3, 0), (1e-3, 0.1)]
+    assert [each["percent"] for each in summary["floors"]] == [20]
+    assert 0 < summary["teacher_entropy"] < np.log(4)
+    assert "20 %, constant" in out
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
     assert (folder / "figure4.png").stat().st_size > 10_000
@@ -167,6 +192,34 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     assert (folder / "metrics.csv").read_text() == before
     plot.main([str(folder)])
     assert (folder / "figure4.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("summary.json", "{"), ("summary.json", "{}"), ("metrics.csv", None), ("play-1.json", "x")],
+)
+def test_a_damaged_net_is_named(name, content, run, tmp_path):
+    arguments = ["--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={tmp_path / 'run'}"]
+    assert run(*arguments)[0] == 0
+    path = tmp_path / "run" / "nets" / "20-regular" / name
+    path.unlink() if content is None else path.write_text(content)
+    code, _, err = run(*arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{path} is missing or damaged" in err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["nets"]  # what was there is
+
+
+def test_a_student_that_diverges(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(st.nets, "atari_student", lambda *_: small_net(4, scale=np.nan))
+    folder = tmp_path / "run"
+    code, _, err = run("--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={folder}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"{folder}/nets/20-regular: " in err
+    assert "became NaN: lower the learning rate" in err
+    code, _, err = run("--percent=20", "--method=regular", f"--workdir={tmp_path / 'search'}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "regular: every trial diverged" in err
 
 
 @pytest.mark.slow
@@ -200,6 +253,9 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--method=sobolov"], "--method=sobolov: expected some of regular, sobolev"),
         (["--data_dir=nowhere"], "nowhere is no recording: expected a run folder"),
         (["--rate=-1"], "--rate=-1"),
+        (["--rate=0"], "--rate=0.0: expected numbers above 0 and below 10"),
+        (["--data_dir=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),
+        (["--teacher=nowhere"], "nowhere does not exist: expected a run folder, .npz"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):

@@ -224,5 +224,5 @@ def test_damaged_files_of_a_run(tmp_path, run):
     plot.main([str(tmp_path)])
     assert [figure.name for figure in tmp_path.glob("*.png")] == ["figure2.png"]
     (tmp_path / "metrics.csv").write_text("garbage")
-    with pytest.raises(cli.UsageError, match=r"metrics.csv is damaged"):
+    with pytest.raises(cli.UsageError, match=r"metrics.csv is missing or damaged"):
         plot.main([str(tmp_path)])

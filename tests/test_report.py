@@ -1,4 +1,3 @@
-import doctest
 import io
 
 import keras
@@ -8,11 +7,6 @@ import tensorflow as tf
 
 from train.lib import progress, report
 from train.lib.cli import CommandError
-
-
-@pytest.mark.parametrize("module", [progress, report])
-def test_docstring_examples(module):
-    assert doctest.testmod(module).failed == 0
 
 
 def fitted(callback, steps_per_epoch=3, epochs=2):

@@ -47,6 +47,21 @@ def test_a_run_that_is_refused_before_its_facts_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_a_refused_run_leaves_no_folders_above_it(tmp_path):
+    with contextlib.suppress(UsageError), runs.Run(tmp_path / "a" / "b" / "c", FLAGS):
+        raise UsageError("no such data")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_another_script_is_left_as_it_is(tmp_path):
+    with runs.Run(tmp_path, FLAGS, "distill") as run:
+        run.add_facts()
+    run.path(".lock").unlink()  # as in a clone
+    with pytest.raises(UsageError, match="is a run of distill, not of imagenet: choose another"):
+        runs.Run(tmp_path, {"splits": 3}, "imagenet")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_other_data_is_refused(tmp_path):
     with runs.Run(tmp_path, FLAGS) as run:
         run.add_facts(images=4000)

@@ -4,10 +4,12 @@
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
 Figures of train.regression, train.distill (figure 4) and train.teacher (its learning curve, of a
-run that is stopped too) go into their run's folder. Runs of train.cifar10 and train.imagenet, one
-or many, make Table 1 beside the paper's numbers: printed, and as table1.md and table1.png in
---workdir. Runs that differ in their seed alone, such as those of --seeds=0,1,2, make one cell.
-Files among the names, such as a table1.md that a glob has found, are passed over.
+run that is stopped too) go into their run's folder, or, with --workdir, into a folder of its name
+there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's
+numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ in their seed
+alone, such as those of --seeds=0,1,2, make one cell. Files among the names, such as a table1.md
+that a glob has found, are passed over. What one run lacks does not keep the others from being
+drawn; the exit code is 2 then.
 """
 
 import sys
@@ -29,27 +31,49 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "workdir",
     None,
-    "Folder for table1.md and table1.png. Default: the one that holds all the runs, where they are "
-    "several; else the table is only printed.",
+    "Folder for all that is drawn. Default: figures go into the folder of their run, table1.md and "
+    "table1.png into the one that holds all the runs; the table of a single run is only printed.",
     flag_values=FLAGS,
 )
 
 
 def main(folders, workdir=None):
-    folders = [Path(each) for each in folders if not Path(each).is_file()]
+    """Draws every figure and table that the runs in `folders` give."""
+    named = [Path(each) for each in folders]
+    folders = [each for each in named if not each.is_file()]
     if not folders:
-        raise cli.UsageError("name a run folder: python -m train.plot runs/regression")
-    found = [(each, _script(each)) for folder in folders for each in _runs(folder)]
-    for folder, script in found:
+        given = f"{named[0]} is a file" if named else "no folder is given"
+        raise cli.UsageError(f"{given}: expected a run's: python -m train.plot runs/regression")
+    found = [(each, _script(each), folder) for folder in folders for each in _runs(folder)]
+    in_table = [(each, folder) for each, script, folder in found if script in IN_TABLE]
+    columns = table1.cells(table1.read(each) for each, _ in in_table)
+    if workdir:
+        runs.make_folder(Path(workdir))
+    failed = []
+    for folder, script, _ in found:
         if script in DRAWN_BY:
-            for path in DRAWN_BY[script](folder):
-                print(path)
-    if in_table := [folder for folder, script in found if script in IN_TABLE]:
-        _table(in_table, workdir or _home(in_table) or _home(folders))
+            try:
+                _figures(folder, script, workdir)
+            except cli.UsageError as error:
+                failed.append(error)
+    if columns:
+        of_runs, of_names = (list(dict.fromkeys(each)) for each in zip(*in_table, strict=True))
+        _table(columns, workdir or _home(of_runs) or _home(of_names))
+    if failed:
+        raise cli.UsageError("; ".join(map(str, failed)))
+
+
+def _figures(folder, script, workdir):
+    into = Path(workdir, folder.name) if workdir else folder
+    runs.make_folder(into)
+    for path in DRAWN_BY[script](folder, into):
+        print(path)
 
 
 def _runs(folder):
     """A run's folder itself, or those that --seeds has made in it."""
+    if not folder.exists():
+        raise cli.UsageError(f"{folder} does not exist: expected a run's folder")
     seeds = sorted(folder.glob("seed*/config.json"))
     if not (folder / "config.json").exists() and not seeds:
         raise cli.UsageError(f"{folder} is not a run: it has no config.json")
@@ -73,15 +97,13 @@ def _home(folders):
     return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None
 
 
-def _table(folders, where):
+def _table(columns, where):
     """Prints Table 1, and writes it to the folder `where`, if there is one."""
-    columns = table1.cells(table1.read(folder) for folder in folders)
     text = table1.text(columns)
     print(text)
     if where is None:
         return print("\nPrinted only; --workdir=FOLDER keeps it, as table1.md and table1.png")
     where = Path(where)
-    runs.make_folder(where)
     with files.replacing(where / "table1.md") as file:
         file.write(f"{text}\n".encode())
     table1.draw(columns, where / "table1.png")

@@ -11,20 +11,31 @@ are long on purpose: at first a student with a large alpha is behind, and later 
 
 The run folder holds metrics.csv, summary.json, figure4.png (test KL and action-prediction error:
 how often the most probable actions differ), every student in nets/, and the best one's
-saved_model, which `python -m train.teacher --evaluate` plays. Stopped at any moment, the same
+saved_model, which `python -m train.teacher --evaluate` plays. The table that is printed has the
+best policy that never looks, "constant", beside the students. Stopped at any moment, the same
 command goes on (a trial starts over); --percent and --method may then name more. A Sobolev step
 takes four times as long as a regular one (`python -m train.bench --suite=distill`).
 """
 
-import json
+import math
 import shutil
 
 from absl import flags
 
 import sobolev_tf as st
 from sobolev_tf import export
-from train.distill import figures, nets, splits
-from train.lib import atari, cli, files, history, progress, recordings, report, runs
+from train.distill import figures, floor, nets, splits
+from train.lib import (
+    atari,
+    cli,
+    files,
+    history,
+    policies,
+    progress,
+    recordings,
+    report,
+    runs,
+)
 
 FLAGS = cli.common_flags(without=["epochs", "strategy"])
 OWN = {"flag_values": FLAGS}
@@ -70,14 +81,15 @@ CHANGEABLE = [*ADDABLE, "data_dir"]
 
 
 def main():
-    percents = sorted(set(numbers("percent", 0, 100)))
+    percents = numbers("percent", 0, 100)
     methods = chosen_methods()
+    grids = grids_of(methods)
     cli.seed_everything(FLAGS)
     folder = cli.workdir(FLAGS, leave_out=ADDABLE)
     with runs.Run(folder, cli.config(FLAGS), "distill", CHANGEABLE) as run:
         study = load(methods)
         parts = {percent: parts_of(study.recording, percent) for percent in percents}
-        plan = search_plan(study.recording, methods)
+        plan = grids, fitted_on(study.recording, grids)
         run.add_facts(recording=study.recording.facts(), game_versions=atari.versions())
         for name in ("nets", "search"):
             run.path(name).mkdir(exist_ok=True)
@@ -86,13 +98,15 @@ def main():
 
 
 def numbers(name, low, high):
-    """The list of a flag as numbers between `low` and `high`, both excluded."""
+    """A flag's numbers, between `low` and `high` (both excluded), in their order."""
+    given = FLAGS[name].value
+    given = given if isinstance(given, list) else [given]
     try:
-        found = [float(each) for each in FLAGS[name].value]
+        found = sorted({float(each) for each in given})
     except ValueError:
         found = []
     if not found or not all(low < each < high for each in found):
-        text = ",".join(map(str, FLAGS[name].value))
+        text = ",".join(map(str, given))
         raise cli.UsageError(f"--{name}={text}: expected numbers above {low} and below {high}")
     return found
 
@@ -107,13 +121,14 @@ def chosen_methods():
 def load(methods):
     """The recording in memory and, where it is needed, its teacher."""
     data, beside = recordings.find(FLAGS.data_dir)
+    kept = [p for p in (beside / "teacher.keras", beside / "teacher") if p.exists()]
+    if "sobolev" in methods and not FLAGS.teacher and not kept:
+        raise cli.UsageError(f"{beside} holds no teacher: give one, --teacher=PATH")
+    path = FLAGS.teacher or (kept or [None])[0]
+    if path:
+        policies.existing(path, FLAGS.game)  # before the reading, which may take minutes
     recording = recordings.read(data, FLAGS.game)
-    teacher = None
-    if "sobolev" in methods:
-        kept = [p for p in (beside / "teacher.keras", beside / "teacher") if p.exists()]
-        if not FLAGS.teacher and not kept:
-            raise cli.UsageError(f"{beside} holds no teacher: give one, --teacher=PATH")
-        teacher = nets.differentiable(FLAGS.teacher or kept[0], FLAGS.game, recording)
+    teacher = nets.differentiable(path, FLAGS.game, recording) if "sobolev" in methods else None
     return nets.Study(
         *(FLAGS.game, recording, teacher, FLAGS.batch_size, FLAGS.divergence),
         *(FLAGS.projections, FLAGS.schedule, FLAGS.seed, FLAGS.jit),
@@ -126,16 +141,22 @@ def parts_of(recording, percent):
     return train, splits.spread(test, FLAGS.test_frames)
 
 
-def search_plan(recording, methods):
-    """{method: (rates, alphas)} to choose from, and the steps to fit on, None without a search."""
-    rates = [FLAGS.rate] if FLAGS.rate is not None else numbers("rates", 0, 10)
-    alphas = [FLAGS.alpha] if FLAGS.alpha is not None else numbers("alphas", 0, 1e9)
-    grids = {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
+def grids_of(methods):
+    """{method: (rates, alphas)} to choose from, in their order."""
+    rates, alphas = (
+        numbers(one if FLAGS[one].present else many, 0, below)
+        for one, many, below in (("rate", "rates", 10), ("alpha", "alphas", 1e9))
+    )
+    return {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
+
+
+def fitted_on(recording, grids):
+    """(training steps, test steps) of the search, or None without one."""
     if all(trials(grid) == 0 for grid in grids.values()):
-        return grids, None
+        return None
     share = splits.training(recording.lengths, FLAGS.fit_percent, FLAGS.split, "fit_percent")
     train, test = splits.held_out(recording.lengths, len(share))
-    return grids, (train, splits.spread(test, FLAGS.test_frames))
+    return train, splits.spread(test, FLAGS.test_frames)
 
 
 def trials(grid):
@@ -171,7 +192,8 @@ def train_all(run, study, methods, parts, plan):
 
 def finished(run):
     """{(percent, method): summary} of every net in the run folder that is done."""
-    found = [json.loads(path.read_text()) for path in run.path("nets").glob("*/summary.json")]
+    needs = ("percent", "method", "rate", "alpha", "test_kl", "test_action_error")
+    found = [runs.read_json(p, *needs) for p in run.path("nets").glob("*/summary.json")]
     found.sort(key=lambda each: (each["percent"], list(nets.METHODS).index(each["method"])))
     return {(each["percent"], each["method"]): each for each in found}
 
@@ -199,6 +221,11 @@ def fit(run, study, method, grid, fitted_on, bar):
     alpha = alphas[len(alphas) // 2]
     rate = min(rates, key=lambda rate: held_out_kl(rate, alpha))
     alpha = min(alphas, key=lambda alpha: held_out_kl(rate, alpha))
+    if math.isinf(held_out_kl(rate, alpha)):
+        raise cli.CommandError(
+            f"{method}: every trial diverged, of rates from {rates[0]:g} and alphas from "
+            f"{alphas[0]:g} on: give lower --rates, in another --workdir"
+        )
     for name, best, grid in (("rate", rate, rates), ("alpha", alpha, alphas)):
         if len(grid) > 1 and best in (min(grid), max(grid)):
             print(f"\n{method}: {name} {best:g} is at the edge of --{name}s", flush=True)
@@ -210,7 +237,8 @@ def finish(run, study, summaries):
     rows = [row for key in summaries for row in nets.rows(net_folder(run, *key), *key)]
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(history.as_csv(rows, header=True))
-    print(f"\n{table(summaries)}\n")
+    floors = floors_of(study.recording, summaries)
+    print(f"\n{table(summaries, floors)}\n")
     ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
     best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
     folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and FLAGS.episodes]
@@ -218,6 +246,8 @@ def finish(run, study, summaries):
         folder.name: nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
         for folder in folders
     }
+    entropy, most = floor.entropy(study.recording.logits), len(atari.ACTIONS[FLAGS.game])
+    print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {math.log(most):.3g} nats")
     for name, each in scores.items():
         print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
     winner = net_folder(run, *ranked[0])
@@ -225,7 +255,8 @@ def finish(run, study, summaries):
     with export.replaced_directory(run.path("saved_model")) as beside:
         shutil.copytree(winner / "saved_model", beside)
     facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
-    found = {"nets": list(summaries.values()), "true_scores": scores, "saved_model": winner.name}
+    found = {"nets": list(summaries.values()), "floors": list(floors.values())}
+    found |= {"teacher_entropy": entropy, "true_scores": scores, "saved_model": winner.name}
     run.write_summary({"game": FLAGS.game, **found, **facts})
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
@@ -235,12 +266,26 @@ def finish(run, study, summaries):
     print(f"python -m train.teacher --game={FLAGS.game} --evaluate={saved} --gif={gif}")
 
 
-def table(summaries):
-    """What every net was trained with and what its test says, as text."""
-    cells = [
-        [f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", f"{s['test_kl']:.4f}"]
-        + [report.percent(s["test_action_error"])]
+def floors_of(recording, summaries):
+    """{percent: the best constant policy of that share and its test} for every share."""
+    floors = {}
+    for percent in {percent: None for percent, _ in summaries}:
+        logits = [recording.logits[steps] for steps in parts_of(recording, percent)]
+        floors[percent] = {"percent": percent, **floor.constant(*logits, FLAGS.divergence)}
+    return floors
+
+
+def table(summaries, floors):
+    """What every net was trained with and what its test says, as text; below, what a policy
+    that never looks reaches."""
+    told = [
+        (f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", s)
         for (percent, method), s in summaries.items()
+    ]
+    told += [(f"{percent:g} %, constant", "", "", s) for percent, s in floors.items()]
+    cells = [
+        [*start, f"{s['test_kl']:.3g}", report.percent(s["test_action_error"])]
+        for *start, s in told
     ]
     return report.table(["training", "rate", "alpha", "test KL", "action error"], cells)
 

@@ -12,15 +12,15 @@ NAMES = {"regular": "regular", "sobolev": "Sobolev"}
 MEASURES = {"test_kl": "test KL", "test_action_error": "test action error"}
 
 
-def draw(folder):
-    """Draws the figure of a finished run, and returns its path in a list."""
+def draw(folder, into=None):
+    """Draws the figure of a finished run into the folder `into`, or its own; [its path].
+
+    Raises UsageError where what the run has left is damaged.
+    """
     folder = Path(folder)
-    settings = runs.read_config(folder / "config.json")["flags"]
-    rows = [
-        {name: value if name == "method" else float(value) for name, value in row.items()}
-        for row in history.read_rows(folder / "metrics.csv")
-    ]
-    path = folder / "figure4.png"
+    settings = runs.read_config(folder / "config.json", ["game"])["flags"]
+    rows = history.checked_rows(folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"])
+    path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
         figure4(rows, settings["game"]).savefig(file, format="png", dpi=110)
     return [path]
@@ -56,7 +56,9 @@ def figure4(rows, game):
             line[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             line[0].yaxis.set_major_formatter("{x:g}")
             line[0].yaxis.set_minor_formatter(NullFormatter())
-    panels[0, 0].legend(frameon=False, fontsize="small")
+    lines = [line for axis in panels[0] for line in axis.get_lines()]  # a share may have one method
+    told = {line.get_label(): line for line in lines}
+    panels[0, 0].legend(told.values(), told.keys(), frameon=False, fontsize="small")
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")

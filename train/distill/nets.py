@@ -1,7 +1,6 @@
 """One student net: how it is made, trained, tested, searched for, and played."""
 
 import dataclasses
-import json
 import math
 
 import keras
@@ -70,7 +69,7 @@ class Study:
 def try_out(path, study, method, rate, alpha, train, test, steps):
     """The KL on the steps `test` after a short training on `train`; kept in the file `path`."""
     if path.exists():
-        found = json.loads(path.read_text())["kl"]
+        found = runs.read_json(path, "kl")["kl"]
         return math.inf if found is None else found
     model = study.student(method, rate, alpha, steps)
     try:
@@ -119,11 +118,12 @@ def distil(folder, study, method, percent, rate, alpha, steps, train, test, sett
 
 def rows(folder, percent, method):
     """A finished net's rows for the run's metrics.csv."""
-    names = {"step": "step", "seconds": "seconds", "kl": "kl", "action_error": "action_error"}
+    names = {"seconds": "seconds", "kl": "kl", "action_error": "action_error"}
     names |= {"val_kl": "test_kl", "val_action_error": "test_action_error"}
     return [
-        {"percent": percent, "method": method} | {new: row[old] for old, new in names.items()}
-        for row in history.read_rows(folder / "metrics.csv")
+        {"percent": percent, "method": method, "step": int(row["step"])}
+        | {new: row[old] for old, new in names.items()}
+        for row in history.checked_rows(folder / "metrics.csv", ["step", *names])
     ]
 
 
@@ -133,7 +133,7 @@ def true_scores(folder, game, episodes, seed):
     if not path.exists():
         policy = policies.load(folder / "saved_model", game)
         files.write_json(path, play.scores(policy, game, episodes, seed).tolist())
-    return json.loads(path.read_text())
+    return runs.read_json(path)
 
 
 def differentiable(path, game, recording):

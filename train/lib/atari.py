@@ -46,7 +46,8 @@ class Atari:
     `frames` is what is to be seen now: uint8 [N,84,84,4], oldest first, black before the start.
 
     >>> games = Atari("pong", envs=8, seed=0)
-    >>> games.step(np.zeros(8, np.int32)).reward
+    >>> games.step(np.zeros(8, np.int32)).reward.shape
+    (8,)
     """
 
     def __init__(self, game, envs, seed, longest=LONGEST, threads=1):

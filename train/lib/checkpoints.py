@@ -37,9 +37,9 @@ class Checkpoints:
     `monitor` names the value of `facts["logs"]` to judge by, `mode` is "max" or "min"; without
     it, no best one is kept.
 
-    >>> checkpoints = Checkpoints("runs/first/checkpoints", monitor="val_accuracy", mode="max")
-    >>> checkpoints.save(model, step=500, logs={"val_accuracy": 0.5})
-    >>> checkpoints.restore_latest(model)
+        checkpoints = Checkpoints("runs/first/checkpoints", monitor="val_accuracy", mode="max")
+        checkpoints.save(model, step=500, logs={"val_accuracy": 0.5})
+        checkpoints.restore_latest(model)
     {'format': 1, 'step': 500, 'logs': {'val_accuracy': 0.5}}
     """
 

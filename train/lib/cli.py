@@ -19,8 +19,10 @@ import contextlib
 import errno
 import hashlib
 import math
+import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -88,11 +90,12 @@ def common_flags(presets=None, without=()):
 def run(main, values, presets=None):
     """Parse the command line into `values`, call `main`, and exit.
 
-    Exit codes: 2 for a `UsageError`, 1 for another `CommandError` or a full disk, 130 for Ctrl-C.
+    Exit codes: 2 for a `UsageError`, 1 for another `CommandError` or a file that cannot be read or
+    written, 130 for Ctrl-C.
     """
     try:
         if HELP & set(sys.argv[1:]):
-            print(help_text(values, presets))
+            print(help_text(values, presets), flush=True)
             sys.exit(0)
         parse(values, sys.argv, presets)
         sys.exit(main())
@@ -100,6 +103,9 @@ def run(main, values, presets=None):
         fail(error, error.code)
     except KeyboardInterrupt:
         fail("stopped by Ctrl-C", 130)
+    except BrokenPipeError:  # who read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if isinstance(error, shutil.Error):  # of a whole tree: (from, to, reason) of each file
             fail(f"{error.args[0][0][1]}: {error.args[0][0][2]}; the same command goes on", 1)
@@ -107,7 +113,9 @@ def run(main, values, presets=None):
             fail(f"{error.filename}: {error.strerror}; choose another --workdir", 2)
         if error.errno in FULL:
             fail(f"{error.filename}: {error.strerror}; make room, the same command goes on", 1)
-        raise
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}", 1)
 
 
 def fail(message, code):
@@ -177,8 +185,7 @@ def workdir(values, leave_out=()):
 
     The flags named in `leave_out` play no part, so that they may change when a run goes on.
 
-    >>> workdir(FLAGS)  # python -m train.imagenet --splits=1 --seed=3
-    PosixPath('runs/imagenet-seed=3-splits=1')
+    python -m train.imagenet --splits=1 --seed=3 has runs/imagenet-seed=3-splits=1.
     """
     if values.workdir:
         return Path(values.workdir)

@@ -15,8 +15,8 @@ def replacing(path):
 
     Raises OSError, with the path in it, when the disk is full or the folder not writable.
 
-    >>> with replacing("figure.png") as file:
-    ...     plot.savefig(file)
+        with replacing("figure.png") as file:
+            plot.savefig(file)
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}{TEMPORARY}")

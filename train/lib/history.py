@@ -57,6 +57,26 @@ def numeric_rows(path):
     return rows
 
 
+def checked_rows(path, numbers, texts=()):
+    """The rows of a finished run's metrics.csv: {name: float of `numbers`, text of `texts`}.
+
+    Raises UsageError where there are none, or one lacks a column or has something else in it.
+    """
+    try:
+        complete, _, _ = Path(path).read_text().rpartition("\n")
+        rows = [
+            {name: row[name] for name in texts} | {name: float(row[name]) for name in numbers}
+            for row in csv.DictReader(io.StringIO(complete), restval="")
+        ]
+        if not rows:
+            raise ValueError("it has no rows")
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise UsageError(
+            f"{path} is missing or damaged ({error!r}): run the run's command again"
+        ) from error
+    return rows
+
+
 def as_csv(rows, header):
     """Return `rows`, dicts with the same keys, as CSV bytes."""
     text = io.StringIO()

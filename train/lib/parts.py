@@ -141,6 +141,8 @@ def _chosen_cuts(values, task):
         return task.cuts[int(values.splits)]
     if values["splits"].present:
         raise cli.UsageError("--cuts and --splits both say where to cut: give one of them")
+    if not values.cuts:
+        raise cli.UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
     return values.cuts
 
 

@@ -58,7 +58,7 @@ def load(path, game):
     a .keras file, or a SavedModel. Raises UsageError, naming both sides, for a net that does not
     take frames [B,84,84,4] or does not answer a logit for each of the game's actions.
     """
-    path = existing(path, game, "a run folder, .npz, .keras or SavedModel")
+    path = existing(path, game)
     try:
         if (path / "saved_model.pb").exists():
             return check(of_saved_model(path), path, game)
@@ -92,7 +92,8 @@ def card_steps(path):
     return int(json.loads(path.read_text())["steps"]) if path.exists() else None
 
 
-def existing(path, game, kinds):
+def existing(path, game, kinds="a run folder, .npz, .keras or SavedModel"):
+    """The path of a policy, also of "released". Raises UsageError where there is nothing."""
     path = RELEASED / f"{game}.npz" if path == "released" else Path(path)
     if not path.exists():
         there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz"))) or "no game"

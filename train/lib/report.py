@@ -121,6 +121,11 @@ def export(model, path, images):
     saved = tf.saved_model.load(str(path)).signatures["serving_default"]
     [answers] = saved(tf.convert_to_tensor(images)).values()
     expected = model(images, training=False)
+    if not np.isfinite(expected).all():
+        raise CommandError(
+            f"the model answers other than finite numbers to {path.parent}'s test images: it "
+            "diverged; try a lower learning rate in another --workdir"
+        )
     difference = np.abs(answers - expected).max() / max(np.abs(expected).max(), 1e-30)
     if not difference < 1e-3:
         raise CommandError(

@@ -15,7 +15,7 @@ import tensorflow as tf
 from train.lib import hogwild
 from train.lib.checkpoints import Checkpoints, optimizers
 from train.lib.history import History
-from train.lib.saver import Saver
+from train.lib.saver import Diverged, Saver
 
 FRESH = {"step": 0, "epoch_ended": True, "seconds": 0.0}
 
@@ -49,8 +49,8 @@ def fit(
     another net or length of epoch, Diverged for a loss that is not finite, Stopped on SIGTERM
     and Ctrl-C.
 
-    >>> with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS)) as run:
-    ...     rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)
+        with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS)) as run:
+            rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)
     """
     check_settings(model, steps_per_epoch)
     build(model, make_stream(0).element_spec)
@@ -68,7 +68,7 @@ def fit(
     elif start["step"]:
         print(f"{run.folder}: all {total} steps are done; another --workdir starts afresh")
 
-    with caught_signals() as caught:
+    with caught_signals() as caught, diverged(run.folder):
         saver = Saver(
             *(checkpoints, history, caught, start, total, save_steps, save_minutes),
             validates=validation_data is not None,
@@ -157,6 +157,15 @@ def finish_epoch(model, epoch, logs, validation_data, callbacks):
         found = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
         logs = logs | {f"val_{name}": value for name, value in found.items()}
     told.on_epoch_end(epoch, logs)
+
+
+@contextlib.contextmanager
+def diverged(folder):
+    """Turn what a model raises of its own accord, for a loss that is not finite, into Diverged."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise Diverged(f"{folder}: {error}; a lower rate needs another --workdir") from error
 
 
 @contextlib.contextmanager

@@ -30,20 +30,23 @@ class Run:
     config.json is written by the first `add_facts`, so call it when all input was accepted: a
     command that is refused before leaves nothing behind.
 
-    >>> with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
-    ...     run.add_facts(dataset="shapes", train_images=4000)
-    ...     run.write_summary({"accuracy": 0.5})
+        with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
+            run.add_facts(dataset="shapes", train_images=4000)
+            run.write_summary({"accuracy": 0.5})
     """
 
     def __init__(self, folder, flags, script=None, changeable=()):
         self.folder = Path(folder)
         self._made = make_folder(self.folder)
         check_folder(self.folder)
+        locked = self.path(".lock").exists()
         self._lock = lock(self.folder)
         try:
-            files.remove_leftovers(self.folder)
             self._open(flags, script, changeable)
+            files.remove_leftovers(self.folder)
         except BaseException:
+            if not locked:
+                self.path(".lock").unlink()
             self.close()
             raise
 
@@ -52,6 +55,11 @@ class Run:
         flags = json.loads(json.dumps(flags))  # As they will be read back: lists, not tuples.
         if path.exists():
             self.config = read_config(path)
+            if script != self.config.get("script"):
+                raise UsageError(
+                    f"{self.folder} is a run of {self.config.get('script')}, not of {script}: "
+                    "choose another --workdir"
+                )
             compare(self.config["flags"], flags, changeable, self.folder)
             self.config["flags"] = flags
         else:
@@ -86,7 +94,8 @@ class Run:
         if self._made and not self.path("config.json").exists():
             self.path(".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # Something else was put there.
-                self.folder.rmdir()
+                for folder in self._made:
+                    folder.rmdir()
         os.close(self._lock)
 
     def __enter__(self):
@@ -97,8 +106,8 @@ class Run:
 
 
 def make_folder(folder):
-    """Create `folder`, or raise UsageError; return whether it is new."""
-    new = not folder.exists()
+    """Create `folder` and those above it, or raise UsageError; return the new ones, it first."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -137,16 +146,36 @@ def lock(folder):
     return descriptor
 
 
-def read_config(path):
-    """Return the stored config. Raises UsageError if it is damaged or of another format."""
+def read_config(path, needs=()):
+    """Return the stored config, whose flags have those that are named in `needs`.
+
+    Raises UsageError if it is damaged or of another format.
+    """
     try:
         config = json.loads(path.read_text())
-        known = config["format"] == FORMAT and isinstance(config["flags"], dict)
-    except (ValueError, KeyError, TypeError, IsADirectoryError):
+        known = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
+    except (ValueError, KeyError, TypeError, OSError):
         known = False
     if not known:
-        raise UsageError(f"{path} is not a config of format {FORMAT}: choose another --workdir")
+        raise UsageError(
+            f"{path} is damaged or not a config of format {FORMAT}: choose another folder"
+        )
     return config
+
+
+def read_json(path, *needs):
+    """Return what a run has written into a file, which has the keys `needs`.
+
+    Raises UsageError where it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text())
+        [found[name] for name in needs]
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is missing or damaged ({error!r}): remove it, and run the command again"
+        ) from error
 
 
 def compare(stored, given, changeable, folder):

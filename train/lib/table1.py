@@ -40,6 +40,8 @@ NAMES = {"noprop": "Noprop", "direct": "Direct SG", "vfbn": "VFBN"} | {
 }
 # Flags in which the runs of one cell may differ.
 FREE = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
+# And those of one column, whose lengths are told apart; what a cut is, backpropagation has not.
+OF_METHOD = {"method", "splits", "cuts", "steps", "epochs"}
 
 
 class Result(NamedTuple):
@@ -51,8 +53,13 @@ class Result(NamedTuple):
     splits: int
     method: str
     flags: dict
+    images: dict  # what the run says of its data set, but for the seed of its order
     accuracy: tuple  # per cent: top-1, and top-5 on ImageNet's net
     steps: int
+
+    @property
+    def column(self):
+        return self.script, self.dataset, self.splits
 
 
 def read(folder):
@@ -65,17 +72,20 @@ def read(folder):
         shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"accuracies of {shares}")
-        splits = int(summary["splits"])
+        splits, images = int(summary["splits"]), dict(summary["dataset"])
+        if splits < 0:
+            raise ValueError(f"{splits} cuts")
         method = summary["method"] if splits else "backprop"
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}")
         return Result(
             folder,
             script,
-            str(summary["dataset"]["name"]),
+            str(images["name"]),
             0 if method == "backprop" else splits,
             method,
-            config["flags"],
+            runs.YOUNGER | config["flags"],
+            {name: value for name, value in images.items() if name != "seed"},
             tuple(100 * float(share) for share in shares),
             int(summary["steps"]),
         )
@@ -94,7 +104,7 @@ def cells(results):
     """
     columns = {}
     for result in results:
-        cell = columns.setdefault(result[1:4], {}).setdefault(result.method, [])
+        cell = columns.setdefault(result.column, {}).setdefault(result.method, [])
         for other in cell:
             _check_repeats(other, result)
         cell.append(result)
@@ -109,7 +119,7 @@ def cells(results):
 
 
 def _check_repeats(first, second):
-    a, b = (runs.YOUNGER | each.flags for each in (first, second))
+    a, b = (each.flags | {"dataset": each.images} for each in (first, second))
     named = sorted(a.keys() | b.keys())
     if first.method == "backprop":
         named = [name for name in named if name not in ("splits", "cuts", "method")]
@@ -177,7 +187,7 @@ def text(columns):
             parts.append((name, {method: shown(scores) for method, scores in printed.items()}))
     lines = [["held-out accuracy, %", *(head for head, _ in parts)], ["---"] * (len(parts) + 1)]
     lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows(columns)]
-    notes = [_lengths(column, methods) for column, methods in columns.items()]
+    notes = [note for column in columns.items() for note in (_lengths(*column), *_recipes(*column))]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
 
 
@@ -193,6 +203,16 @@ def _lengths(column, methods):
         return f"{title(column)}: {lengths[0]:,} updates."
     each = ", ".join(f"{name} {count:,}" for name, count in steps.items())
     return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {each}."
+
+
+def _recipes(column, methods):
+    """A line for every flag, but the method, in which the runs of one column differ."""
+    cells = {name: results[0].flags for name, results in methods.items()}
+    for flag in sorted(set().union(*cells.values()) - FREE - OF_METHOD):
+        values = {name: flags.get(flag) for name, flags in cells.items()}
+        if len(set(map(str, values.values()))) > 1:
+            each = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {each}."
 
 
 def draw(columns, path):

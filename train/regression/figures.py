@@ -21,17 +21,20 @@ NAMES = {"values": "regular", "sobolev": "Sobolev"}
 ARROWS = 3  # every so many points of the grid
 
 
-def draw(folder):
-    """Draws all figures of a finished run, and returns their paths; without its nets, the first.
+def draw(folder, into=None):
+    """Draws all figures of a finished run into the folder `into`, or its own, and returns their
+    paths; without the run's nets, the first.
 
     Raises UsageError where the folder holds no finished regression run.
     """
     folder = Path(folder)
-    settings = runs.read_config(folder / "config.json")["flags"]
-    rows = history.read_rows(folder / "metrics.csv")
-    if not rows or not {"function", "size", "method", *table.MEASURES} <= set(rows[0]):
-        raise UsageError(f"{folder / 'metrics.csv'} is damaged: run the run's command again")
-    paths = [folder / "figure2.png"]
+    into = Path(into or folder)
+    settings = runs.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
+    path = folder / "metrics.csv"
+    rows = history.checked_rows(path, ["size", *table.MEASURES], ["function", "method"])
+    if {row["method"] for row in rows} != set(recipes.METHODS):
+        raise UsageError(f"{path} lacks a method: run the run's command again")
+    paths = [into / "figure2.png"]
     save(errors_figure(table.medians(rows), settings["preset"]), paths[0])
     if not (folder / "nets").exists():
         print(f"{folder} is without its nets: the surfaces are not drawn again")
@@ -51,7 +54,7 @@ def draw(folder):
                 except checkpoints.DAMAGED as error:
                     text = f"{path} cannot be read ({error}): run the run's command again"
                     raise UsageError(text) from error
-        paths.append(folder / f"surfaces-{recipes.plain(name)}.png")
+        paths.append(into / f"surfaces-{recipes.plain(name)}.png")
         save(surfaces_figure(function, jets), paths[-1])
     return paths
 

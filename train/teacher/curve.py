@@ -28,21 +28,20 @@ def known(logs):
     return {n: v for n, v in logs.items() if n != "training_score" or not np.isnan(v)}
 
 
-def draw(folder):
-    """Draw the learning curve of a run, as far as it has come; return its path in a list.
+def draw(folder, into=None):
+    """Draws the learning curve of a run, as far as it has come, into the folder `into`, or its own.
 
-    Raises UsageError as long as there is no evaluation.
+    Returns its path in a list. Raises UsageError as long as there is no evaluation, and where what
+    the run has left is damaged.
     """
     from matplotlib.figure import Figure  # Here: training should not wait for it.
 
     folder = Path(folder)
-    game = runs.read_config(folder / "config.json")["flags"]["game"]
-    rows = [
-        {name: float(value) for name, value in row.items()}
-        for row in history.numeric_rows(folder / "metrics.csv")
-    ]
-    if not rows:
+    game = runs.read_config(folder / "config.json", ["game"])["flags"]["game"]
+    path = folder / "metrics.csv"
+    if not path.exists() or not path.stat().st_size:
         raise UsageError(f"{folder} has no evaluation yet: let it train on")
+    rows = history.checked_rows(path, ["step", "training_score", "score"])
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axis = figure.subplots()
     steps = [row["step"] / 1e6 for row in rows]
@@ -55,7 +54,7 @@ def draw(folder):
     )
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    path = folder / "curve.png"
+    path = Path(into or folder) / "curve.png"
     with files.replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
     return [path]
