@@ -195,9 +195,7 @@ def test_figures_of_a_run_that_is_not_to_be_touched(script, tmp_path):
 def test_a_flag_that_a_figure_needs(tmp_path):
     write_rows(tmp_path / "a", "distill")
     (tmp_path / "a" / "config.json").write_text('{"format": 1, "script": "distill", "flags": {}}')
-    with pytest.raises(
-        cli.UsageError, match=r"config\.json is damaged or not a config of"
-    ):
+    with pytest.raises(cli.UsageError, match=r"config\.json is damaged or not a config of"):
         plot.main([str(tmp_path / "a")])
 
 
