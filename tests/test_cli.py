@@ -1,6 +1,7 @@
 """The scripts' command line: one clear line, the right exit code, no noise."""
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -152,3 +153,12 @@ def test_scripts_and_packages_start_quietly(tmp_path):
     assert (noise, nothing) == ("", "")
     assert line.startswith("show: Unknown command line flag 'sed'")
     assert line.count("\n") == 1
+
+
+def test_whoever_reads_the_output_may_leave():
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from train.lib import cli; cli.run(lambda: print('x', flush=True), cli.common_flags())"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -73,3 +73,10 @@ def test_a_full_disk_ends_an_export_in_one_line(tmp_path):
 
     with pytest.raises(CommandError, match="saved: No space left on device; make room"):
         report.export(Full(), tmp_path / "saved", np.zeros([1, 2]))
+
+
+def test_what_has_diverged_is_not_exported_in_silence(tmp_path):
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model.set_weights([np.full([2, 1], np.nan), np.zeros([1])])
+    with pytest.raises(CommandError, match=r"other than finite numbers .*it diverged"):
+        report.export(model, tmp_path / "saved", np.ones([3, 2], "float32"))

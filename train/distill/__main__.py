@@ -143,10 +143,8 @@ def parts_of(recording, percent):
 
 def grids_of(methods):
     """{method: (rates, alphas)} to choose from, in their order."""
-    rates, alphas = (
-        numbers(one if FLAGS[one].present else many, 0, below)
-        for one, many, below in (("rate", "rates", 10), ("alpha", "alphas", 1e9))
-    )
+    rates = numbers("rates" if FLAGS.rate is None else "rate", 0, 10)
+    alphas = numbers("alphas" if FLAGS.alpha is None else "alpha", 0, 1e9)
     return {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
 
 
