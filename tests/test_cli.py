@@ -162,3 +162,16 @@ def test_whoever_reads_the_output_may_leave():
     ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_python_as_it_is_typed(tmp_path, monkeypatch):
+    here = tmp_path / ".venv" / "bin" / "python"
+    here.parent.mkdir(parents=True)
+    here.write_text("")
+    here.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(here))
+    assert cli.python() == str(here)
+    monkeypatch.chdir(tmp_path)
+    assert cli.python() == ".venv/bin/python"
+    monkeypatch.setenv("PATH", str(here.parent))
+    assert cli.python() == "python"

@@ -261,7 +261,8 @@ def finish(run, study, summaries):
     saved = run.path("saved_model")
     print(f"SavedModel of {winner.name}, of the lowest test KL: {saved}; see it play:")
     gif = run.path("student.gif")
-    print(f"python -m train.teacher --game={FLAGS.game} --evaluate={saved} --gif={gif}")
+    play = f"-m train.teacher --game={FLAGS.game} --evaluate={saved} --gif={gif}"
+    print(f"{cli.python()} {play}")
 
 
 def floors_of(recording, summaries):

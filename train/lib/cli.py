@@ -237,6 +237,14 @@ def script():
     return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
 
 
+def python():
+    """This Python as it is typed here, for commands that are printed: `python`, or its path."""
+    here, found = Path(sys.executable), shutil.which("python")
+    if found and Path(found).parent == here.parent:
+        return "python"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
 def one_line(message):
     """Return `message` with every run of white space as one space."""
     return " ".join(str(message).split())

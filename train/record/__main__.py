@@ -92,7 +92,7 @@ def finish(run, writer):
     print(
         f"{writer.folder}: {writer.frames} actions in {len(scores)} episodes, mean true score "
         f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB; to learn from it:\n"
-        f"python -m train.distill --game={FLAGS.game} --data_dir={run.folder} --percent=10"
+        f"{cli.python()} -m train.distill --game={FLAGS.game} --data_dir={run.folder} --percent=10"
     )
 
 
