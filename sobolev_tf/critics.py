@@ -50,12 +50,13 @@ def dense_critic(shape, outputs):
     )
 
 
-def direct_module(shape, outputs, channels=128):
+def direct_module(shape, outputs, channels=128, start="zeros"):
     """The paper's module of direct synthetic gradients: g(h, y) for h of `shape` (H, W, C).
 
     Three 3x3 convolutions to 128 (`channels`) that keep the resolution, with ReLU between, then
     linear, 1x1, to the C channels of h. y [B, outputs], one-hot, comes as further channels of the
-    input. The last layer starts at zero, as Jaderberg et al. (2017) start theirs.
+    input. The last layer starts at zero, as Jaderberg et al. (2017) start theirs; `start` is any
+    other initializer of Keras.
     """
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)
@@ -64,7 +65,7 @@ def direct_module(shape, outputs, channels=128):
     for k in range(3):
         activation = "relu" if k < 2 else None
         x = keras.layers.Conv2D(channels, 3, padding="same", activation=activation)(x)
-    last = keras.layers.Conv2D(shape[-1], 1, kernel_initializer="zeros")
+    last = keras.layers.Conv2D(shape[-1], 1, kernel_initializer=start)
     return keras.Model([h, y], last(x))
 
 

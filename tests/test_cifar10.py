@@ -6,6 +6,7 @@ import json
 import types
 
 import keras
+import numpy as np
 import pytest
 
 import sobolev_tf as st
@@ -58,6 +59,15 @@ def test_modules_are_as_wide_as_the_net(method, flags, channels, run_script, mon
     built = cifar10.module(method)((8, 8, 4), 10)
     first = next(layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D))
     assert first.filters == channels
+
+
+@pytest.mark.parametrize("start", ["zeros", "glorot_uniform"])
+def test_where_direct_modules_start(start, run_script, monkeypatch):
+    monkeypatch.setattr(cifar10.parts, "main", lambda *_: 0)
+    run_script(cifar10, f"--direct_start={start}")
+    built = cifar10.module("direct")((8, 8, 4), 10)
+    gradient = built([np.ones([2, 8, 8, 4], "f"), np.eye(10, dtype="f")[:2]])
+    assert (np.abs(gradient).max() == 0) == (start == "zeros")
 
 
 def test_flags_say_what_critics_lower(run_script, monkeypatch):

@@ -62,6 +62,12 @@ flags.DEFINE_float(
     **OWN,
 )
 flags.DEFINE_enum(
+    "direct_start",
+    *("zeros", ["zeros", "glorot_uniform"]),
+    "Where the last layer of --method=direct's modules starts.",
+    **OWN,
+)
+flags.DEFINE_enum(
     "augmentation",
     None,
     list(data.AUGMENTATIONS),
@@ -77,8 +83,11 @@ def main():
 def module(method):
     """What builds the module at a cut, for a method."""
     share = FLAGS.width if FLAGS.module_width is None else FLAGS.module_width
-    build = st.synthetic.direct_module if method == "direct" else st.synthetic.cifar_critic
-    return functools.partial(build, channels=max(1, round(share * 128)))
+    channels = max(1, round(share * 128))
+    if method == "direct":
+        own = {"channels": channels, "start": FLAGS.direct_start}
+        return functools.partial(st.synthetic.direct_module, **own)
+    return functools.partial(st.synthetic.cifar_critic, channels=channels)
 
 
 TASK = parts.Task(

@@ -17,6 +17,7 @@ VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
 # Flags that came when there were runs already, and what those did without them.
 YOUNGER = {
     **{"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},  # training in parts
+    **{"direct_start": "zeros"},  # train.cifar10
     **{"initial": None, "standardize": False, "discount": 0.99},  # train.teacher
 }
 
