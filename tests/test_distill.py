@@ -12,7 +12,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from train import plot
 from train.distill import __main__ as distill
-from train.distill import floor, nets, splits
+from train.distill import figures, floor, nets, splits
 from train.lib import cli, episodes, policies, recordings
 from train.record.writer import Writer
 
@@ -152,6 +152,24 @@ def test_no_constant_policy_is_nearer(divergence):
     loss = st.distillation.PolicyDivergence(divergence)
     others = [loss(teacher, np.tile(rng.normal(size=4), [50, 1]).astype("f")) for _ in range(100)]
     assert lowest < min(float(other) for other in others)
+
+
+def test_figure_4_by_hand():
+    rows = [
+        {"percent": p, "method": m, "step": k, "test_kl": kl, "test_action_error": kl / 10}
+        for p, m, kls in ((5.0, "sobolev", [3, 2, 4]), (1.0, "regular", [9, 5]))
+        for k, kl in enumerate(kls)
+    ]
+    means = figures.later_half(rows)
+    assert means[5.0, "sobolev"]["test_kl"] == (3, 2, 4)
+    assert means[1.0, "regular"]["test_action_error"] == (0.5, 0.5, 0.5)
+    figure = figures.figure4(rows, "pong")
+    panels = np.reshape(figure.axes, [2, 3])
+    assert [axis.get_ylabel() for axis in panels[:, 0]] == [*figures.MEASURES.values()]
+    legend = [text.get_text() for text in panels[0, 0].get_legend().get_texts()]
+    assert legend == ["regular", "Sobolev"]  # though each share has one alone
+    assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # per cent
+    assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
 
 
 def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):

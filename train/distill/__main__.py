@@ -236,7 +236,7 @@ def finish(run, study, summaries):
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(history.as_csv(rows, header=True))
     floors = floors_of(study.recording, summaries)
-    print(f"\n{table(summaries, floors)}\n")
+    print(f"\n{table(summaries, floors, figures.later_half(rows))}\n")
     ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
     best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
     folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and FLAGS.episodes]
@@ -274,19 +274,28 @@ def floors_of(recording, summaries):
     return floors
 
 
-def table(summaries, floors):
-    """What every net was trained with and what its test says, as text; below, what a policy
+def table(summaries, floors, means):
+    """What every net was trained with and what its tests say, as text; below, what a policy
     that never looks reaches."""
     told = [
-        (f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", s)
+        (f"{percent:g} %, {method}", f"{s['rate']:g}", f"{s['alpha']:g}", s, means[percent, method])
         for (percent, method), s in summaries.items()
     ]
-    told += [(f"{percent:g} %, constant", "", "", s) for percent, s in floors.items()]
+    told += [(f"{percent:g} %, constant", "", "", s, None) for percent, s in floors.items()]
     cells = [
-        [*start, f"{s['test_kl']:.3g}", report.percent(s["test_action_error"])]
-        for *start, s in told
+        [*start, f"{s['test_kl']:.3g}", report.percent(s["test_action_error"]), *_later(mean)]
+        for *start, s, mean in told
     ]
-    return report.table(["training", "rate", "alpha", "test KL", "action error"], cells)
+    later = ["KL, later half of the tests", "error"]
+    return report.table(["training", "rate", "alpha", "test KL", "action error", *later], cells)
+
+
+def _later(means):
+    if means is None:
+        return ["", ""]
+    kl, low, high = means["test_kl"]
+    error = report.percent(means["test_action_error"][0])
+    return [f"{kl:.3g} ({low:.3g} to {high:.3g})", error]
 
 
 if __name__ == "__main__":
