@@ -83,7 +83,7 @@ def errors_figure(medians, preset):
     for axis in panels[:, 0]:
         axis.set_ylabel("test MSE")
     figure.supxlabel("training points", fontsize="medium")
-    figure.suptitle(f"Preset {preset}: median and spread over the seeds", fontsize="medium")
+    figure.suptitle(f"Preset {preset}: median and range over the seeds", fontsize="medium")
     panels[0, 0].legend(frameon=False, fontsize="small")
     return figure
 
