@@ -268,7 +268,7 @@ def finish(run, study, summaries):
 def floors_of(recording, summaries):
     """{percent: the best constant policy of that share and its test} for every share."""
     floors = {}
-    for percent in {percent: None for percent, _ in summaries}:
+    for percent in dict.fromkeys(percent for percent, _ in summaries):
         logits = [recording.logits[steps] for steps in parts_of(recording, percent)]
         floors[percent] = {"percent": percent, **floor.constant(*logits, FLAGS.divergence)}
     return floors

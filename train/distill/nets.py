@@ -120,10 +120,11 @@ def rows(folder, percent, method):
     """A finished net's rows for the run's metrics.csv."""
     names = {"seconds": "seconds", "kl": "kl", "action_error": "action_error"}
     names |= {"val_kl": "test_kl", "val_action_error": "test_action_error"}
+    remedy = f"remove {folder}, and the same command trains it again"
     return [
         {"percent": percent, "method": method, "step": int(row["step"])}
         | {new: row[old] for old, new in names.items()}
-        for row in history.checked_rows(folder / "metrics.csv", ["step", *names])
+        for row in history.checked_rows(folder / "metrics.csv", ["step", *names], remedy=remedy)
     ]
 
 

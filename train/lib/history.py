@@ -57,10 +57,11 @@ def numeric_rows(path):
     return rows
 
 
-def checked_rows(path, numbers, texts=()):
+def checked_rows(path, numbers, texts=(), remedy="run the run's command again"):
     """The rows of a finished run's metrics.csv: {name: float of `numbers`, text of `texts`}.
 
-    Raises UsageError where there are none, or one lacks a column or has something else in it.
+    Raises UsageError, with the `remedy`, where there are none, or one lacks a column or has
+    something else in it.
     """
     try:
         complete, _, _ = Path(path).read_text().rpartition("\n")
@@ -71,9 +72,7 @@ def checked_rows(path, numbers, texts=()):
         if not rows:
             raise ValueError("it has no rows")
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise UsageError(
-            f"{path} is missing or damaged ({error!r}): run the run's command again"
-        ) from error
+        raise UsageError(f"{path} is missing or damaged ({error!r}): {remedy}") from error
     return rows
 
 
