@@ -215,6 +215,7 @@ def test_ten_kills_end_with_the_same_weights(tmp_path, option):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole, option).wait() == 0
     for _ in range(10):
-        break_off(broken, signal.SIGKILL, option, "--pause=0.1")
+        # Long enough that ten kills come before the end: four steps together pause once.
+        break_off(broken, signal.SIGKILL, option, f"--pause={0.4 if 'together' in option else 0.1}")
     assert start(broken, option).wait() == 0
     assert_identical(whole, broken)
