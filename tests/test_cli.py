@@ -156,12 +156,23 @@ def test_scripts_and_packages_start_quietly(tmp_path):
 
 
 def test_whoever_reads_the_output_may_leave():
-    reading, writing = os.pipe()
-    os.close(reading)
+    writing = writing_to_nobody()
     code = "from train.lib import cli; cli.run(lambda: print('x', flush=True), cli.common_flags())"
     ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_another_broken_pipe_is_told(values, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(BrokenPipeError):
+        cli.run(lambda: os.write(writing_to_nobody(), b"x"), values)
+
+
+def writing_to_nobody():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
 
 
 def test_python_as_it_is_typed(tmp_path, monkeypatch):

@@ -45,8 +45,9 @@ def main(folders, workdir=None):
         given = f"{named[0]} is a file" if named else "no folder is given"
         raise cli.UsageError(f"{given}: expected a run's: python -m train.plot runs/regression")
     found = [(each, _script(each), folder) for folder in folders for each in _runs(folder)]
-    in_table = [(each, folder) for each, script, folder in found if script in IN_TABLE]
-    columns = table1.cells(table1.read(each) for each, _ in in_table)
+    in_table = [each for each, script, _ in found if script in IN_TABLE]
+    named_for_it = [folder for _, script, folder in found if script in IN_TABLE]
+    columns = table1.cells(table1.read(each) for each in in_table)
     if workdir:
         runs.make_folder(Path(workdir))
     failed = []
@@ -57,8 +58,7 @@ def main(folders, workdir=None):
             except cli.UsageError as error:
                 failed.append(error)
     if columns:
-        of_runs, of_names = (list(dict.fromkeys(each)) for each in zip(*in_table, strict=True))
-        _table(columns, workdir or _home(of_runs) or _home(of_names))
+        _table(columns, workdir or _home(in_table) or _home(named_for_it))
     if failed:
         raise cli.UsageError("; ".join(map(str, failed)))
 
@@ -94,7 +94,7 @@ def _script(folder):
 def _home(folders):
     """The folder that holds all of several folders, if one does."""
     parents = {folder.absolute().parent: folder.parent for folder in folders}
-    return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None
+    return parents.popitem()[1] if len(set(folders)) > 1 and len(parents) == 1 else None
 
 
 def _table(columns, where):

@@ -221,8 +221,8 @@ def fit(run, study, method, grid, fitted_on, bar):
     alpha = min(alphas, key=lambda alpha: held_out_kl(rate, alpha))
     if math.isinf(held_out_kl(rate, alpha)):
         raise cli.CommandError(
-            f"{method}: every trial diverged, of rates from {rates[0]:g} and alphas from "
-            f"{alphas[0]:g} on: give lower --rates, in another --workdir"
+            f"{method}: every trial diverged, down to the rate {rates[0]:g}: give lower --rates, "
+            "in another --workdir"
         )
     for name, best, grid in (("rate", rate, rates), ("alpha", alpha, alphas)):
         if len(grid) > 1 and best in (min(grid), max(grid)):

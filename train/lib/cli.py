@@ -21,6 +21,7 @@ import hashlib
 import math
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -103,10 +104,10 @@ def run(main, values, presets=None):
         fail(error, error.code)
     except KeyboardInterrupt:
         fail("stopped by Ctrl-C", 130)
-    except BrokenPipeError:  # who read the output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads(sys.stdout.fileno()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
+            sys.exit(128 + signal.SIGPIPE)
         if isinstance(error, shutil.Error):  # of a whole tree: (from, to, reason) of each file
             fail(f"{error.args[0][0][1]}: {error.args[0][0][2]}; the same command goes on", 1)
         if error.errno in UNWRITABLE:
@@ -116,6 +117,13 @@ def run(main, values, presets=None):
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}", 1)
+
+
+def nobody_reads(descriptor):
+    """Whether whoever read what is written there, such as `head`, has gone."""
+    watch = select.poll()
+    watch.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in watch.poll(0))
 
 
 def fail(message, code):
