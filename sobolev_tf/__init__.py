@@ -3,25 +3,16 @@
 Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
 """
 
-from sobolev_tf import (
-    decoupled,
-    distillation,
-    labels,
-    losses,
-    nets,
-    placement,
-    synthetic,
-    targets,
-)
+from sobolev_tf import distillation, losses, nets, synthetic, targets
 from sobolev_tf.check import check_labels
-from sobolev_tf.decoupled import DecoupledModel
 from sobolev_tf.distillation import PolicyDistiller
 from sobolev_tf.jets import Jet, hvp, input_jet, jet, jvp, output_jet, partial_jet, vjp
-from sobolev_tf.lbfgs import fit_lbfgs
-from sobolev_tf.least_squares import fit_least_squares
-from sobolev_tf.model import SobolevModel
-from sobolev_tf.splitting import split
-from sobolev_tf.synthetic import SyntheticGradient
+from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.solvers.lbfgs import fit_lbfgs
+from sobolev_tf.solvers.least_squares import fit_least_squares
+from sobolev_tf.synthetic.decoupled import DecoupledModel
+from sobolev_tf.synthetic.layers import SyntheticGradient
+from sobolev_tf.synthetic.splitting import split
 
 __all__ = [
     "DecoupledModel",
@@ -30,7 +21,6 @@ __all__ = [
     "SobolevModel",
     "SyntheticGradient",
     "check_labels",
-    "decoupled",
     "distillation",
     "fit_lbfgs",
     "fit_least_squares",
@@ -38,12 +28,10 @@ __all__ = [
     "input_jet",
     "jet",
     "jvp",
-    "labels",
     "losses",
     "nets",
     "output_jet",
     "partial_jet",
-    "placement",
     "split",
     "synthetic",
     "targets",

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets, labels, losses, targets
-from sobolev_tf.model import SobolevModel
+from sobolev_tf import jets, losses, targets
+from sobolev_tf.model import labels
+from sobolev_tf.model.sobolev import SobolevModel
 
 DIVERGENCES = ("student_teacher", "teacher_student")
 

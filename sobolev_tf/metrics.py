@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from sobolev_tf import labels
+from sobolev_tf.model import labels
 
 NAMES = ("rmse", "r2", "cosine")
 

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import feeding, jets
+from sobolev_tf import jets
 from sobolev_tf.differences import FiniteDifferences
+from sobolev_tf.keras_support import batching
 
 __all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "tabulate"]
 
@@ -52,7 +53,7 @@ class Table:
         >>> x.shape, y.shape
         (TensorShape([3, 2]), TensorShape([3, 1]))
         """
-        return feeding.batches((self.x, self.labels), batch_size, seed=seed)
+        return batching.batches((self.x, self.labels), batch_size, seed=seed)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")

@@ -23,8 +23,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import feeding
-from train.lib import cli
+from sobolev_tf.keras_support import batching
+from train.lib.run import cli
 
 # TensorFlow's modules are a million objects, which are there to stay: not to be looked through.
 gc.freeze()
@@ -32,7 +32,7 @@ gc.set_threshold(50_000, 20, 20)
 
 # The end of any iterator, Keras's own too, would now and then wait a minute for tf.data's tuner.
 _iterate = tf.data.Dataset.__iter__
-tf.data.Dataset.__iter__ = lambda dataset: _iterate(feeding.untuned(dataset))
+tf.data.Dataset.__iter__ = lambda dataset: _iterate(batching.untuned(dataset))
 
 # Two logical CPUs let MirroredStrategy run with two replicas on any machine.
 tf.config.set_logical_device_configuration(

@@ -1,5 +1,5 @@
 """Runnable experiments: `python -m train.NAME`."""
 
-from train.lib import quiet
+from train.lib.run import tf_quiet
 
-quiet.import_tensorflow()  # Here, because nothing of train is imported earlier.
+tf_quiet.import_tensorflow()  # Here, because nothing of train is imported earlier.

@@ -20,7 +20,8 @@ import functools
 from absl import flags
 
 import sobolev_tf as st
-from train.lib import cli, data, part_flags, parts
+from train.lib.images import datasets, experiment, image_flags
+from train.lib.run import cli
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
 PRESETS = {
@@ -37,7 +38,7 @@ PRESETS = {
         "gradient_target": "bootstrapped",
         "augmentation": "flip",
     },
-    "paper": parts.PAPER
+    "paper": experiment.PAPER
     | {
         "width": 1.0,
         "batch_size": 10 * 32,
@@ -46,7 +47,7 @@ PRESETS = {
     },
 }
 
-FLAGS = part_flags.define(
+FLAGS = image_flags.define(
     PRESETS,
     CUTS,
     "cifar10, or any data set or directory of images that TFDS has prepared.",
@@ -70,14 +71,14 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "augmentation",
     None,
-    list(data.AUGMENTATIONS),
+    list(datasets.AUGMENTATIONS),
     "Of training images; pad_crop shifts and flips, inception crops. The paper does not say.",
     **OWN,
 )
 
 
 def main():
-    return parts.main(FLAGS, TASK)
+    return experiment.main(FLAGS, TASK)
 
 
 def module(method):
@@ -90,7 +91,7 @@ def module(method):
     return functools.partial(st.synthetic.cifar_critic, channels=channels)
 
 
-TASK = parts.Task(
+TASK = experiment.Task(
     "The paper's net",
     CUTS,
     default_dataset=lambda: "cifar10",

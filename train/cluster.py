@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from train.lib import cli, servers
+from train.lib.run import cli, tf_servers
 
 SCRIPTS = ("train.cifar10", "train.imagenet")
 FLAGS = flags.FlagValues()
@@ -26,8 +26,8 @@ flags.DEFINE_integer("workers", 2, "How many take steps; before the script.", 1,
 def main(script, arguments):
     if script not in SCRIPTS:
         raise cli.UsageError(f"expected one of {', '.join(SCRIPTS)}, given {script or 'none'}")
-    with servers.local(ps=1, worker=FLAGS.workers) as cluster:
-        [chief] = servers.free_addresses(1)
+    with tf_servers.local(ps=1, worker=FLAGS.workers) as cluster:
+        [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
         print(f"A parameter server and {FLAGS.workers} workers run on this machine", flush=True)
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}

@@ -19,7 +19,8 @@ import keras
 from absl import flags
 
 import sobolev_tf as st
-from train.lib import cli, data, part_flags, parts
+from train.lib.images import datasets, experiment, image_flags
+from train.lib.run import cli
 
 CUTS = {
     0: [],
@@ -42,7 +43,7 @@ PRESETS = {
         "branch_scale": 0.2,
         "average": 0.9,
     },
-    "paper": parts.PAPER
+    "paper": experiment.PAPER
     | {
         "colour": True,
         "image_size": 224,
@@ -53,7 +54,7 @@ PRESETS = {
     },
 }
 
-FLAGS = part_flags.define(
+FLAGS = image_flags.define(
     PRESETS,
     CUTS,
     "imagenet2012, tiny_imagenet50, shapes, or any data set or directory that TFDS has "
@@ -84,7 +85,7 @@ flags.DEFINE_boolean(
 
 
 def main():
-    return parts.main(FLAGS, TASK)
+    return experiment.main(FLAGS, TASK)
 
 
 def build_net(image_size, classes):
@@ -106,10 +107,10 @@ def resnet50(image_size, classes):
     )
 
 
-TASK = parts.Task(
+TASK = experiment.Task(
     "ResNet50",
     CUTS,
-    default_dataset=lambda: data.default_dataset(FLAGS.data_dir),
+    default_dataset=lambda: datasets.default_dataset(FLAGS.data_dir),
     build_net=build_net,
     module=lambda method: (
         st.synthetic.direct_module if method == "direct" else st.synthetic.imagenet_critic

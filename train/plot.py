@@ -18,7 +18,8 @@ from pathlib import Path
 from absl import flags
 
 from train.distill import figures as distill
-from train.lib import cli, files, runs, table1
+from train.lib.images import table1
+from train.lib.run import cli, files, run_folder
 from train.regression import figures as regression
 from train.teacher import curve
 
@@ -49,7 +50,7 @@ def main(folders, workdir=None):
     named_for_it = [folder for _, script, folder in found if script in IN_TABLE]
     columns = table1.cells(table1.read(each) for each in in_table)
     if workdir:
-        runs.make_folder(Path(workdir))
+        run_folder.make_folder(Path(workdir))
     failed = []
     for folder, script, _ in found:
         if script in DRAWN_BY:
@@ -65,7 +66,7 @@ def main(folders, workdir=None):
 
 def _figures(folder, script, workdir):
     into = Path(workdir, folder.name) if workdir else folder
-    runs.make_folder(into)
+    run_folder.make_folder(into)
     for path in DRAWN_BY[script](folder, into):
         print(path)
 
@@ -82,7 +83,7 @@ def _runs(folder):
 
 def _script(folder):
     """The script that made a finished run."""
-    script = runs.read_config(folder / "config.json").get("script")
+    script = run_folder.read_config(folder / "config.json").get("script")
     known = (*DRAWN_BY, *IN_TABLE)
     if script not in known:
         raise cli.UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(known)}")

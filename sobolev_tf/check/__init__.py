@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sobolev_tf.check.against_function import find_kinks, random_values, unexplained, wrong_values
+from sobolev_tf.check.against_neighbours import suspicions
 from sobolev_tf.check.hypotheses import explain, share_of
-from sobolev_tf.check.remainders import find_kinks, random_values, unexplained, wrong_values
 from sobolev_tf.check.report import Finding, LabelCheck
-from sobolev_tf.check.residuals import suspicions
 from sobolev_tf.check.secants import (
     BANDS,
     CLOSE,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import labels
+from sobolev_tf.model import labels
 
 POOL, ROWS, BANDS = 4096, 800, (0, 4, 12, 32)  # rows searched, rows checked, neighbours by rank
 BUDGET = 2**22  # numbers in the largest array

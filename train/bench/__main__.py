@@ -41,7 +41,7 @@ from train.bench import (
     speed,
     stages,
 )
-from train.lib import cli, files, runs
+from train.lib.run import cli, files, run_folder
 
 SUITES = {
     "exactness": exactness.rows,
@@ -64,7 +64,7 @@ flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_valu
 
 def main():
     if FLAGS.workdir:
-        runs.make_folder(Path(FLAGS.workdir))
+        run_folder.make_folder(Path(FLAGS.workdir))
     chosen = (
         [name for name in SUITES if name not in LONG] if FLAGS.suite == "all" else [FLAGS.suite]
     )
@@ -74,7 +74,7 @@ def main():
             print(f"{number:12.4g}  {name}", flush=True)
             rows.append({"name": name, "number": float(number)})
     if FLAGS.workdir:
-        facts = {"commit": runs.git_commit(), "versions": runs.versions()}
+        facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
         files.write_json(Path(FLAGS.workdir, "bench.json"), facts | {"rows": rows})
 
 

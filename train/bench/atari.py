@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from train.bench import peers, served
-from train.lib import atari, play, policies
+from train.lib.atari import environment, play, policies
 from train.record.recorder import Recorder
 from train.record.writer import Writer
 from train.teacher import __main__ as teacher
@@ -50,11 +50,11 @@ def _counted(run, steps_a_call):
 
 
 def _alone():
-    games, random = atari.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+    games, random = environment.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
 
     def run(steps):
         for _ in range(0, steps, GAMES):
-            games.step(random.integers(len(atari.ACTIONS[GAME]), size=GAMES))
+            games.step(random.integers(len(environment.ACTIONS[GAME]), size=GAMES))
         return -(-steps // GAMES) * GAMES
 
     return run
@@ -63,7 +63,7 @@ def _alone():
 def _recording():
     folder = tempfile.TemporaryDirectory()
     policy = policies.load("released", GAME)
-    games, random = atari.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+    games, random = environment.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
     recorder = Recorder(GAMES, policy, np.inf, Writer(Path(folder.name, "data"), GAME).add)
 
     def run(steps, folder=folder):  # which is removed when nobody holds it any more
@@ -80,7 +80,7 @@ def _learning(actors, rollout, threads):
     terms = DEFAULTS["entropy"], DEFAULTS["trace"]
     made = [a3c.Actor(net, GAME, GAMES, rollout, *terms, [0, k]) for k in range(actors)]
     for k, actor in enumerate(made):
-        actor.games = atari.Atari(GAME, GAMES, seed=k, threads=threads)
+        actor.games = environment.Atari(GAME, GAMES, seed=k, threads=threads)
 
     def played():
         return int(net.optimizer.iterations) * GAMES * rollout

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 import sobolev_tf as st
 from train import imagenet
 from train.bench import benchmark, cost
-from train.lib import augment, data, images
+from train.lib.images import augment, datasets, streams
 
 SIDE, BATCH = 64, 32
 
@@ -36,14 +36,14 @@ def step(turns, calls):
 
 def pipeline(turns, batches=24, batch_size=16, size=224):
     """Images a second of the ImageNet pipeline, over decoding all, then augmenting."""
-    if "imagenet2012" not in data.prepared():
+    if "imagenet2012" not in datasets.prepared():
         print("images a second: skipped, no imagenet2012 in TFDS_DATA_DIR", file=sys.stderr)
         return
-    ours = data.load(
+    ours = datasets.load(
         "imagenet2012", image_size=size, batch_size=batch_size, augmentation="inception"
     )
-    streams = ours.train_stream(), _decode_all(size, batch_size)
-    rates = np.array([[_images_a_second(each, batches) for each in streams] for _ in range(turns)])
+    both = ours.train_stream(), _decode_all(size, batch_size)
+    rates = np.array([[_images_a_second(each, batches) for each in both] for _ in range(turns)])
     for k, what in enumerate(("of processor time", "on all cores")):
         name = f"ImageNet at {size}x{size}, images a second {what}"
         yield name, np.median(rates[:, 0, k])
@@ -100,5 +100,5 @@ def _decode_all(size, batch_size):
         stream.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
         .map(lambda images, labels: (normalise(images), labels))
-        .prefetch(images.PREFETCH)
+        .prefetch(streams.PREFETCH)
     )

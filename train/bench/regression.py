@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from train.bench import surrogates
-from train.lib import workers
+from train.lib.run import processes
 from train.regression import functions, recipes
 
 OURS = {"sobolev_tf, modern": "modern", "sobolev_tf, paper": "paper"}
@@ -38,7 +38,7 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
         for name, size in cases
         for preset in chosen
     ]
-    found = {(t.function, t.size, t.preset): r for t, r in workers.run(_ours, tasks, 1)}
+    found = {(t.function, t.size, t.preset): r for t, r in processes.run(_ours, tasks, 1)}
     value = {}
     for name, size in cases:
         answers = {title: found[name, size, preset] for title, preset in OURS.items()}

@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.synthetic import placement
 from train.bench import benchmark
-from train.lib import servers, workers
+from train.lib.run import processes, tf_servers
 
 SIDE, CHANNELS, BATCH, UNROLLED = 16, 64, 32, 16
 BARS = {"modules frozen": 1.5, "sobolev": 1.3}
@@ -20,16 +21,16 @@ BARS = {"modules frozen": 1.5, "sobolev": 1.3}
 
 def rows(turns: int = 5, calls: int = 1):
     # In a process of its own: a process connects to one cluster in its life.
-    for _, found in workers.run(_measure, [(turns, calls, SIDE, CHANNELS, BATCH)], 1):
+    for _, found in processes.run(_measure, [(turns, calls, SIDE, CHANNELS, BATCH)], 1):
         yield from found
 
 
 def _measure(settings):
     turns, calls, *sizes = settings
-    with servers.local(pin=True, worker=2) as cluster:
-        servers.wait(cluster, seconds=120)
+    with tf_servers.local(pin=True, worker=2) as cluster:
+        tf_servers.wait(cluster, seconds=120)
         tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec(cluster))
-        first = st.placement.devices("stages", 2)[0]
+        first = placement.devices("stages", 2)[0]
         runs = {name: _runner(name, "stages", *sizes) for name in ("backprop", *BARS)}
         alone = {name: _runner(name, [first, first], *sizes) for name in ("backprop", *BARS)}
         times = benchmark.in_turns([*runs.values(), *alone.values()], calls, turns) / UNROLLED

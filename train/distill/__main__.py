@@ -23,24 +23,15 @@ import shutil
 from absl import flags
 
 import sobolev_tf as st
-from sobolev_tf import export
+from sobolev_tf.keras_support import export
 from train.distill import figures, floor, nets, splits
-from train.lib import (
-    atari,
-    cli,
-    files,
-    history,
-    policies,
-    progress,
-    recordings,
-    report,
-    runs,
-)
+from train.lib.atari import environment, policies, recordings
+from train.lib.run import cli, files, metrics_csv, progress, report, run_folder
 
 FLAGS = cli.common_flags(without=["epochs", "strategy"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 2000)
-flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string("data_dir", None, "Run folder of train.record.", required=True, **OWN)
 flags.DEFINE_string("teacher", None, "The policy; default: the one beside the data.", **OWN)
 flags.DEFINE_list("percent", ["1", "5", "10", "25", "50"], "Training shares of all steps.", **OWN)
@@ -86,11 +77,11 @@ def main():
     grids = grids_of(methods)
     cli.seed_everything(FLAGS)
     folder = cli.workdir(FLAGS, leave_out=ADDABLE)
-    with runs.Run(folder, cli.config(FLAGS), "distill", CHANGEABLE) as run:
+    with run_folder.Run(folder, cli.config(FLAGS), "distill", CHANGEABLE) as run:
         study = load(methods)
         parts = {percent: parts_of(study.recording, percent) for percent in percents}
         plan = grids, fitted_on(study.recording, grids)
-        run.add_facts(recording=study.recording.facts(), game_versions=atari.versions())
+        run.add_facts(recording=study.recording.facts(), game_versions=environment.versions())
         for name in ("nets", "search"):
             run.path(name).mkdir(exist_ok=True)
         train_all(run, study, methods, parts, plan)
@@ -191,7 +182,7 @@ def train_all(run, study, methods, parts, plan):
 def finished(run):
     """{(percent, method): summary} of every net in the run folder that is done."""
     needs = ("percent", "method", "rate", "alpha", "test_kl", "test_action_error")
-    found = [runs.read_json(p, *needs) for p in run.path("nets").glob("*/summary.json")]
+    found = [run_folder.read_json(p, *needs) for p in run.path("nets").glob("*/summary.json")]
     found.sort(key=lambda each: (each["percent"], list(nets.METHODS).index(each["method"])))
     return {(each["percent"], each["method"]): each for each in found}
 
@@ -234,7 +225,7 @@ def finish(run, study, summaries):
     """metrics.csv, table, the best student of each method at play, its SavedModel, the figure."""
     rows = [row for key in summaries for row in nets.rows(net_folder(run, *key), *key)]
     with files.replacing(run.path("metrics.csv")) as file:
-        file.write(history.as_csv(rows, header=True))
+        file.write(metrics_csv.as_csv(rows, header=True))
     floors = floors_of(study.recording, summaries)
     print(f"\n{table(summaries, floors, figures.later_half(rows))}\n")
     ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
@@ -244,7 +235,7 @@ def finish(run, study, summaries):
         folder.name: nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
         for folder in folders
     }
-    entropy, most = floor.entropy(study.recording.logits), len(atari.ACTIONS[FLAGS.game])
+    entropy, most = floor.entropy(study.recording.logits), len(environment.ACTIONS[FLAGS.game])
     print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {math.log(most):.3g} nats")
     for name, each in scores.items():
         print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")

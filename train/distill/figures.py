@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from train.lib import files, history, runs
+from train.lib.run import files, metrics_csv, run_folder
 
 COLOURS = {"regular": "C7", "sobolev": "C0"}
 NAMES = {"regular": "regular", "sobolev": "Sobolev"}
@@ -21,8 +21,10 @@ def draw(folder, into=None):
     Raises UsageError where what the run has left is damaged.
     """
     folder = Path(folder)
-    settings = runs.read_config(folder / "config.json", ["game"])["flags"]
-    rows = history.checked_rows(folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"])
+    settings = run_folder.read_config(folder / "config.json", ["game"])["flags"]
+    rows = metrics_csv.checked_rows(
+        folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"]
+    )
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
         figure4(rows, settings["game"]).savefig(file, format="png", dpi=110)

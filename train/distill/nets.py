@@ -8,20 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.lib import (
-    atari,
-    files,
-    history,
-    play,
-    policies,
-    progress,
-    recipe,
-    recordings,
-    report,
-    resumable,
-    runs,
-)
-from train.lib.cli import UsageError, one_line
+from train.lib.atari import environment, play, policies, recordings
+from train.lib.run import files, metrics_csv, progress, report, resumable, run_folder, schedule
+from train.lib.run.cli import UsageError, one_line
 
 METHODS = {"regular": 1, "sobolev": 4}  # what a step costs, roughly
 SHOWN = {"kl": "KL", "d1_loss": "gradient", "val_kl": "test KL", "val_action_error": "test error"}
@@ -50,7 +39,9 @@ class Study:
         """A fresh student, compiled for a training of so many steps."""
         keras.utils.set_random_seed(self.seed)
         model = st.PolicyDistiller(
-            st.nets.atari_student(len(atari.ACTIONS[self.game]), atari.BACKGROUND[self.game]),
+            st.nets.atari_student(
+                len(environment.ACTIONS[self.game]), environment.BACKGROUND[self.game]
+            ),
             teacher=self.teacher if method == "sobolev" else None,
             alpha=alpha if method == "sobolev" else 0,
             divergence=self.divergence,
@@ -69,7 +60,7 @@ class Study:
 def try_out(path, study, method, rate, alpha, train, test, steps):
     """The KL on the steps `test` after a short training on `train`; kept in the file `path`."""
     if path.exists():
-        found = runs.read_json(path, "kl")["kl"]
+        found = run_folder.read_json(path, "kl")["kl"]
         return math.inf if found is None else found
     model = study.student(method, rate, alpha, steps)
     try:
@@ -89,10 +80,10 @@ def try_out(path, study, method, rate, alpha, train, test, steps):
 def distil(folder, study, method, percent, rate, alpha, steps, train, test, settings):
     """Trains a net in a run folder of its own, or goes on with it, to summary.json."""
     given = {"percent": percent, "method": method, "rate": rate, "alpha": alpha, "steps": steps}
-    with runs.Run(folder, given, "distill net") as run:
+    with run_folder.Run(folder, given, "distill net") as run:
         run.add_facts(training_steps=len(train), test_steps=len(test))
         model = study.student(method, rate, alpha, steps)
-        epochs, steps_per_epoch = recipe.pieces(steps, settings["evaluations"])
+        epochs, steps_per_epoch = schedule.pieces(steps, settings["evaluations"])
         rows = resumable.fit(
             model,
             lambda start: study.stream(train, start),
@@ -124,7 +115,7 @@ def rows(folder, percent, method):
     return [
         {"percent": percent, "method": method, "step": int(row["step"])}
         | {new: row[old] for old, new in names.items()}
-        for row in history.checked_rows(folder / "metrics.csv", ["step", *names], remedy=remedy)
+        for row in metrics_csv.checked_rows(folder / "metrics.csv", ["step", *names], remedy=remedy)
     ]
 
 
@@ -134,7 +125,7 @@ def true_scores(folder, game, episodes, seed):
     if not path.exists():
         policy = policies.load(folder / "saved_model", game)
         files.write_json(path, play.scores(policy, game, episodes, seed).tolist())
-    return runs.read_json(path)
+    return run_folder.read_json(path)
 
 
 def differentiable(path, game, recording):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.lib.cli import UsageError
+from train.lib.run.cli import UsageError
 
 
 def split(lengths, percent, kind="cut", test_percent=None):

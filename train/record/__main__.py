@@ -17,16 +17,17 @@ import keras
 import numpy as np
 from absl import flags
 
-from train.lib import atari, cli, play, policies, runs
-from train.lib.clock import Clock
-from train.lib.resumable import caught_signals
-from train.lib.saver import Stopped
+from train.lib.atari import environment, play, policies
+from train.lib.run import cli, run_folder
+from train.lib.run.clock import Clock
+from train.lib.run.resumable import caught_signals
+from train.lib.run.save_callback import Stopped
 from train.record.recorder import Recorder
 from train.record.writer import Writer
 
 FLAGS = cli.common_flags(without=["epochs", "steps", "jit", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
-flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string("teacher", "released", "The policy to record.", **OWN)
 flags.DEFINE_integer("frames", 100_000, "Actions to record; more, as episodes are whole.", 1, **OWN)
 flags.DEFINE_integer("envs", 16, "Games side by side.", 1, **OWN)
@@ -34,7 +35,7 @@ flags.DEFINE_integer("envs", 16, "Games side by side.", 1, **OWN)
 
 def main():
     cli.seed_everything(FLAGS)
-    with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS), "record") as run:
+    with run_folder.Run(cli.workdir(FLAGS), cli.config(FLAGS), "record") as run:
         policy = teacher(run)
         writer = Writer(run.path("data"), FLAGS.game)
         with caught_signals() as caught:
@@ -47,7 +48,7 @@ def teacher(run):
     """The policy to record. It is kept in the run folder: a recording goes on with the same one."""
     kept = [path for path in map(run.path, ("teacher.keras", "teacher")) if path.exists()]
     policy = policies.load(kept[0] if kept else FLAGS.teacher, FLAGS.game)
-    run.add_facts(game_versions=atari.versions())
+    run.add_facts(game_versions=environment.versions())
     if not kept and isinstance(policy.net, keras.Model):
         policy.net.save(run.path(".teacher.tmp.keras"))
         os.replace(run.path(".teacher.tmp.keras"), run.path("teacher.keras"))
@@ -62,7 +63,7 @@ def record(policy, writer, caught):
     print(f"{FLAGS.game}: {writer.frames} of {FLAGS.frames} actions are recorded", flush=True)
     # A recording that goes on begins with new games, so their seeds depend on how much there is.
     random = np.random.default_rng([FLAGS.seed, writer.frames])
-    games = atari.Atari(FLAGS.game, FLAGS.envs, seed=int(random.integers(2**30)), threads=2)
+    games = environment.Atari(FLAGS.game, FLAGS.envs, seed=int(random.integers(2**30)), threads=2)
     recorder = Recorder(FLAGS.envs, policy, FLAGS.frames - writer.frames, writer.add)
     clock = Clock(writer.frames, FLAGS.frames, 0.0, {"games": "games to be finished"}, every=5)
 

@@ -8,8 +8,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from train.lib import episodes, files, records
-from train.lib.cli import CommandError, UsageError
+from train.lib.atari import episode_format
+from train.lib.images import tfrecords
+from train.lib.run import files
+from train.lib.run.cli import CommandError, UsageError
 
 SHARD_FRAMES = 10_000
 
@@ -23,7 +25,7 @@ class Writer:
     def __init__(self, folder, game, shard_frames=SHARD_FRAMES):
         self.folder, self.partial = folder, folder.with_name(f"{folder.name}.partial")
         self.game, self.shard_frames = game, shard_frames
-        self.features = episodes.features(game)
+        self.features = episode_format.features(game)
         self._serializer = ExampleSerializer(self.features.get_serialized_info())
         self._threads = concurrent.futures.ThreadPoolExecutor(2)
         self._pending = []  # (actions, score, future bytes)
@@ -42,7 +44,7 @@ class Writer:
             shards = json.loads(self.list.read_text())
             paths = [self._path(number) for number in range(len(shards))]
             lengths = [len(shard["scores"]) for shard in shards]
-            records.check(paths, lengths, sum(shard["bytes"] for shard in shards))
+            tfrecords.check(paths, lengths, sum(shard["bytes"] for shard in shards))
         except (UsageError, OSError, ValueError, TypeError, LookupError) as error:
             raise UsageError(
                 f"{self.list.parent} is no whole recording ({error}): remove it, and record again"
@@ -51,7 +53,7 @@ class Writer:
 
     def _path(self, number):
         folder = self.folder if self.finished else self.partial
-        return folder / f"{self.game}-{episodes.SPLIT}.tfrecord-{number:05d}"
+        return folder / f"{self.game}-{episode_format.SPLIT}.tfrecord-{number:05d}"
 
     @property
     def frames(self):
@@ -66,7 +68,7 @@ class Writer:
             self.flush()
 
     def _serialize(self, episode):
-        steps = episode | {"observation": [episodes.png(f) for f in episode["observation"]]}
+        steps = episode | {"observation": [episode_format.png(f) for f in episode["observation"]]}
         return self._serializer.serialize_example(
             {"steps": steps, "score": episode["reward"].sum()}
         )
@@ -96,14 +98,14 @@ class Writer:
     def finish(self, **facts):
         """Write TFDS's metadata and give the folder its name."""
         template = tfds.core.ShardedFileTemplate(
-            self.partial, episodes.TEMPLATE, self.game, episodes.SPLIT, "tfrecord"
+            self.partial, episode_format.TEMPLATE, self.game, episode_format.SPLIT, "tfrecord"
         )
         tfds.folder_dataset.write_metadata(
             data_dir=self.partial,
             features=self.features,
             split_infos=[
                 tfds.core.SplitInfo(
-                    episodes.SPLIT,
+                    episode_format.SPLIT,
                     [len(shard["scores"]) for shard in self.shards],
                     sum(shard["bytes"] for shard in self.shards),
                     template,

@@ -17,7 +17,7 @@ import os
 
 from absl import flags
 
-from train.lib import cli, files, history, progress, runs, workers
+from train.lib.run import cli, files, metrics_csv, processes, progress, run_folder
 from train.regression import figures, functions, recipes, table
 
 PRESETS = recipes.PRESETS
@@ -48,7 +48,7 @@ CHANGEABLE = ["jobs", "seeds"]  # may differ when a run goes on
 
 def main():
     tasks = all_tasks()
-    with runs.Run(
+    with run_folder.Run(
         cli.workdir(FLAGS, CHANGEABLE), cli.config(FLAGS), "regression", CHANGEABLE
     ) as run:
         run.add_facts(test_points=recipes.TEST_POINTS)
@@ -108,7 +108,7 @@ def train_missing(run, tasks):
     rows = {task: recipes.row(run.folder, task) for task in set(tasks) - set(missing)}
     bar = progress.Bar(sum(map(recipes.effort, missing)))
     work = functools.partial(recipes.run, run.folder)
-    for task, text in workers.run(work, missing, FLAGS.jobs):
+    for task, text in processes.run(work, missing, FLAGS.jobs):
         rows[task] = recipes.row(run.folder, task)
         write_rows(run, [rows[task] for task in tasks if task in rows])
         bar.add(recipes.effort(task), text)
@@ -120,7 +120,7 @@ def train_missing(run, tasks):
 def write_rows(run, rows):
     """metrics.csv, whole at any moment."""
     with files.replacing(run.path("metrics.csv")) as file:
-        file.write(history.as_csv(rows, header=True))
+        file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def finish(run, rows):

@@ -11,7 +11,7 @@ import warnings
 
 import tensorflow as tf
 
-from train.lib.cli import UsageError
+from train.lib.run.cli import UsageError
 
 LONGEST = 1000
 CONSTANTS = {"pi": math.pi, "e": math.e}

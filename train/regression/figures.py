@@ -12,8 +12,8 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 import sobolev_tf as st
-from train.lib import checkpoints, files, history, runs
-from train.lib.cli import UsageError
+from train.lib.run import checkpoints, files, metrics_csv, run_folder
+from train.lib.run.cli import UsageError
 from train.regression import functions, recipes, table
 
 COLOURS = {"values": "C7", "sobolev": "C0"}
@@ -29,9 +29,9 @@ def draw(folder, into=None):
     """
     folder = Path(folder)
     into = Path(into or folder)
-    settings = runs.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
+    settings = run_folder.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
     path = folder / "metrics.csv"
-    rows = history.checked_rows(path, ["size", *table.MEASURES], ["function", "method"])
+    rows = metrics_csv.checked_rows(path, ["size", *table.MEASURES], ["function", "method"])
     if {row["method"] for row in rows} != set(recipes.METHODS):
         raise UsageError(f"{path} lacks a method: run the run's command again")
     paths = [into / "figure2.png"]

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib import files
+from train.lib.run import files
 from train.regression import functions
 
 PRESETS = {

@@ -2,7 +2,7 @@
 
 import statistics
 
-from train.lib import report
+from train.lib.run import report
 
 MEASURES = ("test_mse", "gradient_mse")
 

@@ -21,18 +21,19 @@ import time
 
 from absl import flags
 
-from train.lib import atari, cli, play, policies, runs
-from train.lib.checkpoints import Checkpoints
-from train.lib.clock import Clock
-from train.lib.history import History
-from train.lib.resumable import caught_signals
-from train.lib.saver import Stopped
+from train.lib.atari import environment, play, policies
+from train.lib.run import cli, run_folder
+from train.lib.run.checkpoints import Checkpoints
+from train.lib.run.clock import Clock
+from train.lib.run.metrics_csv import History
+from train.lib.run.resumable import caught_signals
+from train.lib.run.save_callback import Stopped
 from train.teacher import a3c, curve, evaluate
 
 FLAGS = cli.common_flags(without=["epochs", "strategy", "deterministic"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
-flags.DEFINE_enum("game", None, list(atari.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string(
     "initial", None, "Train this teacher on: a run folder, an .npz or `released`.", **OWN
 )
@@ -94,7 +95,7 @@ def main():
             "give more, or --nostandardize"
         )
     folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
-    with runs.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
+    with run_folder.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
         with caught_signals() as caught:
             rows = train(run, caught)
         finish(run, rows)
@@ -107,7 +108,7 @@ def train(run, caught):
     a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
     start = checkpoints.restore_latest(net) or begin(run, net)
-    run.add_facts(game_versions=atari.versions())
+    run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
     print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib import atari, play, returns
-from train.lib.policies import FRAMES, Policy
+from train.lib.atari import environment, play
+from train.lib.atari.policies import FRAMES, Policy
+from train.teacher import returns
 
 VALUE_WEIGHT = 0.5
 TERMS = ("policy_loss", "value_loss", "entropy")
@@ -68,7 +69,7 @@ class Actor:
         self.rollout, self.trace, self.discount = rollout, trace, discount
         self.standardize = standardize
         self.random = np.random.default_rng(seed)
-        self.games = atari.Atari(game, envs, seed=int(self.random.integers(2**30)))
+        self.games = environment.Atari(game, envs, seed=int(self.random.integers(2**30)))
         self.totals = np.zeros(envs, np.float32)
         self.scores = collections.deque(maxlen=100)  # true, of its last episodes
         self.logs = dict.fromkeys(TERMS, np.nan)  # of its last update

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.lib import atari, files, history, runs
-from train.lib.cli import UsageError
+from train.lib.atari import environment
+from train.lib.run import files, metrics_csv, run_folder
+from train.lib.run.cli import UsageError
 from train.teacher.a3c import TERMS
 
 SHOWN = {
@@ -37,18 +38,18 @@ def draw(folder, into=None):
     from matplotlib.figure import Figure  # Here: training should not wait for it.
 
     folder = Path(folder)
-    game = runs.read_config(folder / "config.json", ["game"])["flags"]["game"]
+    game = run_folder.read_config(folder / "config.json", ["game"])["flags"]["game"]
     path = folder / "metrics.csv"
     if not path.exists() or not path.stat().st_size:
         raise UsageError(f"{folder} has no evaluation yet: let it train on")
-    rows = history.checked_rows(path, ["step", "training_score", "score"])
+    rows = metrics_csv.checked_rows(path, ["step", "training_score", "score"])
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axis = figure.subplots()
     steps = [row["step"] / 1e6 for row in rows]
     axis.plot(steps, [row["training_score"] for row in rows], "C7.-", label="training episodes")
     axis.plot(steps, [row["score"] for row in rows], "C0o-", label="evaluation")
     axis.set(
-        xlabel=f"million agent steps ({atari.FRAMES_PER_STEP} frames each)",
+        xlabel=f"million agent steps ({environment.FRAMES_PER_STEP} frames each)",
         ylabel="true score",
         title=f"A3C on {game}",
     )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from train.lib import atari, files, play, policies, runs
-from train.lib.cli import UsageError
+from train.lib.atari import environment, play, policies
+from train.lib.run import files, run_folder
+from train.lib.run.cli import UsageError
 
 RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play
@@ -66,7 +67,7 @@ def write_gif(path, frames, scale=3):
 
     shown = [Image.fromarray(frame).resize([84 * scale] * 2, 0) for frame in frames]
     with files.replacing(path) as file:
-        milliseconds = 1000 * atari.FRAMES_PER_STEP / 60
+        milliseconds = 1000 * environment.FRAMES_PER_STEP / 60
         shown[0].save(
             file, "GIF", save_all=True, append_images=shown[1:], duration=milliseconds, loop=0
         )
@@ -86,7 +87,7 @@ def release(folder, game, seed):
     policy = policies.Policy(policies.teacher(weights, folder, game))
     told = Told(RELEASE_EPISODES)
     scores = play.scores(policy, game, RELEASE_EPISODES, seed, observers=[told])
-    config = runs.read_config(folder / "config.json")
+    config = run_folder.read_config(folder / "config.json")
     path = policies.RELEASED / f"{game}.npz"
     path.parent.mkdir(exist_ok=True)
     with files.replacing(path) as file:

@@ -1,0 +1,1 @@
+"""Full-batch fits for small data: L-BFGS and Levenberg-Marquardt."""

@@ -1,0 +1,19 @@
+"""Networks trained in stages on synthetic gradients (section 4.3, SM 4)."""
+
+from sobolev_tf.synthetic.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
+from sobolev_tf.synthetic.decoupled import CRITIC_UPDATES, METHODS, DecoupledModel
+from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
+from sobolev_tf.synthetic.splitting import split
+
+__all__ = [
+    "CRITIC_UPDATES",
+    "METHODS",
+    "DecoupledModel",
+    "DirectGradient",
+    "SyntheticGradient",
+    "cifar_critic",
+    "dense_critic",
+    "direct_module",
+    "imagenet_critic",
+    "split",
+]

@@ -1,0 +1,69 @@
+"""Two workers on this machine take one process's steps."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import sobolev_tf as st
+
+SCRIPT = Path(__file__).parents[2] / "support" / "workers.py"
+
+
+def free_ports(n):
+    sockets = [socket.socket() for _ in range(n)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start(path, config=None):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
+    environment["PYTHONPATH"] = str(SCRIPT.parents[1])
+    if config:
+        environment["TF_CONFIG"] = json.dumps(config)
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(path)], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_two_workers_end_with_one_process_s_weights(tmp_path):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
+    runs = [start(tmp_path / f"{i}.npz", config) for i, config in enumerate([*tasks, None])]
+    for run in runs:
+        _, errors = run.communicate(timeout=240)
+        assert run.returncode == 0, errors[-2000:]
+    first, second, alone = (dict(np.load(tmp_path / f"{i}.npz")) for i in range(3))
+    assert set(first) == set(alone)
+    assert len(first) > 12
+    for name, expected in alone.items():
+        if "cut1" in name and "val" not in name and name.split("_")[-1] in ("cosine", "ratio"):
+            continue  # of a whole batch: not a mean of its parts
+        np.testing.assert_allclose(first[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
+        if "/" in name and name.split("/")[1].isdigit():
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.mark.parametrize("rows", [1, 33])
+def test_replicas_may_have_shares_of_any_size(two_replicas, rows):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=[rows, 3]).astype("float32")
+    with two_replicas.scope():
+        model = st.SobolevModel(st.nets.mlp(3, hidden=[8], activation="tanh"))
+        model.compile(keras.optimizers.SGD(0.1))
+    before = model.net.get_weights()
+    labels = np.sin(x).sum(1, keepdims=True), np.cos(x)[:, None]
+    history = model.fit(x, labels, batch_size=rows, epochs=2, verbose=0).history
+    assert history["loss"][1] < history["loss"][0]
+    assert all((a != b).any() for a, b in zip(before, model.net.get_weights(), strict=True))

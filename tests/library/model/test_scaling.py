@@ -1,0 +1,119 @@
+"""`adapt`: learning between z-scores, answering in the units that were given."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf import SobolevModel, targets
+from tests.support.small import DY, X, Y, compiled, smooth, truth
+
+
+@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_adapt_changes_the_units_and_not_the_answers(order, tmp_path):
+    x = X * np.array([1.0, 10.0, 0.01], "float32") + 5
+    labels = targets.tabulate(truth, x, order=order)
+    model = compiled(order=order, jet_metrics=["rmse", "r2", "cosine"])
+    model.adapt(tf.data.Dataset.from_tensor_slices((x, labels)).batch(7))
+    model.fit(x, labels, verbose=0)
+    z = (x - x.mean(0)) / x.std(0)
+    np.testing.assert_allclose(model.scaling.points(x), z, rtol=1e-3, atol=1e-3)
+    logs = model.evaluate(x, labels, verbose=0, return_dict=True)
+    jet = model.predict_jet(x)
+    deviation, spread = labels[0].std(0), x.std(0)
+    error = (jet.value - labels[0]) / deviation
+    assert logs["value_loss"] == pytest.approx(np.mean(np.sum(error**2, 1)), rel=1e-3)
+    error = (jet.derivatives[0] - labels[1]) * spread / deviation[:, None]
+    assert logs["d1_loss"] == pytest.approx(np.mean(np.sum(error**2, (1, 2))), rel=1e-3)
+    if order == 2:
+        error = (jet.derivatives[1] - labels[2]) / deviation[:, None, None]
+        error = error * spread * spread[:, None]
+        assert logs["d2_loss"] == pytest.approx(np.mean(np.sum(error**2, (1, 2, 3))), rel=1e-3)
+    raw = jet.derivatives[0] - labels[1]
+    assert logs["d1_rmse"] == pytest.approx(np.sqrt(np.mean(raw**2)), rel=1e-3)
+    np.testing.assert_allclose(model.predict(x, verbose=0), jet.value, rtol=1e-5)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    fresh = SobolevModel(smooth(), order=order)
+    model.save_weights(tmp_path / "m.weights.h5")
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    model.export(tmp_path / "saved")
+    served = tf.saved_model.load(tmp_path / "saved").signatures["jet"](x=tf.constant(x))
+    for other in (again, fresh):
+        theirs = other.predict_jet(x)
+        np.testing.assert_array_equal(theirs.value, jet.value)
+        np.testing.assert_array_equal(theirs.derivatives[-1], jet.derivatives[-1])
+    np.testing.assert_allclose(served["d1"], jet.derivatives[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("projection", [None, "output", "input"])
+@pytest.mark.parametrize("live", [False, True])
+def test_scaled_training_is_training_on_scaled_data(projection, live):
+    kwargs = {"projection": projection, "seed": 0, "optimizer": keras.optimizers.SGD(0.1)}
+    mean, deviation = X.mean(0), X.std(0)
+    bias, spread = Y.mean(0), Y.std(0)
+    by_hand = compiled(**kwargs)
+    kwargs["optimizer"] = keras.optimizers.SGD(0.1)
+    ours = compiled(target=truth if live else None, **kwargs)
+    ours.net.set_weights(by_hand.net.get_weights())
+    ours.adapt(X, None if live else (Y, DY))
+    options = {"shuffle": False, "batch_size": 16, "verbose": 0}
+    labels = (Y - bias) / spread, DY * deviation / spread[:, None]
+    by_hand.fit((X - mean) / deviation, labels, **options)
+    ours.fit(X, None if live else (Y, DY), **options)
+    for a, b in zip(by_hand.net.get_weights(), ours.net.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
+def test_adapt_leaves_out_what_is_missing_and_refuses_what_has_no_end():
+    y, x = Y.copy(), X.copy()
+    x[:, 1] = 7  # no spread
+    y[::2] = np.nan
+    model = compiled(missing="nan")
+    model.adapt(x, (y, DY))
+    np.testing.assert_allclose(model.scaling.value_mean, y[1::2].mean(0), rtol=1e-5)
+    assert model.scaling.deviation.numpy()[1] == 1
+    forces = compiled()
+    forces.adapt(X, {"d1": DY})
+    length = np.sqrt(np.sum(np.mean(DY**2, 0) * X.std(0) ** 2, 1))
+    np.testing.assert_allclose(forces.scaling.value_deviation, length, rtol=1e-4)
+    endless = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).repeat().batch(8)
+    with pytest.raises(ValueError, match="steps="):
+        model.adapt(endless)
+    model.adapt(endless, steps=8)
+    with pytest.raises(ValueError, match="no data"):
+        model.adapt(X[:0], (Y[:0], DY[:0]))
+
+
+def test_scales_travel_with_the_weights():
+    model = compiled()
+    model.adapt(X, (Y, DY))
+    expected = model.predict(X, verbose=0)
+    for other in (compiled(), keras.models.clone_model(model)):
+        other.predict(X, verbose=0)  # traced before
+        other.set_weights(model.get_weights())
+        np.testing.assert_allclose(other.predict(X, verbose=0), expected, rtol=1e-5)
+        np.testing.assert_allclose(other.predict_jet(X).value, expected, rtol=1e-5)
+
+
+def test_whole_numbers_are_scaled_as_numbers():
+    model = compiled()
+    model.adapt(X, (Y, DY))
+    whole = np.arange(12, dtype="uint8").reshape(4, 3)
+    floating = model.predict(whole.astype("float32"), verbose=0)
+    np.testing.assert_allclose(model.predict(whole, verbose=0), floating, rtol=1e-5)
+
+
+def test_half_precision_nets_answer_in_large_units():
+    layers = [keras.layers.Dense(n, dtype="mixed_float16") for n in (8, 2)]
+    model = compiled(keras.Sequential([keras.Input([3]), *layers]))
+    model.adapt(X, (1e6 * Y, 1e6 * DY))
+    assert np.isfinite(model.predict(X, verbose=0)).all()
+    assert np.isfinite(model.predict_jet(X).derivatives[0]).all()
+
+
+def test_infinity_is_refused_by_adapt():
+    x = X.copy()
+    x[5, 0] = np.inf
+    with pytest.raises(ValueError, match="x is infinite, first in row 5"):
+        compiled().adapt(x, (Y, DY))

@@ -1,0 +1,180 @@
+"""What users give a DecoupledModel: labels, losses and parts of all kinds, right and wrong."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf.synthetic.decoupled import DecoupledModel
+from sobolev_tf.synthetic.layers import dense_critic, direct_module, imagenet_critic
+from sobolev_tf.synthetic.splitting import split
+
+CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+CUTS = ["first", "second"]
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=[12, 4]).astype("float32"), RNG.integers(0, 3, 12)
+
+
+def net(inputs=(4,), softmax=False):
+    x = start = keras.Input(inputs)
+    x = keras.layers.Dense(6, "tanh", name="first")(x)
+    x = keras.layers.Dense(5, "tanh", name="second")(x)
+    return keras.Model(start, keras.layers.Dense(3, "softmax" if softmax else None)(x))
+
+
+def compiled(model, loss=CROSS_ENTROPY, **settings):
+    model.compile("sgd", loss=loss, run_eagerly=True, **settings)
+    return model
+
+
+def direct_dense(shape, outputs):
+    h, y = keras.Input(shape), keras.Input([outputs])
+    return keras.Model([h, y], keras.layers.Dense(shape[-1])(keras.layers.Concatenate()([h, y])))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "sobolov"}, "method is one of sobolev, .*; given 'sobolov'"),
+        ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
+        ({"diagnose_every": 0}, "diagnose_every is at least 1; given 0"),
+        ({"critic": None}, "expected a critic builder, or 2 critics"),
+        ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; given 1"),
+        ({"critic": dense_critic((6,), 3)}, "2 critics, one for each cut; given 1"),
+        ({"critic": "dense_critic"}, "2 critics, one for each cut; given 1"),
+        ({"critic": lambda shape, _: dense_critic(shape, 7)}, r"cut 1 gives outputs .*\(7,\)"),
+        ({"critic": lambda _, k: dense_critic((9,), k)}, r"cut 1 takes inputs .*\(9,\)"),
+        ({"critic": lambda *_: keras.Sequential([])}, "cut 1 is <Sequential.*with keras.Input"),
+        (
+            {"critic": imagenet_critic},
+            r"imagenet_critic makes no critic for cut 1, where h is \[6\]",
+        ),
+        ({"critic": direct_module, "method": "direct"}, "direct_module makes no critic for cut 1"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        DecoupledModel(split(net(), at=CUTS), **{"critic": dense_critic, **options})
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "expected stages as split"),
+        (net(), "expected stages as split"),
+        (split(net(), CUTS)[::-1], "stage 2 takes .*, and stage 1 gives"),
+    ],
+)
+def test_what_are_no_stages_is_said(stages, message):
+    with pytest.raises(ValueError, match=message):
+        DecoupledModel(stages, dense_critic)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"critic_loss_weights": [1.0]}, "critic_loss_weights are pairs"),
+        ({"critic_loss_weights": 1.0}, "critic_loss_weights are pairs"),
+        ({"critic_losses": "mse"}, "critic_loss_weights are pairs"),
+        ({"critic_losses": [None, "mse"]}, "critic_loss_weights are pairs"),
+        ({"loss": None}, "expected one loss"),
+        ({"loss": ["mse", "mse"]}, "expected one loss"),
+        ({"loss": keras.losses.MeanSquaredError("sum")}, "reduction='sum'"),
+        ({"loss_weights": [2.0]}, "loss_weights is for several losses"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    model = DecoupledModel(split(net(), at=CUTS), dense_critic)
+    with pytest.raises(ValueError, match=message):
+        compiled(model, **settings)
+
+
+def test_a_loss_of_the_whole_batch_is_named():
+    model = DecoupledModel(split(net(), CUTS), dense_critic)
+    compiled(model, lambda y, p: tf.reduce_mean(tf.square(tf.one_hot(tf.cast(y, "int32"), 3) - p)))
+    with pytest.raises(ValueError, match="one number for the batch; expected one for each example"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_an_example_has_one_weight():
+    model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
+    with pytest.raises(ValueError, match=r"sample_weight is \[B\], .*given \(6, 2\)"):
+        model.train_on_batch(X[:6], Y[:6], sample_weight=np.ones([6, 2]))
+
+
+def test_a_mask_would_be_lost_at_a_cut():
+    start = keras.Input([4], dtype="int32")
+    x = keras.layers.Embedding(7, 6, mask_zero=True)(start)
+    x = keras.layers.Dense(5, name="cut")(x)
+    stages = split(keras.Model(start, keras.layers.Dense(3)(x)), ["cut"])
+    model = compiled(DecoupledModel(stages, lambda _, k: dense_per_step(k)))
+    with pytest.raises(ValueError, match="carry a Keras mask"):
+        model.fit(RNG.integers(0, 7, [6, 4]), RNG.integers(0, 3, [6, 4]), verbose=0)
+
+
+def dense_per_step(outputs):
+    return keras.Sequential([keras.Input([4, 5]), keras.layers.Dense(outputs)])
+
+
+def test_the_critics_classes_are_counted_at_every_step_of_a_sequence():
+    """With the true upper part as critic, its accuracy is the network's."""
+    stages = split(net([7, 4]), CUTS[1:])
+    critic = keras.models.clone_model(stages[1])
+    critic.set_weights(stages[1].get_weights())
+    model = DecoupledModel(stages, [critic])
+    compiled(model, metrics=["accuracy"])
+    model.optimizer.learning_rate = model.critic_optimizer.learning_rate = 0.0
+    logs = model.fit(RNG.normal(size=[12, 7, 4]), RNG.integers(0, 3, [12, 7]), verbose=0).history
+    assert 0 < logs["accuracy"][0] < 1
+    assert logs["cut1_accuracy"] == pytest.approx(logs["accuracy"])
+
+
+@pytest.mark.parametrize("kind", ["int", "float ids", "int one-hot", "bool one-hot"])
+def test_direct_modules_take_labels_of_any_kind(kind):
+    classes = {
+        "int": Y,
+        "float ids": Y.astype("float32"),
+        "int one-hot": np.eye(3, dtype="int32")[Y],
+        "bool one-hot": np.eye(3, dtype=bool)[Y],
+    }
+    losses = []
+    for labels in (Y, classes[kind]):
+        keras.utils.set_random_seed(0)
+        model = DecoupledModel(split(net(), CUTS), direct_dense, method="direct")
+        sparse = np.ndim(labels) == 1
+        loss = CROSS_ENTROPY if sparse else keras.losses.CategoricalCrossentropy(from_logits=True)
+        compiled(model, loss)
+        model.fit(X, labels, epochs=2, verbose=0, shuffle=False)
+        losses.append(model(X).numpy())
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_a_cross_entropy_may_be_given_by_name():
+    model = DecoupledModel(split(net(softmax=True), CUTS), dense_critic, label_weight=0.5)
+    compiled(model, "sparse_categorical_crossentropy")
+    assert "cut1_accuracy" in model.fit(X, Y, verbose=0).history
+
+
+def test_gradients_may_be_accumulated():
+    """Two batches of six with accumulation are one of twelve."""
+    weights = []
+    for size, accumulated in ((12, None), (6, 2)):
+        keras.utils.set_random_seed(0)
+        model = DecoupledModel(split(net(), CUTS), dense_critic)
+        optimizers = [
+            keras.optimizers.SGD(rate, gradient_accumulation_steps=accumulated)
+            for rate in (0.1, 0.0)
+        ]
+        model.compile(*optimizers, loss=CROSS_ENTROPY, run_eagerly=True)
+        model.fit(X, Y, batch_size=size, verbose=0, shuffle=False)
+        weights.append(model.stages[0].get_weights()[0])
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-6)
+
+
+def test_critics_may_learn_of_a_frozen_network():
+    model = DecoupledModel(split(net(), CUTS), dense_critic)
+    for stage in model.stages:
+        stage.trainable = False
+    before = model.critics[0].get_weights()[0]
+    compiled(model).fit(X, Y, verbose=0)
+    assert np.abs(model.critics[0].get_weights()[0] - before).max() > 0

@@ -1,0 +1,130 @@
+"""Table 1 from run folders that are written here by hand."""
+
+import json
+
+import pytest
+
+from train import plot
+from train.lib.images import table1
+from train.lib.run import cli
+
+
+def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
+    """A finished run of `script`, as small as `train.plot` needs it."""
+    flags = {"seed": 0, "splits": "3", "method": "sobolev", "rate": 0.1} | (younger or {})
+    flags |= {name: facts[name] for name in flags if name in facts}
+    folder.mkdir(parents=True)
+    config = {"format": 1, "script": script, "flags": flags}
+    (folder / "config.json").write_text(json.dumps(config))
+    summary = {"method": flags["method"], "splits": int(flags["splits"]), "top1": top1}
+    summary |= {"top5": facts.get("top5", 0.9), "steps": facts.get("steps", 10)}
+    summary |= {"dataset": {"name": facts.get("dataset", script)}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def test_cells_are_means_over_seeds_beside_the_paper_s(tmp_path, capsys):
+    for seed, top1 in enumerate([0.6, 0.62, 0.64]):
+        write(tmp_path / "a" / f"seed{seed}", top1=top1, seed=seed)
+    write(tmp_path / "b", method="noprop", top1=0.4, steps=5)
+    write(tmp_path / "c", method="backprop", splits="0", top1=0.75)
+    plot.main([str(tmp_path / name) for name in "abc"])
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in [head, *rows[:7]]]
+    assert cells[:7] == [
+        ["held-out accuracy, %", "cifar10, 3 cuts", "paper: CIFAR-10, 3 cuts"],
+        ["Noprop", "40.0", "54.5 ±1.15"],
+        ["Direct SG", "-", "79.2 ±0.01"],
+        ["VFBN", "-", "88.5 ±2.70"],
+        ["Critic", "-", "93.2 ±0.02"],
+        ["Sobolev", "62.0 ±2.00 (3 seeds)", "93.5 ±0.01"],
+        ["Backprop", "75.0", "94.3"],
+    ]
+    assert "RUNS OF DIFFERENT LENGTH, in updates: sobolev 10, noprop 5, backprop 10" in rows[7]
+    assert (tmp_path / "table1.md").read_text().startswith(head)
+    assert (tmp_path / "table1.png").stat().st_size > 5000
+
+
+def test_a_run_may_be_older_than_a_flag(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", seed=1, younger={"gradient_loss": "l1"})
+    write(tmp_path / "c", seed=2, younger={"gradient_loss": "squared"})
+    first, second, third = (table1.read(tmp_path / name) for name in "abc")
+    [column] = table1.cells([first, second]).values()
+    assert len(column["sobolev"]) == 2
+    with pytest.raises(cli.UsageError, match="--gradient_loss is l1 and squared"):
+        table1.cells([first, third])
+
+
+@pytest.mark.parametrize("top1", [float("nan"), 41.0, None])
+def test_an_accuracy_is_a_share(tmp_path, top1):
+    write(tmp_path / "a", top1=top1)
+    with pytest.raises(cli.UsageError, match=r"summary\.json is not a summary of train\.cifar10"):
+        table1.read(tmp_path / "a")
+
+
+def test_two_scripts_and_other_data_have_columns_of_their_own(tmp_path, capsys):
+    write(tmp_path / "a", "imagenet", dataset="imagenet2012", splits="1", top1=0.7204, top5=0.9)
+    write(tmp_path / "b", "imagenet", dataset="shapes")
+    write(tmp_path / "c", "cifar10", method="backprop", top1=0.9)
+    plot.main([str(tmp_path / name) for name in "abc"], tmp_path / "out")
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == [
+        "imagenet2012, 1 cut, top-1 / top-5",
+        "paper: ImageNet, 1 cut",
+        "shapes, 3 cuts, top-1 / top-5",
+        "paper: ImageNet, 3 cuts",
+        "cifar10, no cuts",
+        "paper: CIFAR-10, no cuts",
+    ]
+    sobolev = next(row for row in rows if "Sobolev" in row)
+    assert "| 72.0 / 90.0 | 72.0 ±0.05 / 90.8 ±0.01 | 50.0 / 90.0 | 66.5 ±0.22 /" in sobolev
+    assert (tmp_path / "out" / "table1.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({}, "with seed 0: name each run once"),
+        ({"seed": 1, "rate": 0.2}, "but --rate is 0.1 and 0.2"),
+    ],
+)
+def test_what_does_not_make_one_cell(second, message, tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", **second)
+    with pytest.raises(cli.UsageError, match=message):
+        plot.main([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert not (tmp_path / "table1.md").exists()
+
+
+def test_a_table_has_one_home_or_is_printed_only(tmp_path, capsys):
+    """What several runs have made is not replaced by the table of one."""
+    for name in "ab":
+        write(tmp_path / "runs" / name, seed=ord(name))
+    write(tmp_path / "else" / "c", seed=1)
+    for chosen in (["runs/a"], ["runs/a", "else/c"]):
+        plot.main([str(tmp_path / name) for name in chosen])
+        assert "Printed only; --workdir=FOLDER" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("table1.*"))
+    for _ in range(2):  # the second time its own table is among what a glob finds
+        plot.main([str(path) for path in (tmp_path / "runs").iterdir()])
+    assert sorted(path.parent.name for path in tmp_path.rglob("table1.*")) == ["runs", "runs"]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"method": "sobolev", "splits": "x"}', "[]"])
+def test_a_damaged_summary_is_named(damage, tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "a" / "summary.json").write_text(damage)
+    with pytest.raises(cli.UsageError, match="is not a summary of"):
+        plot.main([str(tmp_path / "a")])
+
+
+def test_what_seeds_and_methods_must_share(tmp_path, capsys):
+    write(tmp_path / "a", rate=0.1)
+    write(tmp_path / "b", method="noprop", rate=0.4)
+    plot.main([str(tmp_path / name) for name in "ab"])
+    assert "RUNS OF DIFFERENT --rate: sobolev 0.1, noprop 0.4." in capsys.readouterr().out
+    write(tmp_path / "c", seed=1)
+    path = tmp_path / "c" / "summary.json"
+    path.write_text(path.read_text().replace('"cifar10"}', '"cifar10", "train_size": 9}'))
+    with pytest.raises(cli.UsageError, match=r"--dataset is .* and .*9"):
+        plot.main([str(tmp_path / name) for name in "ac"])

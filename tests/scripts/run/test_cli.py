@@ -1,0 +1,188 @@
+"""The scripts' command line: one clear line, the right exit code, no noise."""
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from train.lib.run import cli, tf_quiet
+
+PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}
+
+
+@pytest.fixture
+def values():
+    own = cli.common_flags(PRESETS)
+    flags.DEFINE_float("rate", 0.1, "Learning rate.", 0.0, 1.0, flag_values=own)
+    flags.DEFINE_float("pause", 0.0, "Seconds to wait.", flag_values=own)
+    return own
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
+        ("--seed=x", "--seed=x: expected an integer in the range [0, 4294967295]"),
+        ("--seed=-1", "--seed=-1: expected an integer in the range"),
+        ("--seed=4294967296", "--seed=4294967296: expected an integer in the range"),
+        ("--epochs=0", "--epochs=0: expected a positive integer"),
+        ("--rate=2", "--rate=2: expected a number in the range [0.0, 1.0]"),
+        ("--pause=nan", "--pause=nan: expected a finite number"),
+        ("--pause=-inf", "--pause=-inf: expected a finite number"),
+        ("--preset=big", "--preset=big: expected small or paper"),
+        ("--jit=x", "--jit=x: expected true or false"),
+        ("--seed", "Missing value for flag --seed"),
+        ("seed=1", "'seed=1' is not a flag"),
+    ],
+)
+def test_bad_arguments_say_what_was_expected(values, argument, message):
+    with pytest.raises(cli.UsageError) as error:
+        cli.parse(values, ["script", argument], PRESETS)
+    assert message in str(error.value)
+
+
+def test_a_flag_goes_before_its_preset(values):
+    cli.parse(values, ["script", "--epochs=5", "--preset=paper"], PRESETS)
+    assert (values.epochs, values.strategy, values.seed) == (5, "none", 0)
+
+
+def test_the_same_command_has_the_same_workdir(values, monkeypatch):
+    monkeypatch.setattr(cli, "script", lambda: "train.imagenet")
+    cli.parse(values, ["script"])
+    assert cli.workdir(values) == Path("runs/imagenet")
+    cli.parse(values, ["script", "--seed=3", "--rate=0.5"])
+    assert cli.workdir(values) == Path("runs/imagenet-rate=0.5-seed=3")
+    assert cli.workdir(values, leave_out=["rate"]) == Path("runs/imagenet-seed=3")
+    cli.parse(values, ["script", "--workdir=/tmp/a b"])
+    assert cli.workdir(values) == Path("/tmp/a b")
+
+
+def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
+    def folder(argument):
+        own = cli.common_flags()
+        flags.DEFINE_string("cuts", "", "", flag_values=own)
+        cli.parse(own, ["script", argument])
+        return cli.workdir(own)
+
+    assert folder("--cuts=a/b") != folder("--cuts=a_b")
+    assert folder("--cuts=" + "a" * 99 + "b") != folder("--cuts=" + "a" * 99 + "c")
+    assert len(folder("--cuts=" + "/" * 300).name) < 100
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (cli.UsageError("no\n such   cut"), 2, "no such cut"),
+        (cli.CommandError("diverged"), 1, "diverged"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left", "/x"), 1, "/x: No space left; make room"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/x"), 1, "/x: Is a directory"),
+        (shutil.Error([("/a", "/x", "No space left")]), 1, "/x: No space left; the same command"),
+    ],
+)
+def test_errors_end_in_one_line_and_a_code(values, monkeypatch, capsys, raised, code, line):
+    def main():
+        raise raised
+
+    monkeypatch.setattr(sys, "argv", ["script"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(main, values, PRESETS)
+    assert exit_.value.code == code
+    printed = capsys.readouterr().err
+    assert line in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback(values, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script"])
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 / 0, values, PRESETS)
+
+
+def test_library_errors_during_set_up_are_usage_errors():
+    with pytest.raises(cli.UsageError, match="no such layer"), cli.usage_errors():
+        raise ValueError("no such layer")
+
+
+def test_strategies(values):
+    cli.parse(values, ["script"])
+    assert isinstance(cli.strategy(values), tf.distribute.MirroredStrategy)
+    cli.parse(values, ["script", "--strategy=none"])
+    assert cli.strategy(values).num_replicas_in_sync == 1
+
+
+def test_noise_is_dropped_and_errors_are_not():
+    noise = b"WARNING: All log messages before absl::InitializeLog() is called\nI0000 00:1 oneDNN\n"
+    kept = b"W0000 00:1 slow\nE0000 00:1 failed call to cuInit\nTraceback\n"
+    assert tf_quiet.without_noise(noise + kept) == kept
+
+
+def test_scripts_and_packages_start_quietly(tmp_path):
+    """A script that is a package: help on stdout, a bad flag in one line on stderr."""
+    package = tmp_path / "show"
+    package.mkdir()
+    (package / "__main__.py").write_text(
+        '"""Shows flags."""\n'
+        "from train.lib.run import cli\n"
+        "import tensorflow\n"
+        "cli.run(lambda: print('ran'), cli.common_flags())\n"
+    )
+    root = Path(__file__).parents[3]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "show", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(root), "PATH": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (["--help"], ["--sed=1"])
+    ]
+    (help_, noise), (nothing, line) = (run.communicate() for run in runs)
+    assert [run.returncode for run in runs] == [0, 2]
+    assert help_.startswith("Shows flags.")
+    assert "--seed=0" in help_
+    assert (noise, nothing) == ("", "")
+    assert line.startswith("show: Unknown command line flag 'sed'")
+    assert line.count("\n") == 1
+
+
+def test_whoever_reads_the_output_may_leave():
+    writing = writing_to_nobody()
+    code = "from train.lib.run import cli; cli.run(lambda: print('x', flush=True), cli.common_flags())"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_another_broken_pipe_is_told(values, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(BrokenPipeError):
+        cli.run(lambda: os.write(writing_to_nobody(), b"x"), values)
+
+
+def writing_to_nobody():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def test_python_as_it_is_typed(tmp_path, monkeypatch):
+    here = tmp_path / ".venv" / "bin" / "python"
+    here.parent.mkdir(parents=True)
+    here.write_text("")
+    here.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(here))
+    assert cli.python() == str(here)
+    monkeypatch.chdir(tmp_path)
+    assert cli.python() == ".venv/bin/python"
+    monkeypatch.setenv("PATH", str(here.parent))
+    assert cli.python() == "python"

@@ -1,0 +1,99 @@
+"""Training under a parameter server on this machine, its cluster, and workers that die."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from train import cifar10, cluster
+from train.lib.run import parameter_server, tf_servers
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"], "ps": []}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "boss", "index": 0}}',
+    ],
+)
+def test_no_cluster_is_one_line_and_exit_code_2(config, run_script, monkeypatch, tmp_path):
+    monkeypatch.setenv("TF_CONFIG", config)
+    code, _, err = run_script(
+        cifar10, "--strategy=parameter_server", "--dataset=shapes", f"--workdir={tmp_path / 'run'}"
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected TF_CONFIG with addresses of ps and worker" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path):
+    [address] = tf_servers.free_addresses(1)
+    for absent in (address, "127.0.0.1:port"):
+        config = {"cluster": {"ps": [absent], "worker": [address]}}
+        config["task"] = {"type": "chief", "index": 0}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        monkeypatch.setattr(parameter_server, "WAIT", 0.1)
+        code, _, err = run_script(
+            *(cifar10, "--strategy=parameter_server", "--dataset=shapes"),
+            f"--workdir={tmp_path / 'run'}",
+        )
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"no TensorFlow server answers at {absent} (ps 0 of TF_CONFIG) after 0.1 s" in err
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_cluster_cannot_run_is_said(monkeypatch, capsys):
+    with pytest.raises(cluster.cli.UsageError, match="given nothing"):
+        cluster.main("nothing", [])
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_does_not_lose_the_run(tmp_path):
+    """The other one takes its batches."""
+    addresses = tf_servers.free_addresses(4)
+    jobs = {"ps": addresses[:1], "worker": addresses[1:3], "chief": addresses[3:]}
+    config = {"cluster": jobs, "task": {"type": "chief", "index": 0}}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
+    started = [tf_servers.start(jobs, *task) for task in (("ps", 0), ("worker", 0), ("worker", 1))]
+    command = [sys.executable, "-m", "tests.support.survivor", "--strategy=parameter_server"]
+    command += [f"--workdir={tmp_path}", "--steps=64"]
+    try:
+        options = {"env": environment, "cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen([*command, "--epochs=3"], **options) as run:
+            for line in run.stdout:
+                if line.startswith("step 64 of 192"):  # the second epoch begins
+                    started[2].kill()
+                    break
+            rest = run.stdout.read()
+        assert run.returncode == 0, rest
+        assert json.loads((tmp_path / "summary.json").read_text())["step"] == 192
+    finally:
+        for process in started:
+            process.stdin.close()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
+    command = [sys.executable, "-m", "train.cluster", "train.cifar10", "--dataset=shapes"]
+    command += ["--width=0.02", "--batch_size=4", "--splits=1", "--evaluations=2", "--steps=20"]
+    command += [f"--workdir={tmp_path}"]
+    for words in ("training", "all 20 steps are done"):
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert words in ended.stdout
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["steps"] == 20
+    assert summary["last"]["cut1_cosine"] != 0
+    right = summary["last"]["accuracy"] * 40  # of an epoch's images: whole, if no sum was lost
+    assert right == pytest.approx(round(right), abs=1e-4)
+    assert summary["saved_model_difference"] < 1e-5

@@ -1,0 +1,170 @@
+"""The run folder: who may use it, what it stores, and half-written files."""
+
+import contextlib
+import json
+import os
+
+import pytest
+
+from train.lib.run import files, metrics_csv, run_folder
+from train.lib.run.cli import UsageError
+
+FLAGS = {"seed": 0, "epochs": 3, "cuts": ["a", "b"]}
+
+
+def test_a_run_stores_flags_versions_and_facts(tmp_path):
+    with run_folder.Run(tmp_path / "new" / "run", FLAGS, "train.x") as run:
+        run.add_facts(dataset="shapes", images=4000)
+        run.write_summary({"accuracy": 0.5})
+    config = json.loads((tmp_path / "new/run/config.json").read_text())
+    assert config["flags"] == FLAGS
+    assert config["facts"] == {"dataset": "shapes", "images": 4000}
+    assert config["versions"]["keras"].startswith("3.")
+    assert json.loads(run.path("summary.json").read_text()) == {"accuracy": 0.5}
+
+
+def test_what_is_not_a_number_is_null(tmp_path):
+    found = {"best": float("nan"), "each": [1.5, (float("inf"), -2)]}
+    files.write_json(tmp_path / "summary.json", found)
+    text = (tmp_path / "summary.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"best": None, "each": [1.5, [None, -2]]}
+
+
+def test_other_flags_are_refused_by_name(tmp_path):
+    with run_folder.Run(tmp_path, FLAGS) as run:
+        run.add_facts()
+    with pytest.raises(UsageError, match="--epochs was 3, now 9; --seed was 0, now 1"):
+        run_folder.Run(tmp_path, FLAGS | {"seed": 1, "epochs": 9})
+    with run_folder.Run(tmp_path, FLAGS | {"epochs": 9}, changeable=["epochs"]) as run:
+        assert run.config["flags"]["epochs"] == 9
+
+
+def test_a_run_that_is_refused_before_its_facts_leaves_nothing(tmp_path):
+    for folder in (tmp_path, tmp_path / "new"):
+        with contextlib.suppress(UsageError), run_folder.Run(folder, FLAGS):
+            raise UsageError("no such data")
+        run_folder.Run(folder, FLAGS | {"seed": 1}).close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_refused_run_leaves_no_folders_above_it(tmp_path):
+    with contextlib.suppress(UsageError), run_folder.Run(tmp_path / "a" / "b" / "c", FLAGS):
+        raise UsageError("no such data")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_another_script_is_left_as_it_is(tmp_path):
+    with run_folder.Run(tmp_path, FLAGS, "distill") as run:
+        run.add_facts()
+    run.path(".lock").unlink()  # as in a clone
+    with pytest.raises(UsageError, match="is a run of distill, not of imagenet: choose another"):
+        run_folder.Run(tmp_path, {"splits": 3}, "imagenet")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_other_data_is_refused(tmp_path):
+    with run_folder.Run(tmp_path, FLAGS) as run:
+        run.add_facts(images=4000)
+    with (
+        run_folder.Run(tmp_path, FLAGS) as run,
+        pytest.raises(UsageError, match="images=4000, now it is 10"),
+    ):
+        run.add_facts(images=10)
+
+
+def test_a_second_run_on_the_folder_is_refused(tmp_path):
+    with (
+        run_folder.Run(tmp_path, FLAGS),
+        pytest.raises(UsageError, match=rf"in use by another run \(process {os.getpid()}\)"),
+    ):
+        run_folder.Run(tmp_path, FLAGS)
+    run_folder.Run(tmp_path, FLAGS).close()
+
+
+def test_folders_of_something_else_are_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        run_folder.Run(tmp_path, FLAGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(UsageError, match="cannot make the folder"):
+        run_folder.Run(tmp_path / "thesis.tex", FLAGS)
+
+
+def test_unwritable_folders_are_refused(tmp_path):
+    if os.geteuid() == 0:  # No folder is closed to root but those of the kernel.
+        folder = "/proc/run"
+    else:
+        folder = tmp_path / "run"
+        tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot make the folder"):
+        run_folder.Run(folder, FLAGS)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99, "flags": {}}'])
+def test_unreadable_configs_are_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UsageError, match="not a config of format 1"):
+        run_folder.Run(tmp_path, FLAGS)
+
+
+def test_a_folder_in_place_of_the_config_is_refused(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(UsageError, match="not a config of format 1"):
+        run_folder.Run(tmp_path, FLAGS)
+
+
+@pytest.mark.parametrize(
+    "text", ["step,loss\nx,1\n", "step,loss\n1,y\n", "loss\n1\n", "step\n1,2\n", "step\n\0\n"]
+)
+def test_a_damaged_history_is_refused(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"metrics\.csv is damaged"):
+        metrics_csv.History(tmp_path / "metrics.csv", step=10)
+    assert (tmp_path / "metrics.csv").read_text() == text
+
+
+def test_half_written_files_never_take_the_name(tmp_path):
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+    with contextlib.suppress(ZeroDivisionError), files.replacing(path) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("figure.png", b"old")]
+
+
+def test_a_start_removes_what_a_killed_run_left(tmp_path):
+    (tmp_path / ".config.json.tmp").touch()
+    with run_folder.Run(tmp_path, FLAGS) as run:
+        assert [path.name for path in run.folder.iterdir()] == [".lock"]
+
+
+def row(step, loss=0.5):
+    return {"epoch": step // 10, "step": step, "loss": loss}
+
+
+def test_history_drops_half_lines_and_rows_beyond_the_step(tmp_path):
+    path = tmp_path / "metrics.csv"
+    written = metrics_csv.History(path)
+    for step in (10, 20, 30):
+        written.append(row(step))
+    with open(path, "a") as file:
+        file.write("4,40,0.")
+    resumed = metrics_csv.History(path, step=20)
+    resumed.append(row(30, loss=0.25))
+    assert path.read_text() == "epoch,step,loss\n1,10,0.5\n2,20,0.5\n3,30,0.25\n"
+    assert not metrics_csv.History(path, step=0).rows
+    assert path.read_text() == ""
+
+
+def test_history_keeps_its_columns(tmp_path):
+    table = metrics_csv.History(tmp_path / "metrics.csv")
+    table.append(row(10))
+    with pytest.raises(ValueError, match="has columns"):
+        table.append(row(20) | {"accuracy": 1})
+
+
+def test_a_history_cut_in_its_header_starts_again(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,st")
+    table = metrics_csv.History(tmp_path / "metrics.csv", step=10)
+    table.append(row(20))
+    assert metrics_csv.read_rows(table.path) == [{"epoch": "2", "step": "20", "loss": "0.5"}]

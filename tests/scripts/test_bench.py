@@ -1,0 +1,157 @@
+"""The bench runs and reports; what it measures is judged by people, on a quiet machine."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from train.bench import __main__ as bench
+from train.bench import atari, cost, distill, exactness, imagenet, parts, quickstart, speed, stages
+from train.lib.run import cli
+
+
+@pytest.mark.slow
+def test_speed_and_quick_start_in_miniature(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
+    rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
+    assert len(rows) == 18
+    assert all(number > 0 for number in rows.values())
+
+
+@pytest.mark.slow
+def test_the_atari_suite_in_miniature(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    rows = dict(atari.rows(turns=1, steps=128))
+    assert len(rows) == 5
+    assert all(number > 0 for number in rows.values())
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for name, size in {"WIDTH": 32, "BATCH": 8, "INPUTS": 4}.items():
+        monkeypatch.setattr(cost, name, size)
+
+
+@pytest.mark.usefixtures("small")
+def test_arithmetic_is_counted_in_the_graph():
+    plain = cost.products(cost._plain(1), cost._batch(1, 0))
+    # Forward, and backward in weights and activations; nothing goes back to the inputs.
+    edges = [(4, 32), (32, 32), (32, 32), (32, 32), (32, 1)]
+    assert plain == sum(2 * 8 * a * b * (2 if i == 0 else 3) for i, (a, b) in enumerate(edges))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_the_cost_suite_in_miniature():
+    rows = dict(cost.rows(turns=1, calls=1))
+    assert rows["first order over plain, 4x1024: ratio of arithmetic counts"] == pytest.approx(
+        2, rel=0.15
+    )
+    assert rows["84x84x4, 6 outputs, batch 200: largest tensor over the Jacobian (bar < 1)"] < 1
+
+
+@pytest.mark.slow
+def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["bench", "--suite=exactness", f"--workdir={tmp_path}"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(bench.main, bench.FLAGS)
+    assert not ended.value.code
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 24
+    for row in rows:
+        if "error" in row["name"] or "gradient of the loss" in row["name"]:
+            assert row["number"] < 1e-5, row
+        else:
+            assert row["number"] == pytest.approx(1, abs=0.03), row
+
+
+def test_a_wrong_derivative_is_seen():
+    net = exactness.dense_net()
+    x = exactness.np.random.default_rng(0).normal(size=(2, 3))
+    wrong = exactness.derivative_error(net, x, 1, step=1.0)
+    assert wrong > 1e-3 > 1e-6 > exactness.derivative_error(net, x, 1)
+
+
+def test_a_file_in_place_of_the_folder_is_said_before_measuring(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["bench", f"--workdir={tmp_path / 'file'}"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(bench.main, bench.FLAGS)
+    assert ended.value.code == 2
+    assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", "--suite=all_of_it"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(bench.main, bench.FLAGS)
+    assert ended.value.code == 2
+    assert "expected all or exactness" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(parts, "SIDE", 32)
+    monkeypatch.setattr(parts, "BATCH", 2)
+    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
+    monkeypatch.setitem(parts.imagenet.CUTS, 3, ["first"])
+    rows = dict(parts.step(turns=1, calls=1))
+    count, ratio, seconds = rows.values()
+    assert count > 1  # the critic is wider than the net
+    assert min(ratio, seconds) > 0
+
+
+@pytest.mark.slow
+def test_days_follow_from_steps_and_rates(monkeypatch):
+    for name, small in {"SIDE": 32, "BATCH": 2, "METHODS": ["noprop"]}.items():
+        monkeypatch.setattr(imagenet, name, small)
+    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
+    for cuts in (1, 3):
+        monkeypatch.setitem(parts.imagenet.CUTS, cuts, ["first"])
+    rows = dict(imagenet.rows(turns=1, calls=1))
+    ratio = rows["noprop, 1 cut: ratio of steps"]
+    days = rows["noprop, 1 cut: days of 200,000 updates on 8 x V100, float32"]
+    assert days == pytest.approx(ratio * 200_000 * 1088 / (8 * 412) / 86400)
+    assert rows["backprop: ratio of steps"] == 1
+
+
+@pytest.mark.data
+def test_images_are_timed_in_both_pipelines():
+    rows = dict(parts.pipeline(turns=1, batches=2, batch_size=4, size=32))
+    assert len(rows) == 6
+    assert min(rows.values()) > 0
+
+
+def _small(side, classes):
+    h = inputs = keras.Input([side, side, 3])
+    h = keras.layers.Conv2D(4, 3, use_bias=False, name="first")(h)
+    h = keras.layers.Conv2D(8, 3)(h)
+    return keras.Model(inputs, keras.layers.Dense(classes)(keras.layers.Flatten()(h)))
+
+
+@pytest.mark.slow
+def test_steps_of_distillation_are_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(distill, "BATCH", 2)
+    rows = dict(distill.rows(turns=1, calls=1))
+    assert len(rows) == 5
+    assert min(rows.values()) > 0
+    assert rows[f"{distill.RATIO}: arithmetic counts"] == pytest.approx(4.8, rel=0.02)
+
+
+def test_convolutions_are_counted():
+    """Forward, and backward in the kernel: nothing goes back to the image."""
+    inputs = keras.Input([6, 6, 2])
+    net = keras.Model(inputs, keras.layers.Conv2D(5, 3, use_bias=False)(inputs))
+    net.compile("sgd", "mse")
+    images = np.zeros([7, 6, 6, 2], "float32"), np.zeros([7, 4, 4, 5], "float32")
+    assert cost.products(net, images) == 2 * (2 * 7 * 4 * 4 * 5 * 3 * 3 * 2)
+
+
+@pytest.mark.slow
+def test_stages_on_two_workers_in_miniature(monkeypatch):
+    monkeypatch.setattr(stages, "SIDE", 4)
+    monkeypatch.setattr(stages, "CHANNELS", 4)
+    rows = dict(stages.rows(turns=1, calls=1))
+    assert len(rows) == 10
+    assert all(number > 0 for number in rows.values())

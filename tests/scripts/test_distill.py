@@ -1,0 +1,343 @@
+"""Recordings read back, splits by time, and the distillation script in a tiny configuration."""
+
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sobolev_tf as st
+from train import plot
+from train.distill import __main__ as distill
+from train.distill import figures, floor, nets, splits
+from train.lib.atari import episode_format, policies, recordings
+from train.lib.run import cli
+from train.record.writer import Writer
+
+LENGTHS = [30, 50, 21, 40, 60, 33, 26]
+TINY = ["--game=breakout", "--steps=6", "--evaluations=2", "--batch_size=8", "--episodes=1"]
+TINY += ["--search_steps=2", "--rates=1e-4,1e-3", "--alphas=0.1,1", "--fit_percent=60"]
+
+
+def small_net(actions, outputs=1, side=84, scale=1 / 255):
+    frames = keras.Input([side, side, 4])
+    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(scale)(frames))
+    h = keras.layers.Dense(8, "tanh")(keras.layers.Flatten()(h))
+    logits = [keras.layers.Dense(n)(h) for n in (actions, 1)]
+    return keras.Model(frames, logits if outputs == 2 else logits[0])
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(st.nets, "atari_student", lambda actions, background: small_net(actions))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """(a run folder as train.record leaves it, its episodes): noise, seen by a small teacher."""
+    folder = tmp_path_factory.mktemp("recording")
+    keras.utils.set_random_seed(0)
+    teacher, written = small_net(4, outputs=2), []
+    teacher.save(folder / "teacher.keras")
+    rng = np.random.default_rng(0)
+    writer = Writer(folder / "data", "breakout", shard_frames=100)
+    for length in LENGTHS:
+        frames = rng.integers(0, 256, [length + 1, 84, 84], dtype=np.uint8)
+        logits, values = teacher.predict(episode_format.stacks(frames[..., None]), verbose=0)
+        places = np.arange(length + 1)
+        written.append(
+            {
+                "observation": frames,
+                "action": np.zeros(length + 1, np.int32),
+                "reward": rng.integers(0, 2, length + 1).astype(np.float32),
+                "discount": np.ones(length + 1, np.float32),
+                "logits": logits,
+                "value": values[:, 0],
+                "is_first": places == 0,
+                "is_last": places == length,
+                "is_terminal": places == length,
+            }
+        )
+        writer.add(written[-1])
+    writer.flush()
+    writer.finish()
+    return folder, written
+
+
+@pytest.fixture
+def run(run_script, recorded):
+    def call(*arguments):
+        return run_script(distill, *TINY, f"--data_dir={recorded[0]}", *arguments)
+
+    return call
+
+
+def test_what_is_read_is_what_was_recorded(recorded):
+    folder, written = recorded
+    recording = recordings.read(folder / "data", "breakout")
+    assert recording.lengths.tolist() == LENGTHS
+    shards = json.loads((folder / "data" / "shards.json").read_text())
+    assert len(shards) > 1
+    np.testing.assert_array_equal(recording.scores, [e["reward"].sum() for e in written])
+    stacks, logits = recording.batch(np.arange(sum(LENGTHS), dtype=np.int32))
+    expected = [episode_format.stacks(e["observation"][..., None])[:-1] for e in written]
+    np.testing.assert_array_equal(stacks, np.concatenate(expected))
+    np.testing.assert_array_equal(logits, np.concatenate([e["logits"][:-1] for e in written]))
+    assert recording.frames.dtype == stacks.dtype == tf.uint8
+
+
+def test_batches_are_a_function_of_seed_and_number(recorded):
+    recording = recordings.read(recorded[0] / "data", "breakout")
+    steps = np.arange(40, 90, dtype=np.int32)
+
+    def some(start, seed=3):
+        data = recordings.random_batches(recording, steps, 16, seed, start)
+        return [batch.numpy() for batch, _ in data.take(4 - start)]
+
+    np.testing.assert_array_equal(some(0)[2:], some(2))
+    assert (some(0)[0] != some(0, seed=4)[0]).any()
+    allowed = {frame.tobytes() for frame in recording.batch(steps)[0].numpy()}
+    assert {frame.tobytes() for batch in some(0) for frame in batch} <= allowed
+    tests = recordings.in_order(recording, steps, 20)
+    assert [len(batch) for batch, _ in tests] == [20, 20, 10]
+
+
+def test_splits_by_hand():
+    train, test = splits.split([4, 3, 3], 40)  # a border between episodes
+    assert (train.tolist(), test[0], test[-1]) == ([0, 1, 2, 3], 4, 9)
+    train, test = splits.split([4, 3, 3], 60, "whole")
+    assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3], [7, 8, 9])
+    assert splits.split([4, 3, 3], 10, test_percent=40)[1].tolist() == [7, 8, 9]
+    assert [len(part) for part in splits.held_out([4, 3, 3], 10)] == [7, 3]
+    assert [len(part) for part in splits.held_out([4, 3, 3], 5)] == [4, 1]
+
+
+@pytest.mark.parametrize("kind", ["cut", "whole"])
+@pytest.mark.parametrize("percent", [1, 5, 10, 25, 50, 80])
+def test_training_and_test_share_no_episode(kind, percent):
+    lengths = np.random.default_rng(0).integers(5, 90, 500)
+    episode = np.repeat(np.arange(500), lengths)
+    train, test = splits.split(lengths, percent, kind)
+    assert not set(episode[train]) & set(episode[test])
+    assert max(train) < min(test)
+    assert len(train) == int(sum(lengths) * percent / 100) or kind == "whole"
+    assert (
+        np.bincount(episode[test])[np.unique(episode[test])] == lengths[episode[test[0]] :]
+    ).all()
+    learn, held_out = splits.held_out(lengths, len(train))
+    assert not set(episode[learn]) & set(episode[held_out])
+    assert [*learn, *held_out] == [*train]
+    assert len(held_out) >= len(train) / 10
+
+
+def test_the_constant_policy_by_hand():
+    teacher = np.log(np.float32([[0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]))
+    found = floor.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
+    divergences = [np.log(0.5**2 / (p * (1 - p))) / 2 for p in (0.9, 0.1, 0.3)]
+    assert found["test_kl"] == pytest.approx(np.mean(divergences), rel=1e-5)
+    found = floor.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
+    p, q = np.exp(teacher), np.array([13 / 30, 17 / 30])
+    assert found["test_kl"] == pytest.approx((p * np.log(p / q)).sum() / 3, rel=1e-5)
+    assert found["test_action_error"] == pytest.approx(1 / 3)
+    assert floor.entropy(teacher) == pytest.approx(-(p * np.log(p)).sum() / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("divergence", st.distillation.DIVERGENCES)
+def test_no_constant_policy_is_nearer(divergence):
+    rng = np.random.default_rng(0)
+    teacher = 2 * rng.normal(size=[50, 4]).astype(np.float32)
+    lowest = floor.constant(teacher, teacher, divergence)["test_kl"]
+    loss = st.distillation.PolicyDivergence(divergence)
+    others = [loss(teacher, np.tile(rng.normal(size=4), [50, 1]).astype("f")) for _ in range(100)]
+    assert lowest < min(float(other) for other in others)
+
+
+def test_figure_4_by_hand():
+    rows = [
+        {"percent": p, "method": m, "step": k, "test_kl": kl, "test_action_error": kl / 10}
+        for p, m, kls in ((5.0, "sobolev", [3, 2, 4]), (1.0, "regular", [9, 5]))
+        for k, kl in enumerate(kls)
+    ]
+    means = figures.later_half(rows)
+    assert means[5.0, "sobolev"]["test_kl"] == (3, 2, 4)
+    assert means[1.0, "regular"]["test_action_error"] == (0.5, 0.5, 0.5)
+    figure = figures.figure4(rows, "pong")
+    panels = np.reshape(figure.axes, [2, 3])
+    assert [axis.get_ylabel() for axis in panels[:, 0]] == [*figures.MEASURES.values()]
+    legend = [text.get_text() for text in panels[0, 0].get_legend().get_texts()]
+    assert legend == ["regular", "Sobolev"]  # though each share has one alone
+    assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # per cent
+    assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
+
+
+def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
+    folder = tmp_path / "run"
+    arguments = ["--percent=20", "--rate=1e-3", "--alphas=0.1", f"--workdir={folder}"]
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["percent"], r["method"], r["step"]) for r in rows] == [
+        ("20.0", method, step) for method in nets.METHODS for step in ("3", "6")
+    ]
+    assert all(float(row["test_kl"]) > 0 for row in rows)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [net["training_steps"] for net in summary["nets"]] == [52, 52]
+    assert [(n["rate"], n["alpha"]) for n in summary["nets"]] == [(1e-3, 0), (1e-3, 0.1)]
+    assert [each["percent"] for each in summary["floors"]] == [20]
+    assert 0 < summary["teacher_entropy"] < np.log(4)
+    assert "20 %, constant" in out
+    played = summary["true_scores"]
+    assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
+    assert (folder / "figure4.png").stat().st_size > 10_000
+    with pytest.raises(cli.UsageError, match=r"expected one of teacher: .*saved_model is its net"):
+        policies.load(folder, "breakout")
+    frames, best = np.zeros([2, 84, 84, 4], np.uint8), summary["saved_model"]
+    answers = [
+        policies.load(path, "breakout")(frames)[0]
+        for path in (folder / "saved_model", folder / "nets" / best / "saved_model")
+    ]
+    np.testing.assert_array_equal(*answers)
+
+    before = (folder / "metrics.csv").read_text()
+    (folder / "nets" / "20-sobolev" / "summary.json").unlink()  # as if killed before it
+    (folder / "figure4.png").unlink()
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "all 6 steps are done" in out
+    assert (folder / "metrics.csv").read_text() == before
+    plot.main([str(folder)])
+    assert (folder / "figure4.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("summary.json", "{"), ("summary.json", "{}"), ("metrics.csv", None), ("play-1.json", "x")],
+)
+def test_a_damaged_net_is_named(name, content, run, tmp_path):
+    arguments = ["--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={tmp_path / 'run'}"]
+    assert run(*arguments)[0] == 0
+    path = tmp_path / "run" / "nets" / "20-regular" / name
+    path.unlink() if content is None else path.write_text(content)
+    code, _, err = run(*arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{path} is missing or damaged" in err
+    if name == "metrics.csv":
+        assert f"remove {path.parent}, and the same command trains it again" in err
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    assert run(*arguments)[0] == 0  # as the line says
+
+
+def test_a_student_that_diverges(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(st.nets, "atari_student", lambda *_: small_net(4, scale=np.nan))
+    folder = tmp_path / "run"
+    code, _, err = run("--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={folder}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"{folder}/nets/20-regular: " in err
+    assert "became NaN: lower the learning rate" in err
+    code, _, err = run("--percent=20", "--method=regular", f"--workdir={tmp_path / 'search'}")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "regular: every trial diverged" in err
+
+
+@pytest.mark.slow
+def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
+    for percent in ("20", "20,40"):
+        code, out, err = run(f"--percent={percent}", f"--workdir={tmp_path / 'run'}")
+        assert code == 0, err
+        assert ("trained 20 %" in out) == (percent == "20")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    tried = [json.loads(path.read_text()) for path in (tmp_path / "run" / "search").glob("*")]
+    assert len(tried) == 2 + 3
+    for net in summary["nets"]:
+        each = [trial for trial in tried if trial["method"] == net["method"]]
+        best = min(each, key=lambda trial: trial["kl"])
+        assert (net["rate"], net["alpha"]) == (best["rate"], best["alpha"])
+    assert [net["training_steps"] for net in summary["nets"]] == [52, 52, 104, 104]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
+        (["--game=pong"], "is a recording of breakout, expected --game=pong"),
+        (["--percent=10,x"], "--percent=10,x: expected numbers above 0 and below 100"),
+        (["--percent=95"], "--percent=95 of 260 steps in 7 episodes leaves no whole test"),
+        (["--percent=5", "--split=whole"], "leaves no whole training episode"),
+        (["--percent=10", "--fit_percent=5"], "hold no two episodes"),
+        (["--percent=0.01"], "--percent=0.01 of 260 steps in 7 episodes leaves no training step"),
+        (["--fit_percent=0.01"], "--fit_percent=0.01 of 260 steps in 7 episodes leaves no"),
+        (["--test_percent=0"], "--percent=20 and --test_percent=0 of 260 steps"),
+        (["--method=sobolov"], "--method=sobolov: expected some of regular, sobolev"),
+        (["--data_dir=nowhere"], "nowhere is no recording: expected a run folder"),
+        (["--rate=-1"], "--rate=-1"),
+        (["--rate=0"], "--rate=0.0: expected numbers above 0 and below 10"),
+        (["--data_dir=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),
+        (["--teacher=nowhere"], "nowhere does not exist: expected a run folder, .npz"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):
+    given = [*TINY, f"--data_dir={recorded[0]}", "--percent=20"]
+    assert message in refused(distill, *given, *arguments)
+
+
+def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
+    broken = small_net(4)
+    broken.set_weights([weight * np.nan for weight in broken.get_weights()])
+    cases = {
+        "three actions": (small_net(3), "breakout has 4 actions, expected logits [2, 4]"),
+        "layout": (small_net(4, side=96), "takes [None, 96, 96, 4]: expected one input of frames"),
+        "another": (small_net(4), "answers other logits than were recorded"),
+        "nan": (broken, "answers logits that are not finite"),
+    }
+    for name, (net, message) in cases.items():
+        net.save(tmp_path / f"{name}.keras")
+        code, _, err = run(
+            "--percent=20", f"--teacher={tmp_path / name}.keras", f"--workdir={tmp_path / 'run'}"
+        )
+        assert code == 2
+        assert message in err
+        assert f"{name}.keras" in err
+
+
+def test_a_damaged_shard_is_named(recorded, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(recorded[0] / "data", folder)
+    shard = sorted(folder.glob("*tfrecord*"))[1]
+    whole = shard.read_bytes()
+    cut, flipped = whole[: len(whole) // 2], bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    first = 16 + int.from_bytes(whole[:8], "little")  # the first record, and no other
+    for damaged in (cut, bytes(flipped), whole[:first], b""):
+        shard.write_bytes(damaged)
+        with pytest.raises(cli.UsageError, match=f"{shard.name} is damaged or not whole"):
+            recordings.read(folder, "breakout")
+    shard.unlink()
+    with pytest.raises(cli.UsageError, match=shard.name):
+        recordings.read(folder, "breakout")
+    (folder / "features.json").write_text("{")
+    with pytest.raises(cli.UsageError, match="cannot be read as a data set"):
+        recordings.read(folder, "breakout")
+
+
+def test_an_unfinished_recording_is_said(tmp_path):
+    (tmp_path / "data.partial").mkdir()
+    with pytest.raises(cli.UsageError, match="not finished, run its command again"):
+        recordings.find(tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, killed_and_whole):
+    command = ["train.distill", *TINY, "--percent=20", "--deterministic", "--steps=20"]
+    command += [f"--data_dir={recorded[0]}", "--save_minutes=0.005"]
+    found = []
+    for folder in killed_and_whole(command, kills=4, moments=(0.2, 0.9)):
+        with open(folder / "metrics.csv") as file:
+            rows = [r | {"seconds": 0} for r in csv.DictReader(file)]
+        found.append(rows)
+    assert found[0] == found[1]

@@ -1,0 +1,175 @@
+"""The main script, in a tiny configuration, and what it says to bad input.
+
+Tracing ResNet50 takes half a minute, so a small net with its layers' names stands in by default.
+"""
+
+import csv
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from train import imagenet
+from train.lib.images import shapes
+from train.lib.run import cli, run_folder, schedule
+
+TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--image_size=32"]
+
+
+def small_net(image_size, classes):
+    h = inputs = keras.Input([image_size, image_size, 3])
+    for k, name in enumerate(imagenet.CUTS[3]):
+        h = keras.layers.Conv2D(8, 3, strides=2, use_bias=False)(h)
+        h = keras.layers.BatchNormalization(name=f"conv{k}_3_bn")(h)
+        h = keras.layers.ReLU(name=name)(h)
+    h = keras.layers.GlobalAveragePooling2D()(h)
+    return keras.Model(inputs, keras.layers.Dense(classes)(h), name="resnet50")
+
+
+@pytest.fixture
+def run(monkeypatch, run_script):
+    monkeypatch.setattr(shapes, "SIZES", {"train": 64, "validation": 8})
+    return functools.partial(run_script, imagenet)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(imagenet, "resnet50", small_net)
+
+
+@pytest.fixture(params=["small net", pytest.param("ResNet50", marks=pytest.mark.slow)])
+def net(request):
+    if request.param == "small net":
+        request.getfixturevalue("small")
+
+
+@pytest.mark.usefixtures("net")
+def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
+    code, out, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert out.count("DRAWN IMAGES: these are ten classes") == 2
+    for name in ("conv2_block3_out", "held out", "chance", "step 2/2", "10.0 %"):
+        assert name in out
+    with open(tmp_path / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["splits"] == 3
+    assert summary["method"] == "sobolev"
+    assert summary["top1"] == float(rows[-1]["val_accuracy"])
+    assert "DRAWN" in summary["dataset"]["notice"]
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    saved = tf.saved_model.load(str(tmp_path / "saved_model"))
+    [logits] = saved.signatures["serving_default"](tf.zeros([2, 32, 32, 3])).values()
+    assert logits.shape == (2, 10)
+
+    left = tmp_path / "saved_model.new-0123abcd"  # by a kill in the middle of the export
+    left.mkdir()
+    code, out, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert "all 2 steps are done" in out
+    assert not left.exists()
+
+    (tmp_path / "metrics.csv").unlink()
+    code, _, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    assert code == 2
+    assert "metrics.csv is gone" in err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small")
+def test_no_cut_is_plain_training(run, tmp_path):
+    code, out, err = run(*TINY, "--splits=0", "--steps=1", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert "cosine" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cuts=conv9_out"], "no layer named 'conv9_out' in 'resnet50'"),
+        (["--cuts=conv3_block4_out,conv2_block3_out"], "cuts are out of order"),
+        (["--cuts=conv3_block1_1_relu"], "crosses the cut at 'conv3_block1_1_relu'"),
+        (["--cuts=conv3_block4_out", "--splits=1"], "--cuts and --splits both say"),
+        (["--rate=nan"], "--rate=nan: expected a finite number"),
+        (["--splits=2"], "--splits=2: expected 0 or 1 or 3"),
+        (["--dataset=nowhere"], "no data set 'nowhere'"),
+        (["--method=magic"], "expected sobolev"),
+        (["--steps=2", "--epochs=1"], "give one of them"),
+        (["--image_size=16"], "--image_size=16"),
+        (["--batch_sise=4"], "batch_sise"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
+    code, _, err = run("--strategy=none", "--dataset=shapes", f"--workdir={tmp_path}", *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
+    run_folder.Run(tmp_path, {"another": "command"}).close()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
+    arguments = [
+        "--splits=0",
+        "--branch_scale=1",
+        "--optimizer=sgd",
+        "--rate=1e30",
+        "--steps=6",
+        "--evaluations=1",
+    ]
+    code, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
+    assert code == 1
+    assert "loss is not finite" in err
+    assert not (tmp_path / "summary.json").exists()
+    for path in (tmp_path / "checkpoints").glob("*.npz"):
+        with np.load(path) as state:
+            assert all(np.isfinite(state[name]).all() for name in state.files if "model/" in name)
+
+
+@pytest.mark.parametrize(("preset", "colour"), [("small", False), ("paper", True)])
+def test_only_the_papers_recipe_distorts_colours(run, tmp_path, monkeypatch, preset, colour):
+    def load(name, **options):
+        raise cli.UsageError(f"colour={options['colour']}")
+
+    monkeypatch.setattr(imagenet.datasets, "load", load)
+    arguments = [f"--preset={preset}", "--strategy=none", "--dataset=x"]
+    assert f"colour={colour}" in run(*arguments, f"--workdir={tmp_path}")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--steps=6", "--evaluations=2000000000"], (6, 1, 6)),
+        (["--steps=6", "--evaluations=4"], (3, 2, 6)),
+        (["--steps=6", "--updates=60", "--evaluations=1"], (1, 6, 60)),
+        (["--updates=60", "--evaluations=2"], (2, 30, 60)),
+        (["--epochs=2"], (2, 16, 32)),
+    ],
+)
+def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, monkeypatch):
+    def stop(values, updates, drops):
+        raise cli.UsageError(f"{(*schedule.length(values, 16), updates)}")
+
+    monkeypatch.setattr(imagenet, "resnet50", small_net)
+    monkeypatch.setattr(schedule, "learning_rate", stop)
+    _, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
+    assert str((*expected, expected[-1])) in err
+
+
+@pytest.mark.slow
+def test_ten_kills_of_the_main_job_end_with_the_same_weights(killed_and_whole):
+    """kill -9 at random moments, of start-up, training, saving, evaluation and export."""
+    command = ["train.imagenet", "--dataset=shapes", "--deterministic", "--batch_size=4"]
+    command += ["--steps=60", "--evaluations=1", "--save_minutes=0.02"]
+    states = []
+    for folder in killed_and_whole(command, kills=10):
+        with np.load(max((folder / "checkpoints").glob("*.npz"))) as archive:
+            states.append({k: archive[k] for k in archive.files if not k.endswith(".json")})
+    assert states[0].keys() == states[1].keys()
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(array, states[1][name], err_msg=name)

@@ -1,0 +1,220 @@
+"""Recordings are lossless, of whole episodes, and never half a data set that reads as whole."""
+
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from train.lib.atari import environment, episode_format, play, policies
+from train.lib.run import cli, files
+from train.record import __main__ as record
+from train.record.recorder import Recorder
+from train.record.writer import Writer
+
+ARGUMENTS = ["--game=breakout", "--envs=2"]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A small .keras file that plays Breakout badly, and answers a value as well."""
+    path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
+    keras.utils.set_random_seed(0)
+    frames = keras.Input([84, 84, 4])
+    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(frames))
+    h = keras.layers.Flatten()(h)
+    outputs = [keras.layers.Dense(n, kernel_initializer="orthogonal")(h) for n in (4, 1)]
+    keras.Model(frames, outputs).save(path)
+    return path
+
+
+@pytest.fixture
+def run(run_script, teacher):
+    return lambda *arguments: run_script(record, *ARGUMENTS, f"--teacher={teacher}", *arguments)
+
+
+def killed(*_):
+    raise ConnectionError
+
+
+def read(folder):
+    """The episodes of a data set, each as {name: array}, and their scores."""
+    data = tfds.builder_from_directory(folder).as_dataset(split=episode_format.SPLIT)
+    return [
+        (next(iter(episode["steps"].batch(10_000).as_numpy_iterator())), float(episode["score"]))
+        for episode in data
+    ]
+
+
+def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
+    """Bit for bit, with short episodes that are cut off among those that end."""
+    policy, lives = policies.load(teacher, "breakout"), []
+    games = environment.Atari("breakout", 2, seed=0, longest=700)
+    writer = Writer(tmp_path / "data", "breakout", shard_frames=300)
+    recorder = Recorder(2, policy, frames=700, emit=writer.add)
+
+    def watch(moment):
+        lives.append(moment)
+
+    random = np.random.default_rng(0)
+    play.drive(policy, games, random, [recorder, watch], lambda: not recorder.recording.any())
+    writer.flush()
+    assert len(writer.shards) > 1
+    writer.finish()
+
+    expected = {}  # (game, its number) -> what was seen there, in order of their ends
+    begun = np.zeros(2, int)
+    for t, moment in enumerate(lives):
+        for k in np.flatnonzero(moment.step.ended):
+            seen = lives[begun[k] : t + 1]
+            frames = [m.frames[k] for m in seen] + [moment.step.last_frames[k]]
+            expected[t, k] = seen, np.stack(frames), moment.step.terminated[k]
+            begun[k] = t + 1
+    found = read(tmp_path / "data")
+    assert writer.frames >= 700
+    assert writer.frames == sum(len(steps["action"]) - 1 for steps, _ in found)
+    kinds = set()
+    for (steps, score), ((_, k), (seen, frames, terminated)) in zip(
+        found, expected.items(), strict=False
+    ):
+        np.testing.assert_array_equal(episode_format.stacks(steps["observation"]), frames)
+        for name, kept in {"actions": "action", "logits": "logits", "values": "value"}.items():
+            live = np.stack([getattr(moment, name)[k] for moment in seen])
+            np.testing.assert_array_equal(steps[kept][:-1], live)
+        rewards = [moment.step.reward[k] for moment in seen]
+        np.testing.assert_array_equal(steps["reward"], [*rewards, 0.0])
+        assert score == sum(rewards)
+        discounts = np.ones(len(frames))
+        discounts[-1] = 0
+        discounts[-2] -= terminated
+        np.testing.assert_array_equal(steps["discount"], discounts)
+        places = np.arange(len(frames))
+        np.testing.assert_array_equal(steps["is_first"], places == 0)
+        np.testing.assert_array_equal(steps["is_last"], places == places[-1])
+        np.testing.assert_array_equal(steps["is_terminal"], steps["is_last"] & terminated)
+        logits, values = policy(episode_format.stacks(steps["observation"]).numpy())
+        np.testing.assert_allclose(steps["logits"], logits, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(steps["value"], values, rtol=1e-5, atol=1e-5)
+        kinds.add(bool(terminated))
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("shape", [(84, 84), (3, 5)])
+def test_png_is_lossless(tmp_path, shape):
+    frame = np.random.default_rng(0).integers(0, 256, shape)
+    (tmp_path / "frame.png").write_bytes(episode_format.png(frame.astype(np.uint8)))
+    with Image.open(tmp_path / "frame.png") as image:
+        np.testing.assert_array_equal(image, frame)
+    np.testing.assert_array_equal(
+        tf.io.decode_png((tmp_path / "frame.png").read_bytes())[..., 0], frame
+    )
+
+
+def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypatch):
+    arguments = ["--frames=500", f"--workdir={tmp_path}"]
+    monkeypatch.setattr(Writer.__init__, "__defaults__", (100,))
+    flush = Writer.flush
+
+    def stopped(self):
+        flush(self)
+        monkeypatch.setattr(Writer, "flush", flush)  # A second signal kills.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Writer, "flush", stopped)
+    code, _, err = run(*arguments)
+    assert code == 143
+    assert "SIGTERM: saved at step" in err
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(tfds.core.dataset_info.DatasetInfoFileError):
+        tfds.builder_from_directory(tmp_path / "data.partial")
+    shards = json.loads((tmp_path / "data.partial" / "shards.json").read_text())
+    kept = {path: path.read_bytes() for path in (tmp_path / "data.partial").glob("*tfrecord*")}
+    # A shard that was written, but not listed any more; and half a file.
+    orphan = tmp_path / "data.partial" / f"breakout-train.tfrecord-{len(shards):05d}"
+    orphan.write_bytes(b"other")
+    (tmp_path / "data.partial" / f".{orphan.name}{files.TEMPORARY}").write_bytes(b"half")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        with pytest.raises(ConnectionError):
+            run(*arguments)
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert run(*arguments)[1].splitlines()[-1] == out.splitlines()[-1]
+    found = read(tmp_path / "data")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["frames"] == sum(len(steps["action"]) - 1 for steps, _ in found) >= 500
+    assert summary["episodes"] == len(found)
+    for path, content in kept.items():
+        assert (tmp_path / "data" / path.name).read_bytes() == content
+    firsts = {steps["action"].tobytes() for steps, _ in found}
+    assert len(firsts) == len(found)  # New games, not the same ones again.
+    policies.load(tmp_path / "teacher.keras", "breakout")
+
+
+class Plays(tf.Module):
+    """A SavedModel from elsewhere, that takes uint8 and has no value."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = tf.Variable(0.01)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 84, 84, 4], tf.uint8)])
+    def __call__(self, frames):
+        return self.weight * tf.cast(frames[:, 40, 40, :], tf.float32)
+
+
+def test_a_saved_model_from_elsewhere_is_recorded_and_kept(run, tmp_path):
+    tf.saved_model.save(module := Plays(), tmp_path / "foreign", module.__call__)
+    workdir = tmp_path / "run"
+    code, _, err = run(
+        f"--teacher={tmp_path / 'foreign'}", "--frames=1", "--envs=1", f"--workdir={workdir}"
+    )
+    assert code == 0, err
+    [(steps, _)] = read(workdir / "data")
+    logits, values = policies.load(workdir / "teacher", "breakout")(
+        episode_format.stacks(steps["observation"]).numpy()
+    )
+    np.testing.assert_allclose(steps["logits"], logits, rtol=1e-6)
+    assert np.isnan(steps["value"]).all()
+    assert np.isnan(values).all()
+
+
+def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(Writer.__init__, "__defaults__", (1,))
+    steps = {name: np.zeros(3) for name in ("reward", "discount", "value")}
+    steps |= {name: np.zeros(3, bool) for name in ("is_first", "is_last", "is_terminal")}
+    steps |= {"action": np.zeros(3, int), "logits": np.zeros([3, 4])}
+    writer = Writer(tmp_path / "data", "breakout")
+    writer.add(steps | {"observation": np.zeros([3, 84, 84], np.uint8)})
+    assert Writer(tmp_path / "data", "breakout").frames == 2
+    (shard,) = (tmp_path / "data.partial").glob("*tfrecord*")
+    whole = shard.read_bytes()
+    for damage in (lambda: shard.write_bytes(whole[:-1]), shard.unlink):
+        damage()
+        with pytest.raises(cli.UsageError, match=r"no whole recording .*remove it, and record"):
+            Writer(tmp_path / "data", "breakout")
+    (tmp_path / "data.partial" / "shards.json").write_text("[")
+    with pytest.raises(cli.UsageError, match="no whole recording"):
+        Writer(tmp_path / "data", "breakout")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(cli.UsageError, match="no whole recording"):
+        Writer(tmp_path / "data", "breakout")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--game=chess"], "expected pong or breakout or space_invaders"),
+        (["--game=pong"], "pong has 3 actions, expected logits [2, 3]"),
+        (["--teacher=nowhere"], "nowhere does not exist"),
+        (["--frames=0"], "--frames=0: expected a positive integer"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teacher):
+    assert message in refused(record, *ARGUMENTS, f"--teacher={teacher}", *arguments)

@@ -1,0 +1,228 @@
+"""Section 4.1's functions, and its script in a tiny configuration."""
+
+import csv
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from train import plot
+from train.lib.run import cli, processes
+from train.regression import __main__ as regression
+from train.regression import functions, recipes, table
+
+TINY = ["--jobs=0", "--sizes=6", "--seeds=1", "--steps=3", "--hidden=4"]
+
+
+@pytest.fixture
+def run(run_script, monkeypatch):
+    monkeypatch.setattr(recipes, "TEST_POINTS", 50)
+    return functools.partial(run_script, regression)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y", "value"),
+    [
+        ("ackley", 0, 0, 0),
+        ("ackley", 1, 0, 20 - 20 * np.exp(-0.2 * 0.5**0.5)),
+        ("beale", 3, 0.5, 0),
+        ("beale", 1, 2, 2.5**2 + 5.25**2 + 9.625**2),
+        ("booth", 1, 3, 0),
+        ("booth", 0, 0, 74),
+        ("bukin", -10, 1, 0),
+        ("bukin", -14, 0, 140.04),
+        ("mccormick", 0, 0, 1),
+        ("mccormick", -0.54719, -1.54719, -1.9132),
+        ("rosenbrock", 1, 1, 0),
+        ("rosenbrock", 0, 2, 401),
+        ("styblinski_tang", -2.903534, -2.903534, -78.33233),
+        ("styblinski_tang", 1, 2, 0.5 * (-10 + 16 - 64 + 10)),
+    ],
+)
+def test_values_by_hand(name, x, y, value):
+    f = functions.SEVEN[name]
+    answer = f(tf.constant([[x, y]], tf.float64))
+    assert float(answer[0, 0]) == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", functions.SEVEN)
+def test_gradients_are_those_of_finite_differences(name):
+    f = functions.SEVEN[name]
+    given = functions.table(f, 200, 0)
+    low, high = np.reshape(f.domain, [2, 2]).T
+    assert ((given.x >= low) & (given.x <= high)).all()
+    y, dy = given.labels
+    np.testing.assert_array_equal(y, f(tf.constant(given.x)))
+    for i, step in enumerate(1e-5 * np.eye(2)):
+        difference = (f(tf.constant(given.x + step)) - f(tf.constant(given.x - step))) / 2e-5
+        np.testing.assert_allclose(dy[:, :, i], difference, rtol=1e-4, atol=1e-4)
+
+
+def test_on_bukins_ridge_the_gradient_is_the_middle_of_its_sides():
+    x = tf.constant([[-12.0, 1.44]], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = functions.SEVEN["bukin"](x)
+    assert np.isfinite(tape.gradient(y, x)).all()
+
+
+def test_medians_and_counts_by_hand():
+    errors = {"values": [1.0, 9.0, 2.0], "sobolev": [8.0, 0.5, 1.0]}
+    rows = [
+        {"function": "f", "size": "20", "method": m, "test_mse": e, "gradient_mse": 2 * e}
+        for m, each in errors.items()
+        for e in each
+    ]
+    medians = table.medians(rows)
+    assert [m["test_mse"] for m in medians] == [[1.0, 0.5, 8.0], [2.0, 1.0, 9.0]]
+    assert [m["gradient_mse"][0] for m in medians] == [2.0, 4.0]
+    assert table.counts(medians) == {20: [1, 1]}
+    assert "(0.5 to 8)" in table.text(medians)
+
+
+@pytest.mark.parametrize("preset", ["modern", pytest.param("paper", marks=pytest.mark.slow)])
+def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp_path, preset):
+    arguments = [*TINY, "--function=bukin", f"--preset={preset}", f"--workdir={tmp_path}"]
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "0:00:00 left" in out
+    assert "points: Sobolev has the lower median test MSE on" in out
+    for name in ("figure2.png", "surfaces-bukin.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    before = (tmp_path / "metrics.csv").read_text()
+    with open(tmp_path / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert all(float(row["test_mse"]) > 0 for row in rows)
+    medians = json.loads((tmp_path / "summary.json").read_text())["medians"]
+    assert len(medians) == 2
+
+    (tmp_path / "nets" / "bukin-6-sobolev-0.npz").unlink()  # as if killed before it
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "1 of 2 nets are done" in out
+    without_seconds = [line.rpartition(",")[0] for line in before.splitlines()]
+    after = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert [line.rpartition(",")[0] for line in after] == without_seconds
+
+    (tmp_path / "figure2.png").unlink()
+    plot.main([str(tmp_path)])
+    assert (tmp_path / "figure2.png").exists()
+
+
+def test_a_function_of_ones_own(run, tmp_path):
+    arguments = ["--function=sin(x)*y", "--domain=-1,1,-1,1", f"--workdir={tmp_path}"]
+    code, out, err = run(
+        "--jobs=0", "--sizes=10", "--seeds=1", "--steps=40", "--hidden=16", *arguments
+    )
+    assert code == 0, err
+    assert "lower median test MSE on 1 of 1" in out
+    assert len(list(tmp_path.glob("surfaces-sin_x_y-*.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--function=import os"], "does not parse"),
+        (["--function=ackly"], "expected one of ackley"),
+        (["--function=x*y"], "--domain=: expected four numbers"),
+        (["--function=x*y", "--domain=1,-1,0,1"], "expected x from < x to"),
+        (["--function=x*y", "--domain=0,1,2"], "expected four numbers"),
+        (["--function=x*y", "--domain=0,nan,0,1"], "expected four numbers"),
+        (["--function=log(x)", "--domain=0,1,0,1"], "is not finite at x=0, y=0"),
+        (["--domain=0,1,0,1"], "the seven have their own"),
+        (["--sizes=20,0"], "--sizes=20,0: expected whole numbers of at least 1"),
+        (["--sizes="], "--sizes=: expected whole numbers"),
+        (["--hidden=a"], "--hidden=a: expected whole numbers"),
+        (["--seeds=0"], "--seeds=0"),
+        (["--batch_size=5"], "--batch_size=5 is for --preset=paper"),
+        (["--jit"], "jit"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
+    assert message in refused(regression, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "it has no config.json"),
+        ({"format": 1, "flags": {}, "script": "record"}, "a run of train.record"),
+        ({"format": 1, "flags": {}, "script": "regression"}, "is not finished"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(tmp_path, config, message):
+    if config:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(cli.UsageError, match=message):
+        plot.main([str(tmp_path)])
+
+
+def double(task):
+    if task < 0:
+        raise cli.UsageError("below 0")
+    return 2 * task
+
+
+def sleep(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(600)  # far beyond the deadline of `until`
+
+
+def parent(path):
+    list(processes.run(sleep, [path], 1))
+
+
+def test_workers_answer_and_pass_errors_on():
+    answers = processes.run(double, [1, 2, -3], 1)
+    assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
+    with pytest.raises(cli.UsageError, match="below 0"):
+        next(answers)
+
+
+def test_what_a_worker_dies_of_is_said():
+    with pytest.raises(cli.CommandError, match="x: TypeError"):
+        list(processes.run(double, ["x"], 1))
+
+
+def test_a_worker_ends_with_its_parent_in_the_middle_of_a_task(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=parent, args=[tmp_path / "pid"])
+    process.start()
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    process.kill()
+    process.join()
+    worker = Path("/proc", (tmp_path / "pid").read_text())
+    until(lambda: not worker.exists() or "State:\tZ" in (worker / "status").read_text())
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_damaged_files_of_a_run(tmp_path, run):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--sizes=3", f"--workdir={tmp_path}"]
+    assert run(*command)[0] == 0  # a constant, which has figures too
+    net = next((tmp_path / "nets").iterdir())
+    net.write_bytes(net.read_bytes()[:100])
+    with pytest.raises(cli.UsageError, match="cannot be read"):
+        plot.main([str(tmp_path)])
+    assert "1 of 2 nets are done" in run(*command)[1]
+    plot.main([str(tmp_path)])
+    shutil.rmtree(tmp_path / "nets")  # as in train/results
+    for figure in tmp_path.glob("*.png"):
+        figure.unlink()
+    plot.main([str(tmp_path)])
+    assert [figure.name for figure in tmp_path.glob("*.png")] == ["figure2.png"]
+    (tmp_path / "metrics.csv").write_text("garbage")
+    with pytest.raises(cli.UsageError, match=r"metrics.csv is missing or damaged"):
+        plot.main([str(tmp_path)])

@@ -1,0 +1,243 @@
+"""The teacher's script in a tiny configuration, and the learner on a game that is easy to learn."""
+
+import csv
+import functools
+import json
+import os
+import shutil
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import sobolev_tf as st
+from train import plot
+from train.lib.atari import environment, play, policies
+from train.lib.run import cli
+from train.teacher import __main__ as teacher
+from train.teacher import a3c
+
+TINY = ["--game=breakout", "--envs=2", "--rollout=4", "--steps=64", "--evaluations=2"]
+TINY += ["--episodes=1", "--seed=3"]
+
+
+def small_net(actions, background=0):
+    frames = keras.Input([84, 84, 4])
+    h = keras.layers.AveragePooling2D(12)(keras.layers.Rescaling(1 / 255)(frames))
+    h = keras.layers.Dense(16, activation="relu", name="hidden")(keras.layers.Flatten()(h))
+    logits = keras.layers.Dense(actions, kernel_initializer="zeros", name="logits")(h)
+    return keras.Model(frames, [logits, keras.layers.Dense(1, name="value")(h)])
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(st.nets, "atari_teacher", small_net)
+
+
+@pytest.fixture
+def run(run_script):
+    return functools.partial(run_script, teacher)
+
+
+def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypatch):
+    folder, scores = tmp_path / "run", play.scores
+
+    def stopped(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return scores(*arguments, **options)
+
+    monkeypatch.setattr(play, "scores", stopped)
+    code, _, err = run(*TINY, f"--workdir={folder}")
+    assert code == 143
+    assert "SIGTERM: saved at step" in err
+    with pytest.raises(cli.UsageError, match="no evaluation yet"):
+        plot.main([str(folder)])
+    monkeypatch.setattr(play, "scores", scores)
+    code, out, err = run(*TINY, "--save_minutes=0", f"--workdir={folder}")
+    assert code == 0, err
+    assert "best evaluation" in out
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) >= mark for row, mark in zip(rows, (32, 64), strict=True)]
+    assert json.loads((folder / "summary.json").read_text())["last"]["step"] <= 64 + 16
+    assert (folder / "curve.png").stat().st_size > 10_000
+    best = max((folder / "checkpoints").glob("*.npz"))
+    before = best.read_bytes()
+    (folder / "curve.png").unlink()
+    plot.main([str(folder)])
+    assert (folder / "curve.png").stat().st_size > 10_000
+    assert run(*TINY, f"--workdir={folder}")[0] == 0
+    assert best.read_bytes() == before
+
+    clip = tmp_path / "clip.gif"
+    play_it = ["--game=breakout", f"--evaluate={folder}", "--episodes=1"]
+    code, out, err = run(*play_it, f"--gif={clip}")
+    assert code == 0, err
+    assert "mean true score" in out
+    with Image.open(clip) as film:
+        assert film.n_frames > 50
+    assert "expected pong" in run(*play_it, "--game=pong")[2]
+
+    monkeypatch.setattr(policies, "RELEASED", tmp_path / "teachers")
+    monkeypatch.setattr(teacher.evaluate, "RELEASE_EPISODES", 2)
+    code, out, err = run("--game=breakout", f"--release={folder}")
+    assert code == 0, err
+    card = json.loads((tmp_path / "teachers" / "breakout.json").read_text())
+    assert card["training"]["flags"]["seed"] == 3
+    assert 32 <= card["steps"] <= 64 + 16
+    found = scores(policies.load("released", "breakout"), "breakout", 2, seed=0)
+    assert card["scores"] == found.tolist()
+
+
+def test_a_teacher_is_trained_on(run, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(*TINY, f"--workdir={first}")[0] == 0
+    on = [*TINY, f"--initial={first}", "--rate=0", f"--workdir={second}"]
+    assert run(*on)[0] == 0
+    facts = json.loads((second / "config.json").read_text())["facts"]
+    begun, steps = policies.load_teacher(first, "breakout")
+    assert facts["initial"] == {"steps": steps, "sha256": policies.digest(begun)}
+    ended, in_all = policies.load_teacher(second, "breakout")
+    assert in_all >= steps + 32
+    for before, after in zip(begun.get_weights(), ended.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    # What it began with is not asked for again.
+    shutil.rmtree(first)
+    code, _, err = run(*on)
+    assert code == 0, err
+    # Where no checkpoint can be read it is: a run does not begin at random weights instead.
+    for path in (second / "checkpoints").glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:1000])
+    assert run("--game=breakout", f"--release={second}")[0] == 2
+    code, _, err = run(*on)
+    assert code == 2
+    assert "does not exist" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--game=pong", "--initial=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--initial=tests"], "tests is no run folder"),
+        (["--game=pong", "--initial=x", "--release=y"], "--release is not: leave it out"),
+        (["--game=pong", "--evaluate="], "is no run folder"),
+        (["--game=pong", "--envs=1", "--rollout=1"], "a single advantage"),
+        (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
+        ([], "game"),
+        (["--game=pong", "--actors=0"], "--actors=0: expected a positive integer"),
+        (["--game=pong", "--evaluate=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--evaluate=x", "--release=y"], "give one of them"),
+        (["--game=pong", "--evaluate=x", "--gif=clip.png"], "expected a path that ends in .gif"),
+        (["--game=pong", "--evaluate=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
+        (["--game=pong", "--gif=clip.gif"], "is of the play of --evaluate=POLICY"),
+        (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
+        (["--game=pong", "--steps=250", "--evaluations=3"], "--steps=250 are fewer updates of 256"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
+    assert message in refused(teacher, *arguments)
+
+
+def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
+    net = st.nets.atari_teacher(4)
+    path, weights = tmp_path / "teacher.npz", {v.path: v.numpy() for v in net.variables}
+
+    def refused(message):
+        with pytest.raises(cli.UsageError, match=message):
+            policies.load_teacher(path, "breakout")
+
+    for value, message in ((np.nan, "finite real"), (1j, "finite real"), ("a", "finite real")):
+        np.savez(path, **(weights | {"value/bias": np.array([value])}))
+        refused(f"value/bias holds other than {message}")
+    np.savez(path, **weights)
+    policies.load_teacher(path, "breakout")
+    path.with_suffix(".json").write_text('{"steps": "many"}')
+    refused("cannot be read as a policy: .*many")
+    path.write_text("text")
+    refused("cannot be read as a policy: it is no .npz")
+    path = tmp_path / "teacher.keras"
+    net.save(path)
+    refused("is no weights of the paper's teacher: expected a run folder")
+
+
+class Bandit:
+    """A game whose action 1 scores, and costs the life if the screen is black."""
+
+    def __init__(self, game, envs, seed):
+        self.envs, self.frames = envs, np.full([envs, 84, 84, 4], 255, np.uint8)
+
+    def step(self, actions):
+        none = np.zeros(self.envs, bool)
+        return environment.Step((actions == 1).astype(np.float32) * 7, none, none, none, None)
+
+
+def make_actor(net, seed=0, **options):
+    return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed, **options)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adam", 1e-2), pytest.param("rmsprop", 1.0, marks=pytest.mark.slow)]
+)
+def test_two_actors_learn_what_scores(monkeypatch, optimizer, rate):
+    monkeypatch.setattr(environment, "Atari", Bandit)
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, optimizer, rate, updates=1000)
+    actors = [make_actor(net, seed) for seed in range(2)]
+    a3c.run(actors, lambda: net.optimizer.iterations >= 300, look=lambda: None)
+    logits, _ = net(tf.fill([1, 84, 84, 4], 255.0))
+    assert tf.nn.softmax(logits)[0, 1] > 0.8
+    assert net.optimizer.learning_rate < rate
+
+
+def test_returns_of_a_rollout(monkeypatch):
+    """Rewards are clipped to 1; values are the net's; targets are returns."""
+    monkeypatch.setattr(environment, "Atari", Bandit)
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, "adam", 1e-3, updates=10)
+    frames, actions, advantages, targets = make_actor(net, discount=0.9, standardize=False).play()
+    value = net(frames[0].astype(np.float32))[1][0, 0].numpy()
+    np.testing.assert_allclose(targets - advantages, value, rtol=1e-4)
+    last = (actions[-1] == 1) + 0.9 * value - value
+    np.testing.assert_allclose(advantages[-1], last, rtol=1e-4, atol=1e-5)
+
+    *same, standard, same_targets = make_actor(net, discount=0.9).play()
+    for before, after in zip((frames, actions, targets), (*same, same_targets), strict=True):
+        np.testing.assert_array_equal(before, after)
+    expected = (advantages - advantages.mean()) / advantages.std()
+    np.testing.assert_allclose(standard, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rmsprop_begins_at_one_and_rates_fall_to_zero():
+    net = st.nets.atari_teacher(3)
+    a3c.compile_net(net, "rmsprop", 0.5, updates=4)
+    squares = [v for v in net.optimizer.variables if "velocity" in v.path]
+    assert len(squares) == len(net.trainable_variables)
+    assert all((v.numpy() == 1).all() for v in squares)
+    net.optimizer.iterations.assign(3)
+    np.testing.assert_allclose(net.optimizer.learning_rate, 0.125)
+
+
+def test_an_actor_that_dies_ends_the_others():
+    class Dies:
+        def run(self, stop):
+            raise ConnectionError("lost")
+
+    class Works:
+        def run(self, stop):
+            while not stop():
+                pass
+
+    with pytest.raises(ConnectionError, match="lost"):
+        a3c.run([Works(), Dies()], stop=lambda: False, look=lambda: None, seconds=0.01)
+
+
+@pytest.mark.parametrize("card", sorted(policies.RELEASED.glob("*.json")), ids=lambda p: p.stem)
+def test_released_teachers_are_those_of_their_cards(card, monkeypatch):
+    weights = card.with_suffix(".npz")
+    assert json.loads(card.read_text())["sha256"] == teacher.evaluate.checksum(weights)
+    assert weights.stat().st_size < 4e6
+    monkeypatch.undo()
+    policies.load("released", card.stem)

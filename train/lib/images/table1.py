@@ -1,0 +1,247 @@
+"""Table 1 of the paper, from any set of finished runs of train.cifar10 and train.imagenet."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+
+from sobolev_tf.synthetic.decoupled import METHODS
+from train.lib.run import files, run_folder
+from train.lib.run.cli import UsageError
+
+NETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # the paper's data set, by script
+# Czarnecki et al. (2017), Table 1: (accuracy, deviation) in per cent; top-1, on ImageNet top-5 too.
+PAPER = {
+    ("cifar10", 0): {"backprop": [(94.3, None)]},
+    ("cifar10", 3): {
+        "noprop": [(54.5, 1.15)],
+        "direct": [(79.2, 0.01)],
+        "vfbn": [(88.5, 2.70)],
+        "critic": [(93.2, 0.02)],
+        "sobolev": [(93.5, 0.01)],
+    },
+    ("imagenet", 0): {"backprop": [(75.0, None), (92.3, None)]},
+    ("imagenet", 1): {
+        "noprop": [(54.0, 0.29), (77.3, 0.06)],
+        "vfbn": [(57.9, 2.03), (81.5, 1.20)],
+        "critic": [(71.7, 0.23), (90.5, 0.15)],
+        "sobolev": [(72.0, 0.05), (90.8, 0.01)],
+    },
+    ("imagenet", 3): {
+        "noprop": [(18.7, 0.18), (38.0, 0.34)],
+        "vfbn": [(28.3, 5.24), (52.9, 6.62)],
+        "critic": [(65.7, 0.56), (86.9, 0.33)],
+        "sobolev": [(66.5, 0.22), (87.4, 0.11)],
+    },
+}
+ROWS = ("noprop", "direct", "vfbn", "critic", "sobolev", "backprop")
+NAMES = {"noprop": "Noprop", "direct": "Direct SG", "vfbn": "VFBN"} | {
+    name: name.capitalize() for name in ("critic", "sobolev", "backprop")
+}
+# Flags in which the runs of one cell may differ.
+FREE = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
+# And those of one column, whose lengths are told apart; what a cut is, backpropagation has not.
+OF_METHOD = {"method", "splits", "cuts", "steps", "epochs"}
+
+
+class Result(NamedTuple):
+    """One finished run: where, the column and row it belongs to, and what it reached."""
+
+    folder: Path
+    script: str
+    dataset: str
+    splits: int
+    method: str
+    flags: dict
+    images: dict  # what the run says of its data set, but for the seed of its order
+    accuracy: tuple  # per cent: top-1, and top-5 on ImageNet's net
+    steps: int
+
+    @property
+    def column(self):
+        return self.script, self.dataset, self.splits
+
+
+def read(folder):
+    """The result of a finished run. Raises UsageError for a summary that is damaged."""
+    folder = Path(folder)
+    config = run_folder.read_config(folder / "config.json")
+    script, path = config["script"], folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text())
+        shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"accuracies of {shares}")
+        splits, images = int(summary["splits"]), dict(summary["dataset"])
+        if splits < 0:
+            raise ValueError(f"{splits} cuts")
+        method = summary["method"] if splits else "backprop"
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method!r}")
+        return Result(
+            folder,
+            script,
+            str(images["name"]),
+            0 if method == "backprop" else splits,
+            method,
+            run_folder.YOUNGER | config["flags"],
+            {name: value for name, value in images.items() if name != "seed"},
+            tuple(100 * float(share) for share in shares),
+            int(summary["steps"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is not a summary of train.{script}: {error!r}; run the run's command again"
+        ) from error
+
+
+def cells(results):
+    """{(script, dataset, splits): {method: results of one command with different seeds}}.
+
+    Backpropagation has no cuts: its runs stand in every column of their data set.
+
+    Raises UsageError where runs of one cell differ in more than the seed, or not even in that.
+    """
+    columns = {}
+    for result in results:
+        cell = columns.setdefault(result.column, {}).setdefault(result.method, [])
+        for other in cell:
+            _check_repeats(other, result)
+        cell.append(result)
+    cut = {key: columns[key] for key in sorted(columns) if key[2]}
+    for key in sorted(columns.keys() - cut.keys()):
+        same = [name for name in cut if name[:2] == key[:2]]
+        for name in same:
+            cut[name].update(columns[key])
+        if not same:
+            cut[key] = columns[key]
+    return cut
+
+
+def _check_repeats(first, second):
+    a, b = (each.flags | {"dataset": each.images} for each in (first, second))
+    named = sorted(a.keys() | b.keys())
+    if first.method == "backprop":
+        named = [name for name in named if name not in ("splits", "cuts", "method")]
+    differ = [
+        f"--{name} is {a.get(name)} and {b.get(name)}"
+        for name in named
+        if name not in FREE and a.get(name) != b.get(name)
+    ]
+    where = f"{first.folder} and {second.folder} are both {first.method} on {first.dataset}"
+    if differ:
+        raise UsageError(f"{where}, but {'; '.join(differ)}: one cell holds one command's seeds")
+    if a.get("seed") == b.get("seed"):
+        raise UsageError(f"{where} with seed {a.get('seed')}: name each run once")
+
+
+def spread(results):
+    """[(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
+    return [
+        (statistics.mean(each), statistics.stdev(each) if len(each) > 1 else None)
+        for each in zip(*(result.accuracy for result in results), strict=True)
+    ]
+
+
+def paper(column):
+    """{method: [(accuracy, deviation)]} as the paper has it; {} for what it has not."""
+    script, _, splits = column
+    printed = PAPER.get((script, splits), {})
+    return {**printed, **PAPER[script, 0]} if printed else {}
+
+
+def shown(scores):
+    """
+    >>> shown([(72.04, 0.05), (90.8, None)])
+    '72.0 ±0.05 / 90.8'
+    """
+    return " / ".join(
+        f"{mean:.1f}" + ("" if deviation is None else f" ±{deviation:.2f}")
+        for mean, deviation in scores
+    )
+
+
+def title(column):
+    script, dataset, splits = column
+    return f"{dataset}, {_cuts(splits)}" + (", top-1 / top-5" if script == "imagenet" else "")
+
+
+def _cuts(splits):
+    return {0: "no cuts", 1: "1 cut"}.get(splits, f"{splits} cuts")
+
+
+def rows(columns):
+    """The methods that have a number in any column, here or in the paper."""
+    found = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
+    return [name for name in ROWS if name in found]
+
+
+def text(columns):
+    """Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
+    parts = []
+    for column, methods in columns.items():
+        ours = {name: _cell(results) for name, results in methods.items()}
+        parts.append((title(column), ours))
+        if printed := paper(column):
+            name = f"paper: {NETS[column[0]]}, {_cuts(column[2])}"
+            parts.append((name, {method: shown(scores) for method, scores in printed.items()}))
+    lines = [["held-out accuracy, %", *(head for head, _ in parts)], ["---"] * (len(parts) + 1)]
+    lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows(columns)]
+    notes = [note for column in columns.items() for note in (_lengths(*column), *_recipes(*column))]
+    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
+
+
+def _cell(results):
+    seeds = f" ({len(results)} seeds)" if len(results) > 1 else ""
+    return shown(spread(results)) + seeds
+
+
+def _lengths(column, methods):
+    steps = {name: cell[0].steps for name, cell in methods.items()}
+    lengths = sorted(set(steps.values()))
+    if len(lengths) == 1:
+        return f"{title(column)}: {lengths[0]:,} updates."
+    each = ", ".join(f"{name} {count:,}" for name, count in steps.items())
+    return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {each}."
+
+
+def _recipes(column, methods):
+    """A line for every flag, but the method, in which the runs of one column differ."""
+    cells = {name: results[0].flags for name, results in methods.items()}
+    for flag in sorted(set().union(*cells.values()) - FREE - OF_METHOD):
+        values = {name: flags.get(flag) for name, flags in cells.items()}
+        if len(set(map(str, values.values()))) > 1:
+            each = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {each}."
+
+
+def draw(columns, path):
+    """Top-1 accuracy of every method, ours and the paper's, with deviations; a panel a column."""
+    from matplotlib.figure import Figure
+
+    names = rows(columns)
+    size = 1.4 + 3.4 * len(columns), 0.8 + 0.4 * len(names)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
+    for axis, (column, methods) in zip(panels, columns.items(), strict=True):
+        ours = {name: spread(results) for name, results in methods.items()}
+        printed = paper(column)
+        label = f"paper, {NETS[column[0]]}"
+        for scores, name, style, at in ((ours, "here", "o", -0.12), (printed, label, "s", 0.12)):
+            if not scores:
+                continue
+            colour = "C0" if scores is ours else "0.5"
+            axis.errorbar(
+                [scores[row][0][0] for row in names if row in scores],
+                [k + at for k, row in enumerate(names) if row in scores],
+                xerr=[scores[row][0][1] or 0 for row in names if row in scores],
+                **{"fmt": style, "color": colour, "capsize": 3, "label": name},
+                mfc=colour if scores is ours else "w",
+            )
+        axis.set(xlabel="held-out top-1, %", xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
+        axis.set_yticks(range(len(names)), [NAMES[row] for row in names])
+        axis.set_title(title(column).removesuffix(", top-1 / top-5"), fontsize="medium")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize="small", loc="best")
+    with files.replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -1,0 +1,1 @@
+"""A run: its folder, flags, errors, strategy, checkpoints, resuming, progress."""

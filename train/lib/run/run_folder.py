@@ -1,0 +1,220 @@
+"""The run folder: config.json, metrics.csv, summary.json, and a lock against a second run."""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from train.lib.run import files
+from train.lib.run.cli import UsageError
+
+FORMAT = 1
+VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
+# Flags that came when there were runs already, and what those did without them.
+YOUNGER = {
+    **{"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},  # training in parts
+    **{"direct_start": "zeros"},  # train.cifar10
+    **{"initial": None, "standardize": False, "discount": 0.99},  # train.teacher
+}
+
+
+class Run:
+    """An open run folder, owned by this process until `close` or its death.
+
+    Raises UsageError if another run owns the folder, if it holds something else than a run, or
+    a run with other flags. The flags named in `changeable` may differ, and are stored anew.
+
+    config.json is written by the first `add_facts`, so call it when all input was accepted: a
+    command that is refused before leaves nothing behind.
+
+        with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
+            run.add_facts(dataset="shapes", train_images=4000)
+            run.write_summary({"accuracy": 0.5})
+    """
+
+    def __init__(self, folder, flags, script=None, changeable=()):
+        self.folder = Path(folder)
+        self._made = make_folder(self.folder)
+        check_folder(self.folder)
+        locked = self.path(".lock").exists()
+        self._lock = lock(self.folder)
+        try:
+            self._open(flags, script, changeable)
+            files.remove_leftovers(self.folder)
+        except BaseException:
+            if not locked:
+                self.path(".lock").unlink()
+            self.close()
+            raise
+
+    def _open(self, flags, script, changeable):
+        path = self.path("config.json")
+        flags = json.loads(json.dumps(flags))  # As they will be read back: lists, not tuples.
+        if path.exists():
+            self.config = read_config(path)
+            if script != self.config.get("script"):
+                raise UsageError(
+                    f"{self.folder} is a run of {self.config.get('script')}, not of {script}: "
+                    "choose another --workdir"
+                )
+            compare(self.config["flags"], flags, changeable, self.folder)
+            self.config["flags"] = flags
+        else:
+            self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
+            self.config |= {"commit": git_commit(), "versions": versions()}
+
+    def path(self, name):
+        """Return the path of the file or folder `name` of this run."""
+        return self.folder / name
+
+    def add_facts(self, **facts):
+        """Store what the run depends on besides flags, such as the data set and its size.
+
+        Raises UsageError if a fact differs from the one that the run started with.
+        """
+        facts = json.loads(json.dumps(facts))
+        for name, value in facts.items():
+            stored = self.config["facts"].setdefault(name, value)
+            if stored != value:
+                raise UsageError(
+                    f"{self.folder} started with {name}={stored}, now it is {value}: "
+                    "choose another --workdir"
+                )
+        files.write_json(self.path("config.json"), self.config)
+
+    def write_summary(self, summary):
+        """Write summary.json: the run's results."""
+        files.write_json(self.path("summary.json"), summary)
+
+    def close(self):
+        """Give the folder free; remove it if this run made it and wrote nothing."""
+        if self._made and not self.path("config.json").exists():
+            self.path(".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Something else was put there.
+                for folder in self._made:
+                    folder.rmdir()
+        os.close(self._lock)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def make_folder(folder):
+    """Create `folder` and those above it, or raise UsageError; return the new ones, it first."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another --workdir"
+        ) from error
+    return new
+
+
+def check_folder(folder):
+    """Raise UsageError if `folder` holds something else than a run."""
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if visible and not (folder / "config.json").exists():
+        raise UsageError(
+            f"{folder} has files but no config.json, it is not a run: choose another --workdir"
+        )
+
+
+def lock(folder):
+    """Return a descriptor that holds the folder's lock for as long as the process lives.
+
+    Raises UsageError, naming the process, if another one holds it.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.read(descriptor, 20).decode().strip() or "unknown"
+        os.close(descriptor)
+        raise UsageError(
+            f"{folder} is in use by another run (process {pid}): wait for it, "
+            "or choose another --workdir"
+        ) from error
+    os.truncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def read_config(path, needs=()):
+    """Return the stored config, whose flags have those that are named in `needs`.
+
+    Raises UsageError if it is damaged or of another format.
+    """
+    try:
+        config = json.loads(path.read_text())
+        known = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
+    except (ValueError, KeyError, TypeError, OSError):
+        known = False
+    if not known:
+        raise UsageError(
+            f"{path} is damaged or not a config of format {FORMAT}: choose another folder"
+        )
+    return config
+
+
+def read_json(path, *needs):
+    """Return what a run has written into a file, which has the keys `needs`.
+
+    Raises UsageError where it is missing or damaged.
+    """
+    try:
+        found = json.loads(path.read_text())
+        [found[name] for name in needs]
+        return found
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is missing or damaged ({error!r}): remove it, and run the command again"
+        ) from error
+
+
+def compare(stored, given, changeable, folder):
+    """Raise UsageError, naming the flags, if any but the `changeable` differ."""
+    stored, given = (YOUNGER | flags for flags in (stored, given))
+    differ = [
+        f"--{name} was {stored.get(name)}, now {given.get(name)}"
+        for name in sorted(stored.keys() | given.keys())
+        if name not in changeable and stored.get(name) != given.get(name)
+    ]
+    if differ:
+        raise UsageError(
+            f"{folder} was started with other flags ({'; '.join(differ)}): "
+            "give the same ones, or another --workdir"
+        )
+
+
+def git_commit():
+    """Return the commit of this checkout, with "+" if files differ; None without git."""
+    here = Path(__file__).parent
+
+    def git(*arguments):
+        return subprocess.check_output(
+            ["git", *arguments], cwd=here, text=True, stderr=subprocess.DEVNULL
+        ).strip()
+
+    try:
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def versions():
+    """Return the versions of Python and of the packages that numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for package in VERSIONS:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
