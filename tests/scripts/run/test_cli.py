@@ -158,8 +158,7 @@ def test_scripts_and_packages_start_quietly(tmp_path):
 def test_whoever_reads_the_output_may_leave():
     writing = writing_to_nobody()
     code = (
-        "from train.lib.run import cli; "
-        "cli.run(lambda: print('x', flush=True), cli.common_flags())"
+        "from train.lib.run import cli; cli.run(lambda: print('x', flush=True), cli.common_flags())"
     )
     ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
