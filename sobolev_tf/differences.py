@@ -75,31 +75,31 @@ class FiniteDifferences:
         """
         return self._contracted(order, x, [], lambda j: 0)
 
-    def output_jet(self, x, order: int, directions) -> jets.Jet:
-        """Value and D^j <f(x), v>, as `jets.output_jet`, v = directions(value) [B,P,*out].
+    def projected_jet(self, x, order: int, directions) -> jets.Jet:
+        """Value and D^j <f(x), v>, as `jets.projected_jet`, v = directions(value) [B,P,*out].
 
         Full derivatives, then contracted: D^j is [B,P,*in × j].
 
-        >>> f = FiniteDifferences(np.sin).output_jet(tf.zeros([4, 2]), 1, lambda y: y[:, None])
+        >>> f = FiniteDifferences(np.sin).projected_jet(tf.zeros([4, 2]), 1, lambda y: y[:, None])
         >>> f.derivatives[0].shape
         TensorShape([4, 1, 2])
         """
-        x = jets.differentiable(x)
+        x = jets.as_differentiable(x)
         value, derivatives = self.jet(x, order)
         v = directions(value)
         contracted = (
-            jets.contract_outputs(jets.shaped(d, v.shape[2:], x, j), v)
+            jets.contract_outputs(jets.reshape_derivative(d, v.shape[2:], x, j), v)
             for j, d in enumerate(derivatives, 1)
         )
         return jets.Jet(value, tuple(contracted))
 
-    def input_jet(self, x, directions) -> jets.Jet:
-        """Value and D^j f[v1, ..., vj], as `jets.input_jet`, for J ≤ 2 directions [B,P,*in].
+    def directional_jet(self, x, directions) -> jets.Jet:
+        """Value and D^j f[v1, ..., vj], as `jets.directional_jet`, for J ≤ 2 directions [B,P,*in].
 
         D^j is [B,P,*out]. Central: two evaluations for each projection, four more at order 2.
 
         >>> v = tf.ones([4, 3, 2])
-        >>> FiniteDifferences(np.sin).input_jet(tf.zeros([4, 2]), [v]).derivatives[0].shape
+        >>> FiniteDifferences(np.sin).directional_jet(tf.zeros([4, 2]), [v]).derivatives[0].shape
         TensorShape([4, 3, 2])
         """
         return self._contracted(len(directions), x, directions, lambda j: j)
@@ -120,7 +120,7 @@ class FiniteDifferences:
         """
         if order not in (0, 1, 2):
             raise ValueError(f"order is 0, 1 or 2, got {order}: beyond, rounding drowns it.")
-        x, directions = jets.differentiable(x), [tf.convert_to_tensor(v) for v in directions]
+        x, directions = jets.as_differentiable(x), [tf.convert_to_tensor(v) for v in directions]
         for v in directions:
             if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
                 raise ValueError(f"directions are {v.shape} for x {x.shape}, expected [B,P,*in].")

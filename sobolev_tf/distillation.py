@@ -20,7 +20,7 @@ def log_policy(logits):
     >>> np.round(np.exp(log_policy(tf.math.log([[1.0, 3.0]]))), 4).tolist()
     [[0.25, 0.75]]
     """
-    return tf.nn.log_softmax(jets.widen(tf.convert_to_tensor(logits)))
+    return tf.nn.log_softmax(jets.at_least_float32(tf.convert_to_tensor(logits)))
 
 
 def kl(log_p, log_q):

@@ -17,7 +17,7 @@ class Jet(NamedTuple):
     derivatives: tuple = ()
 
 
-def widen(t):
+def at_least_float32(t):
     """t, in float32 if it was in half precision: what is summed or compared wants the digits."""
     return tf.cast(t, tf.float32) if t.dtype in (tf.float16, tf.bfloat16) else t
 
@@ -36,37 +36,37 @@ def jet(fn: Callable, x, order: int = 1) -> Jet:
     >>> [t.numpy().tolist() for t in (f.value, *f.derivatives)]
     [[8.0], [12.0], [12.0]]
     """
-    return _differentiate(fn, differentiable(x), order, lambda value: value)
+    return _differentiate(fn, as_differentiable(x), order, lambda value: value)
 
 
-def output_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
+def projected_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
     """Value of `fn` and D^j_x <f(x), v>: section 4.2's projection onto output directions.
 
     `directions` maps the value [B,*out] to v [B,P,*out]; D^j is [B,P,*in × j]. Costs P reverse
     passes however many outputs there are.
 
-    >>> f = output_jet(tf.sin, tf.constant([[0.0, 0.0]]), 1, lambda y: tf.ones([1, 3, 2]))
+    >>> f = projected_jet(tf.sin, tf.constant([[0.0, 0.0]]), 1, lambda y: tf.ones([1, 3, 2]))
     >>> f.derivatives[0].shape
     TensorShape([1, 3, 2])
     """
     return _differentiate(
-        fn, differentiable(x), order, lambda value: contract_outputs(value, directions(value))
+        fn, as_differentiable(x), order, lambda value: contract_outputs(value, directions(value))
     )
 
 
-def input_jet(fn: Callable, x, directions) -> Jet:
+def directional_jet(fn: Callable, x, directions) -> Jet:
     """Value of `fn` and D^j f[v1, ..., vj], j = 1..J: equation 2 with directions on the inputs.
 
     directions: J tensors [B,P,*in]; give one twice for D²f[v,v]. D^j is [B,P,*out]. `fn` runs
     once; the cost does not grow with the inputs or outputs, and no full tensor is built.
 
     >>> v = tf.ones([1, 1, 2])
-    >>> f = input_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
+    >>> f = directional_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[6.0]], [[4.0]]]
     """
     [value], *derivatives = _along(
-        fn, differentiable(x), [tf.unstack(v, axis=1) for v in directions]
+        fn, as_differentiable(x), [tf.unstack(v, axis=1) for v in directions]
     )
     return Jet(value, tuple(tf.stack(d, 1) for d in derivatives))
 
@@ -81,7 +81,7 @@ def partial_jet(fn: Callable, x, v, order: int) -> Jet:
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[3.0]], [[[4.0, 2.0]]]]
     """
-    x, values = differentiable(x), []
+    x, values = as_differentiable(x), []
 
     def along(x):
         [value], tangents = _along(fn, x, [tf.unstack(v, axis=1)])
@@ -101,7 +101,7 @@ def jvp(fn: Callable, x, v):
     >>> [t.numpy().tolist() for t in jvp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    [value], [tangent] = _along(fn, differentiable(x), [[v]])
+    [value], [tangent] = _along(fn, as_differentiable(x), [[v]])
     return value, tangent
 
 
@@ -111,7 +111,7 @@ def vjp(fn: Callable, x, u):
     >>> [t.numpy().tolist() for t in vjp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    x = differentiable(x)
+    x = as_differentiable(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = fn(x)
@@ -127,7 +127,7 @@ def hvp(fn: Callable, x, v, u=None):
     >>> [t.numpy().tolist() for t in hvp(lambda x: x**3, tf.constant([2.0]), tf.constant([1.0]))]
     [[8.0], [12.0]]
     """
-    x = differentiable(x)
+    x = as_differentiable(x)
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         outer.watch(x)
         with tf.GradientTape(watch_accessed_variables=False) as inner:
@@ -179,19 +179,19 @@ def contract_inputs(d, directions, order: int | None = None):
     return _reshape(flat, shape, tf.stack([batch, projections]), tf.shape(d)[1:rank], rest)
 
 
-def shaped(d, outputs, x, j: int):
+def reshape_derivative(d, outputs, x, j: int):
     """D^j in the shape [B,*outputs,*in × j], from what a black box answered in a graph.
 
-    >>> shaped(tf.zeros([4, 2]), [1], tf.zeros([4, 2]), 1).shape
+    >>> reshape_derivative(tf.zeros([4, 2]), [1], tf.zeros([4, 2]), 1).shape
     TensorShape([4, 1, 2])
     """
     return tf.reshape(d, [tf.shape(x)[0], *outputs, *list(x.shape[1:]) * j])
 
 
-def differentiable(x, name: str = "x"):
+def as_differentiable(x, name: str = "x"):
     """x as a tensor, or ValueError where it holds integers or is several arrays.
 
-    >>> differentiable([1, 2])
+    >>> as_differentiable([1, 2])
     Traceback (most recent call last):
     ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
     """

@@ -136,14 +136,14 @@ def _fits_patches(layer):
     return plain and stride == across > 1 and side == width and side % stride == 0
 
 
-def patched(net: keras.Model) -> keras.Model:
+def with_patch_convolutions(net: keras.Model) -> keras.Model:
     """`net` with `PatchConv2D` in place of the strided Conv2D that it can stand for.
 
     For teachers: same weights, same answers, faster gradients in the image. The convolutions are
     copies, all other layers are those of `net`. A net that is no built graph of layers is
     returned itself.
 
-    >>> [type(layer).__name__ for layer in patched(atari_teacher(4)).layers[2:5]]
+    >>> [type(layer).__name__ for layer in with_patch_convolutions(atari_teacher(4)).layers[2:5]]
     ['PatchConv2D', 'PatchConv2D', 'Conv2D']
     """
     graph = type(net) is keras.Sequential or isinstance(net, keras.Function)

@@ -1,7 +1,7 @@
 """Random projections: how equation 2 looks at jets, along directions that are drawn anew.
 
 A *view* answers two questions alike: what a function's jet looks like (`jet`), and what a label
-looks like (`label`). `Whole` is equation 1; `Projection.at(step)` is equation 2.
+looks like (`label`). `FullDerivatives` is equation 1; `Projection.sample(step)` is equation 2.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from sobolev_tf import jets
 CONTRACTIONS = ("distinct", "same", "first")
 
 
-class Whole:
+class FullDerivatives:
     """Full derivatives: nothing is projected."""
 
     def jet(self, fn, x, order: int) -> jets.Jet:
@@ -43,7 +43,7 @@ class Projection:
 
     Raises ValueError at a setting that is unknown or that no factor mends.
 
-    >>> view = Projection("input", count=2, seed=7).at(step=1)
+    >>> view = Projection("input", count=2, seed=7).sample(step=1)
     >>> x = tf.ones([4, 3])
     >>> view.jet(lambda x: x**2, x, order=1).derivatives[0].shape  # [B,P,K]
     TensorShape([4, 2, 3])
@@ -67,15 +67,15 @@ class Projection:
         if self.contraction not in CONTRACTIONS:
             raise ValueError(f"contraction is one of {CONTRACTIONS}, got {self.contraction!r}.")
 
-    def at(self, step) -> "_Drawn":
+    def sample(self, step) -> "ProjectedDerivatives":
         """The view of one training step; other replicas look along other directions."""
         replica = tf.distribute.get_replica_context()
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
-        return _Drawn(self, seed)
+        return ProjectedDerivatives(self, seed)
 
 
-class _Drawn:
+class ProjectedDerivatives:
     """A projection along one step's directions: the same ones for function and labels."""
 
     def __init__(self, projection, seed):
@@ -97,10 +97,10 @@ class _Drawn:
 
     def jet(self, fn, x, order: int) -> jets.Jet:
         if self.projection.side == "output":
-            return _of(fn, jets.output_jet)(x, order, lambda value: self.directions(value, 0))
+            return _of(fn, jets.projected_jet)(x, order, lambda value: self.directions(value, 0))
         if self.projection.contraction == "first":
             return _of(fn, jets.partial_jet)(x, self.directions(x, 0), order)
-        return _of(fn, jets.input_jet)(x, [self.directions(x, j) for j in range(order)])
+        return _of(fn, jets.directional_jet)(x, [self.directions(x, j) for j in range(order)])
 
     def label(self, label, j: int, x, value):
         """Label D^j [B,*out,*in × j] as `jet` would show it."""

@@ -171,7 +171,7 @@ def tabulate(target, x, order: int = 1, batch_size: int = 1024, verbose="auto") 
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1, got {batch_size}.")
-    x = jets.differentiable(x)
+    x = jets.as_differentiable(x)
     starts = range(0, max(len(x), 1), batch_size)
     several = len(starts) > 1
     if hasattr(target, "jet"):

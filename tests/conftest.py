@@ -32,7 +32,7 @@ gc.set_threshold(50_000, 20, 20)
 
 # The end of any iterator, Keras's own too, would now and then wait a minute for tf.data's tuner.
 _iterate = tf.data.Dataset.__iter__
-tf.data.Dataset.__iter__ = lambda dataset: _iterate(batching.untuned(dataset))
+tf.data.Dataset.__iter__ = lambda dataset: _iterate(batching.without_autotune(dataset))
 
 # Two logical CPUs let MirroredStrategy run with two replicas on any machine.
 tf.config.set_logical_device_configuration(

@@ -53,7 +53,7 @@ def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = No
     arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
     rows = len(keras.tree.flatten(arrays)[0])
     if batch_size >= rows:
-        return untuned(tf.data.Dataset.from_tensors(arrays).repeat())
+        return without_autotune(tf.data.Dataset.from_tensors(arrays).repeat())
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
     def order(number):
@@ -68,10 +68,10 @@ def batches(arrays, batch_size: int, shuffle: bool = True, seed: int | None = No
     orders = tf.data.Dataset.counter().map(order)
     full = orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(2)
     known = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return untuned(full.apply(known))
+    return without_autotune(full.apply(known))
 
 
-def untuned(dataset):
+def without_autotune(dataset):
     """The dataset without tf.data's tuner: an iterator's end may wait a minute for it to wake."""
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -9,7 +9,7 @@ import functools
 import tensorflow as tf
 
 
-def in_one_program(step, steps: int, otherwise):
+def fuse_steps(step, steps: int, otherwise):
     """A Keras train function: from an iterator of batches, `steps` calls of step(batch) -> logs.
 
     Returns the last step's logs. Where the data ends early, or its batches differ in size, the

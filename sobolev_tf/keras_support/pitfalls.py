@@ -32,7 +32,7 @@ _LINEAR_LAYERS = (
 )
 
 
-def check_net(net: keras.Model, order: int) -> None:
+def warn_about_net(net: keras.Model, order: int) -> None:
     """Warn where the net cannot learn what it is asked to, or not exactly.
 
     At order 2 or more: a piecewise linear net, whose second derivatives are zero everywhere. At
@@ -43,7 +43,7 @@ def check_net(net: keras.Model, order: int) -> None:
     >>> relu.build((None, 2))
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
-    ...     check_net(relu, order=2)
+    ...     warn_about_net(relu, order=2)
     >>> str(caught[0].message)[:52]
     'the net is piecewise linear: its derivatives of orde'
     """

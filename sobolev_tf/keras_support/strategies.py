@@ -40,19 +40,19 @@ class DistributedModel(keras.Model):
         super().make_train_function(force)
         compiled = self.jit_compile and not self.run_eagerly
         if compiled and self.steps_per_execution > 1 and self._distribute_strategy is None:
-            self.train_function = multi_step.in_one_program(
+            self.train_function = multi_step.fuse_steps(
                 self.train_step, self.steps_per_execution, self.train_function
             )
 
 
-def logs(results: dict) -> dict:
+def reducible_logs(results: dict) -> dict:
     """A step's metrics as Keras reduces them: with an axis for the workers where there are any."""
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: tf.reshape(value, [1]) for name, value in results.items()}
     return results
 
 
-def apply_in_turn(optimizer, gradients, variables):
+def apply_replicas_sequentially(optimizer, gradients, variables):
     """Apply every replica's own gradients, one replica after another and not averaged.
 
     All were taken at the weights before the first of them: late, as in Hogwild, but without its

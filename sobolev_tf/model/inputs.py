@@ -42,7 +42,7 @@ class Inputs:
         entries = self._entries(x)
         names = self.chosen or list(entries)
         cast = {
-            name: tf.cast(jets.differentiable(entry, name or "x"), self._dtype(name))
+            name: tf.cast(jets.as_differentiable(entry, name or "x"), self._dtype(name))
             if name in names
             else tf.convert_to_tensor(entry)
             for name, entry in entries.items()

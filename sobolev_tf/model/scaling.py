@@ -76,7 +76,7 @@ class Scaling(keras.layers.Layer):
 
     def raw_values(self, y):
         """f of g; half precision, which has no room for other units, becomes float32."""
-        y = jets.widen(y)
+        y = jets.at_least_float32(y)
         return y * self._like(y, self.value_deviation) + self._like(y, self.value_mean)
 
     def raw_per_value(self, t):
@@ -135,19 +135,26 @@ class Raw:
 
     def jet(self, x, order: int) -> jets.Jet:
         value, derivatives = jets.jet(self.fn, self.scaling.points(x), order)
-        raw = (self.scaling.raw_derivative(jets.widen(d), j) for j, d in enumerate(derivatives, 1))
+        raw = (
+            self.scaling.raw_derivative(jets.at_least_float32(d), j)
+            for j, d in enumerate(derivatives, 1)
+        )
         return jets.Jet(self.scaling.raw_values(value), tuple(raw))
 
     def jvp(self, x, v):
         value, tangent = jets.jvp(self.fn, self.scaling.points(x), self.scaling.directions(v))
-        return self.scaling.raw_values(value), self.scaling.raw_per_value(jets.widen(tangent))
+        return self.scaling.raw_values(value), self.scaling.raw_per_value(
+            jets.at_least_float32(tangent)
+        )
 
     def vjp(self, x, u):
         u = self.scaling.raw_per_value(u)
         axes = list(range(1, u.shape.rank))
         size = tf.reduce_max(tf.abs(u), axes, keepdims=True)
         value, gradient = jets.vjp(
-            lambda z: jets.widen(self.fn(z)), self.scaling.points(x), tf.math.divide_no_nan(u, size)
+            lambda z: jets.at_least_float32(self.fn(z)),
+            self.scaling.points(x),
+            tf.math.divide_no_nan(u, size),
         )
         size = tf.reshape(size, [-1, *[1] * (gradient.shape.rank - 1)])
         return self.scaling.raw_values(value), self.scaling.directions(gradient) * size
@@ -268,8 +275,8 @@ class Scaled:
     def __init__(self, target, scaling):
         self.target, self.scaling = target, scaling
         if hasattr(target, "jet"):
-            self.jet, self.input_jet = self._jet, self._input_jet
-            self.output_jet, self.partial_jet = self._output_jet, self._partial_jet
+            self.jet, self.directional_jet = self._jet, self._directional_jet
+            self.projected_jet, self.partial_jet = self._projected_jet, self._partial_jet
 
     def __call__(self, z):
         return self.scaling.values(self.target(self.scaling.raw_points(z)))
@@ -278,7 +285,7 @@ class Scaled:
         answer = self._checked(self.target.jet(self.scaling.raw_points(z), order), z)
         value = self._value(answer.value, z)
         derivatives = (
-            self.scaling.derivative(jets.shaped(d, value.shape[1:], z, j), j)
+            self.scaling.derivative(jets.reshape_derivative(d, value.shape[1:], z, j), j)
             for j, d in enumerate(answer.derivatives, 1)
         )
         return jets.Jet(value, tuple(derivatives))
@@ -293,17 +300,19 @@ class Scaled:
             return jets.Jet(tf.identity(answer.value), tuple(map(tf.identity, answer.derivatives)))
 
     def _value(self, value, z):
-        return self.scaling.values(jets.shaped(value, self.scaling.value_mean.shape, z, 0))
+        return self.scaling.values(
+            jets.reshape_derivative(value, self.scaling.value_mean.shape, z, 0)
+        )
 
-    def _input_jet(self, z, directions):
+    def _directional_jet(self, z, directions):
         raw = [self.scaling.raw_directions(v) for v in directions]
-        answer = self._checked(self.target.input_jet(self.scaling.raw_points(z), raw), z)
+        answer = self._checked(self.target.directional_jet(self.scaling.raw_points(z), raw), z)
         value = self._value(answer.value, z)
         shape = [-1, directions[0].shape[1], *value.shape[1:]] if directions else None
         derivatives = (self.scaling.per_value(tf.reshape(d, shape)) for d in answer.derivatives)
         return jets.Jet(value, tuple(derivatives))
 
-    def _output_jet(self, z, order, directions):
+    def _projected_jet(self, z, order, directions):
         answer = self._jet(z, order)
         v = directions(answer.value)
         contracted = (jets.contract_outputs(d, v) for d in answer.derivatives)

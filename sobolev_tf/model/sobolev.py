@@ -14,7 +14,7 @@ from sobolev_tf.keras_support import callbacks as callbacks_
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.jet_model import JetModel
 from sobolev_tf.model.objective import Objective
-from sobolev_tf.projections import Projection, Whole
+from sobolev_tf.projections import FullDerivatives, Projection
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -160,10 +160,10 @@ class SobolevModel(JetModel):
             for g, v in zip(gradients, variables, strict=True)
         ]
         self.optimizer.apply_gradients(pairs)
-        return strategies.logs(self.compute_metrics(*step))
+        return strategies.reducible_logs(self.compute_metrics(*step))
 
     def test_step(self, data):
-        return strategies.logs(self.compute_metrics(*self._step(data, training=False)[1]))
+        return strategies.reducible_logs(self.compute_metrics(*self._step(data, training=False)[1]))
 
     def _step(self, data, training):
         """The loss of a batch, and (x, true, predicted, sample_weight) by name of term."""
@@ -259,7 +259,7 @@ class SobolevModel(JetModel):
         """
         self._refuse_nan(y)
         self._refuse_nan(keras.utils.unpack_x_y_sample_weight(kw.get("validation_data"))[1])
-        pitfalls.check_net(self.net, self.order)
+        pitfalls.warn_about_net(self.net, self.order)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [callbacks_.StopAtNaN(), *keras.tree.flatten(callbacks or [])]
         kw = self._prepared(y, kw)
@@ -351,8 +351,8 @@ class SobolevModel(JetModel):
     def _view(self, training):
         """How this step looks at derivatives: whole, or along directions drawn for it."""
         if not self.projection:
-            return Whole()
+            return FullDerivatives()
         step = tf.convert_to_tensor(self._steps_drawn) + 1 if training else 0
         if training:
             self._steps_drawn.assign(step)
-        return self.projection.at(step)
+        return self.projection.sample(step)

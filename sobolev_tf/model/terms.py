@@ -10,7 +10,7 @@ import tensorflow as tf
 from sobolev_tf import jets
 from sobolev_tf.model import labels
 from sobolev_tf.model.scaling import Scaled
-from sobolev_tf.projections import Whole
+from sobolev_tf.projections import FullDerivatives
 
 
 def predicted(fn, z, order: int, view, directions: dict) -> dict:
@@ -19,25 +19,25 @@ def predicted(fn, z, order: int, view, directions: dict) -> dict:
     `fn` runs once; under a projection, once more for each kind of given directions.
     """
     terms = {}
-    whole = order and isinstance(view, Whole)
+    whole = order and isinstance(view, FullDerivatives)
     if order or not directions:
         value, derivatives = view.jet(fn, z, order)
         terms |= dict(zip(labels.names(order), [value, *derivatives], strict=True))
     if v := directions.get("jvp"):
         value, [along] = (
-            jets.input_jet(fn, z, v)
+            jets.directional_jet(fn, z, v)
             if not whole
             else (value, [jets.contract_inputs(terms["d1"], v)])
         )
         terms |= {"value": value, "jvp": along}
     if u := directions.get("vjp"):
         value, [along] = (
-            jets.output_jet(fn, z, 1, lambda _: u[0])
+            jets.projected_jet(fn, z, 1, lambda _: u[0])
             if not whole
             else (value, [jets.contract_outputs(terms["d1"], u[0])])
         )
         terms |= {"value": value, "vjp": along}
-    return {name: jets.widen(term) for name, term in terms.items()}
+    return {name: jets.at_least_float32(term) for name, term in terms.items()}
 
 
 def true(given: dict, said: dict, z, view, scaling, inputs, classes: bool) -> dict:

@@ -12,13 +12,13 @@ from sobolev_tf.model import labels
 class FullBatch:
     """What such a fit of a compiled SobolevModel needs, as a context.
 
-    However the block ends, the model has the weights of the last iteration that `told` saw.
+    However the block ends, the model has the weights that `end_iteration` saw last.
 
     Args:
       caller: the public function, named in errors.
       x, y, sample_weight, callbacks: as for `fit`.
 
-    Attributes: data, the tensors of one training step; whole, the weights [N], float64.
+    Attributes: data, the tensors of one training step; last_weights, the weights [N], float64.
     """
 
     def __init__(self, caller, model, x, y, sample_weight, iterations, callbacks):
@@ -38,7 +38,7 @@ class FullBatch:
             raise ValueError(f"{caller}: the model has no trainable weights.")
         if not model.optimizer.built:
             model.optimizer.build(self.variables)  # as `fit` does: a .keras file holds its state
-        self.whole = np.concatenate([np.ravel(v) for v in self.variables], dtype="f8")
+        self.last_weights = np.concatenate([np.ravel(v) for v in self.variables], dtype="f8")
         self.history = keras.callbacks.History()
         self.callbacks = keras.callbacks.CallbackList(
             [self.history, *keras.tree.flatten(callbacks or [])], model=model
@@ -50,14 +50,14 @@ class FullBatch:
         return self
 
     def __exit__(self, error, *_):
-        self.assign(tf.constant(self.whole))
+        self.assign(tf.constant(self.last_weights))
         self.model.reset_metrics()
         if error is None:
             self.callbacks.on_train_end()
 
-    def told(self, weights, loss) -> bool:
+    def end_iteration(self, weights, loss) -> bool:
         """Ends an iteration at weights [N]; whether a callback wants the fit to stop."""
-        self.whole = np.array(weights)
+        self.last_weights = np.array(weights)
         self.callbacks.on_epoch_end(len(self.history.epoch), {"loss": float(loss)})
         return self.model.stop_training
 

@@ -64,14 +64,14 @@ def fit_lbfgs(
         loss = float(intermediate_result.fun)
         small = last - loss < tolerance * last
         last = loss
-        if fit.told(intermediate_result.x, loss) or small:
+        if fit.end_iteration(intermediate_result.x, loss) or small:
             raise StopIteration
 
     options = {"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": corrections}
     with FullBatch("fit_lbfgs", model, x, y, sample_weight, iterations, callbacks) as fit:
         result = optimize.minimize(
             _objective(fit),
-            fit.whole,
+            fit.last_weights,
             jac=True,
             method="L-BFGS-B",
             callback=at_iteration,

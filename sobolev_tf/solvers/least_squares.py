@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses
 from sobolev_tf.model import labels, terms
-from sobolev_tf.projections import Whole
+from sobolev_tf.projections import FullDerivatives
 from sobolev_tf.solvers.full_batch import FullBatch
 
 LARGEST = 1e12  # damping at which no step is left to take
@@ -90,7 +90,7 @@ def fit_least_squares(
     _refuse(model, fit.data)
     with fit:
         linearise, residuals_at = (fit.compiled(f(fit)) for f in (_linearised, _residuals_at))
-        weights = start = fit.whole
+        weights = start = fit.last_weights
         for iteration in range(iterations):
             found = [t.numpy() for t in linearise(tf.constant(weights))]
             fit.refuse_not_finite(_square(found[0]), *found)
@@ -117,7 +117,9 @@ def fit_least_squares(
             weights = weights - move
             gain, settled = fall / expected, fall < SETTLED * total
             damping, growth = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-14), 2.0
-            if fit.told(weights, lower) or (fall <= tolerance * total and asked == evidence):
+            if fit.end_iteration(weights, lower) or (
+                fall <= tolerance * total and asked == evidence
+            ):
                 break
     return fit.history
 
@@ -217,7 +219,7 @@ def _by_row(fit, x, said):
         x, along = keras.tree.map_structure(lambda t: t[None], row)
         with tf.GradientTape(persistent=True) as tape:
             z = model.scaling.points(model._inputs.point(x))
-            found = terms.predicted(model._net_at(x, False), z, order, Whole(), along)
+            found = terms.predicted(model._net_at(x, False), z, order, FullDerivatives(), along)
             entries = {n: tf.unstack(tf.reshape(t, [-1])) for n, t in found.items()}
         return {
             name: tf.stack([_gradient(tape, entry, values) for entry in each])

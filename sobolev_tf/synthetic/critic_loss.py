@@ -5,10 +5,9 @@ One cut at a time, so that critics may learn on devices of their own.
 
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from sobolev_tf.jets import widen
+from sobolev_tf.jets import at_least_float32
 from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic.layers import label_gradient
 
@@ -72,19 +71,16 @@ class Supervision(NamedTuple):
         ):
             if predicted is None:  # direct: no loss is predicted
                 continue
-            value = batch_mean(per_example(distance, true, widen(predicted)), sample_weight)
+            value = batch_mean(
+                per_example(distance, true, at_least_float32(predicted)), sample_weight
+            )
             track(name, value)
             if weight:
                 total += weight * value
         if self.label_weight:
             true, predicted = (
-                label_gradient(loss, y, each) for each in (widen(outputs), cut.outputs)
+                label_gradient(loss, y, each) for each in (at_least_float32(outputs), cut.outputs)
             )
             value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
             total += self.label_weight * value
         return total
-
-
-def scales(optimizer):
-    """Whether an optimizer scales the loss, and skips steps whose gradients are not finite."""
-    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

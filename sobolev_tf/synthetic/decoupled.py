@@ -5,13 +5,19 @@ import functools
 import keras
 import tensorflow as tf
 
-from sobolev_tf.jets import Jet, widen
+from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support import export
-from sobolev_tf.keras_support.strategies import DistributedModel, apply_in_turn, logs, replicas
+from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
+from sobolev_tf.keras_support.strategies import (
+    DistributedModel,
+    apply_replicas_sequentially,
+    reducible_logs,
+    replicas,
+)
 from sobolev_tf.losses import L1Norm, per_example, resolve
 from sobolev_tf.synthetic import critics, splitting
 from sobolev_tf.synthetic import placement as placing
-from sobolev_tf.synthetic.critic_loss import METHODS, SUPERVISION, Supervision, scales
+from sobolev_tf.synthetic.critic_loss import METHODS, SUPERVISION, Supervision
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
 from sobolev_tf.synthetic.layers import (
     NAMED,
@@ -200,7 +206,7 @@ class DecoupledModel(DistributedModel):
         self.critic_optimizer = None
         if self.bridges:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
-            if scales(self.optimizer) and not scales(self.critic_optimizer):
+            if uses_loss_scaling(self.optimizer) and not uses_loss_scaling(self.critic_optimizer):
                 self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
         for bridge in self.bridges:
@@ -260,13 +266,15 @@ class DecoupledModel(DistributedModel):
             true = functools.partial(backpropagate, tape, cuts, arriving)
             if self.gradient_target == "true":
                 arriving = true()
-            value = per_example(self.loss, y, widen(outputs))
+            value = per_example(self.loss, y, at_least_float32(outputs))
             targets = [
                 Jet(value, (per_example_gradient(gradient, share),)) for gradient in arriving
             ]
             self._update_critics(critic_tape, y, outputs, cuts, targets, sample_weight)
             due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
-            compare_when(due, self.diagnostics, cuts, true, share, scales(self.optimizer))
+            compare_when(
+                due, self.diagnostics, cuts, true, share, uses_loss_scaling(self.optimizer)
+            )
         self.optimizer.apply(gradients, variables)  # or none, if frozen
 
         return self.report(loss, x, y, outputs, sample_weight)
@@ -279,7 +287,9 @@ class DecoupledModel(DistributedModel):
 
     def test_step(self, data):
         results = super().test_step(data)
-        return logs({name: v for name, v in results.items() if not name.startswith("cut")})
+        return reducible_logs(
+            {name: v for name, v in results.items() if not name.startswith("cut")}
+        )
 
     @property
     def metrics(self):
@@ -307,7 +317,7 @@ class DecoupledModel(DistributedModel):
     def report(self, loss, x, y, outputs, sample_weight):
         """A step's logs."""
         self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
-        return logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
+        return reducible_logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
 
     def share(self, x, sample_weight):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
@@ -338,7 +348,7 @@ class DecoupledModel(DistributedModel):
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
         in_turn = self.critic_updates == "sequential_async" and replicas() > 1
-        finite_only = scales(self.optimizer)
+        finite_only = uses_loss_scaling(self.optimizer)
         with tape:
             objective = sum(loss for critic in self.critics for loss in critic.losses)
             for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
@@ -351,7 +361,7 @@ class DecoupledModel(DistributedModel):
             objective = self.critic_optimizer.scale_loss(objective)
         gradients = tape.gradient(objective, self.critic_variables)
         if in_turn:
-            apply_in_turn(self.critic_optimizer, gradients, self.critic_variables)
+            apply_replicas_sequentially(self.critic_optimizer, gradients, self.critic_variables)
         else:
             self.critic_optimizer.apply(gradients, self.critic_variables)  # or none, if frozen
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from sobolev_tf.jets import Jet, jet, widen
+from sobolev_tf.jets import Jet, at_least_float32, jet
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
 
@@ -75,7 +75,7 @@ class SyntheticGradient(keras.layers.Layer):
         outputs = []
 
         def m(h):
-            outputs.append(widen(self.critic(h, training=training)))
+            outputs.append(at_least_float32(self.critic(h, training=training)))
             return per_example(self.loss, y, outputs[-1])
 
         return jet(m, h), outputs[-1]
@@ -124,8 +124,8 @@ class DirectGradient(SyntheticGradient):
         shape = self.critic.inputs[1].shape[1:]
         if y.shape[1:] != shape:
             y = tf.one_hot(tf.cast(tf.reshape(y, [-1, *shape[:-1]]), tf.int32), shape[-1])
-        y = tf.cast(y, widen(h).dtype)
-        return Jet(None, (widen(self.critic([h, y], training=training)),)), None
+        y = tf.cast(y, at_least_float32(h).dtype)
+        return Jet(None, (at_least_float32(self.critic([h, y], training=training)),)), None
 
 
 def hand_down(h, synthetic, weight=1.0):
@@ -212,7 +212,7 @@ def compare(synthetic, true):
     >>> [float(t) for t in compare(tf.constant([[0.0, 3.0]]), tf.constant([[0.0, 6.0]]))]
     [1.0, 0.5]
     """
-    synthetic, true = widen(synthetic), widen(true)
+    synthetic, true = at_least_float32(synthetic), at_least_float32(true)
     norms = tf.norm(synthetic), tf.norm(true)
     product = tf.reduce_sum(synthetic * true)
     return (
@@ -223,6 +223,6 @@ def compare(synthetic, true):
 
 def scale_examples(x, weight):
     """x [B, ...], in float32 or wider, times a scalar or per-example weight [B]."""
-    x = widen(x)
+    x = at_least_float32(x)
     weight = tf.cast(weight, x.dtype)
     return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))

@@ -22,9 +22,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.jets import Jet, widen
+from sobolev_tf.jets import Jet, at_least_float32
+from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.losses import batch_mean, per_example
-from sobolev_tf.synthetic.critic_loss import scales
 from sobolev_tf.synthetic.layers import Cut, per_example_gradient, scale_examples, unmasked
 
 # A stage begins a step when the one above has made its outputs of so many steps before. A worker of
@@ -136,7 +136,7 @@ def check(model):
         raise ValueError("placement: jit_compile=True is for one device; leave it out.")
     for optimizer in filter(None, (model.optimizer, model.critic_optimizer)):
         coupled = [name for name in COUPLED if getattr(optimizer, name)]
-        if coupled or scales(optimizer):
+        if coupled or uses_loss_scaling(optimizer):
             what = coupled[0] if coupled else "the LossScaleOptimizer that float16 brings"
             raise ValueError(
                 f"placement: {what} takes all stages' gradients together; use an optimizer without "
@@ -234,7 +234,7 @@ def _step(model, number, batch, earlier):
 
     outputs = stages[-1].above
     with on(model.devices[-1]), stages[-1].tape:
-        value = per_example(model.loss, y, widen(outputs))
+        value = per_example(model.loss, y, at_least_float32(outputs))
         loss = batch_mean(value, sample_weight)
     arriving = _backward(model, number, stages, cuts, share, loss)
     gradients = []

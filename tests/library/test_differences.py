@@ -66,7 +66,7 @@ def test_a_polynomial_by_hand(scheme):
     np.testing.assert_allclose(d1, np.moveaxis(gradients, -1, 0), rtol=first)
     np.testing.assert_allclose(d2, np.moveaxis(hessians, -1, 0), rtol=second, atol=10 * second)
     v, w = tf.constant([[[1.0, 1.0]], [[0.0, 2.0]]]), tf.constant([[[2.0, 0.0]], [[1.0, -1.0]]])
-    _, (dv, dvw) = target.input_jet(x, [v, w])
+    _, (dv, dvw) = target.directional_jet(x, [v, w])
     np.testing.assert_allclose(dv[:, 0], [[5, 15], [18, 1.5]], rtol=first)
     np.testing.assert_allclose(dvw[:, 0], [[12, 0], [-12, -6]], rtol=second, atol=10 * second)
 
@@ -88,9 +88,9 @@ def test_jets_agree_with_autodiff(inputs, outputs, batch, projections, scheme, s
     target = FiniteDifferences(black, scheme)
     for found, true in [
         (target.jet(x, 2), jets.jet(white, x, 2)),
-        (target.input_jet(x, [v, w]), jets.input_jet(white, x, [v, w])),
+        (target.directional_jet(x, [v, w]), jets.directional_jet(white, x, [v, w])),
         (target.partial_jet(x, v, 2), jets.partial_jet(white, x, v, 2)),
-        (target.output_jet(x, 2, lambda _: u), jets.output_jet(white, x, 2, lambda _: u)),
+        (target.projected_jet(x, 2, lambda _: u), jets.projected_jet(white, x, 2, lambda _: u)),
     ]:
         value, *derivatives = errors(found, true, floor=1)  # a contraction may vanish
         assert value < 1e-14
@@ -150,9 +150,9 @@ def test_projections_cost_no_more_in_many_dimensions():
     black, white, rng = pair((28, 28, 1), (10,))
     x, calls = tf.constant(rng.normal(size=[2, 28, 28, 1])), []
     v = tf.constant(rng.normal(size=[2, 3, 28, 28, 1]))
-    found = FiniteDifferences(counted(black, calls)).input_jet(x, [v, v])
+    found = FiniteDifferences(counted(black, calls)).directional_jet(x, [v, v])
     assert sum(calls) == 2 * (1 + 3 * 2 + 3 * 4)
-    _, first, second = errors(found, jets.input_jet(white, x, [v, v]))
+    _, first, second = errors(found, jets.directional_jet(white, x, [v, v]))
     assert first < 1e-8
     assert second < 1e-5
 
@@ -186,7 +186,7 @@ def test_forward_differences_never_step_below_x():
 def test_a_direction_of_zero():
     for scheme in SCHEMES:
         zero = tf.zeros([2, 1, 3])
-        found = FiniteDifferences(np.sin, scheme).input_jet(tf.ones([2, 3]), [zero, zero])
+        found = FiniteDifferences(np.sin, scheme).directional_jet(tf.ones([2, 3]), [zero, zero])
         assert not any(np.any(d) for d in found.derivatives)
 
 
@@ -214,7 +214,7 @@ def test_no_rows():
         none = tf.zeros([0, 3])
         found = FiniteDifferences(fussy, scheme, outputs=[3]).jet(none, 2)
         assert [d.shape for d in found.derivatives] == [(0, 3, 3), (0, 3, 3, 3)]
-        found = FiniteDifferences(np.sin, scheme).input_jet(none, [tf.zeros([0, 2, 3])])
+        found = FiniteDifferences(np.sin, scheme).directional_jet(none, [tf.zeros([0, 2, 3])])
         assert found.derivatives[0].shape == (0, 2, 3)
 
 
@@ -230,9 +230,9 @@ def test_inside_a_graph(known):
     def all_of_them(x, v):
         found = [
             target.jet(x, 2),
-            target.input_jet(x, [v, v]),
+            target.directional_jet(x, [v, v]),
             target.partial_jet(x, v, 2),
-            target.output_jet(x, 2, lambda _: u),
+            target.projected_jet(x, 2, lambda _: u),
         ]
         shapes.extend(f.derivatives[1].shape for f in found)
         return found
@@ -327,8 +327,8 @@ def test_faults_of_the_caller():
     x, target = tf.ones([4, 2]), FiniteDifferences(np.sin)
     for wrong, message in [
         (lambda: target.jet(x, 3), "order is 0, 1 or 2, got 3"),
-        (lambda: target.input_jet(x, [tf.ones([4, 1, 2])] * 3), "order is 0, 1 or 2, got 3"),
-        (lambda: target.input_jet(x, [tf.ones([4, 2])]), r"expected \[B,P,\*in\]"),
+        (lambda: target.directional_jet(x, [tf.ones([4, 1, 2])] * 3), "order is 0, 1 or 2, got 3"),
+        (lambda: target.directional_jet(x, [tf.ones([4, 2])]), r"expected \[B,P,\*in\]"),
         (lambda: target.jet(tf.ones([4, 2], tf.int32)), "x holds int32"),
         (lambda: FiniteDifferences(np.sin, "backward"), 'scheme is "central"'),
         (lambda: FiniteDifferences(np.sin, dtype="float16"), 'dtype is "float32"'),

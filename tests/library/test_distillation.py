@@ -58,7 +58,7 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
             for jet in [jets.jet(lambda s, net=net: tf.nn.log_softmax(net(s)), x)]
         )
         pair = (ours, theirs) if divergence == "student_teacher" else (theirs, ours)
-        v = model.projection.at(0).directions(tf.constant(ours), 0)
+        v = model.projection.sample(0).directions(tf.constant(ours), 0)
         np.testing.assert_allclose(tf.norm(v, axis=2), 255)
         difference = np.einsum("bpa,ba...->bp...", v, slopes - true)
         norms = np.sqrt((difference**2).sum((2, 3, 4))).mean(1)
@@ -94,7 +94,7 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
 
 def test_directions_are_on_the_sphere_of_actions_and_drawn_anew():
     model = distiller(projections=4)
-    v = [model.projection.at(step).directions(tf.zeros([10, 3]), 0) for step in (1, 2)]
+    v = [model.projection.sample(step).directions(tf.zeros([10, 3]), 0) for step in (1, 2)]
     assert v[0].shape == [10, 4, 3]
     np.testing.assert_allclose(tf.norm(v[0], axis=2), 255, rtol=1e-5)
     assert tf.reduce_max(tf.abs(v[0] - v[1])) > 0.1
@@ -274,7 +274,10 @@ def test_a_patched_net_is_the_same_one():
     net = keras.Model(inputs, [keras.layers.Flatten()(each) for each in (same, odd)])
     rng = np.random.default_rng(0)
     net.set_weights([rng.uniform(0.1, 0.5, w.shape) for w in net.weights])
-    copy, images = nets.patched(net), tf.constant(rng.random([3, 40, 40, 2]), tf.float32)
+    copy, images = (
+        nets.with_patch_convolutions(net),
+        tf.constant(rng.random([3, 40, 40, 2]), tf.float32),
+    )
     kinds = [type(layer).__name__ for layer in copy._flatten_layers(include_self=False)]
     assert (kinds.count("PatchConv2D"), kinds.count("Conv2D")) == (3, 2)
     for k, v in enumerate(net(images)):
@@ -294,7 +297,7 @@ def test_a_patched_net_keeps_all_other_layers(tmp_path):
     net = keras.Model(inputs, keras.layers.Conv2D(3, 4, 2)(scale(inputs)))
     net.save(tmp_path / "net.keras")
     loaded = keras.saving.load_model(tmp_path / "net.keras")
-    copy = nets.patched(loaded)
+    copy = nets.with_patch_convolutions(loaded)
     assert isinstance(copy.layers[-1], nets.PatchConv2D)
     np.testing.assert_allclose(copy(images), net(images), rtol=1e-4, atol=1e-4)
     assert not isinstance(loaded.layers[-1], nets.PatchConv2D)
@@ -316,7 +319,7 @@ def test_what_is_no_built_graph_is_not_patched():
         keras.Sequential([keras.layers.Conv2D(3, 4, 2)]),
         tf.identity,
     ):
-        assert nets.patched(net) is net
+        assert nets.with_patch_convolutions(net) is net
 
 
 def test_half_precision():

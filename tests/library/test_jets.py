@@ -51,12 +51,12 @@ def test_projections_of_the_function_are_projections_of_its_derivatives(mode):
     u = tf.constant(rng.normal(size=[4, 2, 2]))
     v = [tf.constant(rng.normal(size=[4, 2, 3])) for _ in range(2)]
     value, d1, d2, _ = closed_form(points())
-    out = MODES[mode](lambda x: jets.output_jet(cubic, x, 2, lambda _: u))(x)
+    out = MODES[mode](lambda x: jets.projected_jet(cubic, x, 2, lambda _: u))(x)
     np.testing.assert_allclose(out.value, value)
     np.testing.assert_allclose(out.derivatives[0], np.einsum("bki,bpk->bpi", d1, u))
     np.testing.assert_allclose(out.derivatives[1], np.einsum("bkij,bpk->bpij", d2, u))
     np.testing.assert_allclose(jets.contract_outputs(d2, u), out.derivatives[1])
-    inp = MODES[mode](lambda x: jets.input_jet(cubic, x, v))(x)
+    inp = MODES[mode](lambda x: jets.directional_jet(cubic, x, v))(x)
     np.testing.assert_allclose(inp.value, value)
     np.testing.assert_allclose(inp.derivatives[0], np.einsum("bki,bpi->bpk", d1, v[0]))
     np.testing.assert_allclose(inp.derivatives[1], np.einsum("bkij,bpi,bpj->bpk", d2, *v))
@@ -104,7 +104,7 @@ def test_a_directional_jet_runs_the_function_once():
         return cubic(x)
 
     v = tf.ones([4, 5, 3], tf.float64)
-    jets.input_jet(counted, points(), [v, v])
+    jets.directional_jet(counted, points(), [v, v])
     jets.partial_jet(counted, points(), v, 2)
     assert len(calls) == 2
 
@@ -152,7 +152,7 @@ def test_an_empty_batch_has_an_empty_jet():
     got = jets.jet(cubic, np.zeros([0, 3]), 2)
     assert [d.shape for d in got.derivatives] == [(0, 2, 3), (0, 2, 3, 3)]
     v = tf.zeros([0, 2, 3], tf.float64)
-    assert jets.input_jet(cubic, np.zeros([0, 3]), [v]).derivatives[0].shape == (0, 2, 2)
+    assert jets.directional_jet(cubic, np.zeros([0, 3]), [v]).derivatives[0].shape == (0, 2, 2)
 
 
 def test_a_free_batch_size_traces_once():
@@ -166,7 +166,7 @@ def test_a_free_batch_size_traces_once():
 def test_a_linear_function_has_a_zero_second_derivative():
     assert not np.any(jets.jet(lambda x: 2 * x, points(), 2).derivatives[1])
     v = tf.ones([4, 1, 3], tf.float64)
-    assert not np.any(jets.input_jet(lambda x: 2 * x, points(), [v, v]).derivatives[1])
+    assert not np.any(jets.directional_jet(lambda x: 2 * x, points(), [v, v]).derivatives[1])
 
 
 def test_an_output_that_ignores_the_input_is_an_error():

@@ -61,7 +61,7 @@ def _ways_along(turns, calls):
         v = tf.random.normal([BATCH, count, INPUTS], seed=0)
 
         def reverse(v=v):
-            return st.input_jet(net, x, [v]).derivatives[0]
+            return st.directional_jet(net, x, [v]).derivatives[0]
 
         def forward(v=v):
             tangents = []

@@ -11,7 +11,9 @@ RATIO = "distillation step, Sobolev over regular"
 
 def rows(turns: int = 7, calls: int = 3):
     """Section 4.2's nets, batch 200, stored logits on both sides; alpha's side runs the teacher."""
-    teacher = st.targets.Teacher(st.nets.patched(st.nets.atari_teacher(ACTIONS)), output=0)
+    teacher = st.targets.Teacher(
+        st.nets.with_patch_convolutions(st.nets.atari_teacher(ACTIONS)), output=0
+    )
     models = [_model(teacher, alpha=1.0), _model(None, alpha=0)]
     data = _batch()
     seconds = benchmark.in_turns([benchmark.runner(each, data) for each in models], calls, turns)

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from sobolev_tf.projections import Projection, Whole
+from sobolev_tf.projections import FullDerivatives, Projection
 
 
 def rows(draws: int = 20_000):
@@ -68,11 +68,11 @@ def _term(net, x, order):
 
 def views():
     """Equation 1 and 2 in every form, by name."""
-    made = {"full, orders 1 and 2": Whole()}
-    made["output projections"] = Projection("output", 2, seed=1).at(3)
+    made = {"full, orders 1 and 2": FullDerivatives()}
+    made["output projections"] = Projection("output", 2, seed=1).sample(3)
     for contraction in ("distinct", "same", "first"):
         name = f"input projections, {contraction}"
-        made[name] = Projection("input", 2, contraction, seed=1).at(3)
+        made[name] = Projection("input", 2, contraction, seed=1).sample(3)
     return made
 
 
@@ -130,7 +130,7 @@ def projected_over_full(draws):
     for name, side, contraction, order, factor in cases:
         error = tf.constant(errors[order])
         for unbiased in (False, True):
-            view = Projection(side, draws, contraction, unbiased, seed=1).at(0)
+            view = Projection(side, draws, contraction, unbiased, seed=1).sample(0)
             like = tf.zeros([1, n], tf.float64), tf.zeros(error.shape[:2], tf.float64)
             seen = view.label(error, order, *like)
             square = tf.reduce_sum(seen**2) / draws / tf.reduce_sum(error**2)

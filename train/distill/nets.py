@@ -133,7 +133,7 @@ def differentiable(path, game, recording):
 
     Raises UsageError where it is of another layout, is not the recorded one, or has no gradient.
     """
-    net = st.nets.patched(policies.load(path, game).net)
+    net = st.nets.with_patch_convolutions(policies.load(path, game).net)
 
     def teacher(frames):
         return policies.logits_and_value(net(frames))[0]

@@ -41,7 +41,7 @@ def test_the_loop_is_compiled_as_a_whole():
         return {"total": total.read_value()}
 
     total = tf.Variable(0.0)
-    run = multi_step.in_one_program(step, 3, otherwise=None)
+    run = multi_step.fuse_steps(step, 3, otherwise=None)
     iterator = iter(tf.data.Dataset.range(1, 6).map(lambda i: (tf.fill([2], float(i)),)))
     assert float(run(iterator)["total"]) == 2 * (1 + 2 + 3)  # together
     assert float(run(iterator)["total"]) == 2 * (1 + 2 + 3 + 4 + 5)  # two are left

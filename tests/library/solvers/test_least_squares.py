@@ -58,13 +58,13 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
     weight = np.linspace(0, 2, 12)
     with FullBatch("here", model, X, labels, weight, 1, None) as fit:
         linearise = fit.compiled(least_squares._linearised(fit))
-        residuals, jacobian = linearise(tf.constant(fit.whole))
+        residuals, jacobian = linearise(tf.constant(fit.last_weights))
         loss, _ = model._step(fit.data, training=False)
         assert float(loss) == pytest.approx(np.sum(residuals.numpy() ** 2), rel=1e-12)
-        for i in RNG.choice(len(fit.whole), 5, replace=False):
+        for i in RNG.choice(len(fit.last_weights), 5, replace=False):
             ends = []
             for step in (1e-6, -1e-6):
-                moved = fit.whole.copy()
+                moved = fit.last_weights.copy()
                 moved[i] += step
                 ends.append(linearise(tf.constant(moved))[0].numpy())
             slope = (ends[0] - ends[1]) / 2e-6

@@ -71,13 +71,13 @@ def random_batches(recording, steps, batch_size, seed, start=0):
         return recording.batch(tf.gather(steps, drawn))
 
     data = tf.data.Dataset.counter(start).map(draw, PARALLEL, deterministic=True)
-    return batching.untuned(data.prefetch(2))
+    return batching.without_autotune(data.prefetch(2))
 
 
 def in_order(recording, steps, batch_size):
     """All of `steps`, in batches."""
     data = tf.data.Dataset.from_tensor_slices(tf.constant(steps)).batch(batch_size)
-    return batching.untuned(data.map(recording.batch, PARALLEL).prefetch(2))
+    return batching.without_autotune(data.map(recording.batch, PARALLEL).prefetch(2))
 
 
 def find(path):

@@ -226,7 +226,7 @@ def _count(split, wanted):
     """How many records of a split are wanted."""
     stream = _stored(split).filter(wanted)
     with tfrecords.named_errors(split.filepaths):
-        found = int(batching.untuned(stream).reduce(0, lambda count, _: count + 1))
+        found = int(batching.without_autotune(stream).reduce(0, lambda count, _: count + 1))
     if not found:
         raise UsageError(f"split {split.name} has no example of these classes: give more --classes")
     return found

@@ -74,7 +74,7 @@ class Images:
         options = tf.data.Options()
         options.deterministic = True
         stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
-        return batching.untuned(stream.prefetch(PREFETCH).with_options(options))
+        return batching.without_autotune(stream.prefetch(PREFETCH).with_options(options))
 
     def _finish(self, images, labels):
         """Checks labels once a batch, on the host, and normalises."""
