@@ -20,7 +20,7 @@ import functools
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.images import datasets, experiment, image_flags
+from train.lib.images import experiment, image_flags, tfds_images
 from train.lib.run import cli
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
@@ -71,7 +71,7 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "augmentation",
     None,
-    list(datasets.AUGMENTATIONS),
+    list(tfds_images.AUGMENTATIONS),
     "Of training images; pad_crop shifts and flips, inception crops. The paper does not say.",
     **OWN,
 )
@@ -94,7 +94,6 @@ def module(method):
 TASK = experiment.Task(
     "The paper's net",
     CUTS,
-    default_dataset=lambda: "cifar10",
     build_net=lambda size, classes: st.nets.cifar10(classes, FLAGS.width, size),
     module=module,
     drops=(0.4, 0.6, 0.8),  # the paper's: 40K, 60K and 80K of (presumably) 100K

@@ -19,7 +19,7 @@ import keras
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.images import datasets, experiment, image_flags
+from train.lib.images import experiment, image_flags
 from train.lib.run import cli
 
 CUTS = {
@@ -110,13 +110,16 @@ def resnet50(image_size, classes):
 TASK = experiment.Task(
     "ResNet50",
     CUTS,
-    default_dataset=lambda: datasets.default_dataset(FLAGS.data_dir),
     build_net=build_net,
     module=lambda method: (
         st.synthetic.direct_module if method == "direct" else st.synthetic.imagenet_critic
     ),
     drops=(1 / 2, 3 / 4, 7 / 8),  # the paper's: 100K, 150K and 175K of (presumably) 200K
-    images=lambda: {name: FLAGS[name].value for name in ("image_size", "colour", "selection")},
+    images=lambda: {
+        "image_size": FLAGS.image_size,
+        "color_distortion": FLAGS.colour,
+        "eval_split": "selection" if FLAGS.selection else "validation",
+    },
 )
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from train import imagenet
-from train.lib.images import shapes
+from train.lib.images import datasets, shapes
 from train.lib.run import cli, run_folder, schedule
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--image_size=32"]
@@ -131,14 +131,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
             assert all(np.isfinite(state[name]).all() for name in state.files if "model/" in name)
 
 
-@pytest.mark.parametrize(("preset", "colour"), [("small", False), ("paper", True)])
-def test_only_the_papers_recipe_distorts_colours(run, tmp_path, monkeypatch, preset, colour):
+@pytest.mark.parametrize(("preset", "color_distortion"), [("small", False), ("paper", True)])
+def test_only_the_papers_recipe_distorts_colors(
+    run, tmp_path, monkeypatch, preset, color_distortion
+):
     def load(name, **options):
-        raise cli.UsageError(f"colour={options['colour']}")
+        raise cli.UsageError(f"color_distortion={options['color_distortion']}")
 
-    monkeypatch.setattr(imagenet.datasets, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     arguments = [f"--preset={preset}", "--strategy=none", "--dataset=x"]
-    assert f"colour={colour}" in run(*arguments, f"--workdir={tmp_path}")[2]
+    assert f"color_distortion={color_distortion}" in run(*arguments, f"--workdir={tmp_path}")[2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 import sobolev_tf as st
 from train import imagenet
 from train.bench import benchmark, cost
-from train.lib.images import augment, datasets, streams
+from train.lib.images import augment, datasets, streams, tfds_images
 
 SIDE, BATCH = 64, 32
 
@@ -36,7 +36,7 @@ def step(turns, calls):
 
 def pipeline(turns, batches=24, batch_size=16, size=224):
     """Images a second of the ImageNet pipeline, over decoding all, then augmenting."""
-    if "imagenet2012" not in datasets.prepared():
+    if "imagenet2012" not in tfds_images.prepared():
         print("images a second: skipped, no imagenet2012 in TFDS_DATA_DIR", file=sys.stderr)
         return
     ours = datasets.load(

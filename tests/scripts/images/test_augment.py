@@ -27,7 +27,7 @@ def test_a_decoded_window_is_the_window_of_the_decoded(encode):
 
 
 @pytest.mark.parametrize("encode", [tf.io.encode_png, tf.io.encode_jpeg])
-def test_grey_images_get_three_channels(encode):
+def test_gray_images_get_three_channels(encode):
     content = encoded(encode, RAMP[:, :, :1])
     assert augment.decode_crop(content, tf.constant([0, 0, 8, 8])).shape == (8, 8, 3)
 
@@ -42,8 +42,8 @@ def test_grey_images_get_three_channels(encode):
         ([20, 30, 3], 32, [0, 5, 20, 20]),
     ],
 )
-def test_centre_window_by_hand(shape, size, window):
-    assert augment.centre_window(tf.constant(shape), size).numpy().tolist() == window
+def test_center_window_by_hand(shape, size, window):
+    assert augment.center_window(tf.constant(shape), size).numpy().tolist() == window
 
 
 def test_inception_windows_keep_to_area_and_aspect():
@@ -62,21 +62,21 @@ def test_inception_windows_keep_to_area_and_aspect():
     assert np.std(area) > 0.1
 
 
-@pytest.mark.parametrize("function", [augment.inception, augment.pad_crop, augment.centre])
+@pytest.mark.parametrize("function", [augment.inception, augment.pad_crop, augment.center])
 def test_images_are_a_function_of_the_seed(function):
     content = encoded(tf.io.encode_png)
     first, again, other = (function(content, 32, seed).numpy() for seed in ([1, 2], [1, 2], [1, 3]))
     assert first.shape == (32, 32, 3)
     np.testing.assert_array_equal(first, again)
-    assert (first == other).all() == (function is augment.centre)
+    assert (first == other).all() == (function is augment.center)
 
 
-def test_normalise_by_hand():
+def test_normalize_by_hand():
     pixels = tf.constant([[123.675, 116.28, 103.53], [123.675 + 58.395, 116.28, 103.53 - 57.375]])
-    np.testing.assert_allclose(augment.normalise(pixels), [[0, 0, 0], [1, 0, -1]], atol=1e-6)
+    np.testing.assert_allclose(augment.normalize(pixels), [[0, 0, 0], [1, 0, -1]], atol=1e-6)
     batch = np.random.default_rng(0).uniform(0, 255, [2, 5, 4, 3]).astype("f")
     mean, std = np.array(augment.MEAN, "f"), np.array(augment.STD, "f")
-    np.testing.assert_allclose(augment.normalise(batch), (batch - mean) / std, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(augment.normalize(batch), (batch - mean) / std, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "smooth"), [(33, True), (31, False)])
@@ -87,9 +87,9 @@ def test_what_is_more_than_halved_is_resized_without_aliasing(side, smooth):
     assert (expected.numpy().std() < 10) == smooth
 
 
-def test_distorted_colours_stay_in_range():
+def test_distorted_colors_stay_in_range():
     image = tf.constant(RAMP, tf.float32)
-    distorted = augment.distort_colour(image, tf.constant([4, 5])).numpy()
+    distorted = augment.distort_color(image, tf.constant([4, 5])).numpy()
     assert distorted.min() >= 0
     assert distorted.max() <= 255
     assert np.abs(distorted - RAMP).mean() > 1

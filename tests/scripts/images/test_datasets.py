@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from train.lib.images import datasets, tfrecords
+from train.lib.images import datasets, tfds_images, tfrecords
 from train.lib.run.cli import UsageError
 
 TRAIN, HELD_OUT = 50, 7
@@ -16,7 +16,7 @@ SHARD = 4  # records
 
 
 def image(number, side=40):
-    """A grey image that tells its number."""
+    """A gray image that tells its number."""
     return np.full([side, side + 8, 3], number, np.uint8)
 
 
@@ -64,7 +64,7 @@ def shard(folder, number, split="train"):
 
 
 def numbers(images):
-    """Undoes the normalisation: which example an image is."""
+    """Undoes the normalization: which example an image is."""
     return np.rint(images[:, 0, 0, 0] * 58.395 + 123.675).astype(int)
 
 
@@ -96,7 +96,7 @@ def test_labels_belong_to_their_images(intact):
 @pytest.mark.parametrize("augmentation", ["inception", "pad_crop"])
 @pytest.mark.parametrize("start", [13])
 def test_a_stream_from_a_step_is_the_tail_of_the_whole(intact, augmentation, start):
-    images = opened(intact, augmentation=augmentation, colour=True)
+    images = opened(intact, augmentation=augmentation, color_distortion=True)
     whole = batches(images.train_stream(), 20)  # TRAIN / 8: epochs end inside batches
     assert_same(batches(images.train_stream(start), 20 - start), whole[start:])
 
@@ -123,8 +123,13 @@ def test_the_global_seed_plays_no_part_and_the_own_seed_does(intact):
 
 
 def test_a_few_classes_are_a_data_set_of_their_own(intact):
-    few = opened(intact, classes=2)
-    assert (few.name, few.classes, few.train_size, few.eval_size) == ("tiny, 2 classes", 2, 20, 4)
+    few = opened(intact, num_classes=2)
+    assert (few.name, few.num_classes, few.train_size, few.eval_size) == (
+        "tiny, 2 classes",
+        2,
+        20,
+        4,
+    )
     whole = batches(few.train_stream(), 10)  # four epochs
     for epoch in np.split(np.concatenate([numbers(images) for images, _ in whole]), 4):
         assert sorted(epoch) == [n for n in range(TRAIN) if n % 5 < 2]
@@ -157,7 +162,7 @@ def test_streams_are_shared_out_over_replicas(intact, two_replicas):
 
 def test_names_and_directories_are_found(intact):
     root = intact.parent.parent
-    assert datasets.prepared(root) == ["tiny"]
+    assert tfds_images.prepared(root) == ["tiny"]
     named = datasets.load("tiny", data_dir=root, image_size=32)
     assert named.describe() == {
         "name": "tiny",
@@ -170,7 +175,9 @@ def test_names_and_directories_are_found(intact):
         "seed": 0,
         "notice": "",
     }
-    assert datasets.default_dataset(root) == "shapes"
+    stand_in = datasets.load(data_dir=root, image_size=32)
+    assert stand_in.name == "shapes"
+    assert f"NO ImageNet IS PREPARED in {root}" in stand_in.notice
 
 
 def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
@@ -189,7 +196,7 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
     [
         ({"image_size": 31}, "image_size=31 is too small: expected at least 32"),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
-        ({"classes": 5}, "--classes=5: tiny has 5: expected at least 2, and fewer"),
+        ({"num_classes": 5}, "--num_classes=5: tiny has 5: expected at least 2, and fewer"),
         (
             {"augmentation": "mixup"},
             "augmentation 'mixup': expected inception, pad_crop, flip, none",
@@ -231,9 +238,9 @@ def test_a_split_without_examples_is_named(broken):
     ],
 )
 def test_a_data_folder_that_is_not_there(folder, said):
-    for use in (datasets.default_dataset, lambda folder: datasets.load("mnist", data_dir=folder)):
+    for name in (None, "mnist"):
         with pytest.raises(UsageError, match=said):
-            use(folder)
+            datasets.load(name, data_dir=folder)
 
 
 def test_a_directory_without_labels(tmp_path):
@@ -285,7 +292,7 @@ def test_a_corrupt_shard_is_named_while_reading(broken, monkeypatch, parallel):
     with pytest.raises(UsageError, match=said), images.named_errors():
         batches(images.train_stream(), 10)
     with pytest.raises(UsageError, match=said):
-        opened(broken, classes=2)
+        opened(broken, num_classes=2)
 
 
 def test_a_label_outside_the_classes_is_named(broken):
@@ -315,7 +322,7 @@ def test_an_image_that_cannot_be_decoded_is_said(tmp_path, monkeypatch, encoding
     ("name", "size"), [("cifar10", 32), ("tiny_imagenet50", 64), ("imagenet2012", 224)]
 )
 def test_prepared_sets_resume(name, size):
-    if name not in datasets.prepared():
+    if name not in tfds_images.prepared():
         pytest.skip(f"{name} is not prepared under TFDS_DATA_DIR")
     images = datasets.load(name, image_size=size, batch_size=32)
     last = images.steps_per_epoch - 1

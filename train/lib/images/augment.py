@@ -1,13 +1,14 @@
 """Pure image functions: an encoded image and a seed in, float32 [H,W,3] of 0..255 out."""
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 # Of ImageNet's pixels, by channel.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
 
-def normalise(images):
+def normalize(images: tf.Tensor) -> tf.Tensor:
     """Maps pixels 0..255 [...,W,3] to mean 0 and standard deviation 1 over ImageNet."""
     shape = tf.shape(images)
     rows = tf.reshape(images, tf.concat([shape[:-2], [-1]], 0))
@@ -16,7 +17,7 @@ def normalise(images):
     return tf.reshape((tf.cast(rows, tf.float32) - mean) / std, shape)
 
 
-def image_shape(encoded):
+def image_shape(encoded: tf.Tensor) -> tf.Tensor:
     """Returns int32 [3] of an encoded image; a JPEG is not decoded for it."""
     return tf.cond(
         tf.io.is_jpeg(encoded),
@@ -25,7 +26,7 @@ def image_shape(encoded):
     )
 
 
-def decode_crop(encoded, window):
+def decode_crop(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     """Decodes the window int32 [4] (y, x, height, width) of a JPEG or PNG: uint8 [H,W,3]."""
 
     def png():
@@ -40,7 +41,12 @@ def decode_crop(encoded, window):
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
+def inception_window(
+    shape: tf.Tensor,
+    seed: ArrayLike,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tf.Tensor:
     """Draws a crop of 8..100 % of the area of `shape` int32 [3]: window int32 [4]."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
@@ -54,7 +60,7 @@ def inception_window(shape, seed, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
     return tf.concat([begin[:2], size[:2]], 0)
 
 
-def centre_window(shape, size, proportion=0.875):
+def center_window(shape: tf.Tensor, size: int, proportion: float = 0.875) -> tf.Tensor:
     """Returns the middle square as window int32 [4]: 224 of 256, or the whole shorter side.
 
     Small images stay whole: a crop never leaves fewer than `size` pixels a side.
@@ -65,8 +71,8 @@ def centre_window(shape, size, proportion=0.875):
     return tf.concat([(shape[:2] - side) // 2, [side, side]], 0)
 
 
-def resize(image, size):
-    """Resizes [H,W,3] to float32 [size,size,3]; without aliasing, where more than halved.
+def resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Resizes [H,W,3] to float32 [size,size,3]; without aliasing where it is more than halved.
 
     Else linearly, as ImageNet's recipes do: that takes a fifth of the time.
     """
@@ -78,34 +84,34 @@ def resize(image, size):
     return tf.ensure_shape(resized, [size, size, 3])
 
 
-def inception(encoded, size, seed):
-    """Inception V1 style: a random crop, resized, flipped half the time."""
+def inception(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
+    """Takes a random crop, resized, flipped half the time (Szegedy et al., 2015)."""
     image = decode_crop(encoded, inception_window(image_shape(encoded), seed))
     # While it is still bytes:
     return resize(tf.image.stateless_random_flip_left_right(image, _other(seed, 1)), size)
 
 
-def pad_crop(encoded, size, seed):
-    """For small images: the whole, shifted by up to an eighth, and flipped half the time."""
-    image, pad = centre(encoded, size), size // 8
+def pad_crop(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
+    """Shifts the whole image by up to an eighth, and flips it half the time; for small images."""
+    image, pad = center(encoded, size), size // 8
     image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
     image = tf.image.stateless_random_crop(image, [size, size, 3], seed)
     return tf.image.stateless_random_flip_left_right(image, _other(seed, 1))
 
 
-def flip(encoded, size, seed):
-    """The whole image, flipped half the time."""
-    return tf.image.stateless_random_flip_left_right(centre(encoded, size), seed)
+def flip(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
+    """Flips the whole image half the time."""
+    return tf.image.stateless_random_flip_left_right(center(encoded, size), seed)
 
 
-def centre(encoded, size, seed=None):
-    """The evaluation's one centre crop; `seed` is not used."""
+def center(encoded: tf.Tensor, size: int, seed: ArrayLike | None = None) -> tf.Tensor:
+    """Takes the one center crop of evaluation; `seed` is not used."""
     del seed
-    return resize(decode_crop(encoded, centre_window(image_shape(encoded), size)), size)
+    return resize(decode_crop(encoded, center_window(image_shape(encoded), size)), size)
 
 
-def distort_colour(image, seed):
-    """Inception's colours: brightness ±32/255, saturation and contrast 0.5..1.5, hue ±0.2."""
+def distort_color(image: tf.Tensor, seed: ArrayLike) -> tf.Tensor:
+    """Distorts colors as Inception: brightness ±32/255, saturation, contrast 0.5..1.5, hue ±0.2."""
     image = tf.image.stateless_random_brightness(image / 255, 32 / 255, _other(seed, 2))
     image = tf.image.stateless_random_saturation(image, 0.5, 1.5, _other(seed, 3))
     image = tf.image.stateless_random_hue(image, 0.2, _other(seed, 4))

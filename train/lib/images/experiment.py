@@ -35,7 +35,7 @@ CHANGEABLE = ["data_dir", "pixel_baseline", "save_minutes"]  # may differ when a
 class Task:
     """What one script trains.
 
-    net_name: in titles. cuts: the layers of --splits=N, by N. default_dataset: () -> name.
+    net_name: in titles. cuts: the layers of --splits=N, by N.
     build_net: (image_size, classes) -> Keras model that gives logits. module: method -> what
     builds the module at a cut, see `st.DecoupledModel`. drops: where --schedule=steps divides the
     rate by ten, in shares of all updates. images: () -> arguments of `data.load` that are this
@@ -44,7 +44,6 @@ class Task:
 
     net_name: str
     cuts: dict
-    default_dataset: Callable
     build_net: Callable
     module: Callable
     drops: tuple
@@ -139,21 +138,19 @@ def _chosen_cuts(values, task):
 
 
 def _load(values, task):
-    name = values.dataset or task.default_dataset()
     return datasets.load(
-        name,
+        values.dataset or None,
         data_dir=values.data_dir,
         batch_size=values.batch_size,
         seed=values.seed,
-        asked=bool(values.dataset),
-        classes=values.classes,
+        num_classes=values.classes,
         **task.images(),
     )
 
 
 def _build(values, task, images, cuts, updates):
     """The split network, compiled with an optimizer for its parts and one for its critics."""
-    net = task.build_net(images.image_size, images.classes)
+    net = task.build_net(images.image_size, images.num_classes)
     schedule.add_l2(net, values.l2)
     model = st.DecoupledModel(
         st.split(net, at=cuts),
@@ -189,7 +186,7 @@ def _announce(values, task, run, images, cuts, model):
         print("Every part on a device of its own: no cosines, true gradients are not computed")
     print(
         f"{task.net_name} on {images.name} ({images.train_size} training and {images.eval_size} "
-        f"held-out images, {images.classes} classes, {images.image_size}x{images.image_size}), "
+        f"held-out images, {images.num_classes} classes, {images.image_size}x{images.image_size}), "
         f"method {values.method}, cuts {', '.join(cuts) or 'none'}, "
         f"{model.distribute_strategy.num_replicas_in_sync} replica(s), run folder {run.folder}",
         flush=True,
@@ -207,7 +204,7 @@ def _finish(values, task, run, images, cuts, model, rows):
     if not rows:
         raise cli.UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
     last = rows[-1]
-    chance = 1 / images.classes
+    chance = 1 / images.num_classes
     name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
     title = f"{task.net_name} on {name}, {values.method}, {len(cuts)} cuts"
     floors = {"chance": chance}

@@ -3,21 +3,36 @@
 import keras
 import numpy as np
 
+from train.lib.images.streams import Images
 
-def pixel_baseline(images, examples=15_000, epochs=10, rate=1e-4):
-    """Trains softmax(W x + b) on `examples` of the stream; returns held-out top-1, 0..1.
 
-    Args: images, what `data.load` returns; rate, of Adam.
+def pixel_baseline(
+    images: Images, examples: int = 15_000, epochs: int = 10, learning_rate: float = 1e-4
+) -> float:
+    """Trains softmax(W x + b) on the pixels with Adam.
+
+    Args:
+      images: what `datasets.load` returns.
+      examples: how many images of the training stream to learn from.
+      epochs: passes over them.
+      learning_rate: Adam's.
+
+    Returns:
+      The accuracy on the held-out images, 0 to 1.
     """
     steps = max(1, examples // images.batch_size)
-    x, y = zip(*images.train_stream().take(steps).as_numpy_iterator(), strict=True)
-    x_test, y_test = zip(*images.eval_dataset().as_numpy_iterator(), strict=True)
-    x, y, x_test, y_test = (np.concatenate(part) for part in (x, y, x_test, y_test))
-    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(images.classes)])
+    x, y = _as_arrays(images.train_stream().take(steps))
+    x_test, y_test = _as_arrays(images.eval_dataset())
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(images.num_classes)])
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=keras.optimizers.Adam(learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     model.fit(x, y, batch_size=128, epochs=epochs, verbose=0)
     return model.evaluate(x_test, y_test, batch_size=500, verbose=0)[1]
+
+
+def _as_arrays(dataset):
+    inputs, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.concatenate(inputs), np.concatenate(labels)

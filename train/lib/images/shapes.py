@@ -1,6 +1,6 @@
 """Shapes: ten classes of textured shapes on clutter, drawn where no data set is prepared.
 
-An image is a pure function of (seed, split, index). Place, size, angle, colours, texture and
+An image is a pure function of (seed, split, index). Place, size, angle, colors, texture and
 polarity (lighter or darker than the ground) are drawn independently of the class, all outlines
 have the same area, and fragments litter the ground: the class is in the outline alone.
 """
@@ -27,7 +27,7 @@ CANVAS = 64  # side of a mask in pixels, 4 units; an outline's area is about 2.2
 
 
 @functools.cache
-def masks():
+def masks() -> np.ndarray:
     """Returns soft masks float32 [14,64,64]: the ten outlines, then four kinds of fragment."""
     side = np.linspace(-2, 2, CANVAS, dtype=np.float32)
     x, y = np.meshgrid(side, side)
@@ -64,7 +64,9 @@ def masks():
     return np.clip(distance * CANVAS / 4 + 0.5, 0, 1).astype(np.float32)
 
 
-def draw(index, *, seed=0, split="train", image_size=64):
+def draw(
+    index: int | tf.Tensor, *, seed: int = 0, split: str = "train", image_size: int = 64
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws image uint8 [H,W,3] and label int32 []; the splits share no random numbers."""
     key = tf.constant([seed, list(SIZES).index(split)], tf.int32)
     key = tf.random.experimental.stateless_fold_in(key, tf.cast(index, tf.int32))
@@ -84,7 +86,7 @@ def _place(kinds, key, size):
     shape = kinds < len(CLASSES)
     u, across, down, turn = tf.unstack(tf.random.stateless_uniform([4, len(kinds)], key, -1, 1))
     scale = tf.where(shape, np.mean(SCALE) + np.ptp(SCALE) / 2 * u, 0.32 + 0.1 * u)
-    reach = tf.where(shape, 0.85 - scale, 0.95)  # of the centre, so that a shape stays inside
+    reach = tf.where(shape, 0.85 - scale, 0.95)  # of the center, so that a shape stays inside
     turn *= tf.where(shape, TURN, np.pi)
     # Output pixels to mask pixels, as the rows of a projective transform.
     zoom = CANVAS / (2 * size * scale)
@@ -110,9 +112,9 @@ def _paint(layers, key, size):
     ground = 0.35 + 0.3 * u[0][0]
     contrast = (CONTRAST[0] + np.ptp(CONTRAST) * u[1]) * tf.sign(u[2] - 0.5)
     brightness = ground + tf.concat([[0.0], contrast[1:]], 0)
-    colour = brightness[:, None] + tf.random.stateless_uniform([layers, 3], keys[1], -0.15, 0.15)
+    color = brightness[:, None] + tf.random.stateless_uniform([layers, 3], keys[1], -0.15, 0.15)
     tint = TEXTURE * tf.random.stateless_uniform([layers, 3], keys[2], -1, 1)
     grid = tf.linspace(-1.0, 1.0, size)
     angle, pitch, phase = (v[:, None, None] for v in (np.pi * u[3], 4 + 12 * u[4], 6.28 * u[5]))
     wave = tf.sin(pitch * (tf.cos(angle) * grid + tf.sin(angle) * grid[:, None]) + phase)
-    return colour[:, None, None] + wave[..., None] * tint[:, None, None]
+    return color[:, None, None] + wave[..., None] * tint[:, None, None]

@@ -1,10 +1,10 @@
-"""A data set of images as two exact streams: a resumed run reads what an unbroken one would."""
+"""A data set of images as two exact streams: a resumed run reads what an unbroken one reads."""
 
 import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -18,11 +18,11 @@ PREFETCH = 4  # batches
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A data set, described, with its two streams; made by `data.load`."""
+    """A data set, described, with its two streams; made by `datasets.load`."""
 
     name: str
     version: str  # TFDS's, or what is held out of the images that are drawn
-    class_names: tuple
+    class_names: tuple[str, ...]
     train_size: int
     eval_size: int
     where: str
@@ -30,30 +30,29 @@ class Images:
     batch_size: int
     seed: int
     notice: str  # a loud line, where this is not what the user may think
-    files: tuple
+    files: tuple[str, ...]
     _train: Callable  # first example -> endless examples
     _draw: Callable  # example, seed -> image [H,W,3], label
     _eval: Callable  # -> the examples of the evaluation split
     _show: Callable  # example -> image, label
 
     @property
-    def classes(self):
+    def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Steps that see about every image once: batches run on across the epoch's end."""
         return max(1, self.train_size // self.batch_size)
 
-    def describe(self):
-        """What a run folder keeps about its data; not where it lies, for that may change."""
-        kept = (str, int)
-        facts = {key: value for key, value in vars(self).items() if isinstance(value, kept)}
+    def describe(self) -> dict:
+        """Returns what a run folder keeps about its data; not its place, which may change."""
+        facts = {key: value for key, value in vars(self).items() if isinstance(value, str | int)}
         del facts["where"]
-        return facts | {"classes": self.classes}
+        return facts | {"classes": self.num_classes}  # the key that stored runs have
 
-    def train_stream(self, start_step=0):
-        """Endless batches (float32 [B,H,W,3], int32 [B]), a pure function of (seed, step)."""
+    def train_stream(self, start_step: int = 0) -> tf.data.Dataset:
+        """Streams batches (float32 [B,H,W,3], int32 [B]) without end, pure in (seed, step)."""
         start = start_step * self.batch_size
         stream = self._train(start).enumerate(start)
         stream = stream.map(
@@ -62,13 +61,13 @@ class Images:
         )
         return self._batched(stream, drop_remainder=True)
 
-    def eval_dataset(self):
-        """All held-out images once, in order; the last batch may be smaller."""
+    def eval_dataset(self) -> tf.data.Dataset:
+        """Streams all held-out images once, in order; the last batch may be smaller."""
         stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
         batches = -(-self.eval_size // self.batch_size)
         # Known in advance, Keras does not warn that the data ran out.
-        known = tf.data.experimental.assert_cardinality(batches)
-        return self._batched(stream, drop_remainder=False).apply(known)
+        cardinality = tf.data.experimental.assert_cardinality(batches)
+        return self._batched(stream, drop_remainder=False).apply(cardinality)
 
     def _batched(self, stream, drop_remainder):
         options = tf.data.Options()
@@ -77,14 +76,14 @@ class Images:
         return batching.without_autotune(stream.prefetch(PREFETCH).with_options(options))
 
     def _finish(self, images, labels):
-        """Checks labels once a batch, on the host, and normalises."""
-        wrong = tf.boolean_mask(labels, (labels < 0) | (labels >= self.classes))
+        """Checks labels once a batch, on the host, and normalizes."""
+        wrong = tf.boolean_mask(labels, (labels < 0) | (labels >= self.num_classes))
         check = tf.debugging.Assert(tf.size(wrong) == 0, [tf.strings.format("LABEL {}", wrong)])
         with tf.control_dependencies([check]):
-            return augment.normalise(images), tf.cast(labels, tf.int32)
+            return augment.normalize(images), tf.cast(labels, tf.int32)
 
     @contextlib.contextmanager
-    def named_errors(self):
+    def named_errors(self) -> Iterator[None]:
         """Turns what goes wrong while reading into a UsageError that names shard or label."""
         try:
             with tfrecords.named_errors(self.files):
@@ -92,7 +91,7 @@ class Images:
         except tf.errors.InvalidArgumentError as error:
             if match := re.search(r"LABEL \[(-?\d+)", str(error)):
                 raise UsageError(
-                    f"label {match[1]} in {self.where}: expected 0 to {self.classes - 1}, as "
+                    f"label {match[1]} in {self.where}: expected 0 to {self.num_classes - 1}, as "
                     "its features.json names the classes; correct one of the two"
                 ) from error
             if match := re.search(r"[^\n]*(?:JPEG|PNG)[^\n]*", str(error)):

@@ -3,22 +3,33 @@
 import contextlib
 import os
 import struct
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from train.lib.run.cli import UsageError
+
+Files = Sequence[str | os.PathLike]
 
 PARALLEL = 16  # shards that are read side by side, and mixed
 WINDOW_BYTES = 256 * 2**20  # records shuffled at a time
 
 
-def shuffled(files, lengths, seed, start=0, window=None):
+def shuffled(
+    files: Files, lengths: Sequence[int], seed: int, start: int = 0, window: int | None = None
+) -> tf.data.Dataset:
     """Streams raw records forever, every epoch in an order of its own, from record `start` on.
 
     An epoch permutes the shards, reads them in groups of PARALLEL, and shuffles windows of
     records. Skipping reads at most one group: whole epochs and groups are passed over unread.
 
-    Args: files; lengths, their numbers of records; window, default WINDOW_BYTES of records.
+    Args:
+      files: the shards.
+      lengths: their numbers of records.
+      seed: of the order.
+      start: the record to begin with, counted over all epochs.
+      window: records that are shuffled at a time; default WINDOW_BYTES of them.
     """
     total, groups = sum(lengths), -(-len(files) // PARALLEL)
     if window is None:
@@ -56,25 +67,25 @@ def _mixed(records, key, window, skip):
 
 
 @contextlib.contextmanager
-def named_errors(files):
+def named_errors(files: Files) -> Iterator[None]:
     """Turns a wrong checksum in one of the files into a UsageError that names it."""
     try:
         yield
     except tf.errors.DataLossError as error:
-        if found := find_broken(files):
+        if broken := find_broken(files):
             raise UsageError(
-                f"shard {found[0]} is corrupt at record {found[1]}: wrong checksum; "
+                f"shard {broken[0]} is corrupt at record {broken[1]}: wrong checksum; "
                 "copy or prepare the data set again"
             ) from error
         raise
 
 
-def fold_in(key, number):
+def fold_in(key: ArrayLike, number: int | tf.Tensor) -> tf.Tensor:
     """Derives a seed [2] from a seed [2] and a number of any integer type."""
     return tf.random.experimental.stateless_fold_in(tf.cast(key, tf.int32), number)
 
 
-def check(files, lengths, num_bytes):
+def check(files: Files, lengths: Sequence[int], num_bytes: int) -> None:
     """Raises UsageError naming the first shard that is missing, empty or cut short.
 
     Reads nothing where the sizes add up: a TFRecord spends 16 bytes around every record.
@@ -108,7 +119,7 @@ def _count(file):
     return whole, bool(header)
 
 
-def find_broken(files):
+def find_broken(files: Files) -> tuple[str | os.PathLike, int] | None:
     """Returns (shard, record number) of the first record whose checksum is wrong, or None."""
     for file in files:
         number = 0
