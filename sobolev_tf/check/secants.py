@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.model import labels
-
 POOL, ROWS, BANDS = 4096, 800, (0, 4, 12, 32)  # rows searched, rows checked, neighbours by rank
 BUDGET = 2**22  # numbers in the largest array
 EXACT, CLOSE = 5e-3, 2e-2  # relative errors that pass: finite differences, neighbours
@@ -70,11 +68,23 @@ def read_data(x, y, dy) -> Data:
         if np.isinf(a).any() or (name == "x" and np.isnan(a).any()):
             raise ValueError(f"{name} has entries that are not finite: mend or drop these rows.")
     out, inputs = y.shape[1:] or (1,), x.shape[1:]
-    dy = labels.conform(dy, [None, *out, *inputs], list(out), "dy").numpy()
+    dy = _fit_shape(dy, out, inputs)
     rows, size = len(x), (math.prod(out), math.prod(inputs))
     x, y, dy = x.reshape(rows, size[1]), y.reshape(rows, size[0]), dy.reshape(rows, *size)
     unit = x.std(0, dtype=np.float64) if rows else np.ones(size[1])
     return Data(x, y, dy, np.where(unit > 0, unit, 1.0), inputs, out)
+
+
+def _fit_shape(dy, out, inputs):
+    """dy [B,*out,*in], from that or, with one output, from [B,*in]; or ValueError."""
+    shapes = [(*out, *inputs), inputs] if out == (1,) else [(*out, *inputs)]
+    if dy.shape[1:] not in shapes:
+        expected = " or ".join(str(["B", *shape]).replace("'", "") for shape in shapes)
+        raise ValueError(
+            f"dy has shape {list(dy.shape)}, expected {expected}: its axes are the batch, the "
+            "outputs as in y, the inputs as in x."
+        )
+    return dy.reshape(len(dy), *out, *inputs)
 
 
 def neighbour_secants(data, rng) -> Secants | None:

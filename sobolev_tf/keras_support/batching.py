@@ -4,26 +4,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.model import labels
-
 
 def are_arrays(x) -> bool:
     """Whether x is arrays, in any structure, and not a dataset or a generator."""
     return all(isinstance(a, np.ndarray | tf.Tensor) for a in keras.tree.flatten(x))
 
 
-def endless(x, y, batch_size: int, order: int, arguments: dict):
-    """Shuffled full batches of arrays without end, and what is left of fit's `arguments`.
+def repeat_arrays(arrays, batch_size: int, arguments: dict) -> tuple:
+    """Shuffled full batches of arrays [B,...] without end, and what is left of fit's `arguments`.
 
-    `sample_weight` goes into the batches; of `validation_split`, the last rows become
-    `validation_data`; `shuffle` is done here.
+    The last rows become `validation_data` under `validation_split`; `shuffle` is done here.
     """
     rest = dict(arguments)
-    given = labels.structured(x, y, rest.pop("sample_weight", None), order)
     if share := rest.pop("validation_split", 0):
-        given, held_out = split(given, share)
+        arrays, held_out = split(arrays, share)
         rest["validation_data"] = held_out.batch(batch_size)
-    return batches(given, batch_size, rest["shuffle"]), rest | {"shuffle": False}
+    return batches(arrays, batch_size, rest["shuffle"]), rest | {"shuffle": False}
 
 
 def split(arrays, share: float):

@@ -11,7 +11,7 @@ from sobolev_tf import metrics as metrics_
 from sobolev_tf import targets
 from sobolev_tf.keras_support import batching, pitfalls, strategies
 from sobolev_tf.keras_support import callbacks as callbacks_
-from sobolev_tf.model import labels, terms
+from sobolev_tf.model import labels, term_metrics, terms
 from sobolev_tf.model.jet_model import JetModel
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.projections import FullDerivatives, Projection
@@ -79,11 +79,9 @@ class SobolevModel(JetModel):
         self._steps_drawn = projection and self.add_weight(
             (), "zeros", "int64", trainable=False, name="steps_drawn"
         )
-        self._loss_trackers = {
-            name: keras.metrics.Mean(f"{name}_loss")
-            for name in [*labels.names(order), *labels.DIRECTIONAL]
-        }
-        self._jet_metrics = metrics_.jet_metrics(order)
+        names = [*labels.names(order), *labels.DIRECTIONAL]
+        self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
+        self._jet_metrics = metrics_.jet_metrics(names)
         self._shown_metrics = ()
         self._build_as_net()
 
@@ -234,7 +232,7 @@ class SobolevModel(JetModel):
                 true, predicted, weight = labels.merge(true, predicted, weight)
             for each in self._shown_metrics:
                 if metric := self._jet_metrics.get(f"{name}_{each}"):
-                    metrics_.update(metric, true, predicted, weight, self.missing)
+                    term_metrics.update(metric, true, predicted, weight, self.missing)
             if self.missing == "nan":
                 true, predicted, weight = labels.observed(true, predicted, weight)
             if name == "value":
@@ -266,7 +264,8 @@ class SobolevModel(JetModel):
         # Keras's own default warns that it cannot shuffle a dataset or a generator.
         kw.setdefault("shuffle", batching.are_arrays(x))
         if batching.are_arrays(x) and kw.get("steps_per_epoch"):
-            x, kw = batching.endless(x, y, batch_size or 32, self.order, kw)
+            batch = labels.structured(x, y, kw.pop("sample_weight", None), self.order)
+            x, kw = batching.repeat_arrays(batch, batch_size or 32, kw)
             y = batch_size = None
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kw)
