@@ -73,7 +73,7 @@ def test_where_direct_modules_start(start, run_script, monkeypatch):
 def test_flags_say_what_critics_lower(run_script, monkeypatch):
     monkeypatch.setattr(cifar10.experiment, "main", lambda *_: 0)
     task = dataclasses.replace(cifar10.TASK, build_net=small_net)
-    size = types.SimpleNamespace(image_size=32, classes=10)
+    size = types.SimpleNamespace(image_size=32, num_classes=10)
     for flags, loss, weight in (
         ([], st.losses.L1Norm, 1.0),
         (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1),
