@@ -11,7 +11,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import contractions, jets
 
 # Numbers in the x of one call to the black box: 32 MB of float64.
 _AT_ONCE = 2**22
@@ -88,7 +88,7 @@ class FiniteDifferences:
         value, derivatives = self.jet(x, order)
         v = directions(value)
         contracted = (
-            jets.contract_outputs(jets.reshape_derivative(d, v.shape[2:], x, j), v)
+            contractions.contract_outputs(jets.reshape_derivative(d, v.shape[2:], x, j), v)
             for j, d in enumerate(derivatives, 1)
         )
         return jets.Jet(value, tuple(contracted))

@@ -1,13 +1,21 @@
-"""Jets: a function's value and derivatives at a point, whole or seen along random directions.
+"""Jets: a function's value and derivatives at a point, in full or along directions.
 
-Shapes: x [B,*in], f(x) [B,*out], D^j f(x) [B,*out,*in × j]. Directions carry P projections per
+Shapes: x [B,*in], f(x) [B,*out], D^j f(x) [B,*out,*in × j]. Directions have P projections per
 example: [B,P,*out] on the outputs, [B,P,*in] on the inputs.
+
+All functions here map x row by row. A layer that couples the rows of a batch (BatchNormalization
+in training mode) adds the other rows' share to a derivative. Nothing is gradient-stopped: a tape
+around the call sees the weights. Each raises `ValueError` where x is not floating, or no output
+depends on x.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from sobolev_tf.contractions import contract_outputs, reshape_static
 
 
 class Jet(NamedTuple):
@@ -17,20 +25,30 @@ class Jet(NamedTuple):
     derivatives: tuple = ()
 
 
-def at_least_float32(t):
-    """t, in float32 if it was in half precision: what is summed or compared wants the digits."""
+def at_least_float32(t: tf.Tensor) -> tf.Tensor:
+    """Cast half precision to float32: sums and comparisons need the digits.
+
+    >>> at_least_float32(tf.constant([1.0], tf.float16)).dtype.name
+    'float32'
+    """
     return tf.cast(t, tf.float32) if t.dtype in (tf.float16, tf.bfloat16) else t
 
 
-def jet(fn: Callable, x, order: int = 1) -> Jet:
-    """Value and full derivatives of `fn` at x: the terms of equation 1, D^j_x f(x).
+def jet(fn: Callable, x: ArrayLike, order: int = 1) -> Jet:
+    """Compute the value and full derivatives of `fn` at x: the terms D^j_x f(x) of equation 1.
 
-    fn maps x [B,*in] to [B,*out] row by row; D^j is [B,*out,*in × j]. One reverse pass for
-    each entry of D^(j-1), so wide outputs or high orders want a projection instead. Nothing is
-    gradient-stopped: a tape around the call sees the weights. A layer that couples the rows of
-    a batch (BatchNormalization in training mode) adds the other rows' share.
+    Costs one reverse pass for each entry of D^(j-1). Wide outputs or high orders need a
+    projection instead.
 
-    Raises ValueError where x is not floating, or no output depends on x.
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      order: J, the highest derivative.
+
+    Returns:
+      A `Jet`: value [B,*out], D^j [B,*out,*in × j].
+
+    Example:
 
     >>> f = jet(lambda x: x**3, tf.constant([2.0]), order=2)
     >>> [t.numpy().tolist() for t in (f.value, *f.derivatives)]
@@ -39,13 +57,24 @@ def jet(fn: Callable, x, order: int = 1) -> Jet:
     return _differentiate(fn, as_differentiable(x), order, lambda value: value)
 
 
-def projected_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
-    """Value of `fn` and D^j_x <f(x), v>: section 4.2's projection onto output directions.
+def projected_jet(fn: Callable, x: ArrayLike, order: int, directions: Callable) -> Jet:
+    """Compute the value of `fn` and D^j_x <f(x), v>, derivatives projected on output directions.
 
-    `directions` maps the value [B,*out] to v [B,P,*out]; D^j is [B,P,*in × j]. Costs P reverse
-    passes however many outputs there are.
+    The projection of section 4.2. Costs P reverse passes, whatever the number of outputs.
 
-    >>> f = projected_jet(tf.sin, tf.constant([[0.0, 0.0]]), 1, lambda y: tf.ones([1, 3, 2]))
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      order: J, the highest derivative.
+      directions: value [B,*out] -> v [B,P,*out].
+
+    Returns:
+      A `Jet`: value [B,*out], D^j [B,P,*in × j].
+
+    Example:
+
+    >>> x = tf.constant([[0.0, 0.0]])
+    >>> f = projected_jet(tf.sin, x, 1, lambda y: tf.ones([1, 3, 2]))
     >>> f.derivatives[0].shape
     TensorShape([1, 3, 2])
     """
@@ -54,34 +83,54 @@ def projected_jet(fn: Callable, x, order: int, directions: Callable) -> Jet:
     )
 
 
-def directional_jet(fn: Callable, x, directions) -> Jet:
-    """Value of `fn` and D^j f[v1, ..., vj], j = 1..J: equation 2 with directions on the inputs.
+def directional_jet(fn: Callable, x: ArrayLike, directions: Sequence[tf.Tensor]) -> Jet:
+    """Compute the value of `fn` and D^j f[v1, ..., vj], derivatives along input directions.
 
-    directions: J tensors [B,P,*in]; give one twice for D²f[v,v]. D^j is [B,P,*out]. `fn` runs
-    once; the cost does not grow with the inputs or outputs, and no full tensor is built.
+    Equation 2. `fn` runs once; the cost does not grow with the number of inputs or outputs, and
+    no full tensor is built.
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      directions: v1, ..., vJ, each [B,P,*in]. The same one twice gives D²f[v,v].
+
+    Returns:
+      A `Jet`: value [B,*out], D^j [B,P,*out].
+
+    Example:
 
     >>> v = tf.ones([1, 1, 2])
     >>> f = directional_jet(lambda x: tf.reduce_sum(x**2, 1), tf.constant([[1.0, 2.0]]), [v, v])
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[6.0]], [[4.0]]]
     """
-    [value], *derivatives = _along(
-        fn, as_differentiable(x), [tf.unstack(v, axis=1) for v in directions]
-    )
+    point = as_differentiable(x)
+    [value], *derivatives = _along(fn, point, [tf.unstack(v, axis=1) for v in directions])
     return Jet(value, tuple(tf.stack(d, 1) for d in derivatives))
 
 
-def partial_jet(fn: Callable, x, v, order: int) -> Jet:
-    """Value of `fn` and D^j f[v, ...], contracted with the first direction alone.
+def partial_jet(fn: Callable, x: ArrayLike, v: tf.Tensor, order: int) -> Jet:
+    """Compute the value of `fn` and D^j f[v, ...], each contracted with v once.
 
-    v: [B,P,*in]; D^j is [B,P,*out,*in × (j-1)]: Df[v] at order 1, the Hessian-vector product
-    H v at order 2. Costs a reverse pass for each projection and entry of D^(j-1) f[v].
+    Order 1 is Df[v], order 2 the Hessian-vector product H v. Costs one reverse pass for each
+    projection and entry of D^(j-1) f[v].
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      v: [B,P,*in].
+      order: J, the highest derivative.
+
+    Returns:
+      A `Jet`: value [B,*out], D^j [B,P,*out,*in × (j-1)].
+
+    Example:
 
     >>> f = partial_jet(lambda x: x[:, 0] ** 2 * x[:, 1], tf.ones([1, 2]), tf.ones([1, 1, 2]), 2)
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[3.0]], [[[4.0, 2.0]]]]
     """
-    x, values = as_differentiable(x), []
+    point, values = as_differentiable(x), []
 
     def along(x):
         [value], tangents = _along(fn, x, [tf.unstack(v, axis=1)])
@@ -89,14 +138,24 @@ def partial_jet(fn: Callable, x, v, order: int) -> Jet:
         return tf.stack(tangents, 1)
 
     if order == 0:
-        return Jet(fn(x))
+        return Jet(fn(point))
     # Df[v] may be constant in x where f itself is not.
-    tangent, derivatives = _differentiate(along, x, order - 1, lambda t: t, required=False)
+    tangent, derivatives = _differentiate(along, point, order - 1, lambda t: t, required=False)
     return Jet(values[0], (tangent, *derivatives))
 
 
-def jvp(fn: Callable, x, v):
-    """Value [B,*out] and the directional derivative Df(x)[v] [B,*out], for v [B,*in].
+def jvp(fn: Callable, x: ArrayLike, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute the value of `fn` and its directional derivative Df(x)[v].
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      v: [B,*in].
+
+    Returns:
+      The value [B,*out] and Df(x)[v] [B,*out].
+
+    Example:
 
     >>> [t.numpy().tolist() for t in jvp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
@@ -105,82 +164,79 @@ def jvp(fn: Callable, x, v):
     return value, tangent
 
 
-def vjp(fn: Callable, x, u):
-    """Value [B,*out] and the gradient of <f(x), u> [B,*in], for u [B,*out].
+def vjp(fn: Callable, x: ArrayLike, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute the value of `fn` and the gradient of <f(x), u>.
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      u: [B,*out].
+
+    Returns:
+      The value [B,*out] and the gradient [B,*in].
+
+    Example:
 
     >>> [t.numpy().tolist() for t in vjp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    x = as_differentiable(x)
+    point = as_differentiable(x)
     with tf.GradientTape() as tape:
-        tape.watch(x)
-        value = fn(x)
-    return value, _connected([tape.gradient(value, x, output_gradients=u)], x)[0]
+        tape.watch(point)
+        value = fn(point)
+    return value, _connected([tape.gradient(value, point, output_gradients=u)], point)[0]
 
 
-def hvp(fn: Callable, x, v, u=None):
-    """Value [B,*out] and the Hessian-vector product of <f(x), u>, D²<f,u>[v] [B,*in].
+def hvp(
+    fn: Callable, x: ArrayLike, v: tf.Tensor, u: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute the value of `fn` and the Hessian-vector product D²<f,u>[v].
 
-    v: [B,*in]; u: [B,*out], which may be left out where there is one output. Two reverse
-    passes, whatever the size of x: the Hessian is not built.
+    Two reverse passes, whatever the size of x: the Hessian is not built.
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      x: [B,*in], floating.
+      v: [B,*in].
+      u: [B,*out]; may be left out where there is one output.
+
+    Returns:
+      The value [B,*out] and the product [B,*in].
+
+    Raises:
+      ValueError: u is missing and there are several outputs.
+
+    Example:
 
     >>> [t.numpy().tolist() for t in hvp(lambda x: x**3, tf.constant([2.0]), tf.constant([1.0]))]
     [[8.0], [12.0]]
     """
-    x = as_differentiable(x)
+    point = as_differentiable(x)
     with tf.GradientTape(watch_accessed_variables=False) as outer:
-        outer.watch(x)
+        outer.watch(point)
         with tf.GradientTape(watch_accessed_variables=False) as inner:
-            inner.watch(x)
-            value = fn(x)
+            inner.watch(point)
+            value = fn(point)
         if u is None and value.shape[1:].num_elements() != 1:
             raise ValueError(f"hvp needs u: fn has outputs of shape {value.shape}, not one.")
-        [gradient] = _connected([inner.gradient(value, x, output_gradients=u)], x)
-    product = outer.gradient(gradient, x, output_gradients=tf.cast(v, x.dtype))
-    return value, _connected([product], x, required=False)[0]
+        [gradient] = _connected([inner.gradient(value, point, output_gradients=u)], point)
+    product = outer.gradient(gradient, point, output_gradients=tf.cast(v, point.dtype))
+    return value, _connected([product], point, required=False)[0]
 
 
-def contract_outputs(d, v):
-    """<d, v> over the output axes: d [B,*out,*rest], v [B,P,*out] -> [B,P,*rest].
+def reshape_derivative(d: tf.Tensor, outputs: Sequence[int], x: tf.Tensor, j: int) -> tf.Tensor:
+    """Give D^j its static shape: in a graph, a black box returns it without one.
 
-    >>> contract_outputs(tf.ones([1, 2, 3]), tf.constant([[[1.0, 2.0]]])).numpy().tolist()
-    [[[3.0, 3.0, 3.0]]]
-    """
-    v = tf.cast(v, d.dtype)
-    rank = len(v.shape) - 1
-    size = v.shape[2:].num_elements()
-    rest = tf.shape(d)[rank:]
-    flat = tf.reshape(d, tf.stack([tf.shape(d)[0], size, tf.reduce_prod(rest)]))
-    product = tf.matmul(tf.reshape(v, [tf.shape(v)[0], v.shape[1], size]), flat)
-    return _reshape(product, [*v.shape[:2], *d.shape[rank:]], tf.shape(v)[:2], rest)
+    Args:
+      d: D^j with [B,*out,*in × j] entries.
+      outputs: *out.
+      x: [B,*in].
+      j: the order.
 
+    Returns:
+      [B,*out,*in × j].
 
-def contract_inputs(d, directions, order: int | None = None):
-    """D^j[v1, ...]: d [B,*out,*in × j], i directions [B,P,*in] -> [B,P,*out,*in × (j-i)].
-
-    j is `order`, or else the number of directions.
-
-    >>> v = tf.constant([[[1.0, 2.0]]])
-    >>> contract_inputs(tf.ones([1, 4, 2]), [v]).numpy().tolist()
-    [[[3.0, 3.0, 3.0, 3.0]]]
-    """
-    dims = len(directions[0].shape) - 2
-    rank = len(d.shape) - (order or len(directions)) * dims
-    out = d.shape[1:rank].num_elements()
-    batch, projections = tf.shape(d)[0], directions[0].shape[1]
-    size = directions[0].shape[2:].num_elements()
-    rest = tf.shape(d)[rank + len(directions) * dims :]
-    flat = tf.reshape(d, [batch, 1, out, *[size] * len(directions), tf.reduce_prod(rest)])
-    for v in directions:
-        v = tf.cast(v, d.dtype)
-        v = tf.reshape(v, [batch, projections, 1, size] + [1] * (len(flat.shape) - 4))
-        flat = tf.reduce_sum(flat * v, 3)
-    shape = [d.shape[0], projections, *d.shape[1:rank], *d.shape[rank + len(directions) * dims :]]
-    return _reshape(flat, shape, tf.stack([batch, projections]), tf.shape(d)[1:rank], rest)
-
-
-def reshape_derivative(d, outputs, x, j: int):
-    """D^j in the shape [B,*outputs,*in × j], from what a black box answered in a graph.
+    Example:
 
     >>> reshape_derivative(tf.zeros([4, 2]), [1], tf.zeros([4, 2]), 1).shape
     TensorShape([4, 1, 2])
@@ -188,26 +244,35 @@ def reshape_derivative(d, outputs, x, j: int):
     return tf.reshape(d, [tf.shape(x)[0], *outputs, *list(x.shape[1:]) * j])
 
 
-def as_differentiable(x, name: str = "x"):
-    """x as a tensor, or ValueError where it holds integers or is several arrays.
+def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
+    """Convert x to a floating tensor.
+
+    Args:
+      x: one array.
+      name: what errors call it.
+
+    Raises:
+      ValueError: x has integers, or is several arrays.
+
+    Example:
 
     >>> as_differentiable([1, 2])
     Traceback (most recent call last):
     ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
     """
-    several = isinstance(x, list | tuple) and any(hasattr(each, "shape") for each in x)
-    if several or isinstance(x, dict):
+    several = isinstance(x, list | tuple) and any(hasattr(entry, "shape") for entry in x)
+    if isinstance(x, dict | list | tuple) and (several or isinstance(x, dict)):
         raise ValueError(
             f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
             'that stay, as in lambda a: f({"a": a, "b": b}).'
         )
-    x = tf.convert_to_tensor(x)
-    if not x.dtype.is_floating:
+    point = tf.convert_to_tensor(x)
+    if not point.dtype.is_floating:
         raise ValueError(
-            f"{name} holds {x.dtype.name}, which cannot be differentiated: "
+            f"{name} holds {point.dtype.name}, which cannot be differentiated: "
             f'pass {name}.astype("float32").'
         )
-    return x
+    return point
 
 
 def _differentiate(fn, x, order, project, required=True) -> Jet:
@@ -224,7 +289,7 @@ def _differentiate(fn, x, order, project, required=True) -> Jet:
         rows = _connected([tape.gradient(entry, x) for entry in entries], x, required and j == 1)
         last = terms[-1]
         shape = [*last.shape, *x.shape[1:]]
-        return [*terms, _reshape(tf.stack(rows, 1), shape, tf.shape(last), tf.shape(x)[1:])]
+        return [*terms, reshape_static(tf.stack(rows, 1), shape, tf.shape(last), tf.shape(x)[1:])]
 
     value, _, *derivatives = up_to(order)
     return Jet(value, tuple(derivatives))
@@ -250,10 +315,11 @@ def _along(fn, x, directions):
         pairs = zip(terms[-1], us, strict=True)
         gradients = [over_x.gradient(t, x, output_gradients=u) for t, u in pairs]
         gradients = _connected(gradients, x, required=not lower)
-    each = [(gradients[0], us[0])] * len(vs) if not lower else zip(gradients, us, strict=True)
+    if not lower:  # f itself is the same for every projection
+        gradients, us = gradients * len(vs), us * len(vs)
     tangents = [
         over_u.gradient(gradient, u, output_gradients=tf.cast(v, x.dtype))
-        for (gradient, u), v in zip(each, vs, strict=True)
+        for gradient, u, v in zip(gradients, us, vs, strict=True)
     ]
     return [*terms, _connected(tangents, us[0], required=False)]
 
@@ -264,7 +330,7 @@ def _entries(y):
     if size is None:
         raise ValueError(
             f"fn returned shape {y.shape}: every axis but the batch must be known to take "
-            "full derivatives. Fix the input shape, or use a projection."
+            "full derivatives. Set the input shape, or use a projection."
         )
     return [y] if size == 1 else tf.unstack(tf.reshape(y, [tf.shape(y)[0], size]), axis=1)
 
@@ -278,10 +344,3 @@ def _connected(gradients, like, required=True):
         )
     zeros = tf.zeros_like(like)
     return [zeros if g is None else tf.convert_to_tensor(g) for g in gradients]
-
-
-def _reshape(t, static, *dynamic):
-    """Reshape to `dynamic`, kept static where it is known."""
-    if all(n is not None for n in static):
-        return tf.reshape(t, static)
-    return tf.ensure_shape(tf.reshape(t, tf.concat(dynamic, 0)), static)

@@ -1,26 +1,30 @@
 """Random projections: how equation 2 looks at jets, along directions that are drawn anew.
 
-A *view* answers two questions alike: what a function's jet looks like (`jet`), and what a label
-looks like (`label`). `FullDerivatives` is equation 1; `Projection.sample(step)` is equation 2.
+A *view* shows a function's jet (`jet`) and a label (`label`) in the same way. `FullDerivatives` is
+equation 1; `Projection.sample(step)` gives the view of equation 2, `ProjectedDerivatives`.
 """
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import contractions, jets
 
 CONTRACTIONS = ("distinct", "same", "first")
 
 
 class FullDerivatives:
-    """Full derivatives: nothing is projected."""
+    """The view of equation 1: nothing is projected."""
 
-    def jet(self, fn, x, order: int) -> jets.Jet:
+    def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
+        """Compute the value and full derivatives of `fn` at x, as `jets.jet` does."""
         return _of(fn, jets.jet)(x, order)
 
-    def label(self, label, j: int, x, value):
+    def label(self, label: tf.Tensor, j: int, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """Return the label D^j [B,*out,*in × j] as it is."""
         return label
 
 
@@ -28,20 +32,25 @@ class FullDerivatives:
 class Projection:
     """P random directions per example, uniform on the unit sphere (equation 2).
 
-    side: "output" for D^j <f, v>; "input" for derivatives of f along v.
-    count: P.
-    contraction: on the inputs, what D^j is contracted with: "distinct" v1, ..., vj; the "same"
-        v, j times; or the "first" argument alone, D^j f[v, ...], for order 2 the Hessian-vector
-        product H v.
-    unbiased: directions of length √n in place of 1, n the size of the projected side: a squared
-        loss then has the full loss's expectation. Independent directions compose, so this holds
-        for "distinct" at any order. No factor does it for "same" at order 2, where
+    Args:
+      side: "output" for D^j <f, v>; "input" for derivatives of f along v.
+      count: P.
+      contraction: what D^j is contracted with on the inputs: "distinct" v1, ..., vj; the "same"
+        v, j times; or v as the "first" argument, D^j f[v, ...], which is the Hessian-vector
+        product H v at order 2.
+      unbiased: directions have length √n in place of 1, n the size of the projected side. A
+        squared loss then has the full loss's expectation. Independent directions compose, so this
+        is true for "distinct" at any order. No factor does it for "same" at order 2, where
         E D²f[v,v]² = (2|H|² + tr²H) / (n(n+2)), nor for losses that are not squared.
-    orthogonal: the P directions of an example are orthogonal; P is at most n then.
-    length: what every direction is multiplied by. On the outputs, 255 turns a gradient with
-        respect to bytes into one with respect to their share of 255, at no cost.
+      orthogonal: the P directions of an example are orthogonal; P is at most n then.
+      seed: of the directions.
+      length: what every direction is multiplied by. On the outputs, 255 turns a gradient with
+        respect to bytes into one with respect to bytes / 255, at no cost.
 
-    Raises ValueError at a setting that is unknown or that no factor mends.
+    Raises:
+      ValueError: a setting is unknown, or count is below 1.
+
+    Example:
 
     >>> view = Projection("input", count=2, seed=7).sample(step=1)
     >>> x = tf.ones([4, 3])
@@ -67,8 +76,8 @@ class Projection:
         if self.contraction not in CONTRACTIONS:
             raise ValueError(f"contraction is one of {CONTRACTIONS}, got {self.contraction!r}.")
 
-    def sample(self, step) -> "ProjectedDerivatives":
-        """The view of one training step; other replicas look along other directions."""
+    def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
+        """Draw the view of one training step; every replica draws directions of its own."""
         replica = tf.distribute.get_replica_context()
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
@@ -76,48 +85,88 @@ class Projection:
 
 
 class ProjectedDerivatives:
-    """A projection along one step's directions: the same ones for function and labels."""
+    """The view of equation 2: derivatives along one step's directions.
 
-    def __init__(self, projection, seed):
+    Function and labels are seen along the same ones.
+
+    Args:
+      projection: the settings.
+      seed: two integers that fix the step's directions.
+    """
+
+    def __init__(self, projection: Projection, seed: tf.Tensor):
         self.projection = projection
         self.seed = seed
-        self.drawn = {}
+        self._drawn: dict[int, tf.Tensor] = {}
 
-    def directions(self, like, j: int):
-        """The j-th directions [B,P,*dims], for `like` [B,*dims]; drawn once."""
+    def directions(self, like: tf.Tensor, j: int) -> tf.Tensor:
+        """Return the j-th directions [B,P,*dims] for `like` [B,*dims]; they are drawn once."""
         p = self.projection
         j = 0 if p.contraction != "distinct" else j
-        if j not in self.drawn:
+        if j not in self._drawn:
             # Once for both sides: other dtypes would draw other numbers from the same seed.
             radius = math.sqrt(like.shape[1:].num_elements()) if p.unbiased else 1.0
             radius *= p.length
             key = tf.random.fold_in(self.seed, j)
-            self.drawn[j] = sphere(like, p.count, key, radius, p.orthogonal)
-        return self.drawn[j]
+            self._drawn[j] = sphere(like, p.count, key, radius, p.orthogonal)
+        return self._drawn[j]
 
-    def jet(self, fn, x, order: int) -> jets.Jet:
+    def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
+        """Compute the value of `fn` at x and its projected derivatives up to `order`.
+
+        Returns:
+          A `Jet`: value [B,*out]; D^j is [B,P,*in × j] for projections of the outputs, [B,P,*out]
+          for those of the inputs, [B,P,*out,*in × (j-1)] under contraction="first".
+        """
         if self.projection.side == "output":
             return _of(fn, jets.projected_jet)(x, order, lambda value: self.directions(value, 0))
         if self.projection.contraction == "first":
             return _of(fn, jets.partial_jet)(x, self.directions(x, 0), order)
         return _of(fn, jets.directional_jet)(x, [self.directions(x, j) for j in range(order)])
 
-    def label(self, label, j: int, x, value):
-        """Label D^j [B,*out,*in × j] as `jet` would show it."""
+    def label(self, label: tf.Tensor, j: int, x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """Project a label D^j [B,*out,*in × j] as `jet` projects a derivative.
+
+        Args:
+          label: D^j [B,*out,*in × j]; at j = 0, the value, which is not projected.
+          j: the order.
+          x: [B,*in].
+          value: f(x) [B,*out].
+        """
         if j == 0:
             return label
         if self.projection.side == "output":
-            return jets.contract_outputs(label, self.directions(value, 0))
+            return contractions.contract_outputs(label, self.directions(value, 0))
         along = 1 if self.projection.contraction == "first" else j
-        return jets.contract_inputs(label, [self.directions(x, i) for i in range(along)], j)
+        return contractions.contract_inputs(label, [self.directions(x, i) for i in range(along)], j)
 
 
-def sphere(like, projections: int, seed, radius: float = 1.0, orthogonal: bool = False):
-    """P random directions per example, uniform on the sphere of `radius`: [B,P,*dims].
+def sphere(
+    like: tf.Tensor,
+    projections: int,
+    seed: Sequence[int] | tf.Tensor,
+    radius: float = 1.0,
+    orthogonal: bool = False,
+) -> tf.Tensor:
+    """Draw P random directions per example, uniform on the sphere of `radius`.
 
-    like: [B,*dims], for shape and dtype; seed: two integers. Drawn in float32 or wider. For a
-    fixed e in R^n, E <e,v>² = radius² |e|²/n: radius √n makes one projection's square unbiased.
-    orthogonal: the P directions of an example are orthogonal to each other.
+    They are drawn in float32 or wider. For a fixed e in R^n, E <e,v>² = radius² |e|²/n: a radius
+    of √n makes one projection's square unbiased.
+
+    Args:
+      like: [B,*dims], for shape and dtype.
+      projections: P.
+      seed: two integers.
+      radius: the length of every direction.
+      orthogonal: the P directions of an example are orthogonal to each other.
+
+    Returns:
+      [B,P,*dims].
+
+    Raises:
+      ValueError: there are more orthogonal projections than dimensions.
+
+    Example:
 
     >>> v = sphere(tf.zeros([4, 3, 2]), projections=5, seed=(0, 1))
     >>> v.shape, bool(tf.reduce_all(tf.abs(tf.norm(v, axis=[2, 3]) - 1) < 1e-6))
@@ -138,7 +187,7 @@ def _orthonormal(v):
     size = v.shape[2:].num_elements()
     if v.shape[1] > size:
         raise ValueError(
-            f"{v.shape[1]} orthogonal projections do not exist in {size} dimensions: ask for at "
+            f"{v.shape[1]} orthogonal projections do not exist in {size} dimensions: take at "
             f"most {size}."
         )
     flat = tf.reshape(v, [tf.shape(v)[0], v.shape[1], size])
@@ -148,7 +197,7 @@ def _orthonormal(v):
     return tf.ensure_shape(tf.reshape(tf.linalg.matrix_transpose(q), tf.shape(v)), v.shape)
 
 
-def _of(fn, make):
+def _of(fn: Any, make: Callable) -> Callable:
     """The jet function of `fn`: its own where it has one (a black box), else by autodiff."""
     own = getattr(fn, make.__name__, None)
     return own or (lambda x, *rest: make(fn, x, *rest))

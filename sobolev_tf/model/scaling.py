@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import contractions, jets
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -315,7 +315,7 @@ class Scaled:
     def _projected_jet(self, z, order, directions):
         answer = self._jet(z, order)
         v = directions(answer.value)
-        contracted = (jets.contract_outputs(d, v) for d in answer.derivatives)
+        contracted = (contractions.contract_outputs(d, v) for d in answer.derivatives)
         return jets.Jet(answer.value, tuple(contracted))
 
     def _partial_jet(self, z, v, order):

@@ -7,7 +7,7 @@ Terms are `value` [B,*out], d1, ..., dJ as the view shows them, and `jvp` [B,P,*
 
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import contractions, jets
 from sobolev_tf.model import labels
 from sobolev_tf.model.scaling import Scaled
 from sobolev_tf.projections import FullDerivatives
@@ -27,14 +27,14 @@ def predicted(fn, z, order: int, view, directions: dict) -> dict:
         value, [along] = (
             jets.directional_jet(fn, z, v)
             if not whole
-            else (value, [jets.contract_inputs(terms["d1"], v)])
+            else (value, [contractions.contract_inputs(terms["d1"], v)])
         )
         terms |= {"value": value, "jvp": along}
     if u := directions.get("vjp"):
         value, [along] = (
             jets.projected_jet(fn, z, 1, lambda _: u[0])
             if not whole
-            else (value, [jets.contract_outputs(terms["d1"], u[0])])
+            else (value, [contractions.contract_outputs(terms["d1"], u[0])])
         )
         terms |= {"value": value, "vjp": along}
     return {name: jets.at_least_float32(term) for name, term in terms.items()}

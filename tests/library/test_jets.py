@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import contractions, jets
 
 A = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 4.0]])
 
@@ -55,12 +55,12 @@ def test_projections_of_the_function_are_projections_of_its_derivatives(mode):
     np.testing.assert_allclose(out.value, value)
     np.testing.assert_allclose(out.derivatives[0], np.einsum("bki,bpk->bpi", d1, u))
     np.testing.assert_allclose(out.derivatives[1], np.einsum("bkij,bpk->bpij", d2, u))
-    np.testing.assert_allclose(jets.contract_outputs(d2, u), out.derivatives[1])
+    np.testing.assert_allclose(contractions.contract_outputs(d2, u), out.derivatives[1])
     inp = MODES[mode](lambda x: jets.directional_jet(cubic, x, v))(x)
     np.testing.assert_allclose(inp.value, value)
     np.testing.assert_allclose(inp.derivatives[0], np.einsum("bki,bpi->bpk", d1, v[0]))
     np.testing.assert_allclose(inp.derivatives[1], np.einsum("bkij,bpi,bpj->bpk", d2, *v))
-    np.testing.assert_allclose(jets.contract_inputs(tf.constant(d2), v), inp.derivatives[1])
+    np.testing.assert_allclose(contractions.contract_inputs(tf.constant(d2), v), inp.derivatives[1])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -79,7 +79,7 @@ def test_partial_jets_contract_the_first_argument_alone(mode):
         expected = np.einsum(subscripts, d, v)
         np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-10)
         order = d.ndim - 2
-        contracted = jets.contract_inputs(tf.constant(d), [v], order)
+        contracted = contractions.contract_inputs(tf.constant(d), [v], order)
         np.testing.assert_allclose(contracted, expected, rtol=1e-10, atol=1e-10)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sobolev_tf import jets, projections
+from sobolev_tf import contractions, jets, projections
 from sobolev_tf.projections import Projection
 
 
@@ -29,12 +29,12 @@ def test_directions_lie_on_the_sphere(batch, dims, count, dtype, radius):
 def test_projected_squares_have_the_full_squares_expectation():
     e = tf.constant([[1.0, -2.0, 3.0]])
     v = projections.sphere(tf.zeros([1, 3]), 40_000, (0, 0), radius=3**0.5)
-    assert np.mean(jets.contract_outputs(e[..., None], v).numpy() ** 2) == pytest.approx(
+    assert np.mean(contractions.contract_outputs(e[..., None], v).numpy() ** 2) == pytest.approx(
         14, rel=0.02
     )
     hessian = tf.constant([[[[1.0, 2.0, 0.0], [2.0, -1.0, 3.0], [0.0, 3.0, 0.5]]]])
     w = projections.sphere(tf.zeros([1, 3]), 40_000, (0, 1), radius=3**0.5)
-    square = np.mean(jets.contract_inputs(hessian, [v, w]).numpy() ** 2)
+    square = np.mean(contractions.contract_inputs(hessian, [v, w]).numpy() ** 2)
     assert square == pytest.approx(np.sum(hessian.numpy() ** 2), rel=0.03)
 
 
