@@ -13,16 +13,16 @@ from sobolev_tf.synthetic.layers import label_gradient
 
 # Weights of |m - L| and of |SG - dL/dh|. `noprop` has no module and sends nothing below a cut;
 # `backprop` has none either, and is plain training.
-SUPERVISION = {
+TERM_WEIGHTS = {
     "sobolev": (1.0, 1.0),
     "critic": (1.0, 0.0),
     "vfbn": (0.0, 1.0),
     "direct": (0.0, 1.0),
 }
-METHODS = (*SUPERVISION, "noprop", "backprop")
+METHODS = (*TERM_WEIGHTS, "noprop", "backprop")
 
 
-class Supervision(NamedTuple):
+class CriticLoss(NamedTuple):
     """How the true jet and the critic's are held against each other.
 
     weights, losses: of values and of gradients; label_weight: of |dm/dy - dL/dy|^2.
@@ -44,8 +44,8 @@ class Supervision(NamedTuple):
                     "compile: critic_losses and critic_loss_weights are pairs, for values and "
                     f"gradients; given {pair}."
                 )
-        weights = tuple(np.multiply(SUPERVISION.get(method, (0.0, 0.0)), weights))
-        if method in SUPERVISION and not (any(weights) or label_weight):
+        weights = tuple(np.multiply(TERM_WEIGHTS.get(method, (0.0, 0.0)), weights))
+        if method in TERM_WEIGHTS and not (any(weights) or label_weight):
             raise ValueError(f"compile: {method} critics learn from nothing: all weights are 0.")
         return cls(weights, tuple(map(resolve, losses)), label_weight)
 

@@ -17,17 +17,17 @@ from sobolev_tf.keras_support.strategies import (
 from sobolev_tf.losses import L1Norm, per_example, resolve
 from sobolev_tf.synthetic import critics, splitting
 from sobolev_tf.synthetic import placement as placing
-from sobolev_tf.synthetic.critic_loss import METHODS, SUPERVISION, Supervision
+from sobolev_tf.synthetic.critic_loss import METHODS, TERM_WEIGHTS, CriticLoss
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
 from sobolev_tf.synthetic.layers import (
-    NAMED,
+    LOSS_CLASSES,
     Cut,
     DirectGradient,
     SyntheticGradient,
-    backpropagate,
-    hand_down,
     per_example_gradient,
-    unmasked,
+    refuse_mask,
+    replace_gradient,
+    true_gradients,
 )
 
 CRITIC_UPDATES = ("sync", "sequential_async")
@@ -112,22 +112,29 @@ class DecoupledModel(DistributedModel):
         self.placed = placement is not None
         self.devices = placing.devices(placement, len(stages))
         direct = method == "direct"
-        self.bridges = []
+        self.synthetic_gradients = []
         if label_weight and direct:
             raise ValueError("DecoupledModel: label_weight needs a critic, not method='direct'.")
-        if method in SUPERVISION:
-            bridge = DirectGradient if direct else SyntheticGradient
-            modules = critics.build(stages, critic, direct)
-            self.bridges = [bridge(c, None) for c in placing.move(modules, self.devices)]
+        if method in TERM_WEIGHTS:
+            layer = DirectGradient if direct else SyntheticGradient
+            built = placing.move(critics.build(stages, critic, direct), self.devices)
+            self.synthetic_gradients = [layer(each, None) for each in built]
         self.stages = placing.move(stages, self.devices)
         kinds = direct, not self.placed
-        self.diagnostics = [CutDiagnostics(k + 1, *kinds) for k in range(len(self.bridges))]
+        self.diagnostics = [
+            CutDiagnostics(k + 1, *kinds) for k in range(len(self.synthetic_gradients))
+        ]
         self.built = True
 
     @property
     def critics(self):
         """The critics' Keras models, one for each cut."""
-        return [bridge.critic for bridge in self.bridges]
+        return [layer.critic for layer in self.synthetic_gradients]
+
+    @property
+    def bridges(self):
+        """The synthetic gradients, by the name under which `.keras` files keep their weights."""
+        return self.synthetic_gradients
 
     @property
     def network_variables(self):
@@ -195,22 +202,22 @@ class DecoupledModel(DistributedModel):
             raise ValueError("compile: loss_weights is for several losses; here there is one.")
         _check_choice("critic_updates", critic_updates, CRITIC_UPDATES)
         settings = critic_losses or (L1Norm(), L1Norm()), critic_loss_weights, self.label_weight
-        self.supervision = Supervision.of(self.method, *settings)
+        self.critic_loss = CriticLoss.of(self.method, *settings)
         loss = resolve(loss)
-        loss = NAMED[loss]() if loss in NAMED else loss
+        loss = LOSS_CLASSES[loss]() if loss in LOSS_CLASSES else loss
         self.critic_updates = critic_updates
         if self.placed:
             kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
         self.critic_optimizer = None
-        if self.bridges:
+        if self.synthetic_gradients:
             self.critic_optimizer = keras.optimizers.get(critic_optimizer)
             if uses_loss_scaling(self.optimizer) and not uses_loss_scaling(self.critic_optimizer):
                 self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
-        for bridge in self.bridges:
-            bridge.loss = loss
+        for layer in self.synthetic_gradients:
+            layer.loss = loss
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
         if self.placed:
             placing.check(self)
@@ -220,7 +227,7 @@ class DecoupledModel(DistributedModel):
         if config and self.critic_optimizer is not None:
             serialize = keras.saving.serialize_keras_object
             config["critic_optimizer"] = serialize(self.critic_optimizer)
-            config["critic_losses"] = [serialize(each) for each in self.supervision.losses]
+            config["critic_losses"] = [serialize(each) for each in self.critic_loss.losses]
             config["critic_loss_weights"] = self._critic_loss_weights
             config["critic_updates"] = self.critic_updates
         return config
@@ -251,8 +258,8 @@ class DecoupledModel(DistributedModel):
     def train_step(self, data):
         if self.placed:
             return placing.train(self, [data])
-        x, y, sample_weight = self.unpack(data)
-        share = self.share(x, sample_weight)
+        x, y, sample_weight = self._unpack(data)
+        share = self._example_weights(x, sample_weight)
         # What the critics compute on the way up, for their own loss:
         critic_tape = tf.GradientTape()
         with tf.GradientTape(persistent=True) as tape:
@@ -261,9 +268,9 @@ class DecoupledModel(DistributedModel):
             objective = self.optimizer.scale_loss(loss)
 
         variables = self.network_variables
-        gradients, arriving = tape.gradient(objective, [variables, [cut.above for cut in cuts]])
-        if self.bridges:
-            true = functools.partial(backpropagate, tape, cuts, arriving)
+        gradients, arriving = tape.gradient(objective, [variables, [cut.h_out for cut in cuts]])
+        if self.synthetic_gradients:
+            true = functools.partial(true_gradients, tape, cuts, arriving)
             if self.gradient_target == "true":
                 arriving = true()
             value = per_example(self.loss, y, at_least_float32(outputs))
@@ -277,7 +284,7 @@ class DecoupledModel(DistributedModel):
             )
         self.optimizer.apply(gradients, variables)  # or none, if frozen
 
-        return self.report(loss, x, y, outputs, sample_weight)
+        return self._update_logs(loss, x, y, outputs, sample_weight)
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
@@ -297,7 +304,7 @@ class DecoupledModel(DistributedModel):
         loss = getattr(self, "loss", None)
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
-    def unpack(self, data):
+    def _unpack(self, data):
         """x, y and sample_weight or None, of a batch.
 
         Raises ValueError without labels, or where an example has several weights.
@@ -314,12 +321,12 @@ class DecoupledModel(DistributedModel):
             y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
         return x, y, sample_weight
 
-    def report(self, loss, x, y, outputs, sample_weight):
+    def _update_logs(self, loss, x, y, outputs, sample_weight):
         """A step's logs."""
         self._loss_tracker.update_state(loss * replicas(), sample_weight=_batch_size(x))
         return reducible_logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
 
-    def share(self, x, sample_weight):
+    def _example_weights(self, x, sample_weight):
         """What multiplies an example's loss in the objective: 1/B, its weight, loss scaling."""
         share = self.optimizer.scale_loss(1.0) / (_batch_size(x) * replicas())
         if sample_weight is not None:
@@ -327,23 +334,25 @@ class DecoupledModel(DistributedModel):
         return share
 
     def _forward(self, x, y, share, critic_tape):
-        """The network's outputs, on the way through a bridge at every cut."""
+        """The network's outputs, and every cut on the way."""
         cuts = []
         for k, stage in enumerate(self.stages[:-1]):
             below = above = stage(x, training=True)
             if self.method != "backprop":
-                unmasked(below)
+                refuse_mask(below)
             prediction = outputs = None
-            if self.bridges:
+            if self.synthetic_gradients:
                 with critic_tape:
-                    prediction, outputs = self.bridges[k].jet_and_outputs(below, y, training=True)
-                above = hand_down(below, prediction.derivatives[0], share)
+                    prediction, outputs = self.synthetic_gradients[k].jet_and_outputs(
+                        below, y, training=True
+                    )
+                above = replace_gradient(below, prediction.derivatives[0], share)
             elif self.method == "noprop":
                 above = tf.stop_gradient(below)
             cuts.append(Cut(below, above, prediction, outputs))
             x = above
         outputs = self.stages[-1](x, training=True)
-        return unmasked(outputs) if self.bridges else outputs, cuts
+        return refuse_mask(outputs) if self.synthetic_gradients else outputs, cuts
 
     def _update_critics(self, tape, y, outputs, cuts, targets, sample_weight):
         """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
@@ -353,7 +362,7 @@ class DecoupledModel(DistributedModel):
             objective = sum(loss for critic in self.critics for loss in critic.losses)
             for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
                 track = functools.partial(diagnostics.track, finite_only=finite_only)
-                objective += self.supervision.objective(
+                objective += self.critic_loss.objective(
                     cut, target, self.loss, y, outputs, sample_weight, track
                 )
                 diagnostics.track_accuracy(self.loss, y, cut.outputs)

@@ -28,7 +28,7 @@ CROSS_ENTROPIES = (
     keras.losses.SparseCategoricalCrossentropy,
     keras.losses.CategoricalCrossentropy,
 )
-NAMED = {  # what Keras's names stand for are functions
+LOSS_CLASSES = {  # what Keras's names stand for are functions
     keras.losses.sparse_categorical_crossentropy: CROSS_ENTROPIES[0],
     keras.losses.categorical_crossentropy: CROSS_ENTROPIES[1],
 }
@@ -48,12 +48,12 @@ class SyntheticGradient(keras.layers.Layer):
 
     >>> import keras
     >>> import tensorflow as tf
-    >>> bridge = SyntheticGradient(dense_critic((4,), 3), "mse")
+    >>> layer = SyntheticGradient(dense_critic((4,), 3), "mse")
     >>> h, y = tf.Variable(tf.ones([2, 4])), tf.zeros([2, 3])
     >>> with tf.GradientTape() as tape:
-    ...     above = 0.0 * bridge(h, y)  # no true gradient comes from above
+    ...     above = 0.0 * layer(h, y)  # no true gradient comes from above
     >>> synthetic = tape.gradient(above, h)
-    >>> bool(tf.reduce_all(synthetic == bridge.jet(h, y).derivatives[0]))
+    >>> bool(tf.reduce_all(synthetic == layer.jet(h, y).derivatives[0]))
     True
     """
 
@@ -89,7 +89,7 @@ class SyntheticGradient(keras.layers.Layer):
           weight: scalar or [B], what multiplies an example's loss in the objective: 1 for a
             sum over examples, 1/B for a mean.
         """
-        return hand_down(h, self.jet(h, y, training).derivatives[0], weight)
+        return replace_gradient(h, self.jet(h, y, training).derivatives[0], weight)
 
     def compute_output_spec(self, h, *args, **kwargs):
         return keras.KerasTensor(h.shape, h.dtype)
@@ -128,7 +128,7 @@ class DirectGradient(SyntheticGradient):
         return Jet(None, (at_least_float32(self.critic([h, y], training=training)),)), None
 
 
-def hand_down(h, synthetic, weight=1.0):
+def replace_gradient(h, synthetic, weight=1.0):
     """h, whose gradient is `weight * synthetic` whatever arrives from above.
 
     Args:
@@ -145,7 +145,7 @@ def hand_down(h, synthetic, weight=1.0):
     return forward(h)
 
 
-def unmasked(h):
+def refuse_mask(h):
     """h. Raises ValueError if it has a Keras mask, which would be lost at a cut."""
     if getattr(h, "_keras_mask", None) is not None:
         raise ValueError(
@@ -158,17 +158,17 @@ def unmasked(h):
 class Cut(NamedTuple):
     """h [B, *H] as it left the stage below and entered the one above; (m, SG), and p(h)."""
 
-    below: tf.Tensor
-    above: tf.Tensor
+    h: tf.Tensor
+    h_out: tf.Tensor
     prediction: Jet | None
     outputs: tf.Tensor | None
 
 
-def backpropagate(tape, cuts, arriving):
+def true_gradients(tape, cuts, arriving):
     """dL/dh at every cut, by full backpropagation from what arrives at the top one."""
     gradients = [arriving[-1]]
     for lower, upper in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
-        gradient = tape.gradient(upper.below, lower.above, output_gradients=gradients[0])
+        gradient = tape.gradient(upper.h, lower.h_out, output_gradients=gradients[0])
         gradients.insert(0, gradient)
     return gradients
 

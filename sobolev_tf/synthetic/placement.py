@@ -25,7 +25,7 @@ import tensorflow as tf
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.losses import batch_mean, per_example
-from sobolev_tf.synthetic.layers import Cut, per_example_gradient, scale_examples, unmasked
+from sobolev_tf.synthetic.layers import Cut, per_example_gradient, refuse_mask, scale_examples
 
 # A stage begins a step when the one above has made its outputs of so many steps before. A worker of
 # TensorFlow begins with what became ready last, so without a wait it sends h after all that it can
@@ -169,7 +169,7 @@ def train(model, batches):
     """One training step of a placed `DecoupledModel` on each of `batches`; the last one's logs."""
     optimizers = [each for each in (model.optimizer, model.critic_optimizer) if each is not None]
     counts = [tf.identity(optimizer.iterations.value) for optimizer in optimizers]
-    late = [collections.deque() for _ in model.bridges]
+    late = [collections.deque() for _ in model.synthetic_gradients]
 
     def teach(k):
         number, gradients = late[k].popleft()
@@ -216,8 +216,8 @@ def _step(model, number, batch, earlier):
 
     Returns (logs, gradients of each critic, all stages' outputs).
     """
-    x, y, sample_weight = model.unpack(batch)
-    share = model.share(x, sample_weight)
+    x, y, sample_weight = model._unpack(batch)
+    share = model._example_weights(x, sample_weight)
     stages, cuts, tapes = [], [], []
     for k, stage in enumerate(model.stages):
         with on(model.devices[k]):
@@ -225,10 +225,10 @@ def _step(model, number, batch, earlier):
             if earlier and k + 1 < len(model.stages):
                 below = _after(earlier[k + 1], model.devices[k + 1], below)
             stages.append(_forward(stage, below, watch=k > 0))
-            if k < len(model.bridges):
+            if k < len(model.synthetic_gradients):
                 h = stages[k].above
                 with tf.GradientTape() as tape:
-                    cut = model.bridges[k].jet_and_outputs(h, y, training=True)
+                    cut = model.synthetic_gradients[k].jet_and_outputs(h, y, training=True)
                 cuts.append(Cut(h, h, *cut))
                 tapes.append(tape)
 
@@ -244,7 +244,7 @@ def _step(model, number, batch, earlier):
             target = Jet(value, (per_example_gradient(arriving[k], share),))
             with tape:
                 batch = y, outputs, sample_weight
-                objective = model.supervision.objective(
+                objective = model.critic_loss.objective(
                     cut, target, model.loss, *batch, track=tracked.__setitem__
                 ) + sum(model.critics[k].losses)
             gradients.append(tape.gradient(objective, model.critics[k].trainable_variables))
@@ -252,7 +252,7 @@ def _step(model, number, batch, earlier):
             model.diagnostics[k].track(name, each)
         model.diagnostics[k].track_accuracy(model.loss, y, cut.outputs)
     total = loss + sum(penalty for stage in stages for penalty in stage.penalties)
-    logs = model.report(total, x, y, outputs, sample_weight)
+    logs = model._update_logs(total, x, y, outputs, sample_weight)
     return logs, gradients, [stage.above for stage in stages]
 
 
@@ -261,7 +261,7 @@ def _forward(stage, x, watch):
         if watch:
             x = tf.identity(x)
             tape.watch(x)
-        return _Stage(tape, x, unmasked(stage(x, training=True)), list(stage.losses))
+        return _Stage(tape, x, refuse_mask(stage(x, training=True)), list(stage.losses))
 
 
 def _after(made, device, x):

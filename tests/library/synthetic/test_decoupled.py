@@ -63,7 +63,7 @@ def hand_gradients(model, x, y, weight):
     true, bootstrapped, updates = [], [], []
     full = arriving
     for k in (2, 1, 0):
-        handed = synthetic[k] if model.bridges and k < 2 else full if k == 2 else None
+        handed = synthetic[k] if model.synthetic_gradients and k < 2 else full if k == 2 else None
         if model.method == "backprop":
             handed = full
         if handed is not None:

@@ -8,8 +8,8 @@ from sobolev_tf.synthetic.layers import (
     cifar_critic,
     compare,
     dense_critic,
-    hand_down,
     imagenet_critic,
+    replace_gradient,
 )
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -29,57 +29,57 @@ def test_jet_of_a_linear_critic_by_hand():
 
 
 def test_layer_passes_h_forward_and_the_critics_gradient_down():
-    bridge = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY)
+    layer = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY)
     h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
     weight = tf.constant([1.0, 0.5, 2.0, 0.0, 3.0])
     with tf.GradientTape() as tape:
         tape.watch(h)
-        above = bridge(h, y, weight=weight)
+        above = layer(h, y, weight=weight)
         objective = tf.reduce_sum(7.0 * above)
     np.testing.assert_array_equal(above, h)
-    expected = weight[:, None] * bridge.jet(h, y).derivatives[0]
+    expected = weight[:, None] * layer.jet(h, y).derivatives[0]
     np.testing.assert_allclose(tape.gradient(objective, h), expected, rtol=1e-6)
 
 
 def test_nothing_flows_into_the_critic_through_the_layer():
-    bridge = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY)
+    layer = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY)
     h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
     with tf.GradientTape() as tape:
-        objective = tf.reduce_sum(bridge(h, y))
-    gradients = tape.gradient(objective, bridge.critic.trainable_variables)
+        objective = tf.reduce_sum(layer(h, y))
+    gradients = tape.gradient(objective, layer.critic.trainable_variables)
     assert gradients == [None] * 4
 
 
 def test_layer_wires_a_users_own_model_and_training_loop():
     """Half a network learns to classify from the critic's gradient alone."""
     lower = keras.Sequential([keras.Input([2]), keras.layers.Dense(8, "tanh")])
-    bridge = SyntheticGradient(dense_critic((8,), 2), CROSS_ENTROPY)
+    layer = SyntheticGradient(dense_critic((8,), 2), CROSS_ENTROPY)
     x = tf.random.normal([16, 2])
     y = tf.cast(x[:, 0] > 0, tf.int32)
     optimizer = keras.optimizers.SGD(0.5)
-    m_before = tf.reduce_mean(bridge.jet(lower(x), y).value)
+    m_before = tf.reduce_mean(layer.jet(lower(x), y).value)
     for _ in range(100):
         with tf.GradientTape() as tape:
-            above = bridge(lower(x), y, weight=1 / 16)
+            above = layer(lower(x), y, weight=1 / 16)
         gradients = tape.gradient(above, lower.trainable_variables)
         optimizer.apply_gradients(zip(gradients, lower.trainable_variables, strict=True))
-    assert tf.reduce_mean(bridge.jet(lower(x), y).value) < 0.8 * m_before
+    assert tf.reduce_mean(layer.jet(lower(x), y).value) < 0.8 * m_before
 
 
 def test_layer_round_trip():
-    bridge = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY, name="bridge")
-    other = SyntheticGradient.from_config(bridge.get_config())
-    assert other.name == "bridge"
-    other.critic.set_weights(bridge.critic.get_weights())
+    layer = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY, name="first_cut")
+    other = SyntheticGradient.from_config(layer.get_config())
+    assert other.name == "first_cut"
+    other.critic.set_weights(layer.critic.get_weights())
     h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
-    np.testing.assert_allclose(other.jet(h, y).value, bridge.jet(h, y).value)
+    np.testing.assert_allclose(other.jet(h, y).value, layer.jet(h, y).value)
 
 
-def test_hand_down_keeps_half_precision_below():
+def test_replace_gradient_keeps_half_precision_below():
     h = tf.ones([2, 3], tf.float16)
     with tf.GradientTape() as tape:
         tape.watch(h)
-        above = hand_down(h, tf.fill([2, 3], 3.0), 0.5)
+        above = replace_gradient(h, tf.fill([2, 3], 3.0), 0.5)
     gradient = tape.gradient(above, h)
     assert gradient.dtype == tf.float16
     np.testing.assert_array_equal(gradient, np.full([2, 3], 1.5))
@@ -95,9 +95,9 @@ def test_compare_by_hand_and_at_zero():
 @pytest.mark.parametrize("builder", [imagenet_critic, cifar_critic])
 def test_critics_fit_the_cut_and_are_differentiable_twice(builder):
     """In h, for the synthetic gradient; then in the weights, to train it."""
-    bridge = SyntheticGradient(builder((6, 6, 4), 5), CROSS_ENTROPY)
+    layer = SyntheticGradient(builder((6, 6, 4), 5), CROSS_ENTROPY)
     h, y = tf.random.normal([2, 6, 6, 4]), tf.constant([1, 4])
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.abs(bridge.jet(h, y).derivatives[0]))
-    gradients = tape.gradient(loss, bridge.critic.trainable_variables)
+        loss = tf.reduce_sum(tf.abs(layer.jet(h, y).derivatives[0]))
+    gradients = tape.gradient(loss, layer.critic.trainable_variables)
     assert all(float(tf.norm(g)) > 0 for g in gradients)
