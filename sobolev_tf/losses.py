@@ -4,104 +4,138 @@ The losses here sum over dimensions and average over the batch, as the paper pri
 over="mean". Keras's "mse" is a mean over all axes: half of SquaredNorm for two outputs.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable(package="sobolev_tf")
-class SquaredNorm(keras.losses.Loss):
-    """|e|²: squared errors summed over all dimensions, [B,...] -> [B], then the batch's mean.
+class _DimensionLoss(keras.losses.Loss):
+    """A loss that reduces over all dimensions, by their sum or their mean: [B,...] -> [B]."""
 
-    over: "sum" or "mean" over the dimensions.
+    default_name: str
+
+    def __init__(self, over: str = "sum", name: str | None = None, **kwargs: Any):
+        super().__init__(name=name or self.default_name, **kwargs)
+        if over not in ("sum", "mean"):
+            raise ValueError(
+                f'{type(self).__name__}: over is "sum" or "mean" (over the dimensions), got '
+                f"{over!r}."
+            )
+        self.over = over
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "over": self.over}
+
+
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class SquaredNorm(_DimensionLoss):
+    """Squared errors |e|², summed over all dimensions, then averaged over the batch.
+
+    Args:
+      over: "sum" or "mean" over the dimensions.
+
+    Example:
 
     >>> float(SquaredNorm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, 4.0]])))
     25.0
     """
 
-    def __init__(self, over="sum", name="squared_norm", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.over = _known(over)
+    default_name = "squared_norm"
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compare y_true and y_pred [B,...]: [B]."""
         return _over_dimensions(_error(y_true, y_pred) ** 2, self.over)
-
-    def get_config(self):
-        return {**super().get_config(), "over": self.over}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-class Norm(keras.losses.Loss):
-    """|e|, as distillation (section 4.2) prints it: [B,...] -> [B]. Its gradient at 0 is 0.
+class Norm(_DimensionLoss):
+    """The Euclidean norm |e|, as distillation (section 4.2) prints it. Its gradient at 0 is 0.
 
-    over: "sum" of the squares, or their "mean", over the dimensions.
+    Args:
+      over: the root of the "sum" of squares over the dimensions, or of their "mean".
+
+    Example:
 
     >>> float(Norm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, 4.0]])))
     5.0
     """
 
-    def __init__(self, over="sum", name="norm", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.over = _known(over)
+    default_name = "norm"
 
-    def call(self, y_true, y_pred):
-        return _root(_over_dimensions(_error(y_true, y_pred) ** 2, self.over))
-
-    def get_config(self):
-        return {**super().get_config(), "over": self.over}
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compare y_true and y_pred [B,...]: [B]."""
+        return safe_sqrt(_over_dimensions(_error(y_true, y_pred) ** 2, self.over))
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-class L1Norm(keras.losses.Loss):
-    """Sum of absolute errors over all dimensions (section 4.3): [B,...] -> [B].
+class L1Norm(_DimensionLoss):
+    """Absolute errors, summed over all dimensions (section 4.3), then averaged over the batch.
 
-    over: "sum" or "mean" over the dimensions.
+    Args:
+      over: "sum" or "mean" over the dimensions.
+
+    Example:
 
     >>> float(L1Norm()(tf.constant([[0.0, 0.0]]), tf.constant([[3.0, -4.0]])))
     7.0
     """
 
-    def __init__(self, over="sum", name="l1_norm", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.over = _known(over)
+    default_name = "l1_norm"
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compare y_true and y_pred [B,...]: [B]."""
         return _over_dimensions(tf.abs(_error(y_true, y_pred)), self.over)
-
-    def get_config(self):
-        return {**super().get_config(), "over": self.over}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class RelativeNorm(keras.losses.Loss):
-    """|e| / max(|y|, floor), each example by its own label: [B,...] -> [B].
+    """|e| / max(|y|, floor), the error of each example relative to its own label.
 
-    For labels whose sizes span orders of magnitude. `floor`, in units of the label, keeps
-    labels near zero from outweighing all others.
+    For labels whose sizes span orders of magnitude.
+
+    Args:
+      floor: in units of the label, above 0. It keeps labels near zero from outweighing all others.
+
+    Example:
 
     >>> float(RelativeNorm()(tf.constant([[6.0, 8.0]]), tf.constant([[6.0, 3.0]])))
     0.5
     """
 
-    def __init__(self, floor=1e-6, name="relative_norm", **kwargs):
+    def __init__(self, floor: float = 1e-6, name: str = "relative_norm", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         if not floor > 0:
             raise ValueError(f"RelativeNorm: floor is above 0, got {floor}.")
         self.floor = floor
 
-    def call(self, y_true, y_pred):
-        size = _root(_over_dimensions(tf.cast(y_true, y_pred.dtype) ** 2, "sum"))
-        error = _root(_over_dimensions(_error(y_true, y_pred) ** 2, "sum"))
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compare y_true and y_pred [B,...]: [B]."""
+        size = safe_sqrt(_over_dimensions(tf.cast(y_true, y_pred.dtype) ** 2, "sum"))
+        error = safe_sqrt(_over_dimensions(_error(y_true, y_pred) ** 2, "sum"))
         return error / tf.maximum(size, self.floor)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "floor": self.floor}
 
 
 NORMS = (SquaredNorm, Norm, L1Norm, RelativeNorm)
 
 
-def resolve(loss):
-    """A Loss, a function (y_true, y_pred) or a Keras name, as a Loss or a function.
+def resolve(loss: Any) -> Callable:
+    """Look up a loss.
+
+    Args:
+      loss: a Keras loss, a function (y_true, y_pred), or a Keras name.
+
+    Returns:
+      A Keras loss or a function.
+
+    Raises:
+      ValueError: the loss does not average over the batch.
+
+    Example:
 
     >>> resolve("mse").__name__
     'mean_squared_error'
@@ -116,10 +150,21 @@ def resolve(loss):
     return loss
 
 
-def per_example(loss, y_true, y_pred):
-    """One number per example, [B]: the loss, averaged over any axis that it left beside B.
+def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """Compute one number per example: the loss, averaged over all axes that it leaves but B.
 
-    Labels are cast to the prediction's dtype. Raises ValueError for a loss of the whole batch.
+    Args:
+      loss: as `resolve` returns it.
+      y_true: [B,...], cast to the dtype of y_pred if it is floating.
+      y_pred: [B,...].
+
+    Returns:
+      [B].
+
+    Raises:
+      ValueError: the loss gives one number for the whole batch.
+
+    Example:
 
     >>> per_example(resolve("mse"), tf.zeros([1, 2, 3]), tf.ones([1, 2, 3])).numpy().tolist()
     [1.0]
@@ -138,10 +183,17 @@ def per_example(loss, y_true, y_pred):
     return tf.reduce_mean(values, axes) if axes else values
 
 
-def batch_mean(values, weights=None):
-    """Weighted sum of values [B] over B: weights do not change the divisor, as in Keras.
+def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Take the weighted sum of values over B: weights do not change the divisor, as in Keras.
 
-    An empty batch gives 0.
+    Args:
+      values: [B].
+      weights: [B], or none.
+
+    Returns:
+      A scalar; 0 for an empty batch.
+
+    Example:
 
     >>> float(batch_mean(tf.constant([1.0, 3.0]), tf.constant([1.0, 0.0])))
     0.5
@@ -152,23 +204,27 @@ def batch_mean(values, weights=None):
     return tf.reduce_sum(values) * share
 
 
-def _error(y_true, y_pred):
-    """The difference, for labels of any dtype: integers and booleans are numbers here."""
-    return y_pred - tf.cast(y_true, y_pred.dtype)
+def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
+    """Take the square root, with gradient 0 at 0 and not infinity.
 
+    An infinite gradient times zero would be NaN.
 
-def _over_dimensions(t, over):
-    reduce = tf.reduce_sum if over == "sum" else tf.reduce_mean
-    return reduce(t, list(range(1, len(t.shape))))
-
-
-def _root(square):
-    """sqrt, with gradient 0 at 0: its own is infinite there, and infinity times zero is NaN."""
+    >>> x = tf.constant([0.0, 4.0])
+    >>> with tf.GradientTape() as tape:
+    ...     tape.watch(x)
+    ...     y = safe_sqrt(x)
+    >>> y.numpy().tolist(), tape.gradient(y, x).numpy().tolist()
+    ([0.0, 2.0], [0.0, 0.25])
+    """
     positive = square > 0
     return tf.where(positive, tf.sqrt(tf.where(positive, square, 1)), 0)
 
 
-def _known(over):
-    if over not in ("sum", "mean"):
-        raise ValueError(f'a norm is over the "sum" or the "mean" of dimensions, got {over!r}.')
-    return over
+def _error(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """The difference, for labels of any dtype: integers and booleans are numbers here."""
+    return y_pred - tf.cast(y_true, y_pred.dtype)
+
+
+def _over_dimensions(t: tf.Tensor, over: str) -> tf.Tensor:
+    reduce = tf.reduce_sum if over == "sum" else tf.reduce_mean
+    return reduce(t, list(range(1, len(t.shape))))
