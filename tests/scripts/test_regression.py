@@ -55,13 +55,13 @@ def test_values_by_hand(name, x, y, value):
 @pytest.mark.parametrize("name", functions.SEVEN)
 def test_gradients_are_those_of_finite_differences(name):
     f = functions.SEVEN[name]
-    given = functions.table(f, 200, 0)
+    points = functions.labeled_points(f, 200, seed=(0,))
     low, high = np.reshape(f.domain, [2, 2]).T
-    assert ((given.x >= low) & (given.x <= high)).all()
-    y, dy = given.labels
-    np.testing.assert_array_equal(y, f(tf.constant(given.x)))
+    assert ((points.x >= low) & (points.x <= high)).all()
+    y, dy = points.labels
+    np.testing.assert_array_equal(y, f(tf.constant(points.x)))
     for i, step in enumerate(1e-5 * np.eye(2)):
-        difference = (f(tf.constant(given.x + step)) - f(tf.constant(given.x - step))) / 2e-5
+        difference = (f(tf.constant(points.x + step)) - f(tf.constant(points.x - step))) / 2e-5
         np.testing.assert_allclose(dy[:, :, i], difference, rtol=1e-4, atol=1e-4)
 
 
@@ -83,7 +83,7 @@ def test_medians_and_counts_by_hand():
     medians = table.medians(rows)
     assert [m["test_mse"] for m in medians] == [[1.0, 0.5, 8.0], [2.0, 1.0, 9.0]]
     assert [m["gradient_mse"][0] for m in medians] == [2.0, 4.0]
-    assert table.counts(medians) == {20: [1, 1]}
+    assert table.sobolev_lower(medians) == {20: [1, 1]}
     assert "(0.5 to 8)" in table.text(medians)
 
 

@@ -30,7 +30,12 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
     chosen = {preset: recipes.PRESETS[preset] | settings for preset in OURS.values()}
     tasks = [
         recipes.Task(
-            *(name, None, size, "sobolev", 0, preset),
+            function=name,
+            domain=None,
+            size=size,
+            method="sobolev",
+            seed=0,
+            preset=preset,
             hidden=tuple(map(int, chosen[preset]["hidden"])),
             steps=chosen[preset]["steps"],
             batch_size=chosen[preset].get("batch_size"),
@@ -64,14 +69,15 @@ def _ours(task):
     function = functions.resolve(task.function)
     model = recipes.train(function, task)
     seconds = time.perf_counter() - began
-    return *np.sqrt(recipes.errors(model, recipes.test_table(function))), seconds
+    errors = recipes.mean_squared_errors(model, recipes.test_points(function))
+    return *np.sqrt(errors), seconds
 
 
 def _theirs(peer, name, size):
     function = functions.resolve(name)
-    test = recipes.test_table(function)
-    table = functions.table(function, size, 0, size)
-    given = {"x": table.x, "y": table.labels[0], "dy": table.labels[1][:, 0], "test": test.x}
+    test = recipes.test_points(function)
+    points = functions.labeled_points(function, size, seed=(0, size))
+    given = {"x": points.x, "y": points.labels[0], "dy": points.labels[1][:, 0], "test": test.x}
     answer = surrogates.answer(peer, given | {"domain": function.domain, "seed": 0})
     if answer is None:
         return None

@@ -73,17 +73,25 @@ def all_tasks():
     if FLAGS.domain and not set(FLAGS.function) - set(functions.SEVEN):
         raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     for each in FLAGS.function:
-        functions.table(functions.resolve(each, FLAGS.domain), 1000, FLAGS.seed)
+        function = functions.resolve(each, FLAGS.domain)
+        functions.labeled_points(function, 1000, seed=(FLAGS.seed,))
     domain = FLAGS.domain and tuple(FLAGS.domain)
     return [
         recipes.Task(
-            *(function, domain, size, method, seed),
-            *(FLAGS.preset, tuple(hidden), FLAGS.steps, FLAGS.batch_size),
+            function=function,
+            domain=domain,
+            size=size,
+            method=method,
+            seed=seed,
+            preset=FLAGS.preset,
+            hidden=tuple(hidden),
+            steps=FLAGS.steps,
+            batch_size=FLAGS.batch_size,
         )
         for size in sorted(set(sizes), reverse=True)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
         for function in dict.fromkeys(FLAGS.function)
-        for method in recipes.METHODS
+        for method in recipes.NUM_LABELS
     ]
 
 
@@ -102,14 +110,14 @@ def whole_numbers(name):
 
 def train_missing(run, tasks):
     """Trains what has no file yet; returns the rows of metrics.csv, which grows with each net."""
-    missing = [task for task in tasks if not recipes.done(run.folder, task)]
+    missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
     if len(missing) < len(tasks):
         print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
-    rows = {task: recipes.row(run.folder, task) for task in set(tasks) - set(missing)}
+    rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
     bar = progress.Bar(sum(map(recipes.effort, missing)))
-    work = functools.partial(recipes.run, run.folder)
+    work = functools.partial(recipes.train_and_save, run.folder)
     for task, text in processes.run(work, missing, FLAGS.jobs):
-        rows[task] = recipes.row(run.folder, task)
+        rows[task] = recipes.metrics_row(run.folder, task)
         write_rows(run, [rows[task] for task in tasks if task in rows])
         bar.add(recipes.effort(task), text)
     rows = [rows[task] for task in tasks]
@@ -125,7 +133,7 @@ def write_rows(run, rows):
 
 def finish(run, rows):
     medians = table.medians(rows)
-    counts = table.counts(medians)
+    counts = table.sobolev_lower(medians)
     run.write_summary(
         {
             "preset": FLAGS.preset,

@@ -8,12 +8,14 @@ import ast
 import math
 import operator
 import warnings
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from train.lib.run.cli import UsageError
 
-LONGEST = 1000
+Formula = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+MAX_LENGTH = 1000
 CONSTANTS = {"pi": math.pi, "e": math.e}
 OPERATORS = {
     ast.Add: operator.add,
@@ -24,38 +26,40 @@ OPERATORS = {
     ast.USub: operator.neg,
     ast.UAdd: tf.identity,
 }
-OF_ONE = ["abs", "acos", "asin", "atan", "cos", "cosh", "exp", "sin", "sinh", "sqrt", "tan", "tanh"]
-FUNCTIONS = {name: getattr(tf, name) for name in OF_ONE}
+NAMES = ["abs", "acos", "asin", "atan", "cos", "cosh", "exp", "sin", "sinh", "sqrt", "tan", "tanh"]
+FUNCTIONS = {name: getattr(tf, name) for name in NAMES}
 FUNCTIONS |= {"log": tf.math.log, "max": tf.maximum, "min": tf.minimum}
-TWO = ("max", "min")  # functions of two arguments
+NUM_ARGUMENTS = dict.fromkeys(FUNCTIONS, 1) | {"max": 2, "min": 2}
 
 
-def parse(text):
-    """The function (x, y) -> f of tensors [B,1] that `text` writes.
+def parse(text: str) -> Formula:
+    """Returns the function (x, y) -> f of tensors [B,1] that `text` writes.
 
-    Raises UsageError, naming what it stumbled on.
+    Raises:
+      UsageError: for text that is not arithmetic; it names the first thing that is not.
 
-    >>> one = tf.constant([[1.0]])
-    >>> parse("2*x + max(y, 3)")(one, one).numpy().tolist()
-    [[5.0]]
+    Example:
+      >>> one = tf.constant([[1.0]])
+      >>> parse("2*x + max(y, 3)")(one, one).numpy().tolist()
+      [[5.0]]
     """
     try:
-        if len(text) > LONGEST:
-            raise SyntaxError(f"it is longer than {LONGEST} characters")
+        if len(text) > MAX_LENGTH:
+            raise SyntaxError(f"it is longer than {MAX_LENGTH} characters")
         with warnings.catch_warnings(action="ignore"):  # of text that is refused right after
             tree = ast.parse(text.strip(), mode="eval").body
         f = _compiled(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        what = getattr(error, "msg", None) or "it is nested too deeply or not text"
+        reason = getattr(error, "msg", None) or "it is nested too deeply or not text"
         raise UsageError(
-            f"--function={text[:80]!r} does not parse: {what}; expected arithmetic (+ - * / **) "
+            f"--function={text[:80]!r} does not parse: {reason}; expected arithmetic (+ - * / **) "
             f"on x, y, numbers, {', '.join([*CONSTANTS, *FUNCTIONS])}"
         ) from error
     return lambda x, y: f(x, y) + 0 * x  # a constant has as many rows as x, too
 
 
-def _compiled(node):
-    """The function (x, y) of one node of the syntax tree."""
+def _compiled(node: ast.expr) -> Formula:
+    """Returns the function (x, y) of one node of the syntax tree."""
     match node:
         case ast.Name("x"):
             return lambda x, y: x
@@ -70,20 +74,20 @@ def _compiled(node):
         case ast.BinOp(left, kind, right) if type(kind) in OPERATORS:
             return _applied(OPERATORS[type(kind)], left, right)
         case ast.Call(ast.Name(name), arguments, []) if name in FUNCTIONS:
-            if len(arguments) != 1 + (name in TWO):
-                raise SyntaxError(f"{name} takes {1 + (name in TWO)} argument(s)")
+            if len(arguments) != NUM_ARGUMENTS[name]:
+                raise SyntaxError(f"{name} takes {NUM_ARGUMENTS[name]} argument(s)")
             return _applied(FUNCTIONS[name], *arguments)
         case ast.BinOp(_, ast.BitXor(), _):
             raise SyntaxError("a power is written **, not ^")
     raise SyntaxError(f"{ast.unparse(node)[:60]!r} is not allowed")
 
 
-def _applied(function, *operands):
+def _applied(function: Callable, *operands: ast.expr) -> Formula:
     inner = [_compiled(operand) for operand in operands]
     return lambda x, y: function(*(f(x, y) for f in inner))
 
 
-def _constant(number):
+def _constant(number: float) -> Formula:
     try:
         number = float(number)
     except OverflowError:

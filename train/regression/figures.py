@@ -1,155 +1,222 @@
-"""The paper's figures 2 (right), 3 and 5 to 11, from a run folder and nothing else.
+"""The paper's figures 2 (right), 3 and 5 to 11, from a run folder and nothing else."""
 
-Figures are made by matplotlib's object interface: pyplot would keep global state and look for a
-screen.
-"""
+from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 import sobolev_tf as st
 from train.lib.run import checkpoints, files, metrics_csv, run_folder
 from train.lib.run.cli import UsageError
 from train.regression import functions, recipes, table
 
-COLOURS = {"values": "C7", "sobolev": "C0"}
-NAMES = {"values": "regular", "sobolev": "Sobolev"}
-ARROWS = 3  # every so many points of the grid
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLORS = {"values": "C7", "sobolev": "C0"}
+ARROW_STRIDE = 3  # an arrow at every so many points of the grid
 
 
-def draw(folder, into=None):
-    """Draws all figures of a finished run into the folder `into`, or its own, and returns their
-    paths; without the run's nets, the first.
+def draw(folder: Path, into: Path | None = None) -> list[Path]:
+    """Draws all figures of a finished run; without the run's nets, figure 2 alone.
 
-    Raises UsageError where the folder holds no finished regression run.
+    Args:
+      folder: the run's folder.
+      into: where the figures go; default: the run's folder.
+
+    Returns:
+      The paths of the figures.
+
+    Raises:
+      UsageError: where the folder holds no finished regression run.
     """
     folder = Path(folder)
     into = Path(into or folder)
-    settings = run_folder.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
+    flags = run_folder.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
     path = folder / "metrics.csv"
     rows = metrics_csv.checked_rows(path, ["size", *table.MEASURES], ["function", "method"])
-    if {row["method"] for row in rows} != set(recipes.METHODS):
+    if {row["method"] for row in rows} != set(recipes.NUM_LABELS):
         raise UsageError(f"{path} lacks a method: run the run's command again")
     paths = [into / "figure2.png"]
-    save(errors_figure(table.medians(rows), settings["preset"]), paths[0])
+    _save(errors_figure(table.medians(rows), recipe_title(flags)), paths[0])
     if not (folder / "nets").exists():
         print(f"{folder} is without its nets: the surfaces are not drawn again")
         return paths
-    names = list(dict.fromkeys(row["function"] for row in rows))
     sizes = sorted({int(row["size"]) for row in rows})[:2]
-    for name in names:
-        domain = None if name in functions.SEVEN else settings["domain"]
-        function = functions.resolve(name, domain)
-        jets = {"f(x, y)": true_jet(function)}
-        for size in sizes:
-            for method in recipes.METHODS:
-                path = recipes.path(folder, name, size, method, settings["seed"])
-                try:
-                    with path.open("rb") as file, np.load(file) as net:
-                        jets[f"{NAMES[method]}, {size} points"] = net["value"], net["gradient"]
-                except checkpoints.DAMAGED as error:
-                    text = f"{path} cannot be read ({error}): run the run's command again"
-                    raise UsageError(text) from error
-        paths.append(into / f"surfaces-{recipes.plain(name)}.png")
-        save(surfaces_figure(function, jets), paths[-1])
+    for name in dict.fromkeys(row["function"] for row in rows):
+        function = functions.resolve(name, None if name in functions.SEVEN else flags["domain"])
+        jets = {"f(x, y)": true_jet(function)} | predicted_jets(folder, name, sizes, flags["seed"])
+        paths.append(into / f"surfaces-{recipes.file_name(name)}.png")
+        _save(surfaces_figure(function, jets), paths[-1])
     return paths
 
 
-def errors_figure(medians, preset):
-    """Figure 2, right: test MSE over the number of points, a panel for each function."""
+def recipe_title(flags: Mapping[str, Any]) -> str:
+    """Names a run's preset, and what differs from it.
+
+    >>> recipe_title({"preset": "modern", "hidden": ["64", "64"], "steps": 200, "seed": 0})
+    'preset modern, steps=200'
+    """
+    defaults = {"seed": 0, "batch_size": None} | recipes.PRESETS[flags["preset"]]
+    differ = {
+        name: ",".join(flags[name]) if isinstance(flags[name], list) else flags[name]
+        for name, default in defaults.items()
+        if name in flags and flags[name] != default
+    }
+    return ", ".join(
+        [f"preset {flags['preset']}", *(f"{name}={value}" for name, value in differ.items())]
+    )
+
+
+def predicted_jets(
+    folder: Path, name: str, sizes: Sequence[int], seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Reads the nets' jets on the grid: {title: (value [S,S], gradient [S,S,2])}.
+
+    Raises:
+      UsageError: where a net's file is missing or damaged.
+    """
+    jets = {}
+    for size in sizes:
+        for method, title in recipes.METHOD_NAMES.items():
+            path = recipes.net_path(folder, name, size, method, seed)
+            try:
+                with path.open("rb") as file, np.load(file) as net:
+                    jets[f"{title}, {size} points"] = net["value"], net["gradient"]
+            except checkpoints.DAMAGED as error:
+                raise UsageError(
+                    f"{path} cannot be read ({error}): run the run's command again"
+                ) from error
+    return jets
+
+
+def true_jet(function: functions.Function) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the function's own value [S,S] and gradient [S,S,2] on the grid."""
+    grid = functions.grid(function.domain, recipes.GRID_SIDE)
+    value, gradient = st.targets.tabulate(function, tf.constant(grid), batch_size=len(grid))
+    side = [recipes.GRID_SIDE, recipes.GRID_SIDE]
+    return value.reshape(side), np.nan_to_num(gradient.reshape([*side, 2]), posinf=0, neginf=0)
+
+
+def errors_figure(medians: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draws figure 2, right: test MSE over the number of points, a panel for each function."""
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(m["function"] for m in medians))
     columns = min(4, len(names))
-    count = math.ceil(len(names) / columns)
-    size = max(2.9 * columns, 4.5), 2.6 * count + 0.4  # wide enough for the title
+    rows = math.ceil(len(names) / columns)
+    size = max(2.9 * columns, 4.5), 2.6 * rows + 0.4  # wide enough for the title
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(count, columns, squeeze=False)
+    panels = figure.subplots(rows, columns, squeeze=False)
     for axis, name in zip(panels.flat, names, strict=False):
-        for method, colour in COLOURS.items():
+        for method, color in COLORS.items():
             chosen = [m for m in medians if (m["function"], m["method"]) == (name, method)]
             sizes, errors = [m["size"] for m in chosen], np.array([m["test_mse"] for m in chosen])
-            axis.plot(sizes, errors[:, 0], "o-", color=colour, label=NAMES[method])
-            axis.fill_between(sizes, errors[:, 1], errors[:, 2], color=colour, alpha=0.2, lw=0)
+            label = recipes.METHOD_NAMES[method]
+            axis.plot(sizes, errors[:, 0], "o-", color=color, label=label)
+            axis.fill_between(sizes, errors[:, 1], errors[:, 2], color=color, alpha=0.2, lw=0)
         axis.set(xscale="log", yscale="log")
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.set_xticks([], minor=True)
-        axis.set_title(shown(name), fontsize="medium")
+        axis.set_title(function_title(name), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in panels.flat[len(names) :]:
         axis.remove()
     for axis in panels[:, 0]:
         axis.set_ylabel("test MSE")
     figure.supxlabel("training points", fontsize="medium")
-    figure.suptitle(f"Preset {preset}: median and range over the seeds", fontsize="medium")
+    figure.suptitle(f"{title}: median and range over the seeds", fontsize="medium")
     panels[0, 0].legend(frameon=False, fontsize="small")
     return figure
 
 
-def surfaces_figure(function, jets):
-    """Figures 3 and 5 to 11: the surface above, the gradient field below, for every model.
+def surfaces_figure(
+    function: functions.Function, jets: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> Figure:
+    """Draws figures 3 and 5 to 11: the surface above, the gradient field below, for every model.
 
-    jets: {title: (value [S,S], gradient [S,S,2])}; the first one is the truth, whose range is the
-        colour scale of its row.
+    Args:
+      function: what was learned.
+      jets: {title: (value [S,S], gradient [S,S,2])}; the first one is the truth, whose range is
+        the color scale of its row.
     """
-    figure = Figure(figsize=(2.9 * len(jets), 5.8), layout="constrained")
-    x, y = functions.grid(function.domain, recipes.SIDE).T.reshape(2, recipes.SIDE, recipes.SIDE)
-    (value, gradient), *_ = jets.values()
+    from matplotlib.figure import Figure
+
+    side = recipes.GRID_SIDE
+    x, y = functions.grid(function.domain, side).T.reshape(2, side, side)
+    value, gradient = next(iter(jets.values()))
     low, high = value.min(), value.max()
-    high += (high == low) * max(abs(high), 1)  # a constant
-    steepness = np.maximum(np.percentile(_size(gradient), [5, 99.5]), [1e-12, 1e-11])
+    if high == low:  # a constant
+        high += max(abs(high), 1)
+    steepness = np.maximum(np.percentile(_norm(gradient), [5, 99.5]), [1e-12, 1e-11])
+    figure = Figure(figsize=(2.9 * len(jets), 5.8), layout="constrained")
     for k, (title, (value, gradient)) in enumerate(jets.items()):
-        axis = figure.add_subplot(2, len(jets), k + 1, projection="3d")
-        surface = axis.plot_surface(
-            *(x, y, np.clip(value, low, high)),
-            **{"cmap": "viridis", "vmin": low, "vmax": high, "rcount": 41, "ccount": 41},
-        )
-        axis.set(zlim=(low, high), zticklabels=[])  # the colour bar has the numbers
-        axis.set_xlabel("x", labelpad=-8)
-        axis.set_ylabel("y", labelpad=-8)
-        axis.tick_params(labelsize="x-small", pad=-3)
-        axis.set_title(title if k else shown(function.name), fontsize="medium")
-        flat = figure.add_subplot(2, len(jets), len(jets) + k + 1)
-        logs = np.log10(np.clip(_size(gradient), *steepness))
-        limits = dict(zip(("vmin", "vmax"), np.log10(steepness), strict=True))
-        mesh = flat.pcolormesh(x, y, logs, cmap="magma", shading="gouraud", **limits)
-        some = (slice(1, None, ARROWS), slice(1, None, ARROWS))
-        arrows = gradient[some] / np.maximum(_size(gradient[some]), 1e-30)[..., None]
-        flat.quiver(x[some], y[some], *np.moveaxis(arrows, -1, 0), color="w", pivot="mid", scale=22)
-        flat.set_xlabel("x")
-        flat.tick_params(labelsize="x-small")
+        top = figure.add_subplot(2, len(jets), k + 1, projection="3d")
+        surface = _draw_surface(top, x, y, np.clip(value, low, high), low, high)
+        top.set_title(title if k else function_title(function.name), fontsize="medium")
+        bottom = figure.add_subplot(2, len(jets), len(jets) + k + 1)
+        mesh = _draw_gradients(bottom, x, y, gradient, steepness)
         if k == 0:
-            flat.set_ylabel("y")
+            bottom.set_ylabel("y")
         else:
-            flat.set_yticklabels([])
+            bottom.set_yticklabels([])
     axes = np.array(figure.axes).reshape(-1, 2)
-    # Pointed ends: what lies beyond a bar is drawn in its last colour.
-    beyond = {"extend": "both", "pad": 0.02}
-    figure.colorbar(surface, ax=list(axes[:, 0]), shrink=0.7, label="value", **beyond)
-    figure.colorbar(mesh, ax=list(axes[:, 1]), label="log10 |gradient|", **beyond)
+    # Pointed ends: what lies beyond a bar is drawn in its last color.
+    figure.colorbar(
+        surface, ax=list(axes[:, 0]), shrink=0.7, label="value", extend="both", pad=0.02
+    )
+    figure.colorbar(mesh, ax=list(axes[:, 1]), label="log10 |gradient|", extend="both", pad=0.02)
     return figure
 
 
-def true_jet(function):
-    """(value [S,S], gradient [S,S,2]) of the function itself on the grid."""
-    grid = functions.grid(function.domain, recipes.SIDE)
-    value, gradient = st.targets.tabulate(function, tf.constant(grid), batch_size=len(grid))
-    side = [recipes.SIDE, recipes.SIDE]
-    return value.reshape(side), np.nan_to_num(gradient.reshape([*side, 2]), posinf=0, neginf=0)
+def _draw_surface(
+    axis: Any, x: np.ndarray, y: np.ndarray, value: np.ndarray, low: float, high: float
+) -> Any:
+    surface = axis.plot_surface(
+        x, y, value, cmap="viridis", vmin=low, vmax=high, rcount=len(x), ccount=len(x)
+    )
+    axis.set(zlim=(low, high), zticklabels=[])  # the color bar has the numbers
+    axis.set_xlabel("x", labelpad=-8)
+    axis.set_ylabel("y", labelpad=-8)
+    axis.tick_params(labelsize="x-small", pad=-3)
+    return surface
 
 
-def shown(name):
-    """A function's name as a title."""
-    plain = name.replace("_", "-").title() if name in functions.SEVEN else name[:40]
-    return {"Mccormick": "McCormick", "Bukin": "Bukin N.6"}.get(plain, plain)
+def _draw_gradients(
+    axis: Any, x: np.ndarray, y: np.ndarray, gradient: np.ndarray, steepness: np.ndarray
+) -> Any:
+    """Draws the norm as color, between the two numbers of `steepness`, and directions as arrows."""
+    logs = np.log10(np.clip(_norm(gradient), *steepness))
+    low, high = np.log10(steepness)
+    mesh = axis.pcolormesh(x, y, logs, cmap="magma", shading="gouraud", vmin=low, vmax=high)
+    some = (slice(1, None, ARROW_STRIDE), slice(1, None, ARROW_STRIDE))
+    arrows = gradient[some] / np.maximum(_norm(gradient[some]), 1e-30)[..., None]
+    u, v = np.moveaxis(arrows, -1, 0)
+    axis.quiver(x[some], y[some], u, v, color="w", pivot="mid", scale=22)
+    axis.set_xlabel("x")
+    axis.tick_params(labelsize="x-small")
+    return mesh
 
 
-def save(figure, path):
+def function_title(name: str) -> str:
+    """Returns a function's name as a title.
+
+    >>> function_title("styblinski_tang"), function_title("bukin")
+    ('Styblinski-Tang', 'Bukin N.6')
+    """
+    title = name.replace("_", "-").title() if name in functions.SEVEN else name[:40]
+    return {"Mccormick": "McCormick", "Bukin": "Bukin N.6"}.get(title, title)
+
+
+def _save(figure: Figure, path: Path) -> None:
     with files.replacing(path) as file:
         figure.savefig(file, format="png", dpi=110)
 
 
-def _size(gradient):
+def _norm(gradient: np.ndarray) -> np.ndarray:
     return np.linalg.norm(gradient, axis=-1)

@@ -1,4 +1,4 @@
-"""The seven functions of section 4.1 with their domains, and labelled points of any function.
+"""The seven functions of section 4.1 with their domains, and labeled points of any function.
 
 Gradients come from autodiff. Bukin's has a ridge, y = 0.01x², on which its gradient is unbounded:
 there it is taken as 0, the middle of its two sides. No random point falls on the ridge, but many
@@ -7,7 +7,7 @@ come near, and the mean square of the gradient grows without limit with the numb
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,40 +22,40 @@ class Function:
     """A function f(x, y) of tensors, on a domain (x from, x to, y from, y to)."""
 
     name: str
-    f: Callable
-    domain: tuple
+    f: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    domain: tuple[float, ...]
 
-    def __call__(self, x):
-        """[B,2] -> [B,1]."""
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the values [B,1] at points x [B,2]."""
         return self.f(x[:, :1], x[:, 1:])
 
 
-def ackley(x, y):
-    far = tf.exp(-0.2 * st.losses.safe_sqrt(0.5 * (x**2 + y**2)))
-    return -20 * far - tf.exp(0.5 * (_wave(x) + _wave(y))) + math.e + 20
+def ackley(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    bowl = tf.exp(-0.2 * st.losses.safe_sqrt(0.5 * (x**2 + y**2)))
+    return -20 * bowl - tf.exp(0.5 * (_wave(x) + _wave(y))) + math.e + 20
 
 
-def beale(x, y):
+def beale(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
-def booth(x, y):
+def booth(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2
 
 
-def bukin(x, y):
+def bukin(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return 100 * st.losses.safe_sqrt(tf.abs(y - 0.01 * x**2)) + 0.01 * tf.abs(x + 10)
 
 
-def mccormick(x, y):
+def mccormick(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.sin(x + y) + (x - y) ** 2 - 1.5 * x + 2.5 * y + 1
 
 
-def rosenbrock(x, y):
+def rosenbrock(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return 100 * (y - x**2) ** 2 + (x - 1) ** 2
 
 
-def styblinski_tang(x, y):
+def styblinski_tang(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return 0.5 * (x**4 - 16 * x**2 + 5 * x + y**4 - 16 * y**2 + 5 * y)
 
 
@@ -73,10 +73,12 @@ SEVEN = {
 }
 
 
-def resolve(name, domain=None):
-    """One of the seven by its name, or an expression in x and y on `domain`.
+def resolve(name: str, domain: Sequence[str] | None = None) -> Function:
+    """Returns one of the seven by its name, or an expression in x and y on `domain`.
 
-    Raises UsageError for what is neither, a domain turned round, or values that are not finite.
+    Raises:
+      UsageError: for a name that is neither, a domain that is turned round, or values that are
+        not finite.
     """
     if name in SEVEN:
         return SEVEN[name]
@@ -95,43 +97,49 @@ def resolve(name, domain=None):
     return function
 
 
-def checked_domain(name, domain):
-    """(x from, x to, y from, y to) as floats. Raises UsageError for anything else."""
-    given = ",".join(domain or [])
+def checked_domain(name: str, domain: Sequence[str] | None) -> tuple[float, ...]:
+    """Returns (x from, x to, y from, y to) as floats.
+
+    Raises:
+      UsageError: for anything but four finite numbers in that order.
+    """
+    text = ",".join(domain or [])
     try:
         numbers = tuple(float(number) for number in domain or ())
     except ValueError:
         numbers = ()
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise UsageError(
-            f"--domain={given}: expected four numbers, x from, x to, y from, y to, for "
+            f"--domain={text}: expected four numbers, x from, x to, y from, y to, for "
             f"--function={name}: --domain=-1,1,-1,1"
         )
     if numbers[0] >= numbers[1] or numbers[2] >= numbers[3]:
-        raise UsageError(f"--domain={given}: expected x from < x to, and y from < y to")
+        raise UsageError(f"--domain={text}: expected x from < x to, and y from < y to")
     return numbers
 
 
-def grid(domain, side):
-    """[side * side,2]: evenly spaced points, y along the rows, edges included."""
-    x, y = np.linspace(*domain[:2], side), np.linspace(*domain[2:], side)
+def grid(domain: Sequence[float], side: int) -> np.ndarray:
+    """Returns evenly spaced points [side * side,2], y along the rows, edges included."""
+    x_from, x_to, y_from, y_to = domain
+    x, y = np.linspace(x_from, x_to, side), np.linspace(y_from, y_to, side)
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def table(function, points, *seed):
-    """Points [B,2] uniform in the domain with values [B,1] and gradients [B,1,2], in float64.
+def labeled_points(function: Function, count: int, seed: Sequence[int]) -> st.targets.Table:
+    """Draws points [B,2] uniformly from the domain: values [B,1], gradients [B,1,2], in float64.
 
-    Raises UsageError where one of them is not finite.
+    Raises:
+      UsageError: where a value or a gradient is not finite.
     """
     low, high = np.array(function.domain, float).reshape(2, 2).T
-    x = np.random.default_rng(seed).uniform(low, high, [points, 2])
+    x = np.random.default_rng(seed).uniform(low, high, [count, 2])
     labels = st.targets.tabulate(function, x, batch_size=len(x))
-    if not all(np.isfinite(each).all() for each in labels):
+    if not all(np.isfinite(label).all() for label in labels):
         raise UsageError(
             f"--function={function.name} has values or slopes that are not finite on its domain"
         )
     return st.targets.Table(x, *labels)
 
 
-def _wave(x):
+def _wave(x: tf.Tensor) -> tf.Tensor:
     return tf.cos(2 * math.pi * x)

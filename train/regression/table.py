@@ -1,15 +1,22 @@
 """Medians over seeds, and the table that a run ends with."""
 
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from train.lib.run import report
+from train.regression import recipes
 
 MEASURES = ("test_mse", "gradient_mse")
 
 
-def medians(rows):
-    """[{function, size, method, and of each measure [median, lowest, highest]}] of metrics.csv."""
-    groups = {}
+def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Groups the rows of metrics.csv by function, size and method.
+
+    Returns:
+      A dict for each group: function, size, method, and [median, lowest, highest] of each measure.
+    """
+    groups: dict[tuple[str, int, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["function"], int(row["size"]), row["method"]), []).append(row)
     return [
@@ -19,26 +26,30 @@ def medians(rows):
     ]
 
 
-def counts(medians):
-    """{size: [on how many functions Sobolev's median test MSE is below values', of how many]}."""
-    by = {(m["function"], m["size"], m["method"]): m["test_mse"][0] for m in medians}
+def sobolev_lower(medians: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
+    """Counts the functions on which Sobolev's median test MSE is below that of values only.
+
+    Returns:
+      {size: [how many functions, of how many]}.
+    """
+    test_mse = {(m["function"], m["size"], m["method"]): m["test_mse"][0] for m in medians}
     sizes = sorted({m["size"] for m in medians})
     functions = sorted({m["function"] for m in medians})
     return {
         size: [
-            sum(by[f, size, "sobolev"] < by[f, size, "values"] for f in functions),
+            sum(test_mse[f, size, "sobolev"] < test_mse[f, size, "values"] for f in functions),
             len(functions),
         ]
         for size in sizes
     }
 
 
-def text(medians):
-    """Test errors by function, size and method: median, and in brackets the seeds' spread."""
+def text(medians: Iterable[Mapping[str, Any]]) -> str:
+    """Returns the test errors as aligned text: the median, and the range over the seeds."""
     header = ["function", "points", "method", "test MSE", "(of the seeds)", "gradient MSE", ""]
     rows = []
     for m in medians:
-        cells = [m["function"][:30], m["size"], m["method"]]
+        cells = [m["function"][:30], m["size"], recipes.METHOD_NAMES[m["method"]]]
         for name in MEASURES:
             median, low, high = m[name]
             cells += [f"{median:.3g}", f"({low:.2g} to {high:.2g})"]
@@ -46,5 +57,5 @@ def text(medians):
     return report.table(header, rows)
 
 
-def _spread(numbers):
+def _spread(numbers: list[float]) -> list[float]:
     return [statistics.median(numbers), min(numbers), max(numbers)]
