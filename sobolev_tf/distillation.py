@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,10 +13,11 @@ from sobolev_tf.model import labels
 from sobolev_tf.model.sobolev import SobolevModel
 
 DIVERGENCES = ("student_teacher", "teacher_student")
+BYTE = 255.0  # the largest of a uint8 image
 
 
-def log_policy(logits):
-    """log π [B,A] of logits [B,A], in float32 or wider.
+def log_policy(logits: tf.Tensor) -> tf.Tensor:
+    """Normalize logits [B,A] to log π [B,A], in float32 or wider.
 
     >>> np.round(np.exp(log_policy(tf.math.log([[1.0, 3.0]]))), 4).tolist()
     [[0.25, 0.75]]
@@ -23,8 +25,17 @@ def log_policy(logits):
     return tf.nn.log_softmax(jets.at_least_float32(tf.convert_to_tensor(logits)))
 
 
-def kl(log_p, log_q):
-    """D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)), of log-policies [B,A]: [B].
+def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+    """Compute D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)).
+
+    Args:
+      log_p: log-policy [B,A].
+      log_q: log-policy [B,A].
+
+    Returns:
+      [B], in nats.
+
+    Example:
 
     >>> p, q = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
     >>> round(float(kl(p, q)[0]), 4), round(float(kl(q, p)[0]), 4)
@@ -35,39 +46,51 @@ def kl(log_p, log_q):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PolicyDivergence(keras.losses.Loss):
-    """KL divergence of two policies, given as logits [B,A] of any offset: [B].
+    """KL divergence of two policies, given as logits [B,A] of any offset.
 
-    direction: "student_teacher", D_KL(π ‖ π*) with π the prediction, as section 4.2 prints it;
-        "teacher_student", D_KL(π* ‖ π).
+    Args:
+      direction: "student_teacher" is D_KL(π ‖ π*), as section 4.2 prints it, with π the
+        prediction; "teacher_student" is D_KL(π* ‖ π).
+
+    Example:
 
     >>> teacher, student = tf.math.log([[0.5, 0.5]]), tf.math.log([[0.25, 0.75]])
     >>> round(float(PolicyDivergence()(teacher, student)), 4)
     0.1308
     """
 
-    def __init__(self, direction="student_teacher", name="policy_divergence", **kwargs):
+    def __init__(
+        self, direction: str = "student_teacher", name: str = "policy_divergence", **kwargs: Any
+    ):
         super().__init__(name=name, **kwargs)
         if direction not in DIVERGENCES:
             raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got {direction!r}.")
         self.direction = direction
 
-    def call(self, y_true, y_pred):
-        pair = log_policy(y_pred), log_policy(y_true)
-        return kl(*(pair if self.direction == "student_teacher" else pair[::-1]))
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Compare the teacher's logits y_true and the student's y_pred [B,A]: [B]."""
+        teacher, student = log_policy(y_true), log_policy(y_pred)
+        if self.direction == "student_teacher":
+            return kl(student, teacher)
+        return kl(teacher, student)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "direction": self.direction}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class KL(keras.metrics.MeanMetricWrapper):
-    """Mean KL divergence of policies given as logits [B,A]; direction as in PolicyDivergence."""
+    """Mean KL divergence of policies given as logits [B,A].
 
-    def __init__(self, direction="student_teacher", name="kl", **kwargs):
+    Args:
+      direction: as in `PolicyDivergence`.
+    """
+
+    def __init__(self, direction: str = "student_teacher", name: str = "kl", **kwargs: Any):
         super().__init__(PolicyDivergence(direction).call, name=name, **kwargs)
         self.direction = direction
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype, "direction": self.direction}
 
 
@@ -81,42 +104,51 @@ class ActionError(keras.metrics.MeanMetricWrapper):
     0.5
     """
 
-    def __init__(self, name="action_error", **kwargs):
-        super().__init__(_differ, name=name, **kwargs)
+    def __init__(self, name: str = "action_error", **kwargs: Any):
+        super().__init__(_actions_differ, name=name, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "dtype": self.dtype}
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PolicyDistiller(SobolevModel):
-    """Trains a student policy on its teacher's values and input gradients (section 4.2).
+    """A student policy that learns its teacher's values and input gradients (section 4.2).
 
     min  D_KL(π(s) ‖ π*(s)) + α E_v ‖∇_s <log π*(s), v> - ∇_s <log π(s), v>‖, with v uniform on
     the unit sphere of action space, P of them per example, drawn anew at every training step.
     The norm is not squared, and is a mean over B and P.
 
-    net: the student, any Keras model s [B,*in] -> logits [B,A]. The distiller itself answers
-        log-policies, which are logits too.
-    teacher: from s to logits: a Keras model, a SavedModel (its path, or loaded), `targets.Teacher`
-        (which chooses among several outputs), or any differentiable callable. It is frozen.
-    alpha: α, at least 0. With 0 this is regular distillation, without any input gradient.
-    divergence: which KL is lowered and reported, see `PolicyDivergence`.
-    frames: s are images in bytes 0..255: integers are taken too, derivatives are with respect to
-        s / 255 in student and teacher, and `export` serves uint8. False: s is taken as it is.
-    projections (P), orthogonal, unbiased, seed: as for `SobolevModel`.
-
-    Labels: `fit(s)` asks the teacher for everything; `fit(s, logits)` reads stored logits of the
-    teacher [B,A], and then only α > 0 runs it, for its gradients. `evaluate(s, logits)` compares
-    values alone. Nothing of the teacher is trained; the student's path is nowhere stopped.
+    Labels: `fit(s)` takes them from the teacher; `fit(s, logits)` reads stored logits [B,A] of the
+    teacher, and then only α > 0 runs it, for its gradients. `evaluate(s, logits)` compares values
+    only. The teacher is frozen; nothing of the student is gradient-stopped.
 
     Metrics: kl and action_error (see `ActionError`), both by sample weight; losses: value_loss,
     d1_loss.
 
+    Args:
+      net: the student, any Keras model s [B,*in] -> logits [B,A]. The distiller itself returns
+        log-policies, which are logits too.
+      teacher: s -> logits: a Keras model, a SavedModel (its path, or loaded), `targets.Teacher`
+        (which chooses among several outputs), or any differentiable callable.
+      alpha: α, at least 0. It stands here and not in `compile`, because it decides which terms
+        the model has: with 0 there is no input gradient, and stored logits need no teacher.
+        `compile(loss_weights=[1, schedule])` changes α over training.
+      divergence: which KL is lowered and reported, see `PolicyDivergence`.
+      uint8_images: s are images of 0..255. Derivatives are then with respect to s / 255 in
+        student and teacher, integers are taken, and `export` serves uint8. False takes s as it
+        is. None decides by the first s that the model sees: True if its dtype is uint8.
+      projections, orthogonal, unbiased, seed: as for `SobolevModel`.
+
+    Raises:
+      ValueError: alpha is negative or not finite, or the divergence unknown.
+
+    Example:
+
     >>> def net(width):
     ...     layers = [keras.layers.Dense(width, "tanh"), keras.layers.Dense(3)]
     ...     return keras.Sequential([keras.Input([4]), *layers])
-    >>> model = PolicyDistiller(net(8), teacher=net(16), alpha=0.1, frames=False)
+    >>> model = PolicyDistiller(net(8), teacher=net(16), alpha=0.1)
     >>> model.compile("adam")
     >>> sorted(model.fit(np.ones([8, 4], "f"), verbose=0).history)
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
@@ -127,39 +159,55 @@ class PolicyDistiller(SobolevModel):
     def __init__(
         self,
         net: keras.Model,
-        teacher=None,
+        teacher: Any = None,
+        *,
         alpha: float = 1.0,
         divergence: str = "student_teacher",
-        frames: bool = True,
-        **kwargs,
+        uint8_images: bool | None = None,
+        **kwargs: Any,
     ):
         if not 0 <= alpha < np.inf:
             raise ValueError(f"alpha is a finite number of at least 0, got {alpha}.")
         PolicyDivergence(divergence)  # refuses an unknown direction
-        self.alpha, self.divergence, self.frames = alpha, divergence, frames
+        self.alpha, self.divergence = alpha, divergence
         order = 1 if alpha else 0
-        super().__init__(net, order, _frozen(teacher), projection="output", **kwargs)
-        if frames:  # <log π, v> is linear in v
-            self.projection = dataclasses.replace(self.projection, length=255.0)
+        super().__init__(net, order, target=_frozen(teacher), projection="output", **kwargs)
+        self._take_images(uint8_images)
 
-    def build(self, input_shape):
+    def _take_images(self, uint8_images):
+        """Sets `uint8_images`, and the length of v with it: <log π, v> is linear in v."""
+        self.uint8_images = uint8_images
+        if uint8_images and self.projection:
+            self.projection = dataclasses.replace(self.projection, length=BYTE)
+
+    def build(self, input_shape: Any) -> None:
+        """Build the student where it is not built yet.
+
+        Raises:
+          ValueError: the student's output is not [B,A].
+        """
         super().build(input_shape)
         if len(self.output_dims) != 1:
-            raise ValueError(f"the student answers {['B', *self.output_dims]}, expected [B, A].")
+            raise ValueError(f"the student returns {['B', *self.output_dims]}, expected [B, A].")
 
     def compile(
         self,
-        optimizer="adam",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        **kwargs,
-    ):
-        """As `SobolevModel.compile`; by default with the losses, weights and metrics of 4.2.
+        optimizer: Any = "adam",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configure as `SobolevModel.compile`, by default as section 4.2.
 
-        loss: [of the policy, of its gradient]; the default is [PolicyDivergence, Norm].
-        loss_weights: the default is [1, alpha]; with a schedule for α: [1, schedule].
+        Args:
+          optimizer: Keras's.
+          loss: [of the policy, of its gradient]; by default [PolicyDivergence, Norm].
+          loss_weights: by default [1, alpha]; with a schedule for α, [1, schedule].
+          metrics: Keras's, of the policy.
+          weighted_metrics: by default [KL, ActionError].
+          **kwargs: as for `SobolevModel.compile`.
         """
         pair = [PolicyDivergence(self.divergence), losses.Norm()]
         if weighted_metrics is None:
@@ -173,11 +221,12 @@ class PolicyDistiller(SobolevModel):
             **kwargs,
         )
 
-    def adapt(self, *args, **kwargs):
+    def adapt(self, *args: Any, **kwargs: Any) -> None:
+        """Not for policies: always raises ValueError."""
         raise ValueError("log-policies are not z-scored: PolicyDistiller takes no adapt.")
 
-    def call(self, x, training=None):
-        """log π [B,A]."""
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Compute log π [B,A] at s [B,*in]."""
         return super().call(self._cast(x), training)
 
     def _step(self, data, training):
@@ -207,37 +256,52 @@ class PolicyDistiller(SobolevModel):
         return lambda point: log_policy(teacher(point))
 
     def _cast(self, x):
-        """Bytes are frames; other integers stay an error."""
-        if self.frames and not isinstance(x, dict | list | tuple):
+        """Integers become floats in images; elsewhere they stay an error."""
+        if not isinstance(x, dict | list | tuple):
             x = tf.convert_to_tensor(x)
-            x = x if x.dtype.is_floating else tf.cast(x, keras.config.floatx())
+            if self.uint8_images is None:
+                self._take_images(x.dtype == tf.uint8)
+            if x.dtype == tf.uint8 and not self.uint8_images:
+                raise ValueError(
+                    "PolicyDistiller: s is uint8, but the first s was not: for images of 0..255 "
+                    "give uint8_images=True, for anything else floats."
+                )
+            if self.uint8_images and not x.dtype.is_floating:
+                x = tf.cast(x, keras.config.floatx())
         return super()._cast(x)
 
     def _specs(self):
-        if not self.frames:
-            return super()._specs()
-        return [tf.TensorSpec(spec.shape, tf.uint8, spec.name) for spec in super()._specs()]
+        specs = super()._specs()
+        if not self.uint8_images:
+            return specs
+        return [tf.TensorSpec(spec.shape, tf.uint8, spec.name) for spec in specs]
 
     def _served(self, tensors):
-        return super()._served([self._cast(each) for each in tensors])
+        return super()._served([self._cast(t) for t in tensors])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         for fixed in ("order", "projection", "contraction", "wrt"):
             config.pop(fixed)
-        own = {name: getattr(self, name) for name in ("alpha", "divergence", "frames")}
+        own = {name: getattr(self, name) for name in ("alpha", "divergence", "uint8_images")}
         return {"teacher": config.pop("target"), **config, **own}
 
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PolicyDistiller":
+        config = dict(config)
+        if "frames" in config:  # its name in older files
+            config["uint8_images"] = config.pop("frames")
+        return super().from_config(config, custom_objects)
 
-def _frozen(teacher):
+
+def _frozen(teacher: Any) -> Any:
     """The teacher as a target: models become `targets.Teacher`."""
     models = (keras.layers.Layer, str, os.PathLike)
-    if isinstance(teacher, targets.Teacher) or not (
-        isinstance(teacher, models) or hasattr(teacher, "signatures")
-    ):
-        return teacher
-    return targets.Teacher(teacher)
+    model = isinstance(teacher, models) or hasattr(teacher, "signatures")
+    if model and not isinstance(teacher, targets.Teacher):
+        return targets.Teacher(teacher)
+    return teacher
 
 
-def _differ(y_true, y_pred):
+def _actions_differ(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.argmax(y_true, -1) != tf.argmax(y_pred, -1), tf.float32)

@@ -19,7 +19,7 @@ class JetModel(strategies.DistributedModel):
     the identity until `adapt`. What is differentiated among several inputs, `wrt` says.
     """
 
-    def __init__(self, net: keras.Model, order: int = 1, wrt=None, target=None, **kwargs):
+    def __init__(self, net: keras.Model, order: int = 1, *, wrt=None, target=None, **kwargs):
         if order < 0:
             raise ValueError(f"order is at least 0, got {order}.")
         # Transparent to dtypes: the net itself decides what to cast.

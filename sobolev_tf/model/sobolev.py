@@ -64,7 +64,7 @@ class SobolevModel(JetModel):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(net, order, wrt, target, **kwargs)
+        super().__init__(net, order, wrt=wrt, target=target, **kwargs)
         settings = Projection(
             projection or "input",
             projections,
@@ -92,6 +92,7 @@ class SobolevModel(JetModel):
         loss_weights=None,
         metrics=None,
         weighted_metrics=None,
+        *,
         jet_metrics=(),
         component_weights=None,
         missing: str | None = None,

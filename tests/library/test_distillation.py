@@ -48,7 +48,9 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
     """In float64, with α, sample weights, B, A and P that are not 1."""
     student, teacher = (policy(dtype="float64", seed=seed) for seed in (1, 2))
     x = tf.constant(FRAMES, tf.float64)
-    model = PolicyDistiller(student, teacher, 0.7, divergence, projections=2, seed=5)
+    model = PolicyDistiller(
+        student, teacher, alpha=0.7, divergence=divergence, uint8_images=True, projections=2, seed=5
+    )
     model.compile("sgd", run_eagerly=True)
 
     def by_hand():
@@ -93,7 +95,7 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
 
 
 def test_directions_are_on_the_sphere_of_actions_and_drawn_anew():
-    model = distiller(projections=4)
+    model = distiller(projections=4, uint8_images=True)
     v = [model.projection.sample(step).directions(tf.zeros([10, 3]), 0) for step in (1, 2)]
     assert v[0].shape == [10, 4, 3]
     np.testing.assert_allclose(tf.norm(v[0], axis=2), 255, rtol=1e-5)
@@ -144,12 +146,23 @@ def test_stored_logits_beside_a_live_teacher_are_the_values_and_the_gradients_ar
 def test_frames_are_differentiated_between_0_and_1():
     """A student of bytes and one of their share of 255 have the same loss."""
     bytes_, shares = (
-        distiller(policy(scale=s, seed=2), policy(scale=s, seed=1), frames=f)
-        for s, f in ((1 / 255, True), (1, False))
+        distiller(policy(scale=s, seed=2), policy(scale=s, seed=1)) for s in (1 / 255, 1)
     )
     ours = bytes_.evaluate(FRAMES, verbose=0, return_dict=True)
     theirs = shares.evaluate(FRAMES / np.float32(255), verbose=0, return_dict=True)
     assert ours == pytest.approx(theirs, rel=1e-4)
+    assert (bytes_.uint8_images, shares.uint8_images) == (True, False)
+    floats = bytes_.evaluate(FRAMES.astype("float32"), verbose=0, return_dict=True)
+    assert floats == pytest.approx(ours)  # what the first data decided stays
+    with pytest.raises(ValueError, match="is uint8, but the first s was not"):
+        shares.evaluate(FRAMES, verbose=0)
+
+
+def test_an_older_file_names_its_images_frames():
+    config = distiller(alpha=0.3, uint8_images=True).get_config()
+    config["frames"] = config.pop("uint8_images")
+    again = PolicyDistiller.from_config(config)
+    assert (again.uint8_images, again.projection.length) == (True, 255)
 
 
 def test_a_student_learns_its_teacher():
@@ -168,7 +181,7 @@ def test_a_saved_distiller_goes_on_exactly(tmp_path):
     model.fit(FRAMES, epochs=2, verbose=0)
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
-    settings = (again.alpha, again.divergence, again.frames, again.projection.count)
+    settings = (again.alpha, again.divergence, again.uint8_images, again.projection.count)
     assert settings == (0.3, "teacher_student", True, 2)
     expected = model.evaluate(FRAMES, verbose=0, return_dict=True)
     assert again.evaluate(FRAMES, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-5)

@@ -27,7 +27,7 @@ def rows(turns: int = 7, calls: int = 3):
 
 
 def _model(teacher, alpha):
-    model = st.PolicyDistiller(st.nets.atari_student(ACTIONS), teacher, alpha)
+    model = st.PolicyDistiller(st.nets.atari_student(ACTIONS), teacher, alpha=alpha)
     model.compile("adam")
     return model
 

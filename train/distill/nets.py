@@ -45,6 +45,7 @@ class Study:
             teacher=self.teacher if method == "sobolev" else None,
             alpha=alpha if method == "sobolev" else 0,
             divergence=self.divergence,
+            uint8_images=True,
             projections=self.projections,
             seed=self.seed,
         )
