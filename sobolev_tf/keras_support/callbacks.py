@@ -6,25 +6,30 @@ import keras
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training, naming the loss, where a loss is NaN or infinite.
+    """Ends training where a loss is NaN or infinite, and names the loss.
 
     Looks at steps 1, 2, 4, ... and at the epoch's end, before any other callback does: a running
-    mean keeps a NaN, and fetching it at every step would make the others wait. A callback that
-    saves between those steps may save spoilt weights; one that saves at an epoch's end cannot.
+    mean keeps a NaN, and reading it at every step would slow training. A callback that saves
+    between those steps may save weights that are NaN; one that saves at an epoch's end cannot.
+
+    Raises:
+      FloatingPointError: a loss is not finite.
     """
 
     async_safe = True
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Look at the losses after steps 1, 2, 4, ..."""
         if (batch + 1) & batch == 0:
             self.on_epoch_end(None, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int | None, logs: dict | None = None) -> None:
+        """Look at the losses of an epoch."""
         for name, value in reversed((logs or {}).items()):
             own = name.endswith("loss") and not name.startswith("val_")
             if own and not math.isfinite(float(value)):
                 raise FloatingPointError(
                     f"{name} became {'NaN' if math.isnan(float(value)) else 'infinite'}: lower the "
                     "learning rate, or look for NaN or infinity in x and in the labels. The "
-                    "weights of this model are spoilt; go back to a checkpoint."
+                    "weights of this model are lost; go back to a checkpoint."
                 )

@@ -1,20 +1,20 @@
-"""A network's SavedModel that answers derivatives, for TensorFlow alone."""
+"""A network's SavedModel that computes derivatives, for TensorFlow alone."""
 
 import contextlib
 import logging
 import os
-import shutil
-import uuid
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
-# What a SavedModel may hold: whatever else a directory holds is somebody's, and stays.
-_ENTRIES = {"saved_model.pb", "fingerprint.pb", "assets", "variables", "keras_metadata.pb"}
+from sobolev_tf.keras_support.directories import replaced_directory
 
 
-def export_jets(layers: list, served, specs: list, order: int, path) -> None:
-    """Write a SavedModel with four signatures, each with any batch size.
+def export_jets(
+    layers: list, served: Callable, specs: list, order: int, path: str | os.PathLike
+) -> None:
+    """Write a SavedModel with four signatures, each of any batch size.
 
     | signature | takes | gives |
     | --- | --- | --- |
@@ -23,10 +23,18 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
     | jvp | x, v [B,*in] | value, jvp [B,*out] |
     | vjp | x, u [B,*out] | value, vjp [B,*in] |
 
-    layers: what holds the variables.
-    served: from the list of input tensors that `specs` describe to (f, point): the function to
-        serve, with its `jet`, `jvp` and `vjp`, of what is differentiated. A model of several
-        inputs takes them by name.
+    A model of several inputs takes them by name.
+
+    Args:
+      layers: what holds the variables.
+      served: from the list of input tensors that `specs` describe to (f, point): the function to
+        serve, with its methods `jet`, `jvp` and `vjp`, and what is differentiated.
+      specs: one `tf.TensorSpec` for each input.
+      order: the highest derivative.
+      path: the directory. It appears whole or not at all.
+
+    Raises:
+      ValueError: `path` holds something that is not a SavedModel.
     """
 
     def serve(*x):
@@ -35,16 +43,18 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
 
     def jet(*x):
         f, point = served(x)
-        answer = f.jet(point, max(order, 1))
-        return {"value": answer.value} | {f"d{j}": d for j, d in enumerate(answer.derivatives, 1)}
+        value, derivatives = f.jet(point, max(order, 1))
+        return {"value": value} | {f"d{j}": d for j, d in enumerate(derivatives, 1)}
 
     def jvp(*xv):
         f, point = served(xv[:-1])
-        return dict(zip(["value", "jvp"], f.jvp(point, xv[-1]), strict=True))
+        value, tangent = f.jvp(point, xv[-1])
+        return {"value": value, "jvp": tangent}
 
     def vjp(*xu):
         f, point = served(xu[:-1])
-        return dict(zip(["value", "vjp"], f.vjp(point, xu[-1]), strict=True))
+        value, gradient = f.vjp(point, xu[-1])
+        return {"value": value, "vjp": gradient}
 
     def ends(*x):
         f, point = served(x)
@@ -53,8 +63,9 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
     archive = keras.export.ExportArchive()
     for layer in layers:
         archive.track(layer)
-    ends = tf.function(ends).get_concrete_function(*specs).structured_outputs
-    v, u = (tf.TensorSpec(t.shape, t.dtype, name=n) for t, n in zip(ends, "vu", strict=True))
+    point, value = tf.function(ends).get_concrete_function(*specs).structured_outputs
+    v = tf.TensorSpec(point.shape, point.dtype, name="v")
+    u = tf.TensorSpec(value.shape, value.dtype, name="u")
     archive.add_endpoint("serving_default", serve, input_signature=specs)
     archive.add_endpoint("jet", jet, input_signature=specs)
     archive.add_endpoint("jvp", jvp, input_signature=[*specs, v])
@@ -63,41 +74,23 @@ def export_jets(layers: list, served, specs: list, order: int, path) -> None:
         archive.write_out(temporary, verbose=False)
 
 
-def export_network(net: keras.Model, path) -> None:
-    """Write `net` as Keras's `export` does, values alone; whole or not at all, and quietly."""
+def export_network(net: keras.Model, path: str | os.PathLike) -> None:
+    """Write `net` as Keras's `export` does, without derivatives; whole or not at all, and quietly.
+
+    Args:
+      net: a built Keras model.
+      path: the directory.
+
+    Raises:
+      ValueError: `path` holds something that is not a SavedModel.
+    """
     with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
         net.export(temporary, verbose=False)
 
 
 @contextlib.contextmanager
-def replaced_directory(path):
-    """Yields a new directory's name; on success it takes `path`'s place, on failure it goes.
-
-    Raises ValueError where `path` holds something that is not a SavedModel, or more than one.
-    """
-    path = os.path.abspath(os.fspath(path))
-    if os.path.exists(path) and not (os.path.isdir(path) and set(os.listdir(path)) <= _ENTRIES):
-        raise ValueError(f"{path} exists and is not a SavedModel: choose another directory.")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary, old = (f"{path}.{word}-{uuid.uuid4().hex[:8]}" for word in ("new", "old"))
-    try:
-        yield temporary
-        if os.path.exists(path):
-            os.rename(path, old)
-        try:
-            os.rename(temporary, path)
-        except OSError:
-            if os.path.exists(old):
-                os.rename(old, path)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _quiet(*names):
-    """Keeps TensorFlow's account of the files it wrote from the reader."""
+def _quiet(*names: str) -> Iterator[None]:
+    """Silences these loggers below errors: TensorFlow lists the files that it writes."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

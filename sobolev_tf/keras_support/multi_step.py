@@ -5,16 +5,26 @@ calls. Here the batches are taken first, and the loop over them is one program, 
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 
-def fuse_steps(step, steps: int, otherwise):
-    """A Keras train function: from an iterator of batches, `steps` calls of step(batch) -> logs.
+def fuse_steps(step: Callable, steps: int, otherwise: Callable) -> Callable:
+    """Make a Keras train function that runs several steps as one XLA program.
 
-    Returns the last step's logs. Where the data ends early, or its batches differ in size, the
-    batches that are left go one by one, through the same step compiled by itself. What is not a
-    tf.data iterator of tensors alone (`train_on_batch`, labels that are None) goes `otherwise`.
+    Where the data ends early, or its batches differ in size, the batches that are left go one by
+    one, through the same step compiled by itself.
+
+    Args:
+      step: batch -> logs.
+      steps: how many steps one call takes.
+      otherwise: the train function for what is not a tf.data iterator of tensors only:
+        `train_on_batch`, labels that are None.
+
+    Returns:
+      A function from an iterator of batches to the last step's logs.
     """
     compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
     single = compiled(step, reduce_retracing=True)
@@ -36,40 +46,40 @@ def fuse_steps(step, steps: int, otherwise):
         first = iterator.get_next()
         rest = [iterator.get_next_as_optional() for _ in range(steps - 1)]
 
-        def together():
-            batches = [first, *(each.get_value() for each in rest)]
+        def fused():
+            batches = [first, *(batch.get_value() for batch in rest)]
             return loop(tf.nest.map_structure(lambda *parts: tf.stack(parts), *batches))
 
         def one_by_one():
             logs = single(first)
-            for each in rest:
+            for batch in rest:
                 logs = tf.cond(
-                    each.has_value(),
-                    lambda each=each: single(each.get_value()),
+                    batch.has_value(),
+                    lambda batch=batch: single(batch.get_value()),
                     lambda logs=logs: logs,
                 )
             return logs
 
-        return tf.cond(_alike(first, rest), together, one_by_one)
+        return tf.cond(_alike(first, rest), fused, one_by_one)
 
     return lambda iterator: (execute if _holds_tensors(iterator) else otherwise)(iterator)
 
 
-def _holds_tensors(iterator):
+def _holds_tensors(iterator: Any) -> bool:
     return isinstance(iterator, tf.data.Iterator) and all(
         isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten(iterator.element_spec)
     )
 
 
-def _alike(first, rest):
-    """Whether all batches are there, and as long as the first."""
+def _alike(first: Any, rest: list) -> tf.Tensor:
+    """Whether all batches are there, and of the first one's size."""
     size = tf.shape(tf.nest.flatten(first)[0])[0]
     alike = [
         tf.cond(
-            each.has_value(),
-            lambda each=each: tf.shape(tf.nest.flatten(each.get_value())[0])[0] == size,
+            batch.has_value(),
+            lambda batch=batch: tf.shape(tf.nest.flatten(batch.get_value())[0])[0] == size,
             lambda: False,
         )
-        for each in rest
+        for batch in rest
     ]
     return tf.reduce_all(alike)

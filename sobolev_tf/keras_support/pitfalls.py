@@ -1,4 +1,4 @@
-"""What is known to go wrong with a net under Sobolev training, said once before it starts."""
+"""Warnings about nets that cannot learn derivatives, or not exactly."""
 
 import warnings
 
@@ -33,10 +33,16 @@ _LINEAR_LAYERS = (
 
 
 def warn_about_net(net: keras.Model, order: int) -> None:
-    """Warn where the net cannot learn what it is asked to, or not exactly.
+    """Warn where a net cannot learn derivatives of this order, or not exactly.
 
-    At order 2 or more: a piecewise linear net, whose second derivatives are zero everywhere. At
-    order 1 or more: BatchNormalization that is trained, which couples the rows of a batch.
+    At order 2 or more, a piecewise linear net: its second derivatives are zero everywhere. At
+    order 1 or more, BatchNormalization that is trained: it couples the rows of a batch.
+
+    Args:
+      net: a built Keras model.
+      order: the highest derivative that it is to learn.
+
+    Example:
 
     >>> import warnings
     >>> relu = keras.Sequential([keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
@@ -54,16 +60,16 @@ def warn_about_net(net: keras.Model, order: int) -> None:
             'it learns. Use a smooth activation, such as "silu", "softplus" or "tanh".',
             stacklevel=4,
         )
-    norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if order and any(layer.trainable for layer in norms):
         warnings.warn(
-            f"{norms[0].name} normalises over the batch in training: derivatives carry the "
+            f"{norms[0].name} normalizes over the batch in training: derivatives carry the "
             "other rows' share. Freeze it (layer.trainable = False), or use LayerNormalization.",
             stacklevel=4,
         )
 
 
-def _piecewise_linear(layers):
+def _piecewise_linear(layers: list) -> bool:
     known = all(type(layer) in _LINEAR_LAYERS for layer in layers)
     activations = [layer.activation for layer in layers if hasattr(layer, "activation")]
     names = [getattr(activation, "__name__", "") for activation in activations]

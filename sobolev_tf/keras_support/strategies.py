@@ -5,6 +5,9 @@ fails where the shares differ in size and under MultiWorkerMirroredStrategy; and
 over the workers along an axis that scalars do not have.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -14,8 +17,10 @@ from sobolev_tf.keras_support import multi_step
 class DistributedModel(keras.Model):
     """A Keras model whose state is built from the first replica's share of a batch."""
 
+    train_function: Any  # Keras's
+
     @property
-    def metrics(self):
+    def metrics(self) -> list:
         """As in Keras, but without those of compiled models inside, such as a teacher's."""
         inside = [m for m in self._flatten_layers(include_self=False) if isinstance(m, keras.Model)]
         foreign = {id(metric) for model in inside for metric in model.metrics}
@@ -33,8 +38,8 @@ class DistributedModel(keras.Model):
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
-    def make_train_function(self, force=False):
-        """As in Keras; under XLA, all of an execution's steps are one program."""
+    def make_train_function(self, force: bool = False) -> None:
+        """Make the train function as Keras does; under XLA, one call's steps are one program."""
         if self.train_function is not None and not force:
             return
         super().make_train_function(force)
@@ -45,18 +50,32 @@ class DistributedModel(keras.Model):
             )
 
 
-def reducible_logs(results: dict) -> dict:
-    """A step's metrics as Keras reduces them: with an axis for the workers where there are any."""
+def reducible_logs(results: dict[str, Any]) -> dict[str, Any]:
+    """Give a step's metrics the axis along which Keras averages them over workers.
+
+    Args:
+      results: scalars by name.
+
+    Returns:
+      The same, [1] each under MultiWorkerMirroredStrategy.
+    """
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: tf.reshape(value, [1]) for name, value in results.items()}
     return results
 
 
-def apply_replicas_sequentially(optimizer, gradients, variables):
+def apply_replicas_sequentially(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence, variables: Sequence
+) -> None:
     """Apply every replica's own gradients, one replica after another and not averaged.
 
-    All were taken at the weights before the first of them: late, as in Hogwild, but without its
-    races, and the same on every run.
+    All were computed at the weights before the first update: late, as in Hogwild, but without
+    its races, and the same on every run.
+
+    Args:
+      optimizer: Keras's.
+      gradients: this replica's, one for each variable.
+      variables: what is updated.
     """
     here = tf.distribute.get_replica_context().replica_id_in_sync_group
     for replica in range(replicas()):
@@ -66,5 +85,5 @@ def apply_replicas_sequentially(optimizer, gradients, variables):
 
 
 def replicas() -> int:
-    """How many replicas work on a batch together."""
+    """Count the replicas that share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync

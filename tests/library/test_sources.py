@@ -73,7 +73,7 @@ def test_what_a_net_cannot_learn_is_said_before_it_starts():
         relu.fit(x, (x**2, (2 * x)[:, None], np.full([64, 1, 1, 1], 2.0)), verbose=0)
     layers = [keras.layers.BatchNormalization(), keras.layers.Dense(2)]
     norm = keras.Sequential([keras.Input([3]), *layers])
-    with pytest.warns(UserWarning, match="normalises over the batch"):
+    with pytest.warns(UserWarning, match="normalizes over the batch"):
         compiled(norm).fit(X, (Y, DY), verbose=0)
     assert st.SobolevModel is SobolevModel
 

@@ -23,7 +23,7 @@ import shutil
 from absl import flags
 
 import sobolev_tf as st
-from sobolev_tf.keras_support import export
+from sobolev_tf.keras_support import directories
 from train.distill import figures, floor, nets, splits
 from train.lib.atari import environment, policies, recordings
 from train.lib.run import cli, files, metrics_csv, progress, report, run_folder
@@ -240,8 +240,8 @@ def finish(run, study, summaries):
     for name, each in scores.items():
         print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
     winner = net_folder(run, *ranked[0])
-    report.remove_stale(run.path("saved_model"))
-    with export.replaced_directory(run.path("saved_model")) as beside:
+    directories.remove_leftovers(run.path("saved_model"))
+    with directories.replaced_directory(run.path("saved_model")) as beside:
         shutil.copytree(winner / "saved_model", beside)
     facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
     found = {"nets": list(summaries.values()), "floors": list(floors.values())}

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf import SobolevModel, nets
-from sobolev_tf.keras_support import export
+from sobolev_tf.keras_support import directories
 
 READER = """
 import sys
@@ -76,18 +76,30 @@ def test_what_was_there_stays(tmp_path, monkeypatch):
         rename(source, destination)
 
     monkeypatch.setattr(os, "rename", fail_on_new)
-    with pytest.raises(OSError, match="disk full"), export.replaced_directory(saved) as temporary:
-        os.mkdir(temporary)
+    with pytest.raises(OSError, match="disk full"), directories.replaced_directory(saved) as new:
+        os.mkdir(new)
     assert [p.name for p in tmp_path.iterdir()] == ["saved"]
     assert (saved / "saved_model.pb").read_text() == "older"
     (saved / "letter.txt").write_text("dear")
-    with pytest.raises(ValueError, match="not a SavedModel"), export.replaced_directory(saved):
+    with pytest.raises(ValueError, match="not a SavedModel"), directories.replaced_directory(saved):
         pass
 
 
+def test_what_a_kill_left_is_removed(tmp_path):
+    saved, others = tmp_path / "saved", [tmp_path / "saved.new", tmp_path / "unsaved.new-1"]
+    for other in others:
+        other.mkdir()
+    with directories.replaced_directory(saved) as new:
+        os.mkdir(new)
+        shutil.copytree(new, copy := new + "0")  # of the same name, as far as patterns go
+    directories.remove_leftovers(saved)
+    assert not os.path.exists(copy)
+    assert sorted(tmp_path.iterdir()) == sorted([saved, *others])
+
+
 def fail_while_writing(path):
-    with export.replaced_directory(path) as temporary:
-        tf.io.gfile.mkdir(temporary)
+    with directories.replaced_directory(path) as new:
+        tf.io.gfile.mkdir(new)
         raise OSError("disk full")
 
 

@@ -1,11 +1,11 @@
 """What a run of a split network ends with: two tables, a figure, and a checked SavedModel."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.keras_support import directories
 from train.lib.run import files
 from train.lib.run.cli import CommandError
 
@@ -111,7 +111,7 @@ def export(model, path, images):
     Returns the largest difference of two outputs, relative to the largest output. Raises
     CommandError where the answers differ by more than rounding.
     """
-    remove_stale(path)
+    directories.remove_leftovers(path)
     try:
         model.export(path)
     except tf.errors.ResourceExhaustedError as error:
@@ -132,10 +132,3 @@ def export(model, path, images):
             f"{path} answers differently from the model, by {difference:.2g} of the largest output"
         )
     return float(difference)
-
-
-def remove_stale(path):
-    """Removes what a killed export to `path` left beside it; the run folder is locked."""
-    for kind in ("new", "old"):
-        for stale in Path(path).parent.glob(f"{Path(path).name}.{kind}-*"):
-            shutil.rmtree(stale, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""A directory that appears whole or not at all: what writes a SavedModel may be killed."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+# What a SavedModel may hold. A directory that holds anything else is not replaced.
+_ENTRIES = {"saved_model.pb", "fingerprint.pb", "assets", "variables", "keras_metadata.pb"}
+
+_NEW, _OLD = ".new-", ".old-"  # what follows the name of a directory that is being replaced
+
+
+@contextlib.contextmanager
+def replaced_directory(path: str | os.PathLike) -> Iterator[str]:
+    """Replace a SavedModel by a directory that is written first and renamed last.
+
+    Args:
+      path: the directory; its parents are made.
+
+    Yields:
+      The name of a directory to write. It takes the place of `path` when the block ends, and is
+      removed when the block raises.
+
+    Raises:
+      ValueError: `path` holds something that is not a SavedModel, or more than one.
+    """
+    path = os.path.abspath(os.fspath(path))
+    if os.path.exists(path) and not (os.path.isdir(path) and set(os.listdir(path)) <= _ENTRIES):
+        raise ValueError(f"{path} exists and is not a SavedModel: choose another directory.")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    new, old = (f"{path}{mark}{uuid.uuid4().hex[:8]}" for mark in (_NEW, _OLD))
+    try:
+        yield new
+        if os.path.exists(path):
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
+            if os.path.exists(old):
+                os.rename(old, path)
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove what a killed `replaced_directory` left beside `path`.
+
+    Call it only where no other process may be writing there.
+
+    Args:
+      path: the directory that was to be replaced.
+    """
+    path = Path(path)
+    for mark in (_NEW, _OLD):
+        for leftover in path.parent.glob(f"{path.name}{mark}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
