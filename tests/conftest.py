@@ -84,6 +84,7 @@ def run_script(monkeypatch, capsys):
         values = script.FLAGS
         defaults = _defaults.setdefault(name, {flag: values[flag].default for flag in values})
         monkeypatch.setattr("sys.argv", [name, *arguments])
+        monkeypatch.setattr(cli, "script", lambda: f"train.{name}")
         values.unparse_flags()
         for flag, default in defaults.items():
             values[flag].present, values[flag].using_default_value = 0, True

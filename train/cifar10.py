@@ -77,8 +77,8 @@ flags.DEFINE_enum(
 )
 
 
-def main():
-    return experiment.main(FLAGS, TASK)
+def main(settings):
+    return experiment.main(settings, TASK)
 
 
 def module(method):

@@ -23,13 +23,13 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_integer("workers", 2, "How many take steps; before the script.", 1, flag_values=FLAGS)
 
 
-def main(script, arguments):
+def main(script, arguments, workers):
     if script not in SCRIPTS:
         raise cli.UsageError(f"expected one of {', '.join(SCRIPTS)}, given {script or 'none'}")
-    with tf_servers.local(ps=1, worker=FLAGS.workers) as cluster:
+    with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
-        print(f"A parameter server and {FLAGS.workers} workers run on this machine", flush=True)
+        print(f"A parameter server and {workers} workers run on this machine", flush=True)
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
         signal.signal(signal.SIGINT, lambda *_: None)  # the script's to act on
         command = [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"]
@@ -48,4 +48,4 @@ def split(typed):
 
 if __name__ == "__main__":
     sys.argv[1:], script, arguments = split(sys.argv[1:])
-    cli.run(lambda: main(script, arguments), FLAGS)
+    cli.run(lambda settings: main(script, arguments, settings.workers), FLAGS)

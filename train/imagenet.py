@@ -84,8 +84,8 @@ flags.DEFINE_boolean(
 )
 
 
-def main():
-    return experiment.main(FLAGS, TASK)
+def main(settings):
+    return experiment.main(settings, TASK)
 
 
 def build_net(image_size, classes):

@@ -115,4 +115,4 @@ if __name__ == "__main__":
     typed = sys.argv[1:]
     sys.argv[1:] = [each for each in typed if each.startswith("-")]
     folders = [each for each in typed if not each.startswith("-")]
-    cli.run(lambda: main(folders, FLAGS.workdir), FLAGS)
+    cli.run(lambda settings: main(folders, settings.workdir), FLAGS)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 from train.regression import expression
 
 X, Y = tf.constant([[0.5], [2.0]], tf.float64), tf.constant([[3.0], [-1.0]], tf.float64)

@@ -143,7 +143,7 @@ def test_a_function_of_ones_own(run, tmp_path):
         (["--hidden=a"], "--hidden=a: expected whole numbers"),
         (["--seeds=0"], "--seeds=0"),
         (["--batch_size=5"], "--batch_size=5 is for --preset=paper"),
-        (["--jit"], "jit"),
+        (["--jit_compile"], "jit_compile"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):

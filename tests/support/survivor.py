@@ -5,7 +5,7 @@ python -m tests.support.survivor --workdir=runs/survivor --deterministic
 
 import time
 
-from train.lib.run import cli, resumable, run_folder  # isort: skip: quiets TensorFlow
+from train.lib.run import cli, resumable, run_folder, seeding, strategies  # isort: skip: quiets TensorFlow
 
 import keras
 import numpy as np
@@ -56,23 +56,28 @@ def build(rate, jit=False, together=1):
 class Pause(keras.callbacks.Callback):
     """Makes steps long enough to be hit."""
 
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+
     def on_train_batch_end(self, batch, logs=None):
-        time.sleep(FLAGS.pause)
+        time.sleep(self.seconds)
 
 
-def main():
-    cli.seed_everything(FLAGS)
-    with run_folder.Run(cli.workdir(FLAGS), cli.config(FLAGS), cli.script(), ["pause"]) as run:
-        with cli.strategy(FLAGS).scope():
-            model = build(FLAGS.rate, FLAGS.jit, FLAGS.together)
+def main(settings):
+    seeding.seed_everything(settings)
+    workdir = cli.workdir(settings)
+    with run_folder.Run(workdir, settings.stored(), cli.script(), ["pause"]) as run:
+        with strategies.strategy(settings).scope():
+            model = build(settings.rate, settings.jit_compile, settings.together)
         rows = resumable.fit(
             model,
-            lambda step: stream(FLAGS.seed, step),
+            lambda step: stream(settings.seed, step),
             run,
-            FLAGS.epochs,
-            FLAGS.steps,
-            validation_data=stream(FLAGS.seed + 1, 0).take(4),
-            callbacks=[Pause()],
+            settings.epochs,
+            settings.steps,
+            validation_data=stream(settings.seed + 1, 0).take(4),
+            callbacks=[Pause(settings.pause)],
             save_steps=7,
             monitor="val_loss",
             mode="min",

@@ -62,20 +62,22 @@ flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_val
 flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_values=FLAGS)
 
 
-def main():
-    if FLAGS.workdir:
-        run_folder.make_folder(Path(FLAGS.workdir))
+def main(settings):
+    if settings.workdir:
+        run_folder.make_folder(Path(settings.workdir))
     chosen = (
-        [name for name in SUITES if name not in LONG] if FLAGS.suite == "all" else [FLAGS.suite]
+        [name for name in SUITES if name not in LONG]
+        if settings.suite == "all"
+        else [settings.suite]
     )
     rows = []
     for suite in chosen:
         for name, number in SUITES[suite]():
             print(f"{number:12.4g}  {name}", flush=True)
             rows.append({"name": name, "number": float(number)})
-    if FLAGS.workdir:
+    if settings.workdir:
         facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
-        files.write_json(Path(FLAGS.workdir, "bench.json"), facts | {"rows": rows})
+        files.write_json(Path(settings.workdir, "bench.json"), facts | {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ import sobolev_tf as st
 from sobolev_tf.keras_support import directories
 from train.distill import figures, floor, nets, splits
 from train.lib.atari import environment, policies, recordings
-from train.lib.run import cli, files, metrics_csv, progress, report, run_folder
+from train.lib.run import cli, files, metrics_csv, progress, report, run_folder, seeding
 
-FLAGS = cli.common_flags(without=["epochs", "strategy"])
+FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "tensorboard"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 2000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
@@ -71,27 +71,27 @@ ADDABLE = ["episodes", "method", "percent", "save_minutes"]  # the run folder is
 CHANGEABLE = [*ADDABLE, "data_dir"]
 
 
-def main():
-    percents = numbers("percent", 0, 100)
-    methods = chosen_methods()
-    grids = grids_of(methods)
-    cli.seed_everything(FLAGS)
-    folder = cli.workdir(FLAGS, leave_out=ADDABLE)
-    with run_folder.Run(folder, cli.config(FLAGS), "distill", CHANGEABLE) as run:
-        study = load(methods)
-        parts = {percent: parts_of(study.recording, percent) for percent in percents}
-        plan = grids, fitted_on(study.recording, grids)
+def main(settings):
+    percents = numbers(settings, "percent", 0, 100)
+    methods = chosen_methods(settings)
+    grids = grids_of(settings, methods)
+    seeding.seed_everything(settings)
+    folder = cli.workdir(settings, leave_out=ADDABLE)
+    with run_folder.Run(folder, settings.stored(), "distill", CHANGEABLE) as run:
+        study = load(settings, methods)
+        parts = {percent: parts_of(settings, study.recording, percent) for percent in percents}
+        plan = grids, fitted_on(settings, study.recording, grids)
         run.add_facts(recording=study.recording.facts(), game_versions=environment.versions())
         for name in ("nets", "search"):
             run.path(name).mkdir(exist_ok=True)
-        train_all(run, study, methods, parts, plan)
-        finish(run, study, finished(run))
+        train_all(settings, run, study, methods, parts, plan)
+        finish(settings, run, study, finished(run))
 
 
-def numbers(name, low, high):
+def numbers(settings, name, low, high):
     """A flag's numbers, between `low` and `high` (both excluded), in their order."""
-    given = FLAGS[name].value
-    given = given if isinstance(given, list) else [given]
+    given = settings.values[name]
+    given = given if isinstance(given, tuple) else [given]
     try:
         found = sorted({float(each) for each in given})
     except ValueError:
@@ -102,50 +102,50 @@ def numbers(name, low, high):
     return found
 
 
-def chosen_methods():
-    if not FLAGS.method or set(FLAGS.method) - set(nets.METHODS):
-        text = ",".join(FLAGS.method)
+def chosen_methods(settings):
+    if not settings.method or set(settings.method) - set(nets.METHODS):
+        text = ",".join(settings.method)
         raise cli.UsageError(f"--method={text}: expected some of {', '.join(nets.METHODS)}")
-    return [method for method in nets.METHODS if method in FLAGS.method]
+    return [method for method in nets.METHODS if method in settings.method]
 
 
-def load(methods):
+def load(settings, methods):
     """The recording in memory and, where it is needed, its teacher."""
-    data, beside = recordings.find(FLAGS.data_dir)
+    data, beside = recordings.find(settings.data_dir)
     kept = [p for p in (beside / "teacher.keras", beside / "teacher") if p.exists()]
-    if "sobolev" in methods and not FLAGS.teacher and not kept:
+    if "sobolev" in methods and not settings.teacher and not kept:
         raise cli.UsageError(f"{beside} holds no teacher: give one, --teacher=PATH")
-    path = FLAGS.teacher or (kept or [None])[0]
+    path = settings.teacher or (kept or [None])[0]
     if path:
-        policies.existing(path, FLAGS.game)  # before the reading, which may take minutes
-    recording = recordings.read(data, FLAGS.game)
-    teacher = nets.differentiable(path, FLAGS.game, recording) if "sobolev" in methods else None
+        policies.existing(path, settings.game)  # before the reading, which may take minutes
+    recording = recordings.read(data, settings.game)
+    teacher = nets.differentiable(path, settings.game, recording) if "sobolev" in methods else None
     return nets.Study(
-        *(FLAGS.game, recording, teacher, FLAGS.batch_size, FLAGS.divergence),
-        *(FLAGS.projections, FLAGS.schedule, FLAGS.seed, FLAGS.jit),
+        *(settings.game, recording, teacher, settings.batch_size, settings.divergence),
+        *(settings.projections, settings.schedule, settings.seed, settings.jit_compile),
     )
 
 
-def parts_of(recording, percent):
+def parts_of(settings, recording, percent):
     """(training steps, test steps) of a share."""
-    train, test = splits.split(recording.lengths, percent, FLAGS.split, FLAGS.test_percent)
-    return train, splits.spread(test, FLAGS.test_frames)
+    train, test = splits.split(recording.lengths, percent, settings.split, settings.test_percent)
+    return train, splits.spread(test, settings.test_frames)
 
 
-def grids_of(methods):
+def grids_of(settings, methods):
     """{method: (rates, alphas)} to choose from, in their order."""
-    rates = numbers("rates" if FLAGS.rate is None else "rate", 0, 10)
-    alphas = numbers("alphas" if FLAGS.alpha is None else "alpha", 0, 1e9)
+    rates = numbers(settings, "rates" if settings.rate is None else "rate", 0, 10)
+    alphas = numbers(settings, "alphas" if settings.alpha is None else "alpha", 0, 1e9)
     return {method: (rates, alphas if method == "sobolev" else [0.0]) for method in methods}
 
 
-def fitted_on(recording, grids):
+def fitted_on(settings, recording, grids):
     """(training steps, test steps) of the search, or None without one."""
     if all(trials(grid) == 0 for grid in grids.values()):
         return None
-    share = splits.training(recording.lengths, FLAGS.fit_percent, FLAGS.split, "fit_percent")
+    share = splits.training(recording.lengths, settings.fit_percent, settings.split, "fit_percent")
     train, test = splits.held_out(recording.lengths, len(share))
-    return train, splits.spread(test, FLAGS.test_frames)
+    return train, splits.spread(test, settings.test_frames)
 
 
 def trials(grid):
@@ -154,7 +154,7 @@ def trials(grid):
     return len(rates) + len(alphas) - 1 if len(rates) * len(alphas) > 1 else 0
 
 
-def train_all(run, study, methods, parts, plan):
+def train_all(settings, run, study, methods, parts, plan):
     """Fits and trains what is not done yet."""
     grids, fitted_on = plan
     keys = [(percent, method) for percent in parts for method in methods]
@@ -162,21 +162,24 @@ def train_all(run, study, methods, parts, plan):
     missing = [key for key in folders if not (folders[key] / "summary.json").exists()]
     searched = {method: trials(grids[method]) for _, method in missing}
     bar = progress.Bar(
-        sum(nets.METHODS[method] * FLAGS.steps for _, method in missing)
-        + sum(nets.METHODS[m] * FLAGS.search_steps * n for m, n in searched.items())
+        sum(nets.METHODS[method] * settings.steps for _, method in missing)
+        + sum(nets.METHODS[m] * settings.search_steps * n for m, n in searched.items())
         or 1
     )
-    settings = {name: FLAGS[name].value for name in ("evaluations", "save_minutes")}
-    best = {method: fit(run, study, method, grids[method], fitted_on, bar) for method in searched}
+    best = {
+        method: fit(settings, run, study, method, grids[method], fitted_on, bar)
+        for method in searched
+    }
     for number, (percent, method) in enumerate(missing, 1):
         name = f"{percent:g} %, {method}"
         which = f"net {number} of {len(missing)}, {name}"
         print(f"\n{which}: rate {best[method][0]:g}, alpha {best[method][1]:g}", flush=True)
         folder = folders[percent, method]
+        pieces = {name: settings.values[name] for name in ("evaluations", "save_minutes")}
         nets.distil(
-            folder, study, method, percent, *best[method], FLAGS.steps, *parts[percent], settings
+            folder, study, method, percent, *best[method], settings.steps, *parts[percent], pieces
         )
-        bar.add(nets.METHODS[method] * FLAGS.steps, f"trained {name}")
+        bar.add(nets.METHODS[method] * settings.steps, f"trained {name}")
 
 
 def finished(run):
@@ -191,7 +194,7 @@ def net_folder(run, percent, method):
     return run.path("nets") / f"{percent:.15g}-{method}"
 
 
-def fit(run, study, method, grid, fitted_on, bar):
+def fit(settings, run, study, method, grid, fitted_on, bar):
     """(rate, alpha) of the lowest held-out KL: the rate at the middle alpha, then the alpha."""
     rates, alphas = grid
     if not trials(grid):
@@ -199,10 +202,10 @@ def fit(run, study, method, grid, fitted_on, bar):
 
     def held_out_kl(rate, alpha):
         path = run.path("search") / f"{method}-rate={rate:.15g}-alpha={alpha:.15g}.json"
-        new, amount = not path.exists(), nets.METHODS[method] * FLAGS.search_steps
+        new, amount = not path.exists(), nets.METHODS[method] * settings.search_steps
         if new:
             print(f"\ntrial: {method}, rate {rate:g}, alpha {alpha:g}", flush=True)
-        found = nets.try_out(path, study, method, rate, alpha, *fitted_on, FLAGS.search_steps)
+        found = nets.try_out(path, study, method, rate, alpha, *fitted_on, settings.search_steps)
         if new:
             bar.add(amount, f"{method}, rate {rate:g}, alpha {alpha:g}: held-out KL {found:.4g}")
         return found
@@ -221,21 +224,21 @@ def fit(run, study, method, grid, fitted_on, bar):
     return rate, alpha
 
 
-def finish(run, study, summaries):
+def finish(settings, run, study, summaries):
     """metrics.csv, table, the best student of each method at play, its SavedModel, the figure."""
     rows = [row for key in summaries for row in nets.rows(net_folder(run, *key), *key)]
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(metrics_csv.as_csv(rows, header=True))
-    floors = floors_of(study.recording, summaries)
+    floors = floors_of(settings, study.recording, summaries)
     print(f"\n{table(summaries, floors, figures.later_half(rows))}\n")
     ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
     best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
-    folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and FLAGS.episodes]
+    folders = [net_folder(run, best[m], m) for m in nets.METHODS if m in best and settings.episodes]
     scores = {"teacher, as recorded": study.recording.scores.tolist()} | {
-        folder.name: nets.true_scores(folder, FLAGS.game, FLAGS.episodes, FLAGS.seed)
+        folder.name: nets.true_scores(folder, settings.game, settings.episodes, settings.seed)
         for folder in folders
     }
-    entropy, most = floor.entropy(study.recording.logits), len(environment.ACTIONS[FLAGS.game])
+    entropy, most = floor.entropy(study.recording.logits), len(environment.ACTIONS[settings.game])
     print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {math.log(most):.3g} nats")
     for name, each in scores.items():
         print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
@@ -246,22 +249,22 @@ def finish(run, study, summaries):
     facts = {name: run.config[name] for name in ("commit", "versions", "facts")}
     found = {"nets": list(summaries.values()), "floors": list(floors.values())}
     found |= {"teacher_entropy": entropy, "true_scores": scores, "saved_model": winner.name}
-    run.write_summary({"game": FLAGS.game, **found, **facts})
+    run.write_summary({"game": settings.game, **found, **facts})
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
     saved = run.path("saved_model")
     print(f"SavedModel of {winner.name}, of the lowest test KL: {saved}; see it play:")
     gif = run.path("student.gif")
-    play = f"-m train.teacher --game={FLAGS.game} --evaluate={saved} --gif={gif}"
+    play = f"-m train.teacher --game={settings.game} --evaluate={saved} --gif={gif}"
     print(f"{cli.python()} {play}")
 
 
-def floors_of(recording, summaries):
+def floors_of(settings, recording, summaries):
     """{percent: the best constant policy of that share and its test} for every share."""
     floors = {}
     for percent in dict.fromkeys(percent for percent, _ in summaries):
-        logits = [recording.logits[steps] for steps in parts_of(recording, percent)]
-        floors[percent] = {"percent": percent, **floor.constant(*logits, FLAGS.divergence)}
+        logits = [recording.logits[steps] for steps in parts_of(settings, recording, percent)]
+        floors[percent] = {"percent": percent, **floor.constant(*logits, settings.divergence)}
     return floors
 
 

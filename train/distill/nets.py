@@ -10,7 +10,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from train.lib.atari import environment, play, policies, recordings
 from train.lib.run import files, metrics_csv, progress, report, resumable, run_folder, schedule
-from train.lib.run.cli import UsageError, one_line
+from train.lib.run.errors import UsageError, one_line
 
 METHODS = {"regular": 1, "sobolev": 4}  # what a step costs, roughly
 SHOWN = {"kl": "KL", "d1_loss": "gradient", "val_kl": "test KL", "val_action_error": "test error"}

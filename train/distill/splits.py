@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 
 def split(lengths, percent, kind="cut", test_percent=None):

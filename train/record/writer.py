@@ -11,7 +11,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from train.lib.atari import episode_format
 from train.lib.images import tfrecords
 from train.lib.run import files
-from train.lib.run.cli import CommandError, UsageError
+from train.lib.run.errors import CommandError, UsageError
 
 SHARD_FRAMES = 10_000
 

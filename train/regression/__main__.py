@@ -21,7 +21,8 @@ from train.lib.run import cli, files, metrics_csv, processes, progress, run_fold
 from train.regression import figures, functions, recipes, table
 
 PRESETS = recipes.PRESETS
-FLAGS = cli.common_flags(PRESETS, ["epochs", "jit", "strategy", "deterministic"])
+UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(PRESETS, without=UNUSED)
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_multi_string(
     "function",
@@ -46,36 +47,36 @@ flags.DEFINE_integer(
 CHANGEABLE = ["jobs", "seeds"]  # may differ when a run goes on
 
 
-def main():
-    tasks = all_tasks()
+def main(settings):
+    tasks = all_tasks(settings)
     with run_folder.Run(
-        cli.workdir(FLAGS, CHANGEABLE), cli.config(FLAGS), "regression", CHANGEABLE
+        cli.workdir(settings, CHANGEABLE), settings.stored(), "regression", CHANGEABLE
     ) as run:
         run.add_facts(test_points=recipes.TEST_POINTS)
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
-        rows = train_missing(run, tasks)
-        finish(run, rows)
+        rows = train_missing(settings, run, tasks)
+        finish(settings, run, rows)
 
 
-def all_tasks():
+def all_tasks(settings):
     """Every net to train, largest data first. Raises UsageError for flags that make no sense."""
-    sizes, hidden = (whole_numbers(name) for name in ("sizes", "hidden"))
-    if FLAGS.seed + FLAGS.seeds > 2**32:
+    sizes, hidden = (whole_numbers(settings, name) for name in ("sizes", "hidden"))
+    if settings.seed + settings.seeds > 2**32:
         raise cli.UsageError(
-            f"--seed={FLAGS.seed}: seeds are below {2**32}, all {FLAGS.seeds} of them"
+            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.seeds} of them"
         )
-    if FLAGS.batch_size and FLAGS.preset != "paper":
+    if settings.batch_size and settings.preset != "paper":
         raise cli.UsageError(
-            f"--batch_size={FLAGS.batch_size} is for --preset=paper; the steps of "
-            f"--preset={FLAGS.preset} take all points"
+            f"--batch_size={settings.batch_size} is for --preset=paper; the steps of "
+            f"--preset={settings.preset} take all points"
         )
-    if FLAGS.domain and not set(FLAGS.function) - set(functions.SEVEN):
+    if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise cli.UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
-    for each in FLAGS.function:
-        function = functions.resolve(each, FLAGS.domain)
-        functions.labeled_points(function, 1000, seed=(FLAGS.seed,))
-    domain = FLAGS.domain and tuple(FLAGS.domain)
+    for each in settings.function:
+        function = functions.resolve(each, settings.domain)
+        functions.labeled_points(function, 1000, seed=(settings.seed,))
+    domain = settings.domain and tuple(settings.domain)
     return [
         recipes.Task(
             function=function,
@@ -83,21 +84,21 @@ def all_tasks():
             size=size,
             method=method,
             seed=seed,
-            preset=FLAGS.preset,
+            preset=settings.preset,
             hidden=tuple(hidden),
-            steps=FLAGS.steps,
-            batch_size=FLAGS.batch_size,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
         )
         for size in sorted(set(sizes), reverse=True)
-        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
-        for function in dict.fromkeys(FLAGS.function)
+        for seed in range(settings.seed, settings.seed + settings.seeds)
+        for function in dict.fromkeys(settings.function)
         for method in recipes.NUM_LABELS
     ]
 
 
-def whole_numbers(name):
+def whole_numbers(settings, name):
     """The list of a flag as numbers of at least 1."""
-    given = FLAGS[name].value
+    given = settings.values[name]
     try:
         numbers = [int(number) for number in given]
     except ValueError:
@@ -108,7 +109,7 @@ def whole_numbers(name):
     return numbers
 
 
-def train_missing(run, tasks):
+def train_missing(settings, run, tasks):
     """Trains what has no file yet; returns the rows of metrics.csv, which grows with each net."""
     missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
     if len(missing) < len(tasks):
@@ -116,7 +117,7 @@ def train_missing(run, tasks):
     rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
     bar = progress.Bar(sum(map(recipes.effort, missing)))
     work = functools.partial(recipes.train_and_save, run.folder)
-    for task, text in processes.run(work, missing, FLAGS.jobs):
+    for task, text in processes.run(work, missing, settings.jobs):
         rows[task] = recipes.metrics_row(run.folder, task)
         write_rows(run, [rows[task] for task in tasks if task in rows])
         bar.add(recipes.effort(task), text)
@@ -131,12 +132,12 @@ def write_rows(run, rows):
         file.write(metrics_csv.as_csv(rows, header=True))
 
 
-def finish(run, rows):
+def finish(settings, run, rows):
     medians = table.medians(rows)
     counts = table.sobolev_lower(medians)
     run.write_summary(
         {
-            "preset": FLAGS.preset,
+            "preset": settings.preset,
             "medians": medians,
             "sobolev_below_values": counts,
             "net_seconds": sum(row["seconds"] for row in rows),

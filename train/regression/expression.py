@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 Formula = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 MAX_LENGTH = 1000

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.run import checkpoints, files, metrics_csv, run_folder
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 from train.regression import functions, recipes, table
 
 if TYPE_CHECKING:

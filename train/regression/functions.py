@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 from train.regression import expression
 
 

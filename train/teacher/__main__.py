@@ -22,7 +22,7 @@ import time
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder
+from train.lib.run import cli, run_folder, seeding
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.clock import Clock
 from train.lib.run.metrics_csv import History
@@ -30,7 +30,7 @@ from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.teacher import a3c, curve, evaluate
 
-FLAGS = cli.common_flags(without=["epochs", "strategy", "deterministic"])
+FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "deterministic", "tensorboard"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
@@ -68,53 +68,63 @@ CHANGEABLE = ["episodes", "save_minutes"]  # may differ when a run goes on
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 
-def main():
-    playing = [name for name in ("evaluate", "release") if FLAGS[name].value is not None]
+def main(settings):
+    playing = [name for name in ("evaluate", "release") if settings.values[name] is not None]
     if len(playing) == 2:
         raise cli.UsageError("--evaluate and --release are two commands: give one of them")
-    if playing and FLAGS.initial is not None:
+    if playing and settings.initial is not None:
         raise cli.UsageError(f"--initial is of training, and --{playing[0]} is not: leave it out")
-    if FLAGS.gif and "evaluate" not in playing:
+    if settings.gif and "evaluate" not in playing:
         raise cli.UsageError("--gif is of the play of --evaluate=POLICY: give both")
     if not playing:
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(FLAGS.actors))
-    cli.seed_everything(FLAGS)
-    if FLAGS.evaluate is not None:
-        return evaluate.evaluate(FLAGS.evaluate, FLAGS.game, FLAGS.episodes, FLAGS.seed, FLAGS.gif)
-    if FLAGS.release is not None:
-        return evaluate.release(FLAGS.release, FLAGS.game, FLAGS.seed)
-    batch = FLAGS.envs * FLAGS.rollout
-    if FLAGS.evaluations > math.ceil(FLAGS.steps / batch):
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(settings.actors))
+    seeding.seed_everything(settings)
+    if settings.evaluate is not None:
+        return evaluate.evaluate(
+            settings.evaluate, settings.game, settings.episodes, settings.seed, settings.gif
+        )
+    if settings.release is not None:
+        return evaluate.release(settings.release, settings.game, settings.seed)
+    batch = settings.envs * settings.rollout
+    if settings.evaluations > math.ceil(settings.steps / batch):
         raise cli.UsageError(
-            f"--evaluations={FLAGS.evaluations}: --steps={FLAGS.steps} are fewer updates of "
+            f"--evaluations={settings.evaluations}: --steps={settings.steps} are fewer updates of "
             f"{batch} steps, and each evaluation wants one; give fewer, or more --steps"
         )
-    if batch == 1 and FLAGS.standardize:
+    if batch == 1 and settings.standardize:
         raise cli.UsageError(
             "--envs=1 --rollout=1: of a single advantage nothing is left once it is standardised; "
             "give more, or --nostandardize"
         )
-    folder = cli.workdir(FLAGS, leave_out=CHANGEABLE)
-    with run_folder.Run(folder, cli.config(FLAGS), "teacher", CHANGEABLE) as run:
+    folder = cli.workdir(settings, leave_out=CHANGEABLE)
+    with run_folder.Run(folder, settings.stored(), "teacher", CHANGEABLE) as run:
         with caught_signals() as caught:
-            rows = train(run, caught)
-        finish(run, rows)
+            rows = train(settings, run, caught)
+        finish(settings, run, rows)
 
 
-def train(run, caught):
+def train(settings, run, caught):
     """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
-    batch = FLAGS.envs * FLAGS.rollout
-    net = policies.new_teacher(FLAGS.game)
-    a3c.compile_net(net, FLAGS.optimizer, FLAGS.rate, updates=math.ceil(FLAGS.steps / batch))
+    batch = settings.envs * settings.rollout
+    net = policies.new_teacher(settings.game)
+    a3c.compile_net(
+        net, settings.optimizer, settings.rate, updates=math.ceil(settings.steps / batch)
+    )
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
-    start = checkpoints.restore_latest(net) or begin(run, net)
+    start = checkpoints.restore_latest(net) or begin(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
-    print(f"{FLAGS.game}, {FLAGS.actors} actors, run folder {run.folder}, step {start['step']}")
-    actors = make_actors(net, start["step"]) if len(history.rows) < FLAGS.evaluations else []
-    policy = policies.Policy(net, FLAGS.jit)
-    clock = Clock(start["step"], FLAGS.steps, start["seconds"], curve.SHOWN)
+    print(
+        f"{settings.game}, {settings.actors} actors, run folder {run.folder}, step {start['step']}"
+    )
+    actors = (
+        make_actors(settings, net, start["step"])
+        if len(history.rows) < settings.evaluations
+        else []
+    )
+    policy = policies.Policy(net, settings.jit_compile)
+    clock = Clock(start["step"], settings.steps, start["seconds"], curve.SHOWN)
 
     def step():
         clock.step = int(net.optimizer.iterations) * batch
@@ -123,9 +133,9 @@ def train(run, caught):
     def save(**facts):
         checkpoints.save(net, step(), seconds=clock.seconds(), **facts)
 
-    while len(history.rows) < FLAGS.evaluations:
-        mark = FLAGS.steps * (len(history.rows) + 1) // FLAGS.evaluations
-        due, start = time.monotonic() + FLAGS.save_minutes * 60, step()
+    while len(history.rows) < settings.evaluations:
+        mark = settings.steps * (len(history.rows) + 1) // settings.evaluations
+        due, start = time.monotonic() + settings.save_minutes * 60, step()
 
         def stop(mark=mark, due=due, start=start):  # --save_minutes=0: at every update
             return caught or step() >= mark or (time.monotonic() >= due and step() > start)
@@ -134,10 +144,14 @@ def train(run, caught):
         save(evaluated=False)
         if step() >= mark and not caught:
             scores = play.scores(
-                policy, FLAGS.game, FLAGS.episodes, [FLAGS.seed, step()], stop=lambda: caught
+                policy,
+                settings.game,
+                settings.episodes,
+                [settings.seed, step()],
+                stop=lambda: caught,
             )
         if caught:
-            raise Stopped(caught[0], step(), FLAGS.steps)
+            raise Stopped(caught[0], step(), settings.steps)
         if step() >= mark:
             logs = {"score": float(scores.mean()), **curve.logs(actors)}
             history.append({"step": step(), "seconds": round(clock.seconds(), 1), **logs})
@@ -146,37 +160,44 @@ def train(run, caught):
     return [{name: float(value) for name, value in row.items()} for row in history.rows]
 
 
-def begin(run, net):
+def begin(settings, run, net):
     """Where a run without a checkpoint starts: at step 0, of a new net or that of --initial."""
-    if FLAGS.initial is not None:
-        initial, steps = policies.load_teacher(FLAGS.initial, FLAGS.game)
+    if settings.initial is not None:
+        initial, steps = policies.load_teacher(settings.initial, settings.game)
         net.set_weights(initial.get_weights())
         run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
     return FRESH
 
 
-def make_actors(net, step):
+def make_actors(settings, net, step):
     """The actors of a run that goes on at `step`: it begins with new games, on other seeds."""
     return [
         a3c.Actor(
-            *(net, FLAGS.game, FLAGS.envs, FLAGS.rollout, FLAGS.entropy, FLAGS.trace),
-            seed=[FLAGS.seed, step, k],
-            discount=FLAGS.discount,
-            standardize=FLAGS.standardize,
-            jit=FLAGS.jit,
+            *(
+                net,
+                settings.game,
+                settings.envs,
+                settings.rollout,
+                settings.entropy,
+                settings.trace,
+            ),
+            seed=[settings.seed, step, k],
+            discount=settings.discount,
+            standardize=settings.standardize,
+            jit=settings.jit_compile,
         )
-        for k in range(FLAGS.actors)
+        for k in range(settings.actors)
     ]
 
 
-def finish(run, rows):
+def finish(settings, run, rows):
     """Learning curve and summary.json."""
     [figure] = curve.draw(run.folder)
     best = max(rows, key=lambda row: row["score"])
     facts = {key: run.config[key] for key in ("commit", "versions", "facts")}
-    run.write_summary({"game": FLAGS.game, "best": best, "last": rows[-1], **facts})
+    run.write_summary({"game": settings.game, "best": best, "last": rows[-1], **facts})
     print(
-        f"{FLAGS.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
+        f"{settings.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
         f"last {rows[-1]['score']:.1f}\nFigure: {figure}"
     )
 

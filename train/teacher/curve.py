@@ -6,7 +6,7 @@ import numpy as np
 
 from train.lib.atari import environment
 from train.lib.run import files, metrics_csv, run_folder
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 from train.teacher.a3c import TERMS
 
 SHOWN = {

@@ -7,7 +7,7 @@ import numpy as np
 
 from train.lib.atari import environment, play, policies
 from train.lib.run import files, run_folder
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.atari import environment, play, policies
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 from train.teacher import returns
 
 

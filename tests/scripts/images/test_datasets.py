@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from train.lib.images import datasets, tfds_images, tfrecords
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 TRAIN, HELD_OUT = 50, 7
 SHARD = 4  # records

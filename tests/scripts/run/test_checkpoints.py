@@ -8,7 +8,7 @@ import pytest
 
 from train.lib.run import checkpoints, resumable
 from train.lib.run.checkpoints import Checkpoints
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 SPEC = (keras.KerasTensor([None, 3]), keras.KerasTensor([None, 2]))
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from train.lib.run import cli, tf_quiet
+from train.lib.run import cli, errors, strategies, tf_quiet
 
 PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}
 
@@ -27,7 +27,7 @@ def values():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
+        ("--sed=1", "--sed is unknown: did you mean --seed?"),
         ("--seed=x", "--seed=x: expected an integer in the range [0, 4294967295]"),
         ("--seed=-1", "--seed=-1: expected an integer in the range"),
         ("--seed=4294967296", "--seed=4294967296: expected an integer in the range"),
@@ -36,7 +36,10 @@ def values():
         ("--pause=nan", "--pause=nan: expected a finite number"),
         ("--pause=-inf", "--pause=-inf: expected a finite number"),
         ("--preset=big", "--preset=big: expected small or paper"),
-        ("--jit=x", "--jit=x: expected true or false"),
+        ("--jit_compile=x", "--jit_compile=x: expected true or false"),
+        ("--jit", "--jit has a new name: --jit_compile"),
+        ("--nojit", "--nojit has a new name: --nojit_compile"),
+        ("--qqqqq=1", "--qqqqq is unknown; --help lists the flags"),
         ("--seed", "Missing value for flag --seed"),
         ("seed=1", "'seed=1' is not a flag"),
     ],
@@ -48,27 +51,26 @@ def test_bad_arguments_say_what_was_expected(values, argument, message):
 
 
 def test_a_flag_goes_before_its_preset(values):
-    cli.parse(values, ["script", "--epochs=5", "--preset=paper"], PRESETS)
-    assert (values.epochs, values.strategy, values.seed) == (5, "none", 0)
+    settings = cli.parse(values, ["script", "--epochs=5", "--preset=paper"], PRESETS)
+    assert (settings.epochs, settings.strategy, settings.seed) == (5, "none", 0)
+    assert settings.given == {"epochs", "preset"}
 
 
 def test_the_same_command_has_the_same_workdir(values, monkeypatch):
     monkeypatch.setattr(cli, "script", lambda: "train.imagenet")
-    cli.parse(values, ["script"])
-    assert cli.workdir(values) == Path("runs/imagenet")
-    cli.parse(values, ["script", "--seed=3", "--rate=0.5"])
-    assert cli.workdir(values) == Path("runs/imagenet-rate=0.5-seed=3")
-    assert cli.workdir(values, leave_out=["rate"]) == Path("runs/imagenet-seed=3")
-    cli.parse(values, ["script", "--workdir=/tmp/a b"])
-    assert cli.workdir(values) == Path("/tmp/a b")
+    assert cli.workdir(cli.parse(values, ["script"])) == Path("runs/imagenet")
+    settings = cli.parse(values, ["script", "--seed=3", "--rate=0.5", "--tensorboard"])
+    assert cli.workdir(settings) == Path("runs/imagenet-rate=0.5-seed=3")
+    assert cli.workdir(settings, leave_out=["rate"]) == Path("runs/imagenet-seed=3")
+    settings = cli.parse(values, ["script", "--workdir=/tmp/a b"])
+    assert cli.workdir(settings) == Path("/tmp/a b")
 
 
 def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
     def folder(argument):
         own = cli.common_flags()
         flags.DEFINE_string("cuts", "", "", flag_values=own)
-        cli.parse(own, ["script", argument])
-        return cli.workdir(own)
+        return cli.workdir(cli.parse(own, ["script", argument]))
 
     assert folder("--cuts=a/b") != folder("--cuts=a_b")
     assert folder("--cuts=" + "a" * 99 + "b") != folder("--cuts=" + "a" * 99 + "c")
@@ -88,7 +90,7 @@ def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
     ],
 )
 def test_errors_end_in_one_line_and_a_code(values, monkeypatch, capsys, raised, code, line):
-    def main():
+    def main(settings):
         raise raised
 
     monkeypatch.setattr(sys, "argv", ["script"])
@@ -103,19 +105,19 @@ def test_errors_end_in_one_line_and_a_code(values, monkeypatch, capsys, raised, 
 def test_a_bug_keeps_its_traceback(values, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script"])
     with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: 1 / 0, values, PRESETS)
+        cli.run(lambda settings: 1 / 0, values, PRESETS)
 
 
 def test_library_errors_during_set_up_are_usage_errors():
-    with pytest.raises(cli.UsageError, match="no such layer"), cli.usage_errors():
+    with pytest.raises(cli.UsageError, match="no such layer"), errors.usage_errors():
         raise ValueError("no such layer")
 
 
 def test_strategies(values):
-    cli.parse(values, ["script"])
-    assert isinstance(cli.strategy(values), tf.distribute.MirroredStrategy)
-    cli.parse(values, ["script", "--strategy=none"])
-    assert cli.strategy(values).num_replicas_in_sync == 1
+    settings = cli.parse(values, ["script"])
+    assert isinstance(strategies.strategy(settings), tf.distribute.MirroredStrategy)
+    settings = cli.parse(values, ["script", "--strategy=none"])
+    assert strategies.strategy(settings).num_replicas_in_sync == 1
 
 
 def test_noise_is_dropped_and_errors_are_not():
@@ -132,7 +134,7 @@ def test_scripts_and_packages_start_quietly(tmp_path):
         '"""Shows flags."""\n'
         "from train.lib.run import cli\n"
         "import tensorflow\n"
-        "cli.run(lambda: print('ran'), cli.common_flags())\n"
+        "cli.run(lambda settings: print('ran'), cli.common_flags())\n"
     )
     root = Path(__file__).parents[3]
     runs = [
@@ -151,14 +153,15 @@ def test_scripts_and_packages_start_quietly(tmp_path):
     assert help_.startswith("Shows flags.")
     assert "--seed=0" in help_
     assert (noise, nothing) == ("", "")
-    assert line.startswith("show: Unknown command line flag 'sed'")
+    assert line.startswith("show: --sed is unknown: did you mean --seed?")
     assert line.count("\n") == 1
 
 
 def test_whoever_reads_the_output_may_leave():
     writing = writing_to_nobody()
     code = (
-        "from train.lib.run import cli; cli.run(lambda: print('x', flush=True), cli.common_flags())"
+        "from train.lib.run import cli\n"
+        "cli.run(lambda settings: print('x', flush=True), cli.common_flags())\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
@@ -168,7 +171,7 @@ def test_whoever_reads_the_output_may_leave():
 def test_another_broken_pipe_is_told(values, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x"])
     with pytest.raises(BrokenPipeError):
-        cli.run(lambda: os.write(writing_to_nobody(), b"x"), values)
+        cli.run(lambda settings: os.write(writing_to_nobody(), b"x"), values)
 
 
 def writing_to_nobody():

@@ -53,7 +53,7 @@ def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path
 
 def test_what_cluster_cannot_run_is_said(monkeypatch, capsys):
     with pytest.raises(cluster.cli.UsageError, match="given nothing"):
-        cluster.main("nothing", [])
+        cluster.main("nothing", [], 2)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from train.lib.run import progress, report
-from train.lib.run.cli import CommandError
+from train.lib.run.errors import CommandError
 
 
 def fitted(callback, steps_per_epoch=3, epochs=2):

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.survivor import build, stream
 from train.lib.run import metrics_csv, resumable, run_folder, save_callback
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
 EPOCHS, STEPS = 2, 4

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from train.lib.run import files, metrics_csv, run_folder
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 FLAGS = {"seed": 0, "epochs": 3, "cuts": ["a", "b"]}
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from train.lib.atari import environment
 from train.lib.run import checkpoints, run_folder
-from train.lib.run.cli import UsageError, one_line
+from train.lib.run.errors import UsageError, one_line
 
 RELEASED = Path(__file__).parents[2] / "teachers"
 FRAMES = (84, 84, 4)

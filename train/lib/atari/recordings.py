@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from sobolev_tf.keras_support import batching
 from train.lib.atari import environment, episode_format
 from train.lib.run import progress
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 PARALLEL = 2  # batches that are put together at a time
 BLACK = episode_format.HISTORY - 1

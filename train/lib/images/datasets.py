@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from train.lib.images import shapes, tfds_images, tfrecords
 from train.lib.images.streams import Images
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 SMALLEST = 32  # ResNet50 takes no smaller image
 DRAWN = "these are ten classes of shapes on clutter; the numbers say nothing about ImageNet"

@@ -17,7 +17,18 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.images import datasets, image_flags, pixel_baseline
-from train.lib.run import cli, parameter_server, progress, report, resumable, run_folder, schedule
+from train.lib.run import (
+    cli,
+    errors,
+    parameter_server,
+    progress,
+    report,
+    resumable,
+    run_folder,
+    schedule,
+    seeding,
+    strategies,
+)
 
 PAPER = {  # what the paper's two recipes have in common
     "evaluations": 100,
@@ -50,67 +61,68 @@ class Task:
     images: Callable
 
 
-def main(values, task):
+def main(settings, task):
     """One run; or, with --seeds, one for each seed in a folder of its own, and their mean."""
-    if values.strategy == "parameter_server":
+    if settings.strategy == "parameter_server":
         parameter_server.serve_if_asked()
-    if values.placement == "stages":
-        _make_devices(values, len(_chosen_cuts(values, task)) + 1)
-    folder = cli.workdir(values, leave_out=CHANGEABLE)
-    if values.seeds is None:
-        run(values, task, folder)
+    strategies.make_logical_devices(settings.devices)
+    if settings.placement == "stages":
+        settings = _on_stages(settings, len(_chosen_cuts(settings, task)) + 1)
+    folder = cli.workdir(settings, leave_out=CHANGEABLE)
+    if settings.seeds is None:
+        run(settings, task, folder)
         return
-    seeds, summaries = _seeds(values), []
+    seeds, summaries = _seeds(settings), []
     for seed in seeds:
-        values.seed, values.seeds = seed, None
         keras.backend.clear_session()
-        summaries.append(run(values, task, folder / f"seed{seed}"))
+        one = settings.replace(seed=seed, seeds=None)
+        summaries.append(run(one, task, folder / f"seed{seed}"))
     print(f"\n{report.over_seeds(folder, seeds, summaries)}")
 
 
-def _make_devices(values, count):
-    """Logical CPUs where this machine has fewer devices than parts."""
-    if values["strategy"].present and values.strategy != "none":
-        raise cli.UsageError("--placement=stages takes no --strategy: the parts are its devices")
-    values.strategy = "none"
-    [cpu, *_], gpus = (tf.config.list_physical_devices(kind) for kind in ("CPU", "GPU"))
-    if len(gpus) < count and not tf.config.get_logical_device_configuration(cpu):
-        each = tf.config.LogicalDeviceConfiguration()
-        tf.config.set_logical_device_configuration(cpu, [each] * count)
+def _on_stages(settings, count):
+    """Settings for a device for each part: logical CPUs where devices are too few."""
+    if settings.devices or ("strategy" in settings.given and settings.strategy != "none"):
+        raise cli.UsageError(
+            "--placement=stages takes no --strategy and no --devices: each part has a device"
+        )
+    if len(tf.config.list_physical_devices("GPU")) < count:
+        strategies.make_logical_devices(count)
+    return settings.replace(strategy="none")
 
 
-def _seeds(values):
+def _seeds(settings):
     try:
-        seeds = [int(seed) for seed in values.seeds]
+        seeds = [int(seed) for seed in settings.seeds]
     except ValueError:
         seeds = []
     right = seeds and 0 <= min(seeds) <= max(seeds) < 2**32 and len(set(seeds)) == len(seeds)
-    if not right or values["seed"].present:
+    if not right or "seed" in settings.given:
         raise cli.UsageError(
-            f"--seeds={','.join(values.seeds)}: expected different whole numbers below "
+            f"--seeds={','.join(settings.seeds)}: expected different whole numbers below "
             f"{2**32}, and no --seed"
         )
     return seeds
 
 
-def run(values, task, folder):
+def run(settings, task, folder):
     """Train, evaluate and export in `folder`; returns what summary.json says."""
-    cli.seed_everything(values)
+    seeding.seed_everything(settings)
     with run_folder.Run(
-        folder, cli.config(values), cli.script().rpartition(".")[2], CHANGEABLE
+        folder, settings.stored(), cli.script().rpartition(".")[2], CHANGEABLE
     ) as run:
-        cuts = _chosen_cuts(values, task)
-        images = _load(values, task)
-        epochs, steps_per_epoch, updates = schedule.length(values, images.steps_per_epoch)
-        if steps_per_epoch % values.together:
+        cuts = _chosen_cuts(settings, task)
+        images = _load(settings, task)
+        epochs, steps_per_epoch, updates = schedule.length(settings, images.steps_per_epoch)
+        if steps_per_epoch % settings.together:
             raise cli.UsageError(
-                f"--together={values.together} does not divide the {steps_per_epoch} steps between "
-                "two evaluations: choose another, or other --steps or --evaluations"
+                f"--together={settings.together} does not divide the {steps_per_epoch} steps "
+                "between two evaluations: choose another, or other --steps or --evaluations"
             )
-        with cli.strategy(values).scope(), cli.usage_errors():
-            model = _build(values, task, images, cuts, updates)
+        with strategies.strategy(settings).scope(), errors.usage_errors():
+            model = _build(settings, task, images, cuts, updates)
         run.add_facts(dataset=images.describe(), cuts=cuts)
-        _announce(values, task, run, images, cuts, model)
+        _announce(settings, task, run, images, cuts, model)
         with images.named_errors():
             rows = resumable.fit(
                 model,
@@ -120,74 +132,74 @@ def run(values, task, folder):
                 steps_per_epoch,
                 validation_data=images.eval_dataset(),
                 monitor="val_accuracy",
-                save_minutes=values.save_minutes,
+                save_minutes=settings.save_minutes,
                 callbacks=[progress.Progress(epochs * steps_per_epoch, names=_shown(cuts))],
                 verbose=0,
             )
-        return _finish(values, task, run, images, cuts, model, rows)
+        return _finish(settings, task, run, images, cuts, model, rows)
 
 
-def _chosen_cuts(values, task):
-    if values.cuts is None:
-        return task.cuts[int(values.splits)]
-    if values["splits"].present:
+def _chosen_cuts(settings, task):
+    if settings.cuts is None:
+        return task.cuts[int(settings.splits)]
+    if "splits" in settings.given:
         raise cli.UsageError("--cuts and --splits both say where to cut: give one of them")
-    if not values.cuts:
+    if not settings.cuts:
         raise cli.UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
-    return values.cuts
+    return list(settings.cuts)
 
 
-def _load(values, task):
+def _load(settings, task):
     return datasets.load(
-        values.dataset or None,
-        data_dir=values.data_dir,
-        batch_size=values.batch_size,
-        seed=values.seed,
-        num_classes=values.classes,
+        settings.dataset or None,
+        data_dir=settings.data_dir,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        num_classes=settings.classes,
         **task.images(),
     )
 
 
-def _build(values, task, images, cuts, updates):
+def _build(settings, task, images, cuts, updates):
     """The split network, compiled with an optimizer for its parts and one for its critics."""
     net = task.build_net(images.image_size, images.num_classes)
-    schedule.add_l2(net, values.l2)
+    schedule.add_l2(net, settings.l2)
     model = st.DecoupledModel(
         st.split(net, at=cuts),
-        critic=task.module(values.method),
-        method=values.method,
-        gradient_target=values.gradient_target,
-        label_weight=values.label_weight,
-        placement=None if values.placement == "none" else values.placement,
+        critic=task.module(settings.method),
+        method=settings.method,
+        gradient_target=settings.gradient_target,
+        label_weight=settings.label_weight,
+        placement=None if settings.placement == "none" else settings.placement,
     )
-    rate = schedule.learning_rate(values, updates, task.drops)
+    rate = schedule.learning_rate(settings, updates, task.drops)
     model.compile(
         optimizer=(
             keras.optimizers.Adam(rate)
-            if values.optimizer == "adam"
+            if settings.optimizer == "adam"
             else keras.optimizers.SGD(rate, momentum=0.9)
         ),
-        critic_optimizer=keras.optimizers.Adam(values.critic_rate),
+        critic_optimizer=keras.optimizers.Adam(settings.critic_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
-        critic_losses=(st.losses.L1Norm(), image_flags.GRADIENT_LOSSES[values.gradient_loss]()),
-        critic_loss_weights=(1.0, values.gradient_weight),
-        critic_updates=values.critic_updates,
-        jit_compile=values.jit,
-        steps_per_execution=values.together,
+        critic_losses=(st.losses.L1Norm(), image_flags.GRADIENT_LOSSES[settings.gradient_loss]()),
+        critic_loss_weights=(1.0, settings.gradient_weight),
+        critic_updates=settings.critic_updates,
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.together,
     )
     return model
 
 
-def _announce(values, task, run, images, cuts, model):
+def _announce(settings, task, run, images, cuts, model):
     if images.notice:
         print(f"\n*** {images.notice} ***\n")
-    if values.placement == "stages":
+    if settings.placement == "stages":
         print("Every part on a device of its own: no cosines, true gradients are not computed")
     print(
         f"{task.net_name} on {images.name} ({images.train_size} training and {images.eval_size} "
         f"held-out images, {images.num_classes} classes, {images.image_size}x{images.image_size}), "
-        f"method {values.method}, cuts {', '.join(cuts) or 'none'}, "
+        f"method {settings.method}, cuts {', '.join(cuts) or 'none'}, "
         f"{model.distribute_strategy.num_replicas_in_sync} replica(s), run folder {run.folder}",
         flush=True,
     )
@@ -199,23 +211,23 @@ def _shown(cuts):
     return names | {f"cut{k + 1}_cosine": f"cosine {k + 1}" for k in range(len(cuts))}
 
 
-def _finish(values, task, run, images, cuts, model, rows):
+def _finish(settings, task, run, images, cuts, model, rows):
     """Tables, figure, SavedModel and summary.json."""
     if not rows:
         raise cli.UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
     last = rows[-1]
     chance = 1 / images.num_classes
     name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
-    title = f"{task.net_name} on {name}, {values.method}, {len(cuts)} cuts"
+    title = f"{task.net_name} on {name}, {settings.method}, {len(cuts)} cuts"
     floors = {"chance": chance}
-    if values.pixel_baseline:
+    if settings.pixel_baseline:
         floors["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
     report.draw(run.path("figure.png"), title, rows, cuts, floors)
     batch, _ = next(iter(images.eval_dataset()))
     difference = report.export(model, run.path("saved_model"), batch)
     summary = {
         "net": task.net_name,
-        "method": values.method,
+        "method": settings.method,
         "splits": len(cuts),
         "cuts": cuts,
         "dataset": images.describe(),
@@ -224,10 +236,10 @@ def _finish(values, task, run, images, cuts, model, rows):
         "top5": last["val_top5"],
         "floors": floors,
         "seconds": last["seconds"],
-        "images_per_second": last["step"] * values.batch_size / last["seconds"],
+        "images_per_second": last["step"] * settings.batch_size / last["seconds"],
         "last": last,
         "saved_model_difference": difference,
-        "seed": values.seed,
+        "seed": settings.seed,
         **{key: run.config[key] for key in ("commit", "versions")},
     }
     run.write_summary(summary)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, tfrecords
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 PARALLEL = os.cpu_count()  # images that are decoded at a time
 PREFETCH = 4  # batches

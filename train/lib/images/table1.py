@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sobolev_tf.synthetic.decoupled import METHODS
-from train.lib.run import files, run_folder
-from train.lib.run.cli import UsageError
+from train.lib.run import files, old_flags, run_folder
+from train.lib.run.errors import UsageError
 
 NETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # the paper's data set, by script
 # Czarnecki et al. (2017), Table 1: (accuracy, deviation) in per cent; top-1, on ImageNet top-5 too.
@@ -84,7 +84,7 @@ def read(folder):
             str(images["name"]),
             0 if method == "backprop" else splits,
             method,
-            run_folder.YOUNGER | config["flags"],
+            old_flags.defaults(config["script"]) | config["flags"],
             {name: value for name, value in images.items() if name != "seed"},
             tuple(100 * float(share) for share in shares),
             int(summary["steps"]),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 Files = Sequence[str | os.PathLike]
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from train.lib.run import files
-from train.lib.run.cli import CommandError, UsageError
+from train.lib.run.errors import CommandError, UsageError
 
 FORMAT = 1
 DAMAGED = (

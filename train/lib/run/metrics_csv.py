@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from train.lib.run import files
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 
 class History:

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from train.lib.run import checkpoints, tf_servers
-from train.lib.run.cli import CommandError, UsageError
+from train.lib.run.errors import CommandError, UsageError
 
 WAIT = 60  # seconds for servers to come up
 ROUND = 8  # steps of each worker between two looks at the clock

@@ -12,7 +12,7 @@ import signal
 import threading
 import traceback
 
-from train.lib.run.cli import CommandError
+from train.lib.run.errors import CommandError
 
 
 def run(work, tasks, processes):

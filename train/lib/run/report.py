@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import directories
 from train.lib.run import files
-from train.lib.run.cli import CommandError
+from train.lib.run.errors import CommandError
 
 DIAGNOSTICS = {
     "loss": "|m - L|",

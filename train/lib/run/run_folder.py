@@ -9,17 +9,11 @@ import platform
 import subprocess
 from pathlib import Path
 
-from train.lib.run import files
-from train.lib.run.cli import UsageError
+from train.lib.run import files, old_flags
+from train.lib.run.errors import UsageError
 
 FORMAT = 1
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
-# Flags that came when there were runs already, and what those did without them.
-YOUNGER = {
-    **{"classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},  # training in parts
-    **{"direct_start": "zeros"},  # train.cifar10
-    **{"initial": None, "standardize": False, "discount": 0.99},  # train.teacher
-}
 
 
 class Run:
@@ -61,7 +55,7 @@ class Run:
                     f"{self.folder} is a run of {self.config.get('script')}, not of {script}: "
                     "choose another --workdir"
                 )
-            compare(self.config["flags"], flags, changeable, self.folder)
+            compare(self.config["flags"], flags, changeable, self.folder, script)
             self.config["flags"] = flags
         else:
             self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
@@ -148,14 +142,16 @@ def lock(folder):
 
 
 def read_config(path, needs=()):
-    """Return the stored config, whose flags have those that are named in `needs`.
+    """Return the stored config, whose flags have today's names and those in `needs` among them.
 
     Raises UsageError if it is damaged or of another format.
     """
     try:
         config = json.loads(path.read_text())
+        script = config.get("script")
+        config["flags"] = old_flags.current(script, config["flags"])
         known = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
         known = False
     if not known:
         raise UsageError(
@@ -179,9 +175,10 @@ def read_json(path, *needs):
         ) from error
 
 
-def compare(stored, given, changeable, folder):
+def compare(stored, given, changeable, folder, script=None):
     """Raise UsageError, naming the flags, if any but the `changeable` differ."""
-    stored, given = (YOUNGER | flags for flags in (stored, given))
+    stored, given = (old_flags.complete(script, flags) for flags in (stored, given))
+    changeable = old_flags.rename(script, dict.fromkeys(changeable))
     differ = [
         f"--{name} was {stored.get(name)}, now {given.get(name)}"
         for name in sorted(stored.keys() | given.keys())
@@ -190,7 +187,7 @@ def compare(stored, given, changeable, folder):
     if differ:
         raise UsageError(
             f"{folder} was started with other flags ({'; '.join(differ)}): "
-            "give the same ones, or another --workdir"
+            "use the same ones, or another --workdir"
         )
 
 

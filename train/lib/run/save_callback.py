@@ -7,7 +7,7 @@ import time
 import keras
 
 from train.lib.run.checkpoints import copies
-from train.lib.run.cli import CommandError
+from train.lib.run.errors import CommandError
 
 
 class Stopped(CommandError):

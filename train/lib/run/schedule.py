@@ -4,26 +4,26 @@ import math
 
 import keras
 
-from train.lib.run import cli
+from train.lib.run.errors import UsageError
 
 
-def length(values, steps_per_epoch):
+def length(settings, steps_per_epoch):
     """(epochs, steps an epoch, updates of the schedule).
 
     --epochs passes over the data, or --steps in equal pieces; a schedule of --updates may be
     longer than either.
     """
-    if values["epochs"].present and values["steps"].present:
-        raise cli.UsageError("--epochs and --steps both say how long to train: give one of them")
-    if values.epochs:
-        epochs, steps = values.epochs, steps_per_epoch
-        return epochs, steps, max(values.updates or 0, epochs * steps)
-    asked = values.updates if values["updates"].present and not values["steps"].present else None
-    steps = asked or values.steps
-    updates = values.updates or steps
+    if "epochs" in settings.given and "steps" in settings.given:
+        raise UsageError("--epochs and --steps both say how long to train: give one of them")
+    if settings.epochs:
+        epochs, steps = settings.epochs, steps_per_epoch
+        return epochs, steps, max(settings.updates or 0, epochs * steps)
+    schedule_alone = "updates" in settings.given and "steps" not in settings.given
+    steps = settings.updates if schedule_alone else settings.steps
+    updates = settings.updates or steps
     if steps > updates:
-        raise cli.UsageError(f"--steps={steps} is past the end of --updates={updates}")
-    return *pieces(steps, values.evaluations), updates
+        raise UsageError(f"--steps={steps} is past the end of --updates={updates}")
+    return *pieces(steps, settings.evaluations), updates
 
 
 def pieces(steps, most):
@@ -36,15 +36,15 @@ def pieces(steps, most):
     return count, steps // count
 
 
-def learning_rate(values, updates, drops):
+def learning_rate(settings, updates, drops):
     """The schedule of --rate over `updates` steps: a cosine, or a tenth at each of `drops`."""
-    if values.schedule == "steps":
-        rates = [values.rate / 10**k for k in range(len(drops) + 1)]
+    if settings.schedule == "steps":
+        rates = [settings.rate / 10**k for k in range(len(drops) + 1)]
         boundaries = [int(updates * drop) for drop in drops]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     warm_up = math.ceil(updates / 20)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(updates - warm_up, 1), warmup_target=values.rate, warmup_steps=warm_up
+        0.0, max(updates - warm_up, 1), warmup_target=settings.rate, warmup_steps=warm_up
     )
 
 

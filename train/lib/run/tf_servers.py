@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 
 @contextlib.contextmanager

@@ -1,0 +1,131 @@
+"""Flags of before: old names beside new ones, and what runs did before a flag existed.
+
+Run folders of before stay readable and resumable: `run_folder` reads config.json through
+`rename`. The command line refuses an old name in one line that has the new one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+EVERY_SCRIPT = {"jit": "jit_compile"}
+IMAGES = {
+    "rate": "learning_rate",
+    "critic_rate": "critic_learning_rate",
+    "together": "steps_per_execution",
+    "evaluations": "num_evals",
+    "updates": "schedule_steps",
+    "classes": "num_classes",
+}
+# {script: {old name: new name}}
+NAMES: dict[str, dict[str, str]] = {
+    "imagenet": {
+        **IMAGES,
+        "colour": "color_distortion",
+        "branch_scale": "residual_gamma_init",
+        "average": "bn_momentum",
+        "selection": "eval_split",
+    },
+    "cifar10": {
+        **IMAGES,
+        "width": "width_multiplier",
+        "module_width": "critic_width_multiplier",
+        "direct_start": "direct_init",
+    },
+    "teacher": {
+        "rate": "learning_rate",
+        "evaluations": "num_evals",
+        "trace": "gae_lambda",
+        "entropy": "entropy_cost",
+        "standardize": "normalize_advantages",
+        "envs": "num_envs",
+        "actors": "num_actors",
+        "rollout": "unroll_length",
+        "initial": "init_from",
+        "evaluate": "eval_policy",
+        "episodes": "eval_episodes",
+    },
+    "record": {"frames": "num_steps", "envs": "num_envs"},
+    "distill": {
+        "data_dir": "recording",
+        "rate": "learning_rate",
+        "rates": "learning_rates",
+        "evaluations": "num_evals",
+        "percent": "train_percent",
+        "fit_percent": "search_percent",
+        "test_frames": "num_test_stacks",
+        "split": "train_boundary",
+        "projections": "num_projections",
+        "episodes": "eval_episodes",
+    },
+    "distill net": {"percent": "train_percent", "rate": "learning_rate"},
+    "regression": {"sizes": "num_points", "seeds": "num_seeds", "jobs": "num_workers"},
+}
+# {script: {new name: {old value: new value}}}; in a list, of each element.
+VALUES: dict[str, dict[str, dict[Any, Any]]] = {
+    "imagenet": {"eval_split": {False: "validation", True: "selection"}},
+    "distill": {"method": {"regular": "values"}},
+    "distill net": {"method": {"regular": "values"}},
+}
+# Flags that came when there were runs already, and what those did without them.
+FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
+    "imagenet": {"num_classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},
+    "cifar10": {
+        "num_classes": None,
+        "gradient_loss": "l1",
+        "gradient_weight": 1.0,
+        "direct_init": "zeros",
+    },
+    "teacher": {"init_from": None, "normalize_advantages": False, "discount": 0.99},
+}
+# Scripts whose flags have their new names already. Add yours in the commit that renames them:
+# from then on their old config.json is read with new names.
+RENAMED: set[str] = set()
+
+
+def new_name(script: str | None, name: str) -> str | None:
+    """Return what the flag `name` of a script is called now, or None for a name that is not old.
+
+    >>> new_name("cifar10", "rate"), new_name("cifar10", "seed")
+    ('learning_rate', None)
+    """
+    return {**EVERY_SCRIPT, **NAMES.get(script or "", {})}.get(name)
+
+
+def rename(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's flags with their names and values of today.
+
+    >>> rename("imagenet", {"selection": True, "seed": 1})
+    {'eval_split': 'selection', 'seed': 1}
+    """
+    values = VALUES.get(script or "", {})
+    return {
+        new: _new_value(value, values.get(new, {}))
+        for new, value in ((new_name(script, name) or name, flags[name]) for name in flags)
+    }
+
+
+def _new_value(value: Any, changed: Mapping[Any, Any]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_new_value(each, changed) for each in value]
+    return changed.get(value, value) if changed else value
+
+
+def current(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `rename` for scripts in RENAMED; of others, only what all scripts have renamed."""
+    if script in RENAMED:
+        return rename(script, flags)
+    return {EVERY_SCRIPT.get(name, name): value for name, value in flags.items()}
+
+
+def defaults(script: str | None) -> dict[str, Any]:
+    """Return what runs of a script did before a flag existed, under the names of `read_config`."""
+    new = {"devices": None, **FLAG_DEFAULTS_OF_OLD_RUNS.get(script or "", {})}
+    if script in RENAMED:
+        return new
+    old_names = {v: k for k, v in NAMES.get(script or "", {}).items()}
+    return {old_names.get(name, name): value for name, value in new.items()}
+
+
+def complete(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's flags with today's names, and with those that it did not have yet."""
+    return rename(script, defaults(script)) | rename(script, flags)
