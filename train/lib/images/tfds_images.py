@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseError
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, tfrecords
 from train.lib.images.streams import Images
-from train.lib.run.cli import UsageError
+from train.lib.run.errors import UsageError
 
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
 AUGMENTATIONS: dict[str, Callable] = {

@@ -49,7 +49,7 @@ def fit(
     another net or length of epoch, Diverged for a loss that is not finite, Stopped on SIGTERM
     and Ctrl-C.
 
-        with runs.Run(cli.workdir(FLAGS), cli.config(FLAGS)) as run:
+        with run_folder.Run(cli.workdir(settings), settings.stored()) as run:
             rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)
     """
     check_settings(model, steps_per_epoch)
