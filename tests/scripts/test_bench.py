@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from train.bench import __main__ as bench
-from train.bench import atari, cost, distill, exactness, imagenet, parts, quickstart, speed, stages
+from train.bench import (
+    atari,
+    cost,
+    decoupled,
+    distill,
+    exactness,
+    imagenet,
+    quickstart,
+    speed,
+    stages,
+)
 from train.lib.run import cli
 
 
@@ -91,12 +101,12 @@ def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
-    monkeypatch.setattr(parts, "SIDE", 32)
-    monkeypatch.setattr(parts, "BATCH", 2)
-    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
-    monkeypatch.setitem(parts.imagenet.CUTS, 3, ["first"])
-    rows = dict(parts.step(turns=1, calls=1))
+def test_a_decoupled_step_is_counted_and_timed(monkeypatch):
+    monkeypatch.setattr(decoupled, "SIDE", 32)
+    monkeypatch.setattr(decoupled, "BATCH", 2)
+    monkeypatch.setattr(decoupled.imagenet, "resnet50", _small)
+    monkeypatch.setitem(decoupled.imagenet.CUTS, 3, ["first"])
+    rows = dict(decoupled.step(turns=1, calls=1))
     count, ratio, seconds = rows.values()
     assert count > 1  # the critic is wider than the net
     assert min(ratio, seconds) > 0
@@ -106,9 +116,9 @@ def test_a_step_in_parts_is_counted_and_timed(monkeypatch):
 def test_days_follow_from_steps_and_rates(monkeypatch):
     for name, small in {"SIDE": 32, "BATCH": 2, "METHODS": ["noprop"]}.items():
         monkeypatch.setattr(imagenet, name, small)
-    monkeypatch.setattr(parts.imagenet, "resnet50", _small)
+    monkeypatch.setattr(decoupled.imagenet, "resnet50", _small)
     for cuts in (1, 3):
-        monkeypatch.setitem(parts.imagenet.CUTS, cuts, ["first"])
+        monkeypatch.setitem(decoupled.imagenet.CUTS, cuts, ["first"])
     rows = dict(imagenet.rows(turns=1, calls=1))
     ratio = rows["noprop, 1 cut: ratio of steps"]
     days = rows["noprop, 1 cut: days of 200,000 updates on 8 x V100, float32"]
@@ -118,7 +128,7 @@ def test_days_follow_from_steps_and_rates(monkeypatch):
 
 @pytest.mark.data
 def test_images_are_timed_in_both_pipelines():
-    rows = dict(parts.pipeline(turns=1, batches=2, batch_size=4, size=32))
+    rows = dict(decoupled.pipeline(turns=1, batches=2, batch_size=4, size=32))
     assert len(rows) == 6
     assert min(rows.values()) > 0
 

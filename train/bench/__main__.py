@@ -13,11 +13,11 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     quickstart  the README's example with derivatives over without
     atari       agent steps a second of A3C and of recording, beside the environment alone, one
                 synchronous loop, and Stable-Baselines3's A2C, where it is installed
-    distill     a Sobolev step of distillation over a regular one, beside their arithmetic counts
-    parts       ResNet50 in parts over backpropagation; ImageNet's input pipeline, where prepared
+    distill     a Sobolev step of distillation over one on values only, and their arithmetic counts
+    decoupled   split ResNet50 over backpropagation; ImageNet's input pipeline, where prepared
     stages      two stages on two single-core workers over loopback: decoupled, with and without
-                training of the module, against model-parallel backpropagation (four minutes)
-    imagenet    ResNet50 at 224x224 in parts over backpropagation, and the days that ImageNet would
+                training of the critic, against model-parallel backpropagation (four minutes)
+    imagenet    split ResNet50 at 224x224 over backpropagation, and the days that ImageNet would
                 take on accelerators (five minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
@@ -25,17 +25,19 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
 Timings want a machine on which nothing else runs.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
 from train.bench import (
     atari,
+    benchmark,
     cost,
+    decoupled,
     distill,
     exactness,
     imagenet,
-    parts,
     quickstart,
     regression,
     speed,
@@ -43,14 +45,14 @@ from train.bench import (
 )
 from train.lib.run import cli, files, run_folder
 
-SUITES = {
+SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "exactness": exactness.rows,
     "cost": cost.rows,
     "speed": speed.rows,
     "quickstart": quickstart.rows,
     "atari": atari.rows,
     "distill": distill.rows,
-    "parts": parts.rows,
+    "decoupled": decoupled.rows,
     "stages": stages.rows,
     "imagenet": imagenet.rows,
     "peers": regression.rows,

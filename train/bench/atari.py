@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.bench import peers, served
+from train.bench import benchmark, peers, served
 from train.lib.atari import environment, play, policies
 from train.record.recorder import Recorder
 from train.record.writer import Writer
@@ -24,12 +24,12 @@ DEFAULTS = {name: teacher.FLAGS[name].default for name in teacher.FLAGS}
 GAMES, ACTORS = DEFAULTS["envs"], DEFAULTS["actors"]
 
 
-def rows(turns: int = 5, steps: int = 4000):
+def rows(turns: int = 5, steps: int = 4000) -> benchmark.Rows:
     runs = {name: served.Served("-m", __name__, name, **env) for name, (_, env) in RUNS.items()}
     a2c = peers.loops(["Stable-Baselines3, A2C"], inner=1)
     runs |= {name: _counted(make(), peers.A2C_STEPS) for name, make in a2c.items()}
-    rates = np.array([[_rate(run, steps) for run in runs.values()] for _ in range(turns + 1)])
-    rates = dict(zip(runs, rates[1:].T, strict=True))  # the first turn warms up
+    turns_of_runs = [[_rate(run, steps) for run in runs.values()] for _ in range(turns + 1)]
+    rates = dict(zip(runs, np.transpose(turns_of_runs[1:]), strict=True))  # the first one warms up
     for name, rate in rates.items():
         yield f"{GAME}, agent steps a second: {name}", np.median(rate)
     for other in ("one synchronous loop", *a2c):

@@ -1,5 +1,7 @@
 """What a Sobolev step costs over a plain one, beside what its matrix products say it must."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -15,10 +17,12 @@ CONVOLUTIONS = {  # what is as large as a convolution's output, and its kernel
 }
 
 
-def rows(turns: int = 5, calls: int = 4):
+def rows(turns: int = 5, calls: int = 4) -> benchmark.Rows:
     def cost(name, numerator, denominator, bar):
         models = numerator, denominator
-        seconds = benchmark.in_turns([benchmark.runner(*model) for model in models], calls, turns)
+        seconds = benchmark.seconds_in_turns(
+            [benchmark.step_runner(*model) for model in models], calls, turns
+        )
         counts = [products(*model) for model in models]
         yield f"{name}: seconds a step", np.median(seconds[:, 0])
         yield f"{name}: ratio of steps{bar}", np.median(seconds[:, 0] / seconds[:, 1])
@@ -46,7 +50,9 @@ def _output_projection(turns, calls):
             (_plain(outputs), _batch(outputs, 0)),
         )
     ]
-    seconds = benchmark.in_turns([benchmark.runner(*each) for each in made], calls, turns)
+    seconds = benchmark.seconds_in_turns(
+        [benchmark.step_runner(*each) for each in made], calls, turns
+    )
     growth = np.median(seconds[:, 0] / seconds[:, 2]), np.median(seconds[:, 1] / seconds[:, 3])
     yield "1,000 outputs over 1: projected step", growth[0]
     yield "1,000 outputs over 1: plain step", growth[1]
@@ -71,7 +77,9 @@ def _ways_along(turns, calls):
                 tangents.append(accumulator.jvp(value))
             return tf.stack(tangents, 1)
 
-        seconds = benchmark.in_turns([_descent(net, f) for f in (reverse, forward)], calls, turns)
+        seconds = benchmark.seconds_in_turns(
+            [_descent(net, f) for f in (reverse, forward)], calls, turns
+        )
         ratio = np.median(seconds[:, 0] / seconds[:, 1])
         yield f"derivatives along {count} direction(s): reverse twice over forward mode", ratio
 
@@ -92,7 +100,7 @@ def _descent(net, tangents):
     return run
 
 
-def memory(batch: int = 200):
+def memory(batch: int = 200) -> benchmark.Rows:
     """The largest tensor of a projected step on Atari frames over the full Jacobian's size."""
     layers = [
         keras.layers.Conv2D(16, 8, 4, activation="relu"),
@@ -113,8 +121,8 @@ def memory(batch: int = 200):
     )
 
 
-def products(model, data):
-    """Floating-point operations in the products and convolutions of one training step's graph."""
+def products(model: keras.Model, data: Any) -> int:
+    """Counts floating-point operations of products and convolutions in a training step's graph."""
     total = 0
     for op in _used(_graph(model, data)):
         if op.type == "MatMul":

@@ -1,4 +1,4 @@
-"""What a step of Sobolev distillation costs over a regular one, which reads stored logits."""
+"""What a step of Sobolev distillation costs over one on values only, which reads stored logits."""
 
 import numpy as np
 
@@ -6,20 +6,22 @@ import sobolev_tf as st
 from train.bench import benchmark, cost
 
 BATCH, ACTIONS = 200, 4
-RATIO = "distillation step, Sobolev over regular"
+RATIO = "distillation step, Sobolev over values only"
 
 
-def rows(turns: int = 7, calls: int = 3):
+def rows(turns: int = 7, calls: int = 3) -> benchmark.Rows:
     """Section 4.2's nets, batch 200, stored logits on both sides; alpha's side runs the teacher."""
     teacher = st.targets.Teacher(
         st.nets.with_patch_convolutions(st.nets.atari_teacher(ACTIONS)), output=0
     )
     models = [_model(teacher, alpha=1.0), _model(None, alpha=0)]
     data = _batch()
-    seconds = benchmark.in_turns([benchmark.runner(each, data) for each in models], calls, turns)
+    seconds = benchmark.seconds_in_turns(
+        [benchmark.step_runner(each, data) for each in models], calls, turns
+    )
     counts = [cost.products(each, data) for each in models]
     ratio, counted = np.median(seconds[:, 0] / seconds[:, 1]), counts[0] / counts[1]
-    yield "distillation: seconds a regular step", np.median(seconds[:, 1])
+    yield "distillation: seconds a step on values only", np.median(seconds[:, 1])
     yield "distillation: seconds a Sobolev step", np.median(seconds[:, 0])
     yield RATIO, ratio
     yield f"{RATIO}: arithmetic counts", counted

@@ -1,14 +1,18 @@
 """Are the numbers right? Derivatives, gradients of losses and projections, in float64."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
 from sobolev_tf.projections import FullDerivatives, Projection
+from train.bench import benchmark
 
 
-def rows(draws: int = 20_000):
+def rows(draws: int = 20_000) -> benchmark.Rows:
+    keras.utils.set_random_seed(0)
     for name, net, shape in (("dense", dense_net(), (5, 3)), ("conv", conv_net(), (3, 6, 6, 2))):
         error = derivative_error(net, np.random.default_rng(0).normal(size=shape), 1)
         yield f"input gradient of a {name} net: relative error (bar 1e-6)", error
@@ -24,12 +28,12 @@ def rows(draws: int = 20_000):
         yield f"{name} (bar 1 ± 0.02)", ratio
 
 
-def dense_net():
+def dense_net() -> keras.Model:
     layers = [keras.layers.Dense(16, activation="tanh"), keras.layers.Dense(4)]
     return float64(keras.Sequential([keras.Input([3]), *layers]))
 
 
-def conv_net():
+def conv_net() -> keras.Model:
     layers = [
         keras.layers.Conv2D(4, 3, activation="softplus"),
         keras.layers.Conv2D(3, 3, strides=2, activation="tanh"),
@@ -39,8 +43,8 @@ def conv_net():
     return float64(keras.Sequential([keras.Input([6, 6, 2]), *layers]))
 
 
-def float64(net):
-    """The same net in float64, with Keras's initial weights."""
+def float64(net: keras.Model) -> keras.Model:
+    """Returns the same net in float64, with Keras's initial weights."""
     config = net.get_config()
     for layer in config["layers"]:
         layer["config"]["dtype"] = "float64"
@@ -49,8 +53,8 @@ def float64(net):
     return copy
 
 
-def derivative_error(net, x, order, step=1e-5):
-    """|D^j - differences of D^(j-1)| / |differences|, central ones, at x."""
+def derivative_error(net: keras.Model, x: np.ndarray, order: int, step: float = 1e-5) -> float:
+    """Returns |D^j - differences of D^(j-1)| / |differences|, central ones, at x."""
     ours = _term(net, x, order)
     flat = ours.reshape(*ours.shape[: ours.ndim - x.ndim + 1], -1)
     differences = np.empty_like(flat)
@@ -58,7 +62,7 @@ def derivative_error(net, x, order, step=1e-5):
         e = step * np.eye(flat.shape[-1])[i].reshape(x.shape[1:])
         ends = _term(net, x + e, order - 1) - _term(net, x - e, order - 1)
         differences[..., i] = ends / (2 * step)
-    return np.linalg.norm(flat - differences) / np.linalg.norm(differences)
+    return float(np.linalg.norm(flat - differences) / np.linalg.norm(differences))
 
 
 def _term(net, x, order):
@@ -66,9 +70,9 @@ def _term(net, x, order):
     return (jet.value, *jet.derivatives)[order].numpy()
 
 
-def views():
-    """Equation 1 and 2 in every form, by name."""
-    made = {"full, orders 1 and 2": FullDerivatives()}
+def views() -> dict[str, Any]:
+    """Returns equations 1 and 2 in every form, by name."""
+    made: dict[str, Any] = {"full, orders 1 and 2": FullDerivatives()}
     made["output projections"] = Projection("output", 2, seed=1).sample(3)
     for contraction in ("distinct", "same", "first"):
         name = f"input projections, {contraction}"
@@ -76,8 +80,8 @@ def views():
     return made
 
 
-def weight_error(view, step=1e-6):
-    """Gradient of a loss with weights 0.5, 3, 2 and B, K, P > 1 against central differences."""
+def weight_error(view: Any, step: float = 1e-6) -> float:
+    """Compares a loss's gradient in the weights with central differences; B, K, P > 1."""
     rng = np.random.default_rng(0)
     net = float64(st.nets.mlp(3, 2, hidden=[5], activation="tanh"))
     x = tf.constant(rng.normal(size=(4, 3)))
@@ -112,11 +116,12 @@ def weight_error(view, step=1e-6):
             differences.append((ends[0] - ends[1]) / (2 * step))
         variable.assign(start)
         ours.append(np.ravel(gradient))
-    return np.linalg.norm(np.concatenate(ours) - differences) / np.linalg.norm(differences)
+    error = np.linalg.norm(np.concatenate(ours) - differences)
+    return float(error / np.linalg.norm(differences))
 
 
-def projected_over_full(draws):
-    """Mean projected squared error over the full one: plain times n, and unbiased without."""
+def projected_over_full(draws: int) -> benchmark.Rows:
+    """Divides the mean projected squared error, times n where it is biased, by the full one."""
     rng = np.random.default_rng(0)
     n, k = 4, 3
     errors = {1: rng.normal(size=(1, k, n)), 2: rng.normal(size=(1, 1, n, n))}

@@ -5,10 +5,12 @@ the assumption. All accelerators hold copies of the whole net, and wait neither 
 for images: days are lower bounds.
 """
 
+from typing import Any
+
 import numpy as np
 
 from train import imagenet
-from train.bench import benchmark, parts
+from train.bench import benchmark, decoupled
 
 SIDE, BATCH = 224, 8
 METHODS = "sobolev", "critic", "noprop"
@@ -17,13 +19,15 @@ METHODS = "sobolev", "critic", "noprop"
 ACCELERATORS = {"V100, float32": 412, "A100, TF32": 909}
 
 
-def rows(turns: int = 3, calls: int = 2):
-    preset = imagenet.PRESETS["paper"]
+def rows(turns: int = 3, calls: int = 2) -> benchmark.Rows:
+    preset: dict[str, Any] = imagenet.PRESETS["paper"]
     images = preset["steps"] * preset["batch_size"]
     chosen = [("backprop", 0)] + [(method, n) for n in (1, 3) for method in METHODS]
-    batch = parts.batch(SIDE, BATCH, 1000)
-    models = [parts.model(m, SIDE, n, 1000, preset["gradient_target"]) for m, n in chosen]
-    times = benchmark.in_turns([benchmark.runner(each, batch) for each in models], calls, turns)
+    batch = decoupled.batch(SIDE, BATCH, 1000)
+    models = [decoupled.model(m, SIDE, n, 1000, preset["gradient_target"]) for m, n in chosen]
+    times = benchmark.seconds_in_turns(
+        [benchmark.step_runner(each, batch) for each in models], calls, turns
+    )
     yield f"ResNet50 at {SIDE}x{SIDE}, backprop: images a second", BATCH / np.median(times[:, 0])
     for k, (method, cuts) in enumerate(chosen):
         ratio = np.median(times[:, k] / times[:, 0])

@@ -9,7 +9,7 @@ import sobolev_tf as st
 from train.bench import benchmark
 
 
-def rows(seeds=(0, 1, 2), steps: int = 2000):
+def rows(seeds=(0, 1, 2), steps: int = 2000) -> benchmark.Rows:
     """Styblinski-Tang, 100 points: test RMSE with derivatives over without, same steps."""
     rmse = [(_test_rmse(seed, 1, steps), _test_rmse(seed, 0, steps)) for seed in seeds]
     ratio = statistics.median(a / b for a, b in rmse)
@@ -21,7 +21,10 @@ def rows(seeds=(0, 1, 2), steps: int = 2000):
 def _test_rmse(seed, order, steps):
     """The README's recipe; order 0 is the same with values alone."""
     keras.utils.set_random_seed(seed)
-    table, test = benchmark.table(100, seed), benchmark.table(10_000, seed + 1000)
+    table, test = (
+        benchmark.styblinski_tang(100, seed),
+        benchmark.styblinski_tang(10_000, seed + 1000),
+    )
     model = st.SobolevModel(st.nets.mlp(2, activation="silu"), order=order)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
     model.compile(keras.optimizers.Adam(rate), steps_per_execution=100)

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from train.bench import surrogates
+from train.bench import benchmark, surrogates
 from train.lib.run import processes
 from train.regression import functions, recipes
 
@@ -20,7 +20,7 @@ BARS = (  # of the modern preset: points, over whom, at most what ratio of RMSE,
 )
 
 
-def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
+def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None) -> benchmark.Rows:
     """Value RMSE, gradient RMSE and seconds of everyone, and on how many functions bars are met.
 
     settings: what to change in both presets, for tests.
@@ -43,12 +43,13 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
         for name, size in cases
         for preset in chosen
     ]
-    found = {(t.function, t.size, t.preset): r for t, r in processes.run(_ours, tasks, 1)}
+    ours = {(t.function, t.size, t.preset): r for t, r in processes.run(_ours, tasks, 1)}
     value = {}
     for name, size in cases:
-        answers = {title: found[name, size, preset] for title, preset in OURS.items()}
-        answers |= {peer: each for peer in peers if (each := _theirs(peer, name, size))}
-        for who, numbers in answers.items():
+        results = {title: ours[name, size, preset] for title, preset in OURS.items()}
+        theirs = {peer: _theirs(peer, name, size) for peer in peers}
+        results |= {peer: numbers for peer, numbers in theirs.items() if numbers}
+        for who, numbers in results.items():
             value[name, size, who] = numbers[0]
             measures = ("test RMSE", "gradient RMSE", "seconds")
             for measure, number in zip(measures, numbers, strict=True):
@@ -64,26 +65,27 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None):
             yield f"{text} (bar {bar} of 7)", sum(ratio <= most for ratio in ratios)
 
 
-def _ours(task):
+def _ours(task: recipes.Task) -> tuple[float, float, float]:
     began = time.perf_counter()
     function = functions.resolve(task.function)
     model = recipes.train(function, task)
     seconds = time.perf_counter() - began
-    errors = recipes.mean_squared_errors(model, recipes.test_points(function))
-    return *np.sqrt(errors), seconds
+    value, gradient = recipes.mean_squared_errors(model, recipes.test_points(function))
+    return float(np.sqrt(value)), float(np.sqrt(gradient)), seconds
 
 
-def _theirs(peer, name, size):
+def _theirs(peer: str, name: str, size: int) -> tuple[float, float, float] | None:
     function = functions.resolve(name)
     test = recipes.test_points(function)
     points = functions.labeled_points(function, size, seed=(0, size))
-    given = {"x": points.x, "y": points.labels[0], "dy": points.labels[1][:, 0], "test": test.x}
-    answer = surrogates.answer(peer, given | {"domain": function.domain, "seed": 0})
-    if answer is None:
+    y, dy = points.labels
+    arrays = {"x": points.x, "y": y, "dy": dy[:, 0], "test": test.x}
+    predicted = surrogates.predictions(peer, arrays | {"domain": function.domain, "seed": 0})
+    if predicted is None:
         return None
-    value, gradient, seconds = answer
+    value, gradient, seconds = predicted
     return (
-        np.sqrt(np.mean((value - test.labels[0]) ** 2)),
-        np.sqrt(np.mean(np.sum((gradient - test.labels[1][:, 0]) ** 2, 1))),
+        float(np.sqrt(np.mean((value - test.labels[0]) ** 2))),
+        float(np.sqrt(np.mean(np.sum((gradient - test.labels[1][:, 0]) ** 2, 1)))),
         seconds,
     )

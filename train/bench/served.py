@@ -1,16 +1,23 @@
-"""Loops in processes of their own, which hold still until they are asked."""
+"""Loops in processes of their own, which wait until they are called."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 
 class Served:
-    """n -> what the loop of another process answers to n; `command` is a Python file or module."""
+    """A loop of another process: called with n, it returns what that process prints for n.
 
-    def __init__(self, *command, **environment):
+    Args:
+      command: a Python file, or -m and a module, and its arguments.
+      environment: variables that are set for the process.
+    """
+
+    def __init__(self, *command: str, **environment: str) -> None:
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             [sys.executable, *command],
             env=os.environ | environment,
             stdin=pipe,
@@ -20,12 +27,12 @@ class Served:
         )
         self(1)
 
-    def __call__(self, n):
+    def __call__(self, n: int) -> int:
         print(n, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
+        printed = self.process.stdout.readline()
+        if not printed:
             raise RuntimeError(f"{self.process.args} ended: run it by hand, and type a number")
-        return int(answer)
+        return int(printed)
 
     def __del__(self):
         self.process.stdin.close()
@@ -34,7 +41,7 @@ class Served:
         self.process.wait()
 
 
-def serve(run):
-    """Calls `run` with the number on each line of stdin, and prints the number that it answers."""
+def serve(run: Callable[[int], int]) -> None:
+    """Calls `run` with the number on each line of stdin, and prints the number it returns."""
     for line in sys.stdin:
         print(run(int(line)), flush=True)

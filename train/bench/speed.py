@@ -10,23 +10,23 @@ import sobolev_tf as st
 from train.bench import benchmark, peers
 
 
-def rows(turns: int = 40, steps: int = 100):
+def rows(turns: int = 40, steps: int = 100) -> benchmark.Rows:
     """2x256 ReLU, batch 100, Adam, values and gradients of Styblinski-Tang; same on all sides."""
-    data = benchmark.table(100, seed=0).dataset(100)
+    data = benchmark.styblinski_tang(100, seed=0).dataset(100)
     for label, inner, ours in (
         ("50 steps a call", 50, _train_function),
         ("1 step a call", 1, _train_function),
     ):
         runs = ours(data, inner), by_hand(data, inner)
         calls = max(steps // inner, 1)
-        times = benchmark.in_turns(runs, calls, turns) / inner
+        times = benchmark.seconds_in_turns(runs, calls, turns) / inner
         yield f"{label}: ms a step, SobolevModel", np.median(times[:, 0]) * 1e3
         yield f"{label}: ms a step, TensorFlow by hand", np.median(times[:, 1]) * 1e3
         ratio = np.median(times[:, 0] / times[:, 1])
         yield f"{label}: ratio to TensorFlow by hand (bar 1.1)", ratio
         yield f"{label}: the same of the fastest turns", times[:, 0].min() / times[:, 1].min()
     runs = _train_function(data, 1), _stock(data)
-    times = benchmark.in_turns(runs, steps, turns)
+    times = benchmark.seconds_in_turns(runs, steps, turns)
     yield (
         "1 step a call: ratio to a stock Keras step with the gradient as an output",
         np.median(times[:, 0] / times[:, 1]),
@@ -45,7 +45,7 @@ def _fit_over_peers(data, turns, steps):
     makers = {"TensorFlow by hand": lambda: by_hand(data, 32), **peers.loops(peers.BY_HAND, 32)}
     for name, make in makers.items():
         runs = _fit(data, 32, jit_compile=True), _fit(data, 32), make()
-        times = benchmark.in_turns(runs, calls, max(turns // 10, 1)) / 32
+        times = benchmark.seconds_in_turns(runs, calls, max(turns // 10, 1)) / 32
         yield f"fit, 32 steps an execution: ms a step, {name}", np.median(times[:, 2]) * 1e3
         bar = f" ({bars[name]})" if name in bars else ""
         for way, ours in (("jit_compile=True", times[:, 0]), ("not compiled", times[:, 1])):
@@ -55,7 +55,7 @@ def _fit_over_peers(data, turns, steps):
 
 def _small_arrays(epochs: int = 30):
     """Milliseconds a step of `fit` on 100 points: one step an epoch, and epochs of a length."""
-    table = benchmark.table(100, seed=0)
+    table = benchmark.styblinski_tang(100, seed=0)
     model = _sobolev_model(1)
     ways = {
         "nothing set": {"epochs": epochs, "batch_size": 100},
@@ -67,7 +67,7 @@ def _small_arrays(epochs: int = 30):
         model.fit(table.x, table.labels, verbose=0, **settings)
         count = settings.get("steps_per_epoch", epochs)
         yield f"fit on 100 points, {name}: ms a step", (time.perf_counter() - start) / count * 1e3
-    times = benchmark.in_turns([_fit(table.dataset(100), 50)], 40, 3) / 50
+    times = benchmark.seconds_in_turns([_fit(table.dataset(100), 50)], 40, 3) / 50
     yield "fit on a repeated data set, 50 steps an execution: ms a step", np.median(times) * 1e3
 
 
@@ -124,8 +124,8 @@ def _executions(model, data):
     return run
 
 
-def by_hand(data, inner):
-    """Nested tapes in a tf.function, as a user of TensorFlow would write them."""
+def by_hand(data: tf.data.Dataset, inner: int) -> benchmark.Loop:
+    """Trains by nested tapes in a tf.function, as a user of TensorFlow would write them."""
     keras.utils.set_random_seed(0)
     net, optimizer = st.nets.mlp(2), keras.optimizers.Adam(3e-5)
     optimizer.build(net.trainable_variables)

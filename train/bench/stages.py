@@ -1,9 +1,9 @@
 """Stages on two single-core workers: decoupled steps against model-parallel backpropagation.
 
 Both are the same code with the same placement, several steps in one tf.function, every gradient
-operation on its stage's device; they differ in what a stage waits for. "Modules frozen" hands down
-synthetic gradients and does not train what makes them; where both stages are on one worker there
-is nobody to share the work with, which says how much work there is.
+operation on its stage's device; they differ in what a stage waits for. "Modules frozen" uses
+synthetic gradients and does not train the critic; with both stages on one worker, all the work is
+done there, which measures how much work there is.
 """
 
 import keras
@@ -19,10 +19,10 @@ SIDE, CHANNELS, BATCH, UNROLLED = 16, 64, 32, 16
 BARS = {"modules frozen": 1.5, "sobolev": 1.3}
 
 
-def rows(turns: int = 5, calls: int = 1):
+def rows(turns: int = 5, calls: int = 1) -> benchmark.Rows:
     # In a process of its own: a process connects to one cluster in its life.
-    for _, found in processes.run(_measure, [(turns, calls, SIDE, CHANNELS, BATCH)], 1):
-        yield from found
+    for _, measured in processes.run(_measure, [(turns, calls, SIDE, CHANNELS, BATCH)], 1):
+        yield from measured
 
 
 def _measure(settings):
@@ -33,15 +33,17 @@ def _measure(settings):
         first = placement.devices("stages", 2)[0]
         runs = {name: _runner(name, "stages", *sizes) for name in ("backprop", *BARS)}
         alone = {name: _runner(name, [first, first], *sizes) for name in ("backprop", *BARS)}
-        times = benchmark.in_turns([*runs.values(), *alone.values()], calls, turns) / UNROLLED
-    times = dict(zip([*runs, *(f"{name}, one worker" for name in alone)], times.T, strict=True))
-    found = [(f"stages, ms a step: {name}", 1e3 * np.median(each)) for name, each in times.items()]
+        loops = [*runs.values(), *alone.values()]
+        seconds = benchmark.seconds_in_turns(loops, calls, turns)
+    names = [*runs, *(f"{name}, one worker" for name in alone)]
+    times = dict(zip(names, seconds.T / UNROLLED, strict=True))
+    rows = [(f"stages, ms a step: {name}", 1e3 * np.median(each)) for name, each in times.items()]
     for name, bar in BARS.items():
         ratio = np.median(times["backprop"] / times[name])
-        found.append((f"stages: model-parallel backprop over {name} (bar {bar})", ratio))
+        rows.append((f"stages: model-parallel backprop over {name} (bar {bar})", ratio))
         busy = np.median(times[f"{name}, one worker"] / times[name]) / 2
-        found.append((f"stages: {name}, share of two workers' time that is work", busy))
-    return found
+        rows.append((f"stages: {name}, share of two workers' time that is work", busy))
+    return rows
 
 
 def _runner(name, placement, side, channels, batch):

@@ -2,19 +2,20 @@
 
 Each is a function (x [B,2], y [B,1], dy [B,2], domain, seed) -> predict, and predict(points) is
 (value [B,1], gradient [B,2]). Settings are those that its own pages recommend. Each runs in a
-process of its own, without TensorFlow: `python surrogates.py NAME POINTS.npz ANSWER.npz`.
+process of its own, without TensorFlow: `python surrogates.py NAME LABELS.npz PREDICTED.npz`.
 """
 
 import importlib
 import importlib.util
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,11 @@ STEPS = 50_000  # of the paper's recipe by hand
 
 
 def jenn(x, y, dy, domain, seed):
-    """JENN: tanh 24-24, Adam 0.01, normalised, 2,000 steps."""
+    """JENN: tanh 24-24, Adam 0.01, normalized, 2,000 steps."""
     from jenn.core.model import NeuralNet
 
     net = NeuralNet([2, 24, 24, 1])
-    settings = {"alpha": 0.01, "max_iter": 2000, "is_normalize": True, "random_state": seed}
-    net.fit(x.T, y.T, dy.T[None], **settings)
+    net.fit(x.T, y.T, dy.T[None], alpha=0.01, max_iter=2000, is_normalize=True, random_state=seed)
 
     def predict(points):
         value, gradient = net(points.T)
@@ -38,12 +38,15 @@ def jenn(x, y, dy, domain, seed):
 
 
 def genn(x, y, dy, domain, seed):
-    """SMT's GENN: the same net and steps, its own regularisation."""
+    """SMT's GENN: the same net and steps, its own regularization."""
     from smt.surrogate_models import GENN
 
     model = GENN(
-        **{"hidden_layer_sizes": [24, 24], "alpha": 0.01, "num_iterations": 2000},
-        **{"is_normalize": True, "seed": seed},
+        hidden_layer_sizes=[24, 24],
+        alpha=0.01,
+        num_iterations=2000,
+        is_normalize=True,
+        seed=seed,
     )
     return _smt(model, x, y, dy)
 
@@ -100,84 +103,29 @@ def deepxde(x, y, dy, domain, seed):
 
 def torch(x, y, dy, domain, seed):
     """PyTorch by hand: the paper's recipe in an eager loop."""
-    import torch
+    from by_hand import torch_training
 
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    x, y, dy = (torch.tensor(each, dtype=torch.float32) for each in (x, y, dy))
-    net = torch.nn.Sequential(
-        torch.nn.Linear(2, 256),
-        torch.nn.ReLU(),
-        torch.nn.Linear(256, 256),
-        torch.nn.ReLU(),
-        torch.nn.Linear(256, 1),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-5)
-
-    def jet(x, train):
-        x = x.clone().requires_grad_()
-        value = net(x)
-        return value, torch.autograd.grad(value.sum(), x, create_graph=train)[0]
-
-    for _ in range(STEPS):
-        value, gradient = jet(x, True)
-        loss = ((value - y) ** 2).sum(1).mean() + ((gradient - dy) ** 2).sum(1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    def predict(points):
-        answer = jet(torch.tensor(points, dtype=torch.float32), False)
-        return tuple(each.detach().numpy() for each in answer)
-
-    return predict
+    advance, jet = torch_training(x, y, dy, seed=seed, threads=1)
+    advance(STEPS)
+    return jet
 
 
 def jax(x, y, dy, domain, seed):
     """JAX by hand: the paper's recipe in one jitted scan."""
     import jax
-    import jax.numpy as jnp
+    from by_hand import jax_training
 
-    x, y, dy = (jnp.asarray(each, jnp.float32) for each in (x, y, dy))
-
-    def net(weights, x):
-        for w, b in weights[:-1]:
-            x = jax.nn.relu(x @ w + b)
-        w, b = weights[-1]
-        return (x @ w + b)[0]
-
-    def loss(weights):
-        value, gradient = jet(weights, x)
-        return jnp.mean((value - y[:, 0]) ** 2 + jnp.sum((gradient - dy) ** 2, 1))
-
-    def step(state, t):
-        weights, m, v = state
-        gradients = jax.grad(loss)(weights)
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, gradients)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, gradients)
-        rate = 3e-5 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-7), weights, m, v)
-        return (weights, m, v), None
-
-    jet = jax.vmap(jax.value_and_grad(net, argnums=1), (None, 0))
-    rng, sizes = np.random.default_rng(seed), [2, 256, 256, 1]
-    weights = [
-        (jnp.asarray(rng.normal(size=(a, b)) * a**-0.5, jnp.float32), jnp.zeros(b))
-        for a, b in itertools.pairwise(sizes)
-    ]
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    times = jnp.arange(1, STEPS + 1, dtype=jnp.float32)
-    scan = jax.jit(lambda state: jax.lax.scan(step, state, times)[0])
-    weights = jax.block_until_ready(scan((weights, zeros, zeros))[0])
+    state, advance, jet = jax_training(x, y, dy, steps=STEPS, seed=seed)
+    state = jax.block_until_ready(advance(state))
 
     def predict(points):
-        value, gradient = jet(weights, jnp.asarray(points, jnp.float32))
+        value, gradient = jet(state, points)
         return np.array(value)[:, None], np.array(gradient)
 
     return predict
 
 
-PEERS = {
+PEERS: dict[str, tuple[str, Callable]] = {  # name: (module it needs, how it learns)
     "JENN": ("jenn", jenn),
     "SMT GENN": ("smt", genn),
     "SMT GEKPLS": ("smt", gekpls),
@@ -187,8 +135,8 @@ PEERS = {
 }
 
 
-def installed():
-    """The names of the peers that are here; one that is missing is said."""
+def installed() -> Iterator[str]:
+    """Yields the names of the peers that are installed; one line on stderr names each other."""
     for name, (module, _) in PEERS.items():
         if importlib.util.find_spec(module):
             yield name
@@ -199,42 +147,50 @@ def installed():
             )
 
 
-def answer(name, points):
-    """(value [B,1], gradient [B,2], seconds) of a peer in a process of its own; None if it failed.
+def predictions(
+    name: str, points: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Trains a peer in a process of its own, and predicts at the test points.
 
-    points: dict of x, y, dy, domain, test and seed.
+    Args:
+      name: a key of `PEERS`.
+      points: x, y, dy, domain, test and seed.
+
+    Returns:
+      Values [B,1], gradients [B,2] and the seconds of training; None if the peer failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, answered = Path(folder, "given.npz"), Path(folder, "answer.npz")
-        np.savez(given, **points)
+        labels, predicted = Path(folder, "labels.npz"), Path(folder, "predicted.npz")
+        np.savez(labels, **points)
         threads = {f"{each}_NUM_THREADS": "1" for each in ("OMP", "MKL", "OPENBLAS")}
         ended = subprocess.run(
-            [sys.executable, __file__, name, given, answered],
+            [sys.executable, __file__, name, str(labels), str(predicted)],
             env=os.environ | threads | SETTINGS,
             capture_output=True,
             text=True,
         )
         if ended.returncode:
-            said = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-            print(f"{name}: failed, {said[-1]}", file=sys.stderr)
+            reasons = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+            print(f"{name}: failed, {reasons[-1]}", file=sys.stderr)
             return None
-        with np.load(answered) as file:
+        with np.load(predicted) as file:
             return file["value"], file["gradient"], float(file["seconds"])
 
 
-def main(name, given, answered):
+def main(name: str, labels: str, predicted: str) -> None:
+    """Trains one peer on the arrays of a file, and writes its predictions to another."""
     warnings.simplefilter("ignore")
-    with np.load(given) as file:
+    with np.load(labels) as file:
         points = {key: file[key] for key in file.files}
-    points |= {"domain": points["domain"].tolist(), "seed": int(points["seed"])}
     module, learn = PEERS[name]
     importlib.import_module(module)  # not part of its time
-    test = points.pop("test")
     began = time.perf_counter()
-    predict = learn(**points)
+    predict = learn(
+        points["x"], points["y"], points["dy"], points["domain"].tolist(), int(points["seed"])
+    )
     seconds = time.perf_counter() - began
-    value, gradient = predict(test)
-    np.savez(answered, value=value, gradient=gradient, seconds=seconds)
+    value, gradient = predict(points["test"])
+    np.savez(predicted, value=value, gradient=gradient, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Training in parts: what a step costs over backpropagation, and how fast images come."""
+"""A split network: what a decoupled step costs over backpropagation, and how fast images come."""
 
 import sys
 import time
@@ -16,25 +16,29 @@ from train.lib.images import augment, datasets, streams, tfds_images
 SIDE, BATCH = 64, 32
 
 
-def rows(turns: int = 4, calls: int = 2):
+def rows(turns: int = 4, calls: int = 2) -> benchmark.Rows:
     yield from step(turns, calls)
     yield from pipeline(3 * turns)
 
 
-def step(turns, calls):
+def step(turns: int, calls: int) -> benchmark.Rows:
     """ResNet50 with three cuts: a Sobolev step over backpropagation's, between diagnostics."""
     noise = batch(SIDE, BATCH, 50)
     models = [model(method, SIDE, 3, 50) for method in ("sobolev", "backprop")]
     counts = [cost.products(each, noise) for each in models]
     name = f"ResNet50 at {SIDE}x{SIDE}, 3 cuts, sobolev over backprop"
     yield f"{name}: ratio of arithmetic counts", counts[0] / counts[1]
-    times = benchmark.in_turns([benchmark.runner(each, noise) for each in models], calls, turns)
+    times = benchmark.seconds_in_turns(
+        [benchmark.step_runner(each, noise) for each in models], calls, turns
+    )
     ratio = np.median(times[:, 0] / times[:, 1])
     yield f"{name}: ratio of steps (bar 1.15 of its arithmetic count)", ratio
     yield f"{name}: seconds a step", np.median(times[:, 0])
 
 
-def pipeline(turns, batches=24, batch_size=16, size=224):
+def pipeline(
+    turns: int, batches: int = 24, batch_size: int = 16, size: int = 224
+) -> benchmark.Rows:
     """Images a second of the ImageNet pipeline, over decoding all, then augmenting."""
     if "imagenet2012" not in tfds_images.prepared():
         print("images a second: skipped, no imagenet2012 in TFDS_DATA_DIR", file=sys.stderr)
@@ -52,14 +56,16 @@ def pipeline(turns, batches=24, batch_size=16, size=224):
         yield f"{name}: ratio of both{bar}", np.median(rates[:, 0, k] / rates[:, 1, k])
 
 
-def batch(side, size, classes):
-    """Images [B,H,W,C] of noise, and labels [B]."""
+def batch(side: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images [B,H,W,C] of noise, and labels [B]."""
     rng = np.random.default_rng(0)
     return rng.normal(size=[size, side, side, 3]).astype("float32"), rng.integers(0, classes, size)
 
 
-def model(method, side, cuts, classes, gradient_target="bootstrapped"):
-    """ResNet50 in parts, compiled."""
+def model(
+    method: str, side: int, cuts: int, classes: int, gradient_target: str = "bootstrapped"
+) -> st.DecoupledModel:
+    """Returns a split and compiled ResNet50."""
     keras.utils.set_random_seed(0)
     stages = st.split(imagenet.resnet50(side, classes), at=imagenet.CUTS[cuts])
     critic = st.synthetic.imagenet_critic
@@ -70,7 +76,7 @@ def model(method, side, cuts, classes, gradient_target="bootstrapped"):
 
 
 def _images_a_second(stream, batches):
-    """Of this process's time on processors, and of time as it goes by.
+    """Returns images a second of this process's processor time, and of wall-clock time.
 
     The iterator is new, and gone afterwards: it would read ahead while the other is timed.
     """
@@ -83,11 +89,11 @@ def _images_a_second(stream, batches):
 
 
 def _decode_all(size, batch_size):
-    """As a Keras user would write it: TFDS decodes, then crop, resize, flip and normalise."""
+    """As a Keras user would write it: TFDS decodes, then crop, resize, flip and normalize."""
     builder = tfds.builder("imagenet2012")
     flip = keras.layers.RandomFlip("horizontal", seed=0)
     variance = [deviation**2 for deviation in augment.STD]
-    normalise = keras.layers.Normalization(mean=augment.MEAN, variance=variance)
+    normalize = keras.layers.Normalization(mean=augment.MEAN, variance=variance)
 
     def draw(i, example):
         image = example["image"]
@@ -99,6 +105,6 @@ def _decode_all(size, batch_size):
     return (
         stream.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
-        .map(lambda images, labels: (normalise(images), labels))
+        .map(lambda images, labels: (normalize(images), labels))
         .prefetch(streams.PREFETCH)
     )
