@@ -1,17 +1,33 @@
 """Networks of the paper's experiments, as plain Keras models."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 
 def mlp(
-    inputs: int, outputs: int = 1, hidden=(256, 256), activation="relu", dtype=None
+    inputs: int,
+    outputs: int = 1,
+    hidden: Sequence[int] = (256, 256),
+    activation: str | Callable = "relu",
+    dtype: str | None = None,
 ) -> keras.Model:
-    """A multilayer perceptron [B,D] -> [B,K]; the defaults are section 4.1's regression net.
+    """Build a multilayer perceptron; the defaults are section 4.1's regression net.
 
-    dtype: the net's precision, such as "float64" for `fit_least_squares`; Keras's own if None.
+    Args:
+      inputs: D.
+      outputs: K.
+      hidden: units of each hidden layer.
+      activation: of the hidden layers. Orders beyond the first need a smooth one, such as "silu".
+      dtype: the net's precision, such as "float64" for `fit_least_squares`; by default Keras's.
+
+    Returns:
+      A Keras model [B,D] -> [B,K].
+
+    Example:
 
     >>> mlp(2).output_shape
     (None, 1)
@@ -21,49 +37,75 @@ def mlp(
     return keras.Sequential([keras.Input([inputs], dtype=dtype), *layers, last])
 
 
-def sine_mlp(inputs: int, outputs: int = 1, hidden=(64, 64), dtype="float64") -> keras.Model:
-    """A net of sines [B,D] -> [B,K] for smooth functions of a few z-scored inputs, from few points.
+def sine_mlp(
+    inputs: int,
+    outputs: int = 1,
+    hidden: Sequence[int] = (64, 64),
+    dtype: str | None = "float64",
+) -> keras.Model:
+    """Build a net of sines for smooth, wavy functions of a few z-scored inputs, from few points.
 
-    The first layer starts as waves of every phase, some radians long across the data; all further
-    ones as in `mlp`. In float64, for `fit_lbfgs`.
+    The first layer starts as waves of every phase, with frequencies of at most one radian per
+    standard deviation in each input; all further ones start as in `mlp`. In float64, for
+    `fit_lbfgs`.
+
+    Args:
+      inputs: D.
+      outputs: K.
+      hidden: units of each hidden layer.
+      dtype: the net's precision.
+
+    Returns:
+      A Keras model [B,D] -> [B,K].
+
+    Example:
 
     >>> sine_mlp(2).output_shape
     (None, 1)
     """
-    starts = {
-        "kernel_initializer": keras.initializers.RandomUniform(-1.0, 1.0),
-        "bias_initializer": keras.initializers.RandomUniform(-math.pi, math.pi),
-    }
-    layers = [
-        keras.layers.Dense(units, sine, dtype=dtype, **(starts if k == 0 else {}))
-        for k, units in enumerate(hidden)
-    ]
+    first = keras.layers.Dense(
+        hidden[0],
+        sine,
+        kernel_initializer=keras.initializers.RandomUniform(-1.0, 1.0),
+        bias_initializer=keras.initializers.RandomUniform(-math.pi, math.pi),
+        dtype=dtype,
+    )
+    others = [keras.layers.Dense(units, sine, dtype=dtype) for units in hidden[1:]]
     last = keras.layers.Dense(outputs, dtype=dtype)
-    return keras.Sequential([keras.Input([inputs], dtype=dtype), *layers, last])
+    return keras.Sequential([keras.Input([inputs], dtype=dtype), first, *others, last])
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-def sine(x):
-    """sin x: an activation that loads with a saved model."""
+def sine(x: Any) -> Any:
+    """Compute sin x: an activation that loads with a saved model."""
     return keras.ops.sin(x)
 
 
 def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Model:
-    """Section 4.3's net for CIFAR-10: eleven 3x3 convolutions with BatchNorm and ReLU, then linear.
+    """Build section 4.3's net for CIFAR-10: eleven 3x3 convolutions, then a linear layer.
 
-    Channels 64, 64, 128/2, 128, 128, 256/2, 256, 256, 512/2, 512, 512 (/2: of stride 2), times
-    `width`. [B,size,size,3] -> logits [B,classes]; the ReLUs are `conv1_out` to `conv11_out`.
+    Each convolution has BatchNorm and a ReLU, named `conv1_out` to `conv11_out`. Channels: 64, 64,
+    128/2, 128, 128, 256/2, 256, 256, 512/2, 512, 512 (/2: of stride 2), times `width`.
+
+    Args:
+      classes: K.
+      width: what the channels are multiplied by.
+      size: H and W.
+
+    Returns:
+      A Keras model, images [B,H,W,3] -> logits [B,K].
+
+    Example:
 
     >>> cifar10(width=0.25).get_layer("conv8_out").output.shape
     (None, 8, 8, 64)
     """
     x = inputs = keras.Input([size, size, 3])
     channels = [64, 64, 128, 128, 128, 256, 256, 256, 512, 512, 512]
-    for k, each in enumerate(channels, 1):
-        strides = 2 if each > channels[max(k - 2, 0)] else 1
-        x = keras.layers.Conv2D(
-            max(1, round(width * each)), 3, strides, "same", use_bias=False, name=f"conv{k}"
-        )(x)
+    for k, count in enumerate(channels, 1):
+        filters = max(1, round(width * count))
+        strides = 2 if count > channels[max(k - 2, 0)] else 1
+        x = keras.layers.Conv2D(filters, 3, strides, "same", use_bias=False, name=f"conv{k}")(x)
         x = keras.layers.BatchNormalization(name=f"conv{k}_bn")(x)
         x = keras.layers.ReLU(name=f"conv{k}_out")(x)
     x = keras.layers.Flatten()(x)
@@ -71,12 +113,19 @@ def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Mode
 
 
 def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
-    """Section 4.2's teacher, [B,84,84,4] frames of 0..255 -> logits [B,A] and value [B,1].
+    """Build section 4.2's teacher, a policy and its value.
 
-    Orthogonal weights, as actor-critic recipes have them; the policy starts close to uniform.
+    Weights start orthogonal, as actor-critic recipes have them; the policy starts close to uniform.
 
-    background: the grey level that is zero to the net. Of a screen that is mostly grey, all units
-        would otherwise answer the grey alone; gradients in the frames are not scaled by it.
+    Args:
+      actions: A.
+      background: the grey level that is zero to the net. On a screen that is mostly grey, all
+        units would otherwise see little but the grey. Gradients in the frames do not depend on it.
+
+    Returns:
+      A Keras model, frames [B,84,84,4] of 0..255 -> logits [B,A] and value [B,1].
+
+    Example:
 
     >>> atari_teacher(4).output_shape
     [(None, 4), (None, 1)]
@@ -90,9 +139,16 @@ def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
 
 
 def atari_student(actions: int, background: float = 0.0) -> keras.Model:
-    """Section 4.2's student, a smaller net: [B,84,84,4] frames of 0..255 -> logits [B,A].
+    """Build section 4.2's student, a smaller net than `atari_teacher`.
 
-    background: as in `atari_teacher`.
+    Args:
+      actions: A.
+      background: as in `atari_teacher`.
+
+    Returns:
+      A Keras model, frames [B,84,84,4] of 0..255 -> logits [B,A].
+
+    Example:
 
     >>> atari_student(4).output_shape
     (None, 4)
@@ -103,11 +159,11 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PatchConv2D(keras.layers.Conv2D):
-    """Conv2D, by way of patches where image and kernel are whole numbers of strides.
+    """Conv2D with a fast gradient in the image, which Sobolev training takes at every step.
 
     Patches of stride x stride pixels become the channels of a convolution of stride 1. Weights
-    and answers are Conv2D's; its gradient in the image, which Sobolev training takes at every
-    step, is several times as fast. "valid" ones alone; where patches do not fit, it is a Conv2D.
+    and outputs are Conv2D's; the gradient is several times as fast. It takes "valid" padding, and
+    images and kernels that are whole numbers of strides; elsewhere it is a plain Conv2D.
 
     >>> images = tf.random.normal([2, 8, 8, 3])
     >>> layers = PatchConv2D(5, 4, 2), keras.layers.Conv2D(5, 4, 2)
@@ -117,7 +173,8 @@ class PatchConv2D(keras.layers.Conv2D):
     True
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolve images [B,H,W,C], by patches where they fit."""
         (stride, _), (side, _, channels, filters) = self.strides, kernel.shape
         cut = any(length is None or length % stride for length in inputs.shape[1:3])
         if cut or not _fits_patches(self):
@@ -129,19 +186,26 @@ class PatchConv2D(keras.layers.Conv2D):
         return tf.nn.conv2d(tf.nn.space_to_depth(inputs, stride), kernel, 1, "VALID")
 
 
-def _fits_patches(layer):
-    """Whether a Conv2D is one of patches, of images that are whole numbers of strides."""
+def _fits_patches(layer: keras.layers.Conv2D) -> bool:
+    """Whether patches can stand for a Conv2D, on images that are whole numbers of strides."""
     (stride, across), (side, width) = layer.strides, layer.kernel_size
     plain = layer.padding == "valid" and layer.data_format == "channels_last" and layer.groups == 1
     return plain and stride == across > 1 and side == width and side % stride == 0
 
 
 def with_patch_convolutions(net: keras.Model) -> keras.Model:
-    """`net` with `PatchConv2D` in place of the strided Conv2D that it can stand for.
+    """Replace each Conv2D of `net` by a `PatchConv2D` where that can stand for it.
 
-    For teachers: same weights, same answers, faster gradients in the image. The convolutions are
-    copies, all other layers are those of `net`. A net that is no built graph of layers is
-    returned itself.
+    For teachers: same weights, same outputs, faster gradients in the image. The convolutions are
+    copies; all other layers are those of `net`.
+
+    Args:
+      net: a Keras model.
+
+    Returns:
+      The new model; `net` itself if it is not a built graph of layers.
+
+    Example:
 
     >>> [type(layer).__name__ for layer in with_patch_convolutions(atari_teacher(4)).layers[2:5]]
     ['PatchConv2D', 'PatchConv2D', 'Conv2D']
@@ -149,18 +213,20 @@ def with_patch_convolutions(net: keras.Model) -> keras.Model:
     graph = type(net) is keras.Sequential or isinstance(net, keras.Function)
     if not (graph and net.built):
         return net
-    copy = keras.models.clone_model(net, clone_function=_on_patches, recursive=True)
+    copy = keras.models.clone_model(net, clone_function=_as_patch_convolution, recursive=True)
     copy.set_weights(net.get_weights())
     return copy
 
 
-def _on_patches(layer):
+def _as_patch_convolution(layer: keras.layers.Layer) -> keras.layers.Layer:
     if type(layer) is keras.layers.Conv2D and _fits_patches(layer):
         return PatchConv2D.from_config(layer.get_config())
     return layer
 
 
-def _atari_trunk(convolutions, units, background, first=keras.layers.Conv2D):
+def _atari_trunk(
+    convolutions: list, units: int, background: float, first: type = keras.layers.Conv2D
+) -> tuple:
     """Scales 255 to 1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
 
     def relu():

@@ -1,31 +1,41 @@
-"""Where true jets come from: given arrays, a differentiable function, a teacher, a black box.
+"""Where true jets come from: arrays, a differentiable function, a teacher, a black box.
 
-A live target (Function, Teacher) is a callable x [B,*in] -> [B,*out] that `jets` differentiates
-inside the training step; one that has a method `jet` (FiniteDifferences) answers derivatives
-itself. A Table holds labels that were computed beforehand.
+A live target (`Function`, `Teacher`) is a callable x [B,*in] -> [B,*out] that `jets`
+differentiates inside the training step; one with a method `jet` (`FiniteDifferences`) computes
+derivatives itself. A `Table` holds labels that were computed beforehand.
 """
 
 import dataclasses
 import functools
 import os
-import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from sobolev_tf import jets
 from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.keras_support import batching
+from sobolev_tf.keras_support.progress import progress_bar
 
 __all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "tabulate"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Points x [B,*in] with their labels (y, d1, ..., dJ), kept together in one order.
+    """Points with their labels, in one order of rows.
 
-    Raises ValueError where the numbers of rows differ.
+    Args:
+      x: [B,*in].
+      labels: y [B,*out], d1 [B,*out,*in], ..., in that order.
+
+    Raises:
+      ValueError: the numbers of rows differ.
+
+    Example:
 
     >>> table = Table(np.zeros([4, 2]), np.zeros([4, 1]), np.zeros([4, 1, 2]))
     >>> [len(a) for a in (table.x, *table.labels)]
@@ -35,7 +45,7 @@ class Table:
     x: np.ndarray
     labels: tuple
 
-    def __init__(self, x, *labels):
+    def __init__(self, x: np.ndarray, *labels: np.ndarray):
         names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
         rows = {name: len(a) for name, a in zip(names, (x, *labels), strict=True)}
         if len(set(rows.values())) > 1:
@@ -44,10 +54,19 @@ class Table:
         object.__setattr__(self, "labels", labels)
 
     def dataset(self, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-        """Shuffled full batches without end: give `fit` a steps_per_epoch.
+        """Make an endless data set of shuffled, full batches: give `fit` a steps_per_epoch.
 
         Small tables train many times faster this way than as arrays, where every pass over the
         table is an epoch of its own.
+
+        Args:
+          batch_size: rows in a batch.
+          seed: of the orders.
+
+        Returns:
+          A data set of (x, labels).
+
+        Example:
 
         >>> x, (y,) = next(iter(Table(np.zeros([4, 2]), np.zeros([4, 1])).dataset(3)))
         >>> x.shape, y.shape
@@ -58,26 +77,32 @@ class Table:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Function:
-    """A differentiable function of TensorFlow operations, x [B,*in] -> [B,*out].
+    """A differentiable function as a target.
 
-    Saved with a model only if registered with keras.saving.register_keras_serializable;
-    otherwise set `model.target` again after loading.
+    It is saved with a model only if `fn` is registered with
+    keras.saving.register_keras_serializable; otherwise set `model.target` again after loading.
+
+    Args:
+      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+
+    Example:
 
     >>> Function(lambda x: x**2)(tf.constant([3.0])).numpy().tolist()
     [9.0]
     """
 
-    def __init__(self, fn):
+    def __init__(self, fn: Callable):
         self.fn = fn
 
-    def __call__(self, x):
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Compute fn(x) [B,*out] at x [B,*in]."""
         return tf.convert_to_tensor(self.fn(x))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"fn": keras.saving.serialize_keras_object(self.fn)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Function":
         return cls(keras.saving.deserialize_keras_object(config["fn"]))
 
 
@@ -85,22 +110,27 @@ class Function:
 class Teacher(keras.layers.Layer):
     """A network that teaches (section 4.2): frozen, in inference mode, saved with the student.
 
-    model: a Keras model, or a SavedModel: its path, or what tf.saved_model.load returned, which
-        answers by its signature "serving_default" and takes x in that signature's dtype.
-    output: the name of the output that teaches (in a list, its number), if there are several.
+    Freezing sets `model.trainable = False`. The teacher's weights and BatchNormalization
+    statistics are never updated, even if the student's `trainable` is set.
 
-    Freezing is `model.trainable = False` on the model that is given; its weights and its
-    BatchNormalization statistics are never updated, even if the student's `trainable` is set.
-    Of a SavedModel, its path is saved with the student, and since a SavedModel is code, Keras
-    loads that student with safe_mode=False alone. One that was given loaded is not saved.
+    Of a SavedModel, the path is saved with the student. A SavedModel is code, so Keras loads
+    that student only with safe_mode=False. A SavedModel that came loaded is not saved.
 
-    Raises ValueError where there is no SavedModel, or not one input and one output to choose.
+    Args:
+      model: a Keras model; or a SavedModel, as its path or as tf.saved_model.load returns it. Its
+        signature "serving_default" is called, with x in that signature's dtype.
+      output: the output that teaches, if there are several: its name, or its number in a list.
+
+    Raises:
+      ValueError: there is no SavedModel, not one input, or no such output.
+
+    Example:
 
     >>> Teacher(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])).trainable_weights
     []
     """
 
-    def __init__(self, model, output=None, **kwargs):
+    def __init__(self, model: Any, output: str | int | None = None, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         if isinstance(model, str | os.PathLike):
             try:
@@ -115,27 +145,30 @@ class Teacher(keras.layers.Layer):
         self.model, self.output_name = model, output
         self._serve = _endpoint(model)
         if self._serve is not None:
-            _one(self._serve.structured_outputs, output)  # refuse now what `call` would
+            _choose(self._serve.structured_outputs, output)  # refuse now what `call` would
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
+        """Always False, whatever the student's `trainable` is set to."""
         return False
 
     @trainable.setter
-    def trainable(self, value):
-        """Stays frozen: the student's setter reaches down to here."""
+    def trainable(self, value: bool) -> None:
+        pass
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
+        """Build the teacher where it is a Keras model that is not built yet."""
         if self._serve is None and not self.model.built:
             self.model.build(input_shape)
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Compute the chosen output [B,*out] at x [B,*in]."""
         if self._serve is None:
-            return _one(self.model(x, training=False), self.output_name)
+            return _choose(self.model(x, training=False), self.output_name)
         [spec] = keras.tree.flatten(self._serve.structured_input_signature)
-        return _one(self._serve(tf.cast(x, spec.dtype)), self.output_name)
+        return _choose(self._serve(tf.cast(x, spec.dtype)), self.output_name)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "model": serialize_net(self.model),
@@ -143,22 +176,40 @@ class Teacher(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Teacher":
         model = keras.saving.deserialize_keras_object(config["model"])
         if not isinstance(model, keras.layers.Layer):  # a path here would pass by safe_mode
             raise ValueError(f"Teacher's configuration holds {model!r}, expected a Keras model.")
         return cls(**{**config, "model": model})
 
 
-def tabulate(target, x, order: int = 1, batch_size: int = 1024, verbose="auto") -> tuple:
-    """The target's labels at x [B,*in] as NumPy arrays: (y [B,*out], d1 [B,*out,*in], ...).
+def tabulate(
+    target: Callable,
+    x: ArrayLike,
+    order: int = 1,
+    batch_size: int = 1024,
+    verbose: str | int = "auto",
+) -> tuple[np.ndarray, ...]:
+    """Compute a target's labels at points, as NumPy arrays.
 
-    A target with a method `jet` answers by it. Any other is differentiated, compiled where there
-    are several batches and it can be traced (without AutoGraph, as in `fit`).
+    A target's method `jet` is called where it has one. Any other target is differentiated,
+    compiled where there are several batches and it can be traced (without AutoGraph, as in `fit`).
 
-    verbose: of several batches, 1 shows the progress, 0 does not, "auto" does on a terminal.
+    Args:
+      target: x [B,*in] -> [B,*out]: of `targets`, or any differentiable function.
+      x: [B,*in], one floating array.
+      order: J, the highest derivative.
+      batch_size: rows that are computed together.
+      verbose: 1 shows a progress line where there are several batches, 0 none; "auto" shows it
+        on a terminal.
 
-    Raises ValueError for x that is not one array with a batch axis.
+    Returns:
+      (y [B,*out], d1 [B,*out,*in], ..., dJ).
+
+    Raises:
+      ValueError: x is not one array with a batch axis.
+
+    Example:
 
     >>> y, dy = tabulate(Function(lambda x: x**2), np.array([[3.0]]))
     >>> dy.tolist()
@@ -171,40 +222,40 @@ def tabulate(target, x, order: int = 1, batch_size: int = 1024, verbose="auto") 
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1, got {batch_size}.")
-    x = jets.as_differentiable(x)
-    starts = range(0, max(len(x), 1), batch_size)
+    points = jets.as_differentiable(x)
+    starts = range(0, max(len(points), 1), batch_size)
     several = len(starts) > 1
+    jet: Callable
     if hasattr(target, "jet"):
         jet = functools.partial(target.jet, order=order)
     else:
         jet = functools.partial(jets.jet, target, order=order)
-        jet = _traced(jet, x) if several else jet
-    shown = sys.stdout.isatty() if verbose == "auto" else verbose
-    bar = keras.utils.Progbar(len(starts), verbose=int(shown) * several, unit_name="batch")
+        jet = _traced(jet, points) if several else jet
+    bar = progress_bar(len(starts), verbose if several else 0, unit_name="batch")
     parts = []
     for done, i in enumerate(starts, 1):
-        parts.append(jet(x[i : i + batch_size]))
+        parts.append(jet(points[i : i + batch_size]))
         bar.update(done)
     terms = zip(*((p.value, *p.derivatives) for p in parts), strict=True)
     return tuple(map(np.concatenate, terms))
 
 
-def serialize(target):
-    """The target's configuration for a saved model, or None for code that is not registered."""
+def serialize(target: Any) -> dict | None:
+    """Configure a target for a saved model; None for code that is not registered."""
     code = target.fn if isinstance(target, Function) else target
     registered = code in keras.saving.get_custom_objects().values()
     teacher = isinstance(target, Teacher) and isinstance(target.model, keras.layers.Layer)
     return keras.saving.serialize_keras_object(target) if teacher or registered else None
 
 
-def serialize_net(net):
-    """A net's configuration without what it was compiled with: it is trained from outside."""
+def serialize_net(net: Any) -> dict:
+    """Configure a net for a saved model, without its own `compile`: it is trained from outside."""
     config = keras.saving.serialize_keras_object(net)
     config.pop("compile_config", None)
     return config
 
 
-def _traced(jet, x):
+def _traced(jet: Callable, x: tf.Tensor) -> Callable:
     """jet, compiled for any number of rows where it can be traced."""
     try:
         spec = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
@@ -213,8 +264,8 @@ def _traced(jet, x):
         return jet
 
 
-def _endpoint(model):
-    """What a SavedModel answers x with, or None for a Keras model."""
+def _endpoint(model: Any) -> Any:
+    """The function of a SavedModel that is called with x, or None for a Keras model."""
     if isinstance(model, keras.layers.TFSMLayer):
         fn = model.call_endpoint_fn
         fn = getattr(fn, "concrete_functions", [fn])[0]
@@ -224,19 +275,19 @@ def _endpoint(model):
         return None
     inputs = fn and keras.tree.flatten(fn.structured_input_signature)
     if not fn or len(inputs) != 1:
-        found = f"the inputs {[t.name for t in inputs]}" if fn else list(model.signatures)
-        raise ValueError(f'Teacher takes a signature "serving_default" of one input, got {found}.')
+        got = f"the inputs {[t.name for t in inputs]}" if fn else list(model.signatures)
+        raise ValueError(f'Teacher takes a signature "serving_default" of one input, got {got}.')
     return fn
 
 
-def _one(answer, output):
-    """The tensor of an answer that `output` names, or the only one."""
-    if not isinstance(answer, dict):
-        answer = dict(enumerate(answer if isinstance(answer, list | tuple) else [answer]))
-    if output is None and len(answer) == 1:
-        [output] = answer
-    if output not in answer:
+def _choose(outputs: Any, output: str | int | None) -> tf.Tensor:
+    """The tensor among a model's outputs that `output` names, or the only one."""
+    if not isinstance(outputs, dict):
+        outputs = dict(enumerate(outputs if isinstance(outputs, list | tuple) else [outputs]))
+    if output is None and len(outputs) == 1:
+        [output] = outputs
+    if output not in outputs:
         raise ValueError(
-            f"Teacher has the outputs {sorted(answer, key=str)}: choose one, got {output=}."
+            f"Teacher has the outputs {sorted(outputs, key=str)}: choose one, got {output=}."
         )
-    return answer[output]
+    return outputs[output]

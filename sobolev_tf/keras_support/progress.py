@@ -1,0 +1,31 @@
+"""Keras's progress bar, shown on terminals only unless it is asked for."""
+
+import sys
+from collections.abc import Sequence
+
+import keras
+
+
+def progress_bar(
+    steps: int,
+    verbose: str | int = "auto",
+    unit_name: str = "step",
+    stateful_metrics: Sequence[str] = (),
+) -> keras.utils.Progbar:
+    """Make a line of progress with the time left.
+
+    Args:
+      steps: how many there are.
+      verbose: 1 shows the line, 0 does not, "auto" shows it where the output is a terminal.
+      unit_name: what a step is.
+      stateful_metrics: names of numbers that are shown as they are, not as means.
+
+    Returns:
+      A bar: call `update(done, [(name, number), ...])` after each step.
+    """
+    if verbose not in ("auto", 0, 1):
+        raise ValueError(f'verbose is "auto", 0 or 1, got {verbose!r}.')
+    shown = sys.stdout.isatty() if verbose == "auto" else verbose
+    return keras.utils.Progbar(
+        steps, verbose=int(shown), unit_name=unit_name, stateful_metrics=stateful_metrics
+    )
