@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 
 from train import plot
-from train.lib.run import cli, processes
+from train.lib.run import errors, old_flags, processes
 from train.regression import __main__ as regression
 from train.regression import functions, recipes, table
 
-TINY = ["--jobs=0", "--sizes=6", "--seeds=1", "--steps=3", "--hidden=4"]
+TINY = ["--num_workers=0", "--num_points=6", "--num_seeds=1", "--steps=3", "--hidden=4"]
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     arguments = [*TINY, "--function=bukin", f"--preset={preset}", f"--workdir={tmp_path}"]
     code, out, err = run(*arguments)
     assert code == 0, err
+    assert out.startswith(f"2 nets, preset {preset}, in {tmp_path}\n")
     assert "0:00:00 left" in out
     assert "points: Sobolev has the lower median test MSE on" in out
     for name in ("figure2.png", "surfaces-bukin.png"):
@@ -101,8 +102,12 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert all(float(row["test_mse"]) > 0 for row in rows)
-    medians = json.loads((tmp_path / "summary.json").read_text())["medians"]
-    assert len(medians) == 2
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert len(summary["medians"]) == 2
+    assert list(summary)[:3] == ["script", "what", "headline"]
+    assert summary["headline"]["name"] == "sobolev_lower"
+    assert summary["headline"]["unit"] == "of 1 cells"
+    assert summary["headline"]["value"] == summary["sobolev_lower"]["6"][0]
 
     (tmp_path / "nets" / "bukin-6-sobolev-0.npz").unlink()  # as if killed before it
     code, out, err = run(*arguments)
@@ -116,12 +121,22 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     plot.main([str(tmp_path)])
     assert (tmp_path / "figure2.png").exists()
 
+    config = json.loads((tmp_path / "config.json").read_text())
+    for old, new in old_flags.NAMES["regression"].items():
+        config["flags"][old] = config["flags"].pop(new)
+    (tmp_path / "config.json").write_text(json.dumps(config))  # as it was before the new names
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "2 of 2 nets are done" in out
+    flags = json.loads((tmp_path / "config.json").read_text())["flags"]
+    assert flags["num_points"] == ["6"]
+    assert "sizes" not in flags
+
 
 def test_a_function_of_ones_own(run, tmp_path):
     arguments = ["--function=sin(x)*y", "--domain=-1,1,-1,1", f"--workdir={tmp_path}"]
-    code, out, err = run(
-        "--jobs=0", "--sizes=10", "--seeds=1", "--steps=40", "--hidden=16", *arguments
-    )
+    small = ["--num_workers=0", "--num_points=10", "--num_seeds=1", "--steps=40", "--hidden=16"]
+    code, out, err = run(*small, *arguments)
     assert code == 0, err
     assert "lower median test MSE on 1 of 1" in out
     assert len(list(tmp_path.glob("surfaces-sin_x_y-*.png"))) == 1
@@ -138,10 +153,12 @@ def test_a_function_of_ones_own(run, tmp_path):
         (["--function=x*y", "--domain=0,nan,0,1"], "expected four numbers"),
         (["--function=log(x)", "--domain=0,1,0,1"], "is not finite at x=0, y=0"),
         (["--domain=0,1,0,1"], "the seven have their own"),
-        (["--sizes=20,0"], "--sizes=20,0: expected whole numbers of at least 1"),
-        (["--sizes="], "--sizes=: expected whole numbers"),
+        (["--num_points=20,0"], "--num_points=20,0: expected whole numbers of at least 1"),
+        (["--num_points="], "--num_points=: expected whole numbers"),
         (["--hidden=a"], "--hidden=a: expected whole numbers"),
-        (["--seeds=0"], "--seeds=0"),
+        (["--num_seeds=0"], "--num_seeds=0"),
+        (["--sizes=20"], "--sizes has a new name: --num_points"),
+        (["--num_point=20"], "did you mean --num_points?"),
         (["--batch_size=5"], "--batch_size=5 is for --preset=paper"),
         (["--jit_compile"], "jit_compile"),
     ],
@@ -161,13 +178,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
 def test_what_cannot_be_drawn_is_said(tmp_path, config, message):
     if config:
         (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(cli.UsageError, match=message):
+    with pytest.raises(errors.UsageError, match=message):
         plot.main([str(tmp_path)])
 
 
 def double(task):
     if task < 0:
-        raise cli.UsageError("below 0")
+        raise errors.UsageError("below 0")
     return 2 * task
 
 
@@ -183,12 +200,12 @@ def parent(path):
 def test_workers_answer_and_pass_errors_on():
     answers = processes.run(double, [1, 2, -3], 1)
     assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
-    with pytest.raises(cli.UsageError, match="below 0"):
+    with pytest.raises(errors.UsageError, match="below 0"):
         next(answers)
 
 
 def test_what_a_worker_dies_of_is_said():
-    with pytest.raises(cli.CommandError, match="x: TypeError"):
+    with pytest.raises(errors.CommandError, match="x: TypeError"):
         list(processes.run(double, ["x"], 1))
 
 
@@ -210,11 +227,11 @@ def until(condition):
 
 
 def test_damaged_files_of_a_run(tmp_path, run):
-    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--sizes=3", f"--workdir={tmp_path}"]
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
     assert run(*command)[0] == 0  # a constant, which has figures too
     net = next((tmp_path / "nets").iterdir())
     net.write_bytes(net.read_bytes()[:100])
-    with pytest.raises(cli.UsageError, match="cannot be read"):
+    with pytest.raises(errors.UsageError, match="cannot be read"):
         plot.main([str(tmp_path)])
     assert "1 of 2 nets are done" in run(*command)[1]
     plot.main([str(tmp_path)])
@@ -224,5 +241,5 @@ def test_damaged_files_of_a_run(tmp_path, run):
     plot.main([str(tmp_path)])
     assert [figure.name for figure in tmp_path.glob("*.png")] == ["figure2.png"]
     (tmp_path / "metrics.csv").write_text("garbage")
-    with pytest.raises(cli.UsageError, match=r"metrics.csv is missing or damaged"):
+    with pytest.raises(errors.UsageError, match=r"metrics.csv is missing or damaged"):
         plot.main([str(tmp_path)])
