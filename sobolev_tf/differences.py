@@ -1,15 +1,18 @@
 """Jets of a black box: derivatives from differences of values, where nothing can be differentiated.
 
-A difference errs twice: a long step sees the function bend, a short one drowns in rounding. The
+A difference has two errors: over a long step the function bends, over a short one it rounds. The
 best step for order j, eps^(1/(j+2)) of x's size for central differences and eps^(1/(j+1)) for
 forward ones, depends on eps, and so on the dtype that the black box really computes in.
 """
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from sobolev_tf import contractions, jets
 
@@ -21,29 +24,40 @@ _IMAGINARY = 2.0**-66
 
 
 class FiniteDifferences:
-    """The jets, up to order 2, of any function of NumPy arrays, x [B,*in] -> [B,*out], row by row.
+    """The jets, up to order 2, of a function of NumPy arrays, by differences of its values.
 
-    scheme: how often fn is evaluated for full derivatives of order 1 and of order 2, beside f(x)
-        itself, and how wrong they are in float64, relative to the sizes of f and x:
-        "central": 2D and about 2D² times; 1e-10 and 1e-7.
-        "forward": D and about 1.5D² times; 1e-8 and 1e-5. No evaluation below x.
-        "complex": D and about D² times; exact to rounding, and 1e-10. Order 1 is the complex step
-            Im f(x + ih) / h, order 2 a central difference of it. fn must be analytic and compute
-            in complex numbers: no abs, max, comparison or cast on the way.
-    step: the length of a step, a number or an array over *in, at every order; under "complex",
-        of the imaginary step. Default: the rule of the module's docstring, times max(|x|, scale).
-    scale: the typical size of x, a number or an array over *in: it sets the step near x = 0.
-    outputs: *out, e.g. (1,): the static shape inside `tf.function`. Default: what the first
-        evaluation showed, unknown before it.
-    dtype: of the x that fn takes; under "complex", the complex numbers of that precision.
+    | scheme | evaluations of fn, orders 1 and 2 | relative errors in float64 | fn |
+    | --- | --- | --- | --- |
+    | "central" | 2D and about 2D² | 1e-10 and 1e-7 | any |
+    | "forward" | D and about 1.5D² | 1e-8 and 1e-5 | is never evaluated below x |
+    | "complex" | D and about D² | rounding, and 1e-10 | is analytic |
 
-    Where fn returns float32, steps are chosen for float32; answers come in the dtype of x. One
-    call to fn for f(x), one for each derivative, more where its points exceed 32 MB. Inside
-    `tf.function` all of it is one `tf.numpy_function`: XLA (jit_compile=True) refuses it, and
-    nothing can be differentiated through it. Not saved with a model.
+    Evaluations are for full derivatives, beside f(x) itself; errors are relative to the sizes of f
+    and x. Under "complex", order 1 is the complex step Im f(x + ih) / h and order 2 a central
+    difference of it: fn computes in complex numbers, without abs, max, comparison or cast.
 
-    Raises ValueError, or a tf.errors.OpError with the same text inside `tf.function`, where fn
-    raises, returns other rows, shapes or dtypes than expected, or a value that is not finite.
+    Where fn returns float32, steps are chosen for float32; results have the dtype of x. fn is
+    called once for f(x) and once for each derivative, more often where its points exceed 32 MB.
+    Inside `tf.function` all of it is one `tf.numpy_function`: XLA (jit_compile=True) refuses it,
+    and nothing can be differentiated through it. It is not saved with a model.
+
+    Args:
+      fn: x [B,*in] -> [B,*out], row by row, on NumPy arrays.
+      scheme: one of the table.
+      step: the length of a step at every order (under "complex", of the imaginary step), a number
+        or an array over *in. By default the best step of the module's docstring, times
+        max(|x|, scale).
+      scale: the typical size of x, a number or an array over *in. It sets the step near x = 0.
+      outputs: *out, such as (1,): the static shape inside `tf.function`. By default that of the
+        first evaluation, unknown before it.
+      dtype: of the x that fn takes, "float64" or "float32"; under "complex", the complex numbers
+        of that precision.
+
+    Raises:
+      ValueError: fn raises; or returns other rows, shapes or dtypes than expected, or a value that
+        is not finite. Inside `tf.function` it is a tf.errors.OpError with the same text.
+
+    Example:
 
     >>> target = FiniteDifferences(lambda x: np.sum(x**3, axis=1))
     >>> f = target.jet(tf.constant([[1.0, 2.0]]), order=2)
@@ -51,52 +65,88 @@ class FiniteDifferences:
     [[[3.0, 12.0]], [[[6.0, 0.0], [0.0, 12.0]]]]
     """
 
-    def __init__(self, fn, scheme="central", step=None, scale=1.0, outputs=None, dtype="float64"):
+    def __init__(
+        self,
+        fn: Callable,
+        scheme: str = "central",
+        step: ArrayLike | None = None,
+        scale: ArrayLike = 1.0,
+        outputs: Sequence[int] | None = None,
+        dtype: str = "float64",
+    ):
         if scheme not in ("central", "forward", "complex"):
             raise ValueError(f'scheme is "central", "forward" or "complex", got {scheme!r}.')
         if dtype not in ("float32", "float64"):
             raise ValueError(f'dtype is "float32" or "float64", got {dtype!r}.')
-        for name, given in (("step", step), ("scale", scale)):
-            if given is not None and not (np.isfinite(given) & np.greater(given, 0)).all():
-                raise ValueError(f"{name} is a length, finite and above 0, got {given}.")
+        for name, length in (("step", step), ("scale", scale)):
+            if length is not None and not np.all(np.isfinite(length) & np.greater(length, 0)):
+                raise ValueError(f"{name} is a length, finite and above 0, got {length!r}.")
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._outputs = None if outputs is None else tuple(outputs)
-        self._returned = None  # fn's dtype
+        self._returned: np.dtype | None = None  # of what fn returns
 
-    def __call__(self, x):
-        """fn's values at x [B,*in]: [B,*out]."""
+    def __call__(self, x: ArrayLike) -> tf.Tensor:
+        """Evaluate fn at x [B,*in]: [B,*out]."""
         return self.jet(x, 0).value
 
-    def jet(self, x, order: int = 1) -> jets.Jet:
-        """Value and full derivatives at x, as `jets.jet`: D^j is [B,*out,*in × j], j ≤ 2.
+    def jet(self, x: ArrayLike, order: int = 1) -> jets.Jet:
+        """Compute the value and full derivatives at x, as `jets.jet`.
+
+        Args:
+          x: [B,*in].
+          order: J, at most 2.
+
+        Returns:
+          A `Jet`: value [B,*out], D^j [B,*out,*in × j].
+
+        Example:
 
         >>> FiniteDifferences(np.sin).jet(tf.zeros([4, 2])).derivatives[0].shape
         TensorShape([4, 2, 2])
         """
         return self._contracted(order, x, [], lambda j: 0)
 
-    def projected_jet(self, x, order: int, directions) -> jets.Jet:
-        """Value and D^j <f(x), v>, as `jets.projected_jet`, v = directions(value) [B,P,*out].
+    def projected_jet(self, x: ArrayLike, order: int, directions: Callable) -> jets.Jet:
+        """Compute the value and D^j <f(x), v>, as `jets.projected_jet`.
 
-        Full derivatives, then contracted: D^j is [B,P,*in × j].
+        Full derivatives are computed, then contracted.
+
+        Args:
+          x: [B,*in].
+          order: J, at most 2.
+          directions: value [B,*out] -> v [B,P,*out].
+
+        Returns:
+          A `Jet`: value [B,*out], D^j [B,P,*in × j].
+
+        Example:
 
         >>> f = FiniteDifferences(np.sin).projected_jet(tf.zeros([4, 2]), 1, lambda y: y[:, None])
         >>> f.derivatives[0].shape
         TensorShape([4, 1, 2])
         """
-        x = jets.as_differentiable(x)
-        value, derivatives = self.jet(x, order)
+        point = jets.as_differentiable(x)
+        value, derivatives = self.jet(point, order)
         v = directions(value)
         contracted = (
-            contractions.contract_outputs(jets.reshape_derivative(d, v.shape[2:], x, j), v)
+            contractions.contract_outputs(jets.reshape_derivative(d, v.shape[2:], point, j), v)
             for j, d in enumerate(derivatives, 1)
         )
         return jets.Jet(value, tuple(contracted))
 
-    def directional_jet(self, x, directions) -> jets.Jet:
-        """Value and D^j f[v1, ..., vj], as `jets.directional_jet`, for J ≤ 2 directions [B,P,*in].
+    def directional_jet(self, x: ArrayLike, directions: Sequence[ArrayLike]) -> jets.Jet:
+        """Compute the value and D^j f[v1, ..., vj], as `jets.directional_jet`.
 
-        D^j is [B,P,*out]. Central: two evaluations for each projection, four more at order 2.
+        Takes two evaluations for each projection if central, four more at order 2.
+
+        Args:
+          x: [B,*in].
+          directions: v1, ..., vJ, each [B,P,*in]; at most two.
+
+        Returns:
+          A `Jet`: value [B,*out], D^j [B,P,*out].
+
+        Example:
 
         >>> v = tf.ones([4, 3, 2])
         >>> FiniteDifferences(np.sin).directional_jet(tf.zeros([4, 2]), [v]).derivatives[0].shape
@@ -104,8 +154,18 @@ class FiniteDifferences:
         """
         return self._contracted(len(directions), x, directions, lambda j: j)
 
-    def partial_jet(self, x, v, order: int) -> jets.Jet:
-        """Value and D^j f[v, ...], as `jets.partial_jet`: [B,P,*out,*in × (j-1)], v [B,P,*in].
+    def partial_jet(self, x: ArrayLike, v: ArrayLike, order: int) -> jets.Jet:
+        """Compute the value and D^j f[v, ...], as `jets.partial_jet`.
+
+        Args:
+          x: [B,*in].
+          v: [B,P,*in].
+          order: J, at most 2.
+
+        Returns:
+          A `Jet`: value [B,*out], D^j [B,P,*out,*in × (j-1)].
+
+        Example:
 
         >>> f = FiniteDifferences(np.sin).partial_jet(tf.zeros([4, 2]), tf.ones([4, 3, 2]), order=2)
         >>> f.derivatives[1].shape
@@ -119,7 +179,7 @@ class FiniteDifferences:
         At once when eager, in a graph as one operation.
         """
         if order not in (0, 1, 2):
-            raise ValueError(f"order is 0, 1 or 2, got {order}: beyond, rounding drowns it.")
+            raise ValueError(f"order is 0, 1 or 2, got {order}: higher ones would be rounding.")
         x, directions = jets.as_differentiable(x), [tf.convert_to_tensor(v) for v in directions]
         for v in directions:
             if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
@@ -161,8 +221,8 @@ class FiniteDifferences:
         d = np.concatenate([self._difference(x, value, *pick(s)) for s in slices], axis=1)
         full = np.empty([len(x), projections, size**free, d.shape[-1]])
         strides = size ** np.arange(free)
-        for each in (strides, strides[::-1]):  # (i, k) and (k, i)
-            full[:, :, each @ index] = d.reshape(len(x), projections, entries, d.shape[-1])
+        for order in (strides, strides[::-1]):  # (i, k) and (k, i)
+            full[:, :, order @ index] = d.reshape(len(x), projections, entries, d.shape[-1])
         lead = full.shape[: 2 if directions else 1]
         return full.swapaxes(2, 3).reshape(*lead, *value.shape[1:], *dims * free)
 
@@ -170,15 +230,16 @@ class FiniteDifferences:
         """D^j f[v1, ..., vj] [B,p,K]: a difference of differences, one for each direction."""
         rows, dims, base = len(x), x.shape[1:], _flat(value, 1)[:, None]
         # What fn can tell apart: the coarser of what it takes and what it returns.
-        kinds = np.finfo(self.dtype), np.finfo(self._returned or self.dtype)
-        coarse = max(kinds, key=lambda kind: kind.eps)
+        precisions = np.finfo(self.dtype), np.finfo(self._returned or self.dtype)
+        coarse = max(precisions, key=lambda precision: precision.eps)
         x = _flat(x.astype(coarse.dtype).astype("f8"), 1)[:, None]
         size = np.maximum(np.abs(x), _per_component(self.scale, dims, "scale"))
         step = None if self.step is None else _per_component(self.step, dims, "step")
 
-        width, imaginary = 1.0, 0.0
+        width: Any = 1.0
+        imaginary: Any = 0.0
         if self.scheme == "complex":
-            v, *directions = directions
+            v, directions = directions[0], directions[1:]
             width = _reach(v, _IMAGINARY * size if step is None else step)
             imaginary, step = 1j * width[..., None] * v, None
         sides = (0, 1) if self.scheme == "forward" else (-1, 1)
@@ -196,20 +257,20 @@ class FiniteDifferences:
         if not np.all(width):
             row = np.argwhere(width == 0)[0][0]
             raise ValueError(
-                f"step={self.step} is lost in {coarse.dtype} rounding in row {row} of x, "
+                f"step={self.step!r} is lost in {coarse.dtype} rounding in row {row} of x, "
                 f"{_shown(x[row, 0])}: make it longer, or leave it out."
             )
 
-        points, signs, total = [], [], 0.0
+        corners, signs, total = [], [], 0.0
         for corner in itertools.product((0, 1), repeat=len(ends)):
             sign = (-1) ** corner.count(0)
             if self.scheme == "forward" and not any(corner):  # x itself
                 total = sign * base
                 continue
             offset = sum(end[side] for end, side in zip(ends, corner, strict=True))
-            points.append(x + offset + imaginary)
+            corners.append(x + offset + imaginary)
             signs.append(sign)
-        points = np.stack(points, axis=1)  # [B,corners,p,D]
+        points = np.stack(corners, axis=1)  # [B,corners,p,D]
         y = self._evaluate(points.reshape(-1, *dims), rows)
         y = y.reshape(*points.shape[:3], base.shape[-1])
         total = total + np.einsum("c,bcpk->bpk", signs, y)
@@ -232,19 +293,20 @@ class FiniteDifferences:
         if y.shape[:1] != x.shape[:1]:
             raise ValueError(
                 f"fn returned shape {y.shape} for x of shape {x.shape}, expected "
-                f"({len(x)}, *out): an answer for each row of x."
+                f"({len(x)}, *out): one result for each row of x."
             )
         if y.dtype.kind != x.dtype.kind:
+            advice = ': compute in complex numbers throughout, or scheme="central".'
+            advice = advice if imaginary else "."
             raise ValueError(
-                f"fn returned {y.dtype} for x of {x.dtype}, expected the same kind"
-                + (': compute in complex numbers throughout, or scheme="central".' * imaginary)
+                f"fn returned {y.dtype} for x of {x.dtype}, expected the same kind" + advice
             )
         outputs = y.shape[1:] if self._outputs is None else self._outputs
         returned = y.dtype if self._returned is None else self._returned
         if (y.shape[1:], y.dtype) != (outputs, returned):
             raise ValueError(
                 f"fn returned rows of {y.dtype} {y.shape[1:]}, expected {returned} {outputs}, "
-                "as outputs= says or its first answer had."
+                "as in outputs= or in its first result."
             )
         finite = np.isfinite(_flat(y, 1)).all(1)
         if not finite.all():
@@ -257,30 +319,30 @@ class FiniteDifferences:
         return y.astype(wide)
 
 
-def _joined(*parts):
+def _joined(*parts: Any) -> tf.TensorShape:
     """One static shape of several; None is an unknown number of axes."""
     return sum(map(tf.TensorShape, parts[1:]), tf.TensorShape(parts[0]))
 
 
-def _per_component(given, dims, name):
+def _per_component(lengths: ArrayLike, dims: tuple, name: str) -> np.ndarray:
     """A number, or an array over *in, as it broadcasts against [B,P,D]."""
-    given = np.asarray(given, np.float64)
-    if given.shape not in ((), dims):
-        raise ValueError(f"{name} has shape {given.shape}, expected a number or shape {dims}.")
-    return given.reshape(-1)
+    lengths = np.asarray(lengths, np.float64)
+    if lengths.shape not in ((), dims):
+        raise ValueError(f"{name} has shape {lengths.shape}, expected a number or shape {dims}.")
+    return lengths.reshape(-1)
 
 
-def _flat(a, lead):
+def _flat(a: np.ndarray, lead: int) -> np.ndarray:
     """a with all axes after the first `lead` as one."""
     return a.reshape(*a.shape[:lead], math.prod(a.shape[lead:]))
 
 
-def _reach(v, unit):
+def _reach(v: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """t [B,p] that makes t·v one unit long, each component measured in its unit; v [B,p,D]."""
     largest = np.max(unit, initial=0.0)  # keeps the squares in range
     length = np.linalg.norm(v * (largest / unit), axis=-1)
     return largest / np.where(length, length, 1)
 
 
-def _shown(a):
+def _shown(a: ArrayLike) -> str:
     return np.array2string(np.asarray(a), precision=6, threshold=8, edgeitems=3)

@@ -28,4 +28,4 @@ def test_a_sine_mlp_starts_as_waves_of_every_phase():
         assert np.abs(start).max() == pytest.approx(most, rel=0.05)
         assert start.std() == pytest.approx(most / 3**0.5, rel=0.1)
     assert not later.any()  # biases of further layers
-    assert net.output.dtype == "float64"
+    assert {weight.dtype for weight in net.weights} == {"float64"}
