@@ -78,9 +78,7 @@ def main(settings):
             settings.steps,
             validation_data=stream(settings.seed + 1, 0).take(4),
             callbacks=[Pause(settings.pause)],
-            save_steps=7,
-            monitor="val_loss",
-            mode="min",
+            saving=resumable.Saving(steps=7, monitor="val_loss", mode="min"),
         )
         run.write_summary(rows[-1])
         with open(run.path("weights.npz"), "wb") as file:

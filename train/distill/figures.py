@@ -22,9 +22,7 @@ def draw(folder, into=None):
     """
     folder = Path(folder)
     settings = run_folder.read_config(folder / "config.json", ["game"])["flags"]
-    rows = metrics_csv.checked_rows(
-        folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"]
-    )
+    rows = metrics_csv.read_rows(folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"])
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
         figure4(rows, settings["game"]).savefig(file, format="png", dpi=110)

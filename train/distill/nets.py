@@ -93,8 +93,7 @@ def distil(folder, study, method, percent, rate, alpha, steps, train, test, sett
             steps_per_epoch,
             validation_data=recordings.in_order(study.recording, test, TEST_BATCH),
             callbacks=[progress.Progress(steps, SHOWN, left="left of this net")],
-            save_minutes=settings["save_minutes"],
-            keep=1,
+            saving=resumable.Saving(minutes=settings["save_minutes"], keep=1),
             verbose=0,
         )
         images, _ = next(iter(recordings.in_order(study.recording, test[:4], 4)))
@@ -116,7 +115,7 @@ def rows(folder, percent, method):
     return [
         {"percent": percent, "method": method, "step": int(row["step"])}
         | {new: row[old] for old, new in names.items()}
-        for row in metrics_csv.checked_rows(folder / "metrics.csv", ["step", *names], remedy=remedy)
+        for row in metrics_csv.read_rows(folder / "metrics.csv", ["step", *names], remedy=remedy)
     ]
 
 

@@ -39,7 +39,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     into = Path(into or folder)
     flags = run_folder.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
     path = folder / "metrics.csv"
-    rows = metrics_csv.checked_rows(path, ["size", *table.MEASURES], ["function", "method"])
+    rows = metrics_csv.read_rows(path, ["size", *table.MEASURES], ["function", "method"])
     if {row["method"] for row in rows} != set(recipes.NUM_LABELS):
         raise UsageError(f"{path} lacks a method: run the run's command again")
     paths = [into / "figure2.png"]

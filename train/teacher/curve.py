@@ -42,7 +42,7 @@ def draw(folder, into=None):
     path = folder / "metrics.csv"
     if not path.exists() or not path.stat().st_size:
         raise UsageError(f"{folder} has no evaluation yet: let it train on")
-    rows = metrics_csv.checked_rows(path, ["step", "training_score", "score"])
+    rows = metrics_csv.read_rows(path, ["step", "training_score", "score"])
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axis = figure.subplots()
     steps = [row["step"] / 1e6 for row in rows]

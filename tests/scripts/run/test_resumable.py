@@ -61,7 +61,7 @@ def train(folder, strategy=None, callbacks=(), epochs=EPOCHS, steps=STEPS, rate=
             steps,
             validation_data=stream(1, 0).take(2),
             callbacks=callbacks,
-            save_steps=2,
+            saving=resumable.Saving(steps=2),
             verbose=0,
         )
     return model, rows
@@ -112,7 +112,7 @@ def test_an_interrupted_run_with_numbers_of_its_own(tmp_path, two_replicas, opti
     ids=["SIGTERM in training", "SIGINT in validation"],
 )
 def test_signals_save_and_leave(tmp_path, unbroken, number, code, place):
-    with pytest.raises(save_callback.Stopped, match="the same command goes on") as stopped:
+    with pytest.raises(save_callback.Stopped, match="the same command resumes") as stopped:
         train(tmp_path, callbacks=[Break(**place, number=number)])
     assert stopped.value.code == code
     step = place.get("train", STEPS)
@@ -206,7 +206,7 @@ def test_killed_processes_end_with_the_same_weights(tmp_path):
     unbroken = start(whole)
     break_off(broken, signal.SIGKILL, "--pause=0.05")
     said = break_off(broken, signal.SIGTERM, "--pause=0.05")
-    assert re.search(r"SIGTERM: saved at step \d+ of 120; the same command goes on\n$", said)
+    assert re.search(r"SIGTERM: saved at step \d+ of 120; the same command resumes\n$", said)
     assert [start(broken).wait(), unbroken.wait()] == [0, 0]
     assert_identical(whole, broken)
 

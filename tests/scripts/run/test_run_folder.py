@@ -167,4 +167,4 @@ def test_a_history_cut_in_its_header_starts_again(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,st")
     table = metrics_csv.History(tmp_path / "metrics.csv", step=10)
     table.append(row(20))
-    assert metrics_csv.read_rows(table.path) == [{"epoch": "2", "step": "20", "loss": "0.5"}]
+    assert metrics_csv.read_rows(table.path) == [{"epoch": 2, "step": 20, "loss": 0.5}]

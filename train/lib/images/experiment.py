@@ -131,8 +131,7 @@ def run(settings, task, folder):
                 epochs,
                 steps_per_epoch,
                 validation_data=images.eval_dataset(),
-                monitor="val_accuracy",
-                save_minutes=settings.save_minutes,
+                saving=resumable.Saving(settings.save_minutes, monitor="val_accuracy"),
                 callbacks=[progress.Progress(epochs * steps_per_epoch, names=_shown(cuts))],
                 verbose=0,
             )

@@ -1,28 +1,44 @@
-"""metrics.csv: one row an epoch, whole lines only, none beyond the step a run goes on from."""
+"""metrics.csv: one row an epoch, whole lines only, none beyond the step that a run resumes from."""
 
 import csv
 import io
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from train.lib.run import files
 from train.lib.run.errors import UsageError
 
+DAMAGE = (OSError, ValueError, KeyError, TypeError, csv.Error)
+
 
 class History:
-    """metrics.csv: rows are appended; the columns are those of the first row.
+    """metrics.csv of a run: rows are appended; the columns are those of the first row.
 
-    `step` is the step that was restored: rows beyond it, and a half-written last line, go.
+    Args:
+      path: the file.
+      step: the step that was restored: rows beyond it, and a half-written last line, go.
+
+    Raises:
+      UsageError: where a value is no number, or a row has no step.
     """
 
-    def __init__(self, path, step=0):
+    def __init__(self, path: Path, step: int = 0):
         self.path = Path(path)
-        self.rows = [row for row in numeric_rows(self.path) if int(row["step"]) <= step]
-        if self.path.exists():
-            with files.replacing(self.path) as file:
-                file.write(as_csv(self.rows, header=True))
+        self.rows: list[Mapping[str, float]] = []
+        if not self.path.exists():
+            return
+        try:
+            lines = whole_lines(self.path)
+            self.rows = [row for row in _parse(lines) if row["step"] <= step]
+        except DAMAGE as error:
+            raise UsageError(f"{self.path} is damaged: choose another --workdir") from error
+        kept = lines[: 1 + len(self.rows)] if self.rows else []
+        with files.replacing(self.path) as file:
+            file.write("".join(kept).encode())
 
-    def append(self, row):
+    def append(self, row: Mapping[str, float]) -> None:
         """Write one row and wait until the disk has it. Raises ValueError for other columns."""
         if self.rows and list(row) != list(self.rows[0]):
             raise ValueError(f"{self.path} has columns {list(self.rows[0])}, got {list(row)}.")
@@ -37,46 +53,51 @@ class History:
         self.rows.append(row)
 
 
-def read_rows(path):
-    """Return the complete rows of a metrics.csv as dicts of strings; [] if there is no file."""
-    if not Path(path).exists():
-        return []
-    complete, _, _ = Path(path).read_text().rpartition("\n")
-    return [row for row in csv.DictReader(io.StringIO(complete)) if None not in row.values()]
+def read_rows(
+    path: Path,
+    numbers: Iterable[str] | None = None,
+    texts: Sequence[str] = (),
+    remedy: str = "run the run's command again",
+) -> list[dict[str, Any]]:
+    """Return the rows of a finished run's metrics.csv.
 
+    Args:
+      path: the file.
+      numbers: columns to return as floats; None for all that are not in `texts`.
+      texts: columns to return as text.
+      remedy: what to do about a damaged file, for the error.
 
-def numeric_rows(path):
-    """Return `read_rows`, or raise UsageError where a value is no number or a row has no step."""
-    try:
-        rows = read_rows(path)
-        for row in rows:
-            int(row["step"])
-            [float(value) for value in row.values()]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UsageError(f"{path} is damaged: choose another --workdir") from error
-    return rows
-
-
-def checked_rows(path, numbers, texts=(), remedy="run the run's command again"):
-    """The rows of a finished run's metrics.csv: {name: float of `numbers`, text of `texts`}.
-
-    Raises UsageError, with the `remedy`, where there are none, or one lacks a column or has
-    something else in it.
+    Raises:
+      UsageError: where there are no rows, or one lacks a column or has something else in it.
     """
     try:
-        complete, _, _ = Path(path).read_text().rpartition("\n")
-        rows = [
-            {name: row[name] for name in texts} | {name: float(row[name]) for name in numbers}
-            for row in csv.DictReader(io.StringIO(complete), restval="")
-        ]
+        rows = _parse(whole_lines(path), numbers, texts)
         if not rows:
             raise ValueError("it has no rows")
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except DAMAGE as error:
         raise UsageError(f"{path} is missing or damaged ({error!r}): {remedy}") from error
     return rows
 
 
-def as_csv(rows, header):
+def whole_lines(path: Path) -> list[str]:
+    """Return the lines of a file, without one that was not written to its end."""
+    return [line for line in Path(path).read_text().splitlines(True) if line.endswith("\n")]
+
+
+def _parse(
+    lines: Iterable[str], numbers: Iterable[str] | None = None, texts: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of CSV lines. Raises one of DAMAGE."""
+    rows = []
+    for row in csv.DictReader(lines, restval=""):
+        names = [name for name in row if name not in texts] if numbers is None else numbers
+        rows.append(
+            {name: row[name] for name in texts} | {name: float(row[name]) for name in names}
+        )
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:
     """Return `rows`, dicts with the same keys, as CSV bytes."""
     text = io.StringIO()
     if rows:

@@ -1,4 +1,4 @@
-"""Keras `fit` for runs that are killed: the same command goes on from the last checkpoint.
+"""Keras `fit` for runs that are killed: the same command resumes from the last checkpoint.
 
 `fit` cannot restore the position of a data set. Here the data is an endless stream that begins
 at any step, a pure function of its seed; so the model's state and the step are all there is to
@@ -6,8 +6,12 @@ save. A run killed inside an epoch first trains the rest of it, on the restored 
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,94 +19,155 @@ import tensorflow as tf
 from train.lib.run import parameter_server
 from train.lib.run.checkpoints import Checkpoints, optimizers
 from train.lib.run.metrics_csv import History
-from train.lib.run.save_callback import Diverged, Saver
+from train.lib.run.run_folder import Run
+from train.lib.run.save_callback import Diverged, Position, Saver
 
-FRESH = {"step": 0, "epoch_ended": True, "seconds": 0.0}
+
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """When a checkpoint is written, and which ones stay.
+
+    Args:
+      minutes: the longest time between two checkpoints.
+      steps: the most steps between two checkpoints; None for any number.
+      keep: how many of the last checkpoints stay.
+      monitor: log by which to keep the best one besides; None keeps no best one.
+      mode: "max" if the best `monitor` is the highest, "min" if it is the lowest.
+    """
+
+    minutes: float = 5
+    steps: int | None = None
+    keep: int = 3
+    monitor: str | None = None
+    mode: str = "max"
+
+
+EVERY_FIVE_MINUTES = Saving()
 
 
 def fit(
-    model,
-    make_stream,
-    run,
-    epochs,
-    steps_per_epoch,
-    validation_data=None,
-    callbacks=(),
-    save_steps=None,
-    save_minutes=5,
-    keep=3,
-    monitor=None,
-    mode="max",
-    verbose="auto",
-):
-    """Train a compiled Keras model from where `run` stands, and return the rows of metrics.csv.
-
-    `make_stream(step)` returns an endless tf.data.Dataset of batches that begins with the batch
-    of that global step. A checkpoint is written every `save_steps` steps, every `save_minutes`
-    minutes and at the end of an epoch; the last `keep` and the best by `monitor` stay.
+    model: keras.Model,
+    make_stream: Callable[[int], tf.data.Dataset],
+    run: Run,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    validation_data: tf.data.Dataset | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    saving: Saving = EVERY_FIVE_MINUTES,
+    verbose: str | int = "auto",
+) -> list[dict[str, float]]:
+    """Train a compiled Keras model from where `run` stands.
 
     All randomness of the model must come from seed generators (Keras layers do so): the state
     of `tf.random.uniform` and the like is in no variable. Callbacks see `on_train_begin` twice
     when an epoch was resumed, and their Python state is not restored.
 
-    Raises ValueError for settings that cannot resume exactly, UsageError if the run is of
-    another net or length of epoch, Diverged for a loss that is not finite, Stopped on SIGTERM
-    and Ctrl-C.
+    Args:
+      model: the model; every optimizer that it has is built in `compile`.
+      make_stream: step -> endless dataset of batches that begins with the batch of that step.
+      run: the open run folder; gets checkpoints and metrics.csv.
+      epochs: length of the whole run.
+      steps_per_epoch: steps between two rows of metrics.csv, each after a validation.
+      validation_data: what to evaluate on at the end of an epoch.
+      callbacks: Keras callbacks.
+      saving: when to write checkpoints, and which to keep. At the end of an epoch, always.
+      verbose: as in `keras.Model.fit`.
 
+    Returns:
+      The rows of metrics.csv.
+
+    Raises:
+      ValueError: for settings with which a run cannot resume exactly.
+      UsageError: if the run is of another net or another length of epoch.
+      Diverged: for a loss that is not finite.
+      Stopped: on SIGTERM and Ctrl-C.
+
+    Example:
         with run_folder.Run(cli.workdir(settings), settings.stored()) as run:
             rows = resumable.fit(model, lambda step: stream(0, start_step=step), run, 3, 100)
     """
     check_settings(model, steps_per_epoch)
     build(model, make_stream(0).element_spec)
-    validation_data = direct(model.distribute_strategy, validation_data)
-    checkpoints = Checkpoints(run.path("checkpoints"), keep, monitor, mode)
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    here = {"steps_per_epoch": steps_per_epoch, "replicas": replicas}
-    run.add_facts(**here)
-    start = checkpoints.restore_latest(model) or FRESH | here
+    checkpoints = Checkpoints(run.path("checkpoints"), saving.keep, saving.monitor, saving.mode)
+    facts = {
+        "steps_per_epoch": steps_per_epoch,
+        "replicas": model.distribute_strategy.num_replicas_in_sync,
+    }
+    run.add_facts(**facts)
+    position = Position.of(checkpoints.restore_latest(model))
     # Where the epoch's end was not reached, its row is written again.
-    history = History(run.path("metrics.csv"), start["step"] - (not start["epoch_ended"]))
+    history = History(run.path("metrics.csv"), position.step - (not position.epoch_ended))
     total = epochs * steps_per_epoch
-    if start["step"] and start["step"] < total:
-        print(f"{run.folder}: going on at step {start['step']} of {total}")
-    elif start["step"]:
+    if position.step and position.step < total:
+        print(f"{run.folder}: resuming at step {position.step} of {total}")
+    elif position.step:
         print(f"{run.folder}: all {total} steps are done; another --workdir starts afresh")
 
     with caught_signals() as caught, diverged(run.folder):
         saver = Saver(
-            *(checkpoints, history, caught, start, total, save_steps, save_minutes),
+            checkpoints,
+            history,
+            position,
+            steps_per_epoch=steps_per_epoch,
+            total=total,
+            facts=facts,
+            save_steps=saving.steps,
+            save_minutes=saving.minutes,
             validates=validation_data is not None,
+            caught=caught,
         )
-        common = {"callbacks": [*callbacks, saver], "verbose": verbose, "shuffle": False}
-        train, _ = parameter_server.loops(model)
-        epoch, done = divmod(start["step"], steps_per_epoch)
-        model.stop_training = False
-        if done:
-            train(
-                direct(model.distribute_strategy, make_stream(start["step"])),
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                steps_per_epoch=steps_per_epoch - done,
-                validation_data=validation_data,
-                **common,
-            )
-            epoch += 1
-        elif not start["epoch_ended"]:
-            logs = start["train_logs"]
-            finish_epoch(model, epoch - 1, logs, validation_data, common["callbacks"])
-        if epoch < epochs and not model.stop_training:
-            train(
-                direct(model.distribute_strategy, make_stream(epoch * steps_per_epoch)),
-                initial_epoch=epoch,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=validation_data,
-                **common,
-            )
+        train_rest(
+            model,
+            make_stream,
+            position,
+            epochs,
+            steps_per_epoch,
+            validation_data=direct(model.distribute_strategy, validation_data),
+            callbacks=[*callbacks, saver],
+            verbose=verbose,
+        )
     return [{name: float(value) for name, value in row.items()} for row in history.rows]
 
 
-def check_settings(model, steps_per_epoch):
+def train_rest(
+    model: keras.Model,
+    make_stream: Callable[[int], tf.data.Dataset],
+    position: Position,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    validation_data: Any,
+    callbacks: list[keras.callbacks.Callback],
+    verbose: str | int,
+) -> None:
+    """Train from `position` to the end: the rest of a begun epoch, then whole ones."""
+    keras_fit, _ = parameter_server.loops(model)
+    epoch, steps_done = divmod(position.step, steps_per_epoch)
+
+    def train(step: int, last_epoch: int, steps: int) -> None:
+        keras_fit(
+            direct(model.distribute_strategy, make_stream(step)),
+            initial_epoch=epoch,
+            epochs=last_epoch,
+            steps_per_epoch=steps,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            verbose=verbose,
+            shuffle=False,
+        )
+
+    model.stop_training = False
+    if steps_done:
+        train(position.step, epoch + 1, steps_per_epoch - steps_done)
+        epoch += 1
+    elif not position.epoch_ended:
+        finish_epoch(model, epoch - 1, position.train_logs, validation_data, callbacks)
+    if epoch < epochs and not model.stop_training:
+        train(epoch * steps_per_epoch, epochs, steps_per_epoch)
+
+
+def check_settings(model: keras.Model, steps_per_epoch: int) -> None:
     """Raise ValueError for settings with which `fit` cannot resume where it stopped."""
     if steps_per_epoch % model.steps_per_execution:
         raise ValueError(
@@ -114,7 +179,7 @@ def check_settings(model, steps_per_epoch):
             raise ValueError(f"{name} has use_ema=True, which overwrites the weights after `fit`.")
 
 
-def build(model, element_spec):
+def build(model: keras.Model, element_spec: Any) -> None:
     """Create every variable that training will use, so that a checkpoint finds its place.
 
     Raises ValueError if an optimizer besides `optimizer` is not built: only the model knows
@@ -129,7 +194,7 @@ def build(model, element_spec):
             raise ValueError(f"{name} has no variables: build it in the model's `compile`.")
 
 
-def direct(strategy, dataset):
+def direct(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset | None) -> Any:
     """Return `dataset` for Keras, read directly where the strategy has one replica, on a CPU.
 
     A MirroredStrategy would put an iterator for each device in between, whose autotuning thread
@@ -147,37 +212,45 @@ def direct(strategy, dataset):
     return strategy.distribute_datasets_from_function(lambda _: dataset, options)
 
 
-def finish_epoch(model, epoch, logs, validation_data, callbacks):
-    """Do what `fit` does after an epoch's last step: validate and tell the callbacks."""
-    told = keras.callbacks.CallbackList(callbacks, model=model)
-    told.on_train_begin()
-    told.on_epoch_begin(epoch)
+def finish_epoch(
+    model: keras.Model,
+    epoch: int,
+    logs: Mapping[str, float],
+    validation_data: Any,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Do what `fit` does after an epoch's last step: validate and call the callbacks."""
+    callback_list = keras.callbacks.CallbackList(callbacks, model=model)
+    callback_list.on_train_begin()
+    callback_list.on_epoch_begin(epoch)
     if validation_data is not None:
         _, evaluate = parameter_server.loops(model)
-        found = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
-        logs = logs | {f"val_{name}": value for name, value in found.items()}
-    told.on_epoch_end(epoch, logs)
+        results = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
+        logs = {**logs, **{f"val_{name}": value for name, value in results.items()}}
+    callback_list.on_epoch_end(epoch, logs)
 
 
 @contextlib.contextmanager
-def diverged(folder):
-    """Turn what a model raises of its own accord, for a loss that is not finite, into Diverged."""
+def diverged(folder: Path) -> Iterator[None]:
+    """Turn the FloatingPointError of a model whose loss is not finite into Diverged."""
     try:
         yield
     except FloatingPointError as error:
-        raise Diverged(f"{folder}: {error}; a lower rate needs another --workdir") from error
+        raise Diverged(
+            f"{folder}: {error}; try a lower learning rate in another --workdir"
+        ) from error
 
 
 @contextlib.contextmanager
-def caught_signals():
+def caught_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT in a list instead of dying; a second one kills as usual."""
-    caught = []
+    caught: list[int] = []
 
     def note(number, frame):
         caught.append(number)
         signal.signal(number, before[number])
         # Not by `print`, which the signal may have interrupted.
-        os.write(2, b"\nStops after this step, and saves. Once more: stops at once.\n")
+        os.write(2, b"\nStopping after this step, and saving. Once more stops at once.\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -1,40 +1,89 @@
 """The callback that writes checkpoints and metrics.csv, and ends a run that has to end."""
 
+import dataclasses
 import math
 import signal
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
-from train.lib.run.checkpoints import copies
+from train.lib.run.checkpoints import Checkpoints, copies
 from train.lib.run.errors import CommandError
+from train.lib.run.metrics_csv import History
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """Where a run stands.
+
+    Args:
+      step: steps that were taken.
+      epoch_ended: whether the last step's epoch was validated and has its row in metrics.csv.
+      seconds: time of training, summed over all processes of the run.
+      train_logs: logs of an epoch whose last step was taken, but whose end was not reached.
+    """
+
+    step: int = 0
+    epoch_ended: bool = True
+    seconds: float = 0.0
+    train_logs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any] | None) -> "Position":
+        """Return the position that a checkpoint's facts give; the start without a checkpoint."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: facts[name] for name in names if name in facts} if facts else {})
 
 
 class Stopped(CommandError):
     """SIGTERM or Ctrl-C, after the state was saved; the exit code is 128 + the signal."""
 
-    def __init__(self, number, step, total):
+    def __init__(self, number: int, step: int, total: int):
         name = signal.Signals(number).name
-        super().__init__(f"{name}: saved at step {step} of {total}; the same command goes on")
+        super().__init__(f"{name}: saved at step {step} of {total}; the same command resumes")
         self.code = 128 + number
 
 
 class Diverged(CommandError):
-    """A loss is NaN or infinite; checkpoints from before, if any, were kept."""
+    """A loss that is NaN or infinite; the checkpoints from before, if any, stay."""
 
 
 class Saver(keras.callbacks.Callback):
-    """Saves the state when due, writes metrics.csv, and leaves on a signal or a bad loss."""
+    """Saves the state when due, writes metrics.csv, and leaves on a signal or a bad loss.
+
+    Args:
+      checkpoints: where to save.
+      history: metrics.csv.
+      position: where the run stands.
+      steps_per_epoch: steps of an epoch.
+      total: steps of the whole run.
+      facts: what to store with every checkpoint.
+      save_steps: the most steps between two checkpoints; None for any number.
+      save_minutes: the longest time between two checkpoints.
+      validates: whether an evaluation ends an epoch: the state is saved before, too.
+      caught: the signals that have come, of `resumable.caught_signals`.
+    """
 
     def __init__(
-        self, checkpoints, history, caught, start, total, save_steps, save_minutes, validates
+        self,
+        checkpoints: Checkpoints,
+        history: History,
+        position: Position,
+        *,
+        steps_per_epoch: int,
+        total: int,
+        facts: Mapping[str, Any],
+        save_steps: int | None,
+        save_minutes: float,
+        validates: bool,
+        caught: list[int],
     ):
         super().__init__()
         self.checkpoints, self.history, self.caught = checkpoints, history, caught
-        self.step = start["step"]
-        self.steps_per_epoch, self.total = start["steps_per_epoch"], total
-        self.settings = {name: start[name] for name in ("steps_per_epoch", "replicas")}
-        self.seconds_before = start["seconds"]
+        self.step, self.seconds_before = position.step, position.seconds
+        self.steps_per_epoch, self.total, self.facts = steps_per_epoch, total, facts
         self.save_steps, self.save_seconds = save_steps or math.inf, save_minutes * 60
         self.began = self.saved_at = time.monotonic()
         self.saved_step = self.step
@@ -66,35 +115,37 @@ class Saver(keras.callbacks.Callback):
         )
         if due or self.caught:
             self.save(epoch_ended=False, train_logs=logs)
-        self.leave_if_asked()
+        self.leave_if_caught()
 
     def on_test_batch_end(self, batch, logs=None):
-        self.leave_if_asked()
+        self.leave_if_caught()
 
     def on_epoch_end(self, epoch, logs=None):
-        place = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds(), 2)}
-        self.history.append(place | dict(sorted(logs.items())))
+        row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds(), 2)}
+        self.history.append(row | dict(sorted(logs.items())))
         self.save(epoch_ended=True, logs=logs)
-        self.leave_if_asked()
+        self.leave_if_caught()
 
-    def save(self, **facts):
-        facts |= {"seconds": self.seconds(), **self.settings}
-        self.checkpoints.save(self.model, self.step, **facts)
+    def save(self, **facts: Any) -> None:
+        """Write a checkpoint with these facts and those of the run."""
+        self.checkpoints.save(self.model, self.step, **facts, seconds=self.seconds(), **self.facts)
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
-    def seconds(self):
-        """Return the time spent on training, summed over all the processes of this run."""
+    def seconds(self) -> float:
+        """Return the time of training, summed over all processes of the run."""
         return self.seconds_before + time.monotonic() - self.began
 
-    def leave_if_asked(self):
+    def leave_if_caught(self) -> None:
+        """Raise Stopped if a signal has come."""
         if self.caught:
             print(flush=True)  # The progress bar left its line open.
             raise Stopped(self.caught[0], self.step, self.total)
 
 
-def check_losses(logs, step):
+def check_losses(logs: Mapping[str, float], step: int) -> None:
     """Raise Diverged, naming the terms, if a loss in `logs` is not finite."""
-    bad = [n for n, value in logs.items() if n.endswith("loss") and not math.isfinite(value)]
+    losses = {name: value for name, value in logs.items() if name.endswith("loss")}
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
         terms = [name for name in bad if name != "loss"] or bad
         raise Diverged(
