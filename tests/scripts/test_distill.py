@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.stacked import stacked
 from train import plot
 from train.distill import __main__ as distill
 from train.distill import figures, floor, nets, splits
-from train.lib.atari import episode_format, policies, recordings
+from train.lib.atari import policies, recordings
 from train.lib.run import cli
 from train.record.writer import Writer
 
@@ -46,7 +47,7 @@ def recorded(tmp_path_factory):
     writer = Writer(folder / "data", "breakout", shard_frames=100)
     for length in LENGTHS:
         frames = rng.integers(0, 256, [length + 1, 84, 84], dtype=np.uint8)
-        logits, values = teacher.predict(episode_format.stacks(frames[..., None]), verbose=0)
+        logits, values = teacher.predict(stacked(frames), verbose=0)
         places = np.arange(length + 1)
         written.append(
             {
@@ -83,7 +84,7 @@ def test_what_is_read_is_what_was_recorded(recorded):
     assert len(shards) > 1
     np.testing.assert_array_equal(recording.scores, [e["reward"].sum() for e in written])
     stacks, logits = recording.batch(np.arange(sum(LENGTHS), dtype=np.int32))
-    expected = [episode_format.stacks(e["observation"][..., None])[:-1] for e in written]
+    expected = [stacked(e["observation"])[:-1] for e in written]
     np.testing.assert_array_equal(stacks, np.concatenate(expected))
     np.testing.assert_array_equal(logits, np.concatenate([e["logits"][:-1] for e in written]))
     assert recording.frames.dtype == stacks.dtype == tf.uint8

@@ -11,10 +11,14 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from train.lib.atari import environment, episode_format, play, policies
+from tests.support.stacked import stacked
+from train.lib.atari import environment, episode_format, policies
+from train.lib.atari.driver import DynamicStepDriver
+from train.lib.atari.trajectory import PolicyInfo, StepType, Trajectory
 from train.lib.run import cli, files
 from train.record import __main__ as record
 from train.record.recorder import Recorder
+from train.record.status import Status
 from train.record.writer import Writer
 
 ARGUMENTS = ["--game=breakout", "--envs=2"]
@@ -53,27 +57,24 @@ def read(folder):
 
 def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
     """Bit for bit, with short episodes that are cut off among those that end."""
-    policy, lives = policies.load(teacher, "breakout"), []
-    games = environment.Atari("breakout", 2, seed=0, longest=700)
+    policy, live = policies.load(teacher, "breakout"), []
+    env = environment.Atari("breakout", 2, seed=0, max_frames=700)
     writer = Writer(tmp_path / "data", "breakout", shard_frames=300)
-    recorder = Recorder(2, policy, frames=700, emit=writer.add)
-
-    def watch(moment):
-        lives.append(moment)
-
-    random = np.random.default_rng(0)
-    play.drive(policy, games, random, [recorder, watch], lambda: not recorder.recording.any())
+    recorder = Recorder(2, policy, num_steps=700, emit=writer.add)
+    driver = DynamicStepDriver(env, policy, [recorder, live.append], np.random.default_rng(0))
+    driver.run(until=lambda: not recorder.recording.any())
     writer.flush()
     assert len(writer.shards) > 1
     writer.finish()
 
     expected = {}  # (game, its number) -> what was seen there, in order of their ends
     begun = np.zeros(2, int)
-    for t, moment in enumerate(lives):
-        for k in np.flatnonzero(moment.step.ended):
-            seen = lives[begun[k] : t + 1]
-            frames = [m.frames[k] for m in seen] + [moment.step.last_frames[k]]
-            expected[t, k] = seen, np.stack(frames), moment.step.terminated[k]
+    for t, last in enumerate(live):
+        for k in np.flatnonzero(last.is_last()):
+            seen = live[begun[k] : t + 1]
+            assert [each.is_first()[k] for each in seen] == [True] + [False] * (len(seen) - 1)
+            frames = [each.observation[k] for each in seen] + [last.final_observation[k]]
+            expected[t, k] = seen, np.stack(frames), last.discount[k] == 0
             begun[k] = t + 1
     found = read(tmp_path / "data")
     assert writer.frames >= 700
@@ -82,11 +83,12 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
     for (steps, score), ((_, k), (seen, frames, terminated)) in zip(
         found, expected.items(), strict=False
     ):
-        np.testing.assert_array_equal(episode_format.stacks(steps["observation"]), frames)
-        for name, kept in {"actions": "action", "logits": "logits", "values": "value"}.items():
-            live = np.stack([getattr(moment, name)[k] for moment in seen])
-            np.testing.assert_array_equal(steps[kept][:-1], live)
-        rewards = [moment.step.reward[k] for moment in seen]
+        np.testing.assert_array_equal(stacked(steps["observation"]), frames)
+        np.testing.assert_array_equal(steps["action"][:-1], [each.action[k] for each in seen])
+        for name in ("logits", "value"):
+            predicted = np.stack([getattr(each.policy_info, name)[k] for each in seen])
+            np.testing.assert_array_equal(steps[name][:-1], predicted)
+        rewards = [each.reward[k] for each in seen]
         np.testing.assert_array_equal(steps["reward"], [*rewards, 0.0])
         assert score == sum(rewards)
         discounts = np.ones(len(frames))
@@ -97,7 +99,7 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
         np.testing.assert_array_equal(steps["is_first"], places == 0)
         np.testing.assert_array_equal(steps["is_last"], places == places[-1])
         np.testing.assert_array_equal(steps["is_terminal"], steps["is_last"] & terminated)
-        logits, values = policy(episode_format.stacks(steps["observation"]).numpy())
+        logits, values = policy(stacked(steps["observation"]))
         np.testing.assert_allclose(steps["logits"], logits, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(steps["value"], values, rtol=1e-5, atol=1e-5)
         kinds.add(bool(terminated))
@@ -177,9 +179,7 @@ def test_a_saved_model_from_elsewhere_is_recorded_and_kept(run, tmp_path):
     )
     assert code == 0, err
     [(steps, _)] = read(workdir / "data")
-    logits, values = policies.load(workdir / "teacher", "breakout")(
-        episode_format.stacks(steps["observation"]).numpy()
-    )
+    logits, values = policies.load(workdir / "teacher", "breakout")(stacked(steps["observation"]))
     np.testing.assert_allclose(steps["logits"], logits, rtol=1e-6)
     assert np.isnan(steps["value"]).all()
     assert np.isnan(values).all()
@@ -218,3 +218,42 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teacher):
     assert message in refused(record, *ARGUMENTS, f"--teacher={teacher}", *arguments)
+
+
+def test_the_time_left_of_a_recording_by_hand():
+    """Two games; an episode of game 0 ends after 3 turns, and 6 steps are requested."""
+
+    def policy(frames):
+        return np.zeros([len(frames), 4]), np.zeros(len(frames))
+
+    recorder = Recorder(2, policy, num_steps=6, emit=lambda episode: None)
+    status = Status(recorder, recorded=10)
+    frames = np.zeros([2, 84, 84, 4], np.uint8)
+
+    def play(*ended):
+        trajectory = Trajectory(
+            step_type=np.full(2, StepType.MID),
+            observation=frames,
+            action=np.zeros(2, np.int32),
+            policy_info=PolicyInfo(*policy(frames)),
+            next_step_type=np.where(ended, StepType.LAST, StepType.MID),
+            reward=np.zeros(2),
+            discount=np.ones(2),
+            final_observation=frames,
+        )
+        recorder(trajectory)
+        status(trajectory)
+
+    play(False, False)
+    assert recorder.turns_left() is None
+    play(True, False)
+    # 2 of 6 steps are missing, of two games; then an episode of the length of the longest.
+    assert recorder.turns_left() == 2 / 2 + 2
+    play(False, False)
+    assert recorder.turns_left() == 2 - 1  # the youngest one is one step old
+    assert status.line(seconds=3.0) == (
+        "16 steps, 1 whole episodes, 2 games play theirs to the end, 2 steps/s, about 0:00:01 left"
+    )
+    play(True, True)
+    assert not recorder.recording.any()
+    assert recorder.turns_left() == 0

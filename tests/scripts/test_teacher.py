@@ -1,6 +1,7 @@
 """The teacher's script in a tiny configuration, and the learner on a game that is easy to learn."""
 
 import csv
+import dataclasses
 import functools
 import json
 import os
@@ -18,10 +19,11 @@ from train import plot
 from train.lib.atari import environment, play, policies
 from train.lib.run import cli
 from train.teacher import __main__ as teacher
-from train.teacher import a3c
+from train.teacher import a3c, losses
+from train.teacher.settings import A2CSettings
 
-TINY = ["--game=breakout", "--envs=2", "--rollout=4", "--steps=64", "--evaluations=2"]
-TINY += ["--episodes=1", "--seed=3"]
+TINY = ["--game=breakout", "--num_envs=2", "--unroll_length=4", "--steps=64", "--num_evals=2"]
+TINY += ["--eval_episodes=1", "--seed=3"]
 
 
 def small_net(actions, background=0):
@@ -62,7 +64,13 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     with open(folder / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) >= mark for row, mark in zip(rows, (32, 64), strict=True)]
-    assert json.loads((folder / "summary.json").read_text())["last"]["step"] <= 64 + 16
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["last"]["step"] <= 64 + 16
+    assert summary["headline"] == {
+        "name": "score",
+        "value": max(float(row["score"]) for row in rows),
+        "unit": "points",
+    }
     assert (folder / "curve.png").stat().st_size > 10_000
     best = max((folder / "checkpoints").glob("*.npz"))
     before = best.read_bytes()
@@ -73,7 +81,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert best.read_bytes() == before
 
     clip = tmp_path / "clip.gif"
-    play_it = ["--game=breakout", f"--evaluate={folder}", "--episodes=1"]
+    play_it = ["--game=breakout", f"--eval_policy={folder}", "--eval_episodes=1"]
     code, out, err = run(*play_it, f"--gif={clip}")
     assert code == 0, err
     assert "mean true score" in out
@@ -95,7 +103,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
 def test_a_teacher_is_trained_on(run, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(*TINY, f"--workdir={first}")[0] == 0
-    on = [*TINY, f"--initial={first}", "--rate=0", f"--workdir={second}"]
+    on = [*TINY, f"--init_from={first}", "--learning_rate=0", f"--workdir={second}"]
     assert run(*on)[0] == 0
     facts = json.loads((second / "config.json").read_text())["facts"]
     begun, steps = policies.load_teacher(first, "breakout")
@@ -120,21 +128,23 @@ def test_a_teacher_is_trained_on(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--game=pong", "--initial=nowhere"], "nowhere does not exist"),
-        (["--game=pong", "--initial=tests"], "tests is no run folder"),
-        (["--game=pong", "--initial=x", "--release=y"], "--release is not: leave it out"),
-        (["--game=pong", "--evaluate="], "is no run folder"),
-        (["--game=pong", "--envs=1", "--rollout=1"], "a single advantage"),
+        (["--game=pong", "--init_from=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--init_from=tests"], "tests is no run folder"),
+        (["--game=pong", "--init_from=x", "--release=y"], "--release does not train: drop one"),
+        (["--game=pong", "--eval_policy="], "is no run folder"),
+        (["--game=pong", "--num_envs=1", "--unroll_length=1"], "a single advantage"),
         (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
         ([], "game"),
-        (["--game=pong", "--actors=0"], "--actors=0: expected a positive integer"),
-        (["--game=pong", "--evaluate=nowhere"], "nowhere does not exist"),
-        (["--game=pong", "--evaluate=x", "--release=y"], "give one of them"),
-        (["--game=pong", "--evaluate=x", "--gif=clip.png"], "expected a path that ends in .gif"),
-        (["--game=pong", "--evaluate=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
-        (["--game=pong", "--gif=clip.gif"], "is of the play of --evaluate=POLICY"),
+        (["--game=pong", "--num_actors=0"], "--num_actors=0: expected a positive integer"),
+        (["--game=pong", "--eval_policy=nowhere"], "nowhere does not exist"),
+        (["--game=pong", "--eval_policy=x", "--release=y"], "give one of them"),
+        (["--game=pong", "--eval_policy=x", "--gif=clip.png"], "expected a path that ends in .gif"),
+        (["--game=pong", "--eval_policy=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
+        (["--game=pong", "--gif=clip.gif"], "films the play of --eval_policy=POLICY"),
         (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
-        (["--game=pong", "--steps=250", "--evaluations=3"], "--steps=250 are fewer updates of 256"),
+        (["--game=pong", "--steps=250", "--num_evals=3"], "--steps=250 are fewer updates of 256"),
+        (["--game=pong", "--rollout=8"], "--rollout has a new name: --unroll_length"),
+        (["--game=pong", "--nostandardize"], "a new name: --nonormalize_advantages"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
@@ -166,16 +176,19 @@ def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
 class Bandit:
     """A game whose action 1 scores, and costs the life if the screen is black."""
 
-    def __init__(self, game, envs, seed):
-        self.envs, self.frames = envs, np.full([envs, 84, 84, 4], 255, np.uint8)
+    def __init__(self, game, num_envs, *, seed):
+        self.num_envs, self.frames = num_envs, np.full([num_envs, 84, 84, 4], 255, np.uint8)
 
     def step(self, actions):
-        none = np.zeros(self.envs, bool)
+        none = np.zeros(self.num_envs, bool)
         return environment.Step((actions == 1).astype(np.float32) * 7, none, none, none, None)
 
 
-def make_actor(net, seed=0, **options):
-    return a3c.Actor(net, "pong", envs=4, rollout=4, entropy=0.0, trace=0.95, seed=seed, **options)
+SETTINGS = A2CSettings(num_envs=4, unroll_length=4, entropy_cost=0.0)
+
+
+def rollout(net, **options):
+    return a3c.Actor(net, "pong", dataclasses.replace(SETTINGS, **options), seed=0).play()
 
 
 @pytest.mark.parametrize(
@@ -184,8 +197,9 @@ def make_actor(net, seed=0, **options):
 def test_two_actors_learn_what_scores(monkeypatch, optimizer, rate):
     monkeypatch.setattr(environment, "Atari", Bandit)
     net = st.nets.atari_teacher(3)
-    a3c.compile_net(net, optimizer, rate, updates=1000)
-    actors = [make_actor(net, seed) for seed in range(2)]
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer, learning_rate=rate)
+    a3c.compile_net(net, settings, num_updates=1000)
+    actors = [a3c.Actor(net, "pong", settings, seed) for seed in range(2)]
     a3c.run(actors, lambda: net.optimizer.iterations >= 300, look=lambda: None)
     logits, _ = net(tf.fill([1, 84, 84, 4], 255.0))
     assert tf.nn.softmax(logits)[0, 1] > 0.8
@@ -196,23 +210,41 @@ def test_returns_of_a_rollout(monkeypatch):
     """Rewards are clipped to 1; values are the net's; targets are returns."""
     monkeypatch.setattr(environment, "Atari", Bandit)
     net = st.nets.atari_teacher(3)
-    a3c.compile_net(net, "adam", 1e-3, updates=10)
-    frames, actions, advantages, targets = make_actor(net, discount=0.9, standardize=False).play()
+    a3c.compile_net(net, SETTINGS, num_updates=10)
+    plain = rollout(net, discount=0.9, normalize_advantages=False)
+    frames, actions, advantages, targets = plain.values()
     value = net(frames[0].astype(np.float32))[1][0, 0].numpy()
     np.testing.assert_allclose(targets - advantages, value, rtol=1e-4)
     last = (actions[-1] == 1) + 0.9 * value - value
     np.testing.assert_allclose(advantages[-1], last, rtol=1e-4, atol=1e-5)
 
-    *same, standard, same_targets = make_actor(net, discount=0.9).play()
-    for before, after in zip((frames, actions, targets), (*same, same_targets), strict=True):
-        np.testing.assert_array_equal(before, after)
+    normalized = rollout(net, discount=0.9)
+    for name in ("frames", "actions", "targets"):
+        np.testing.assert_array_equal(plain[name], normalized[name])
     expected = (advantages - advantages.mean()) / advantages.std()
-    np.testing.assert_allclose(standard, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(normalized["advantages"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_actor_critic_loss_by_hand():
+    """Two states, two actions; -mean(A log π), mean((R - V)^2) and the entropy."""
+    policy = np.array([[0.5, 0.5], [0.25, 0.75]])
+    loss, terms = losses.actor_critic_loss(
+        logits=tf.constant(np.log(policy) + 3),
+        values=tf.constant([1.0, 2.0], tf.float64),
+        actions=tf.constant([0, 1]),
+        advantages=tf.constant([2.0, -1.0], tf.float64),
+        targets=tf.constant([2.0, 5.0], tf.float64),
+        entropy_cost=0.1,
+    )
+    policy_loss = -(2 * np.log(0.5) - np.log(0.75)) / 2
+    entropy = -(policy * np.log(policy)).sum() / 2
+    np.testing.assert_allclose(terms, [policy_loss, (1 + 9) / 2, entropy])
+    np.testing.assert_allclose(loss, policy_loss + 0.5 * 5 - 0.1 * entropy)
 
 
 def test_rmsprop_begins_at_one_and_rates_fall_to_zero():
     net = st.nets.atari_teacher(3)
-    a3c.compile_net(net, "rmsprop", 0.5, updates=4)
+    a3c.compile_net(net, A2CSettings(optimizer="rmsprop", learning_rate=0.5), num_updates=4)
     squares = [v for v in net.optimizer.variables if "velocity" in v.path]
     assert len(squares) == len(net.trainable_variables)
     assert all((v.numpy() == 1).all() for v in squares)

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from train.bench import benchmark, peers, served
-from train.lib.atari import environment, play, policies
+from train.lib.atari import environment, policies
+from train.lib.atari.driver import DynamicStepDriver
 from train.record.recorder import Recorder
 from train.record.writer import Writer
-from train.teacher import __main__ as teacher
 from train.teacher import a3c
+from train.teacher.settings import A2CSettings
 
 GAME, CORES = "breakout", os.cpu_count()
-DEFAULTS = {name: teacher.FLAGS[name].default for name in teacher.FLAGS}
-GAMES, ACTORS = DEFAULTS["envs"], DEFAULTS["actors"]
+DEFAULTS = A2CSettings()
+GAMES, ACTORS = DEFAULTS.num_envs, DEFAULTS.num_actors
 
 
 def rows(turns: int = 5, steps: int = 4000) -> benchmark.Rows:
@@ -50,11 +51,11 @@ def _counted(run, steps_a_call):
 
 
 def _alone():
-    games, random = environment.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+    env, rng = environment.Atari(GAME, GAMES, seed=0, num_threads=CORES), np.random.default_rng(0)
 
     def run(steps):
         for _ in range(0, steps, GAMES):
-            games.step(random.integers(len(environment.ACTIONS[GAME]), size=GAMES))
+            env.step(rng.integers(len(environment.ACTIONS[GAME]), size=GAMES))
         return -(-steps // GAMES) * GAMES
 
     return run
@@ -63,24 +64,25 @@ def _alone():
 def _recording():
     folder = tempfile.TemporaryDirectory()
     policy = policies.load("released", GAME)
-    games, random = environment.Atari(GAME, GAMES, seed=0, threads=CORES), np.random.default_rng(0)
+    env, rng = environment.Atari(GAME, GAMES, seed=0, num_threads=CORES), np.random.default_rng(0)
     recorder = Recorder(GAMES, policy, np.inf, Writer(Path(folder.name, "data"), GAME).add)
+    driver = DynamicStepDriver(env, policy, [recorder], rng)
 
     def run(steps, folder=folder):  # which is removed when nobody holds it any more
-        start = recorder.seen
-        play.drive(policy, games, random, [recorder], lambda: recorder.seen - start >= steps)
-        return recorder.seen - start
+        start = recorder.num_seen
+        driver.run(until=lambda: recorder.num_seen - start >= steps)
+        return recorder.num_seen - start
 
     return run
 
 
 def _learning(actors, rollout, threads):
     net = policies.new_teacher(GAME)
-    a3c.compile_net(net, DEFAULTS["optimizer"], DEFAULTS["rate"], updates=10**6)
-    terms = DEFAULTS["entropy"], DEFAULTS["trace"]
-    made = [a3c.Actor(net, GAME, GAMES, rollout, *terms, [0, k]) for k in range(actors)]
+    settings = A2CSettings(num_actors=actors, unroll_length=rollout)
+    a3c.compile_net(net, settings, num_updates=10**6)
+    made = [a3c.Actor(net, GAME, settings, seed=[0, k]) for k in range(actors)]
     for k, actor in enumerate(made):
-        actor.games = environment.Atari(GAME, GAMES, seed=k, threads=threads)
+        actor.env = environment.Atari(GAME, GAMES, seed=k, num_threads=threads)
 
     def played():
         return int(net.optimizer.iterations) * GAMES * rollout
@@ -100,8 +102,8 @@ RUNS = {  # with what they need in their environment
     "one synchronous loop": (lambda: _learning(1, 5, CORES), {}),
     # As train.teacher does it.
     "A3C": (
-        lambda: _learning(ACTORS, DEFAULTS["rollout"], 1),
-        {"TF_NUM_INTRAOP_THREADS": a3c.threads(ACTORS)},
+        lambda: _learning(ACTORS, DEFAULTS.unroll_length, 1),
+        {"TF_NUM_INTRAOP_THREADS": a3c.num_threads(ACTORS)},
     ),
 }
 

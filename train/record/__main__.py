@@ -2,9 +2,13 @@
 
     python -m train.record --game=breakout --teacher=released
 
-records 100,000 actions of the released teacher, in a few minutes on two cores, some 50 MB. The
-run folder holds data/, which TFDS reads (`tfds.builder_from_directory`), and the teacher. Until it
-is whole it is called data.partial; the same command goes on after its last shard, with new games.
+records 100,000 steps of the released teacher, in a few minutes on two cores, some 50 MB. A step is
+one action, of four game frames. The run folder holds data/, which TFDS reads
+(`tfds.builder_from_directory`), and the teacher. Until it is whole it is called data.partial; the
+same command resumes after its last shard, with new games.
+
+Every episode that has begun is recorded to its end. All games begin at once, so a recording holds
+at least `--num_envs` whole episodes, of about 2,000 steps each: for a small one give fewer games.
 
 `--teacher` takes a run folder of train.teacher, an .npz of its weights, a .keras file or a
 SavedModel from frames [B,84,84,4], uint8 or float, to logits.
@@ -17,27 +21,47 @@ import keras
 import numpy as np
 from absl import flags
 
-from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder, seeding
-from train.lib.run.clock import Clock
+from train.lib.atari import environment, policies
+from train.lib.atari.driver import DynamicStepDriver
+from train.lib.run import cli, run_folder, seeding, summary
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
+from train.lib.run.settings import Settings
 from train.record.recorder import Recorder
+from train.record.status import Status
 from train.record.writer import Writer
 
-UNUSED = ["epochs", "steps", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(without=UNUSED)
+FLAGS = cli.common_flags(
+    without=[
+        "epochs",
+        "steps",
+        "jit_compile",
+        "strategy",
+        "devices",
+        "deterministic",
+        "tensorboard",
+    ]
+)
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
-flags.DEFINE_string("teacher", "released", "The policy to record.", **OWN)
-flags.DEFINE_integer("frames", 100_000, "Actions to record; more, as episodes are whole.", 1, **OWN)
-flags.DEFINE_integer("envs", 16, "Games side by side.", 1, **OWN)
+flags.DEFINE_string("teacher", "released", "The policy to record: see above.", **OWN)
+flags.DEFINE_integer(
+    "num_steps",
+    100_000,
+    "Steps (actions) to record; more, as episodes are recorded to their end.",
+    1,
+    **OWN,
+)
+flags.DEFINE_integer(
+    "num_envs", 16, "Games side by side; also the smallest number of episodes.", 1, **OWN
+)
 
 
-def main(settings):
+def main(settings: Settings) -> None:
+    """Record a teacher."""
     seeding.seed_everything(settings)
     with run_folder.Run(cli.workdir(settings), settings.stored(), "record") as run:
-        policy = teacher(settings, run)
+        policy = load_teacher(settings, run)
         writer = Writer(run.path("data"), settings.game)
         with caught_signals() as caught:
             if not writer.finished:
@@ -45,8 +69,11 @@ def main(settings):
         finish(settings, run, writer)
 
 
-def teacher(settings, run):
-    """The policy to record. It is kept in the run folder: a recording goes on with the same one."""
+def load_teacher(settings: Settings, run: run_folder.Run) -> policies.Policy:
+    """Return the policy to record.
+
+    It is kept in the run folder: a recording that is resumed has the same teacher.
+    """
     kept = [path for path in map(run.path, ("teacher.keras", "teacher")) if path.exists()]
     policy = policies.load(kept[0] if kept else settings.teacher, settings.game)
     run.add_facts(game_versions=environment.versions())
@@ -59,45 +86,66 @@ def teacher(settings, run):
     return policy
 
 
-def record(settings, policy, writer, caught):
+def record(
+    settings: Settings, policy: policies.Policy, writer: Writer, caught: list[int]
+) -> None:
     """Play until there are enough whole episodes, from where `writer` stands."""
-    print(f"{settings.game}: {writer.frames} of {settings.frames} actions are recorded", flush=True)
-    # A recording that goes on begins with new games, so their seeds depend on how much there is.
-    random = np.random.default_rng([settings.seed, writer.frames])
-    games = environment.Atari(
-        settings.game, settings.envs, seed=int(random.integers(2**30)), threads=2
+    print(plan(settings, writer.num_steps), flush=True)
+    # A resumed recording begins with new games, so their seeds depend on how much there is.
+    rng = np.random.default_rng([settings.seed, writer.num_steps])
+    env = environment.Atari(
+        settings.game, settings.num_envs, seed=int(rng.integers(2**30)), num_threads=2
     )
-    recorder = Recorder(settings.envs, policy, settings.frames - writer.frames, writer.add)
-    clock = Clock(writer.frames, settings.frames, 0.0, {"games": "games to be finished"}, every=5)
-
-    def tell(moment):
-        clock.step = clock.first_step + recorder.seen
-        over = clock.step >= settings.frames
-        clock.print({"games": np.sum(recorder.recording)} if over else {})
-
-    def done():
-        return caught or not recorder.recording.any()
-
-    if writer.frames < settings.frames:
-        play.drive(policy, games, random, [recorder, tell], done)
+    missing = settings.num_steps - writer.num_steps
+    recorder = Recorder(settings.num_envs, policy, missing, emit=writer.add)
+    status = Status(recorder, writer.num_steps)
+    driver = DynamicStepDriver(env, policy, [recorder, status], rng)
+    if missing > 0:
+        driver.run(until=lambda: caught or not recorder.recording.any())
         writer.flush()
     if caught:
-        raise Stopped(caught[0], writer.frames, settings.frames)
-    clock.print({}, now=True)
+        raise Stopped(caught[0], writer.num_steps, settings.num_steps)
+    status.print()
     writer.finish(description=f"{settings.game}, played by {settings.teacher}")
 
 
-def finish(settings, run, writer):
-    """summary.json."""
+def plan(settings: Settings, recorded: int) -> str:
+    """Return what a recording will hold at least, and why, in two lines."""
+    return (
+        f"{settings.game}: {recorded:,} of at least {settings.num_steps:,} steps are recorded (a "
+        f"step is one action, of {environment.FRAMES_PER_STEP} frames)\n"
+        f"Episodes are recorded whole, and --num_envs={settings.num_envs} games begin at once: at "
+        f"least {settings.num_envs} more episodes; fewer games make a smaller recording"
+    )
+
+
+def finish(settings: Settings, run: run_folder.Run, writer: Writer) -> None:
+    """Write summary.json, and print what was recorded and what to do next."""
     scores = [score for shard in writer.shards for score in shard["scores"]]
     size = sum(shard["bytes"] for shard in writer.shards)
-    found = {"frames": writer.frames, "episodes": len(scores), "mean_score": np.mean(scores)}
-    run.write_summary({"game": settings.game, "teacher": settings.teacher, **found, "bytes": size})
+    seconds = [shard["seconds"] for shard in writer.shards]
+    head = summary.head(
+        run,
+        what=f"{settings.teacher} teacher of {settings.game} at play",
+        name="score",
+        value=float(np.mean(scores)),
+        unit="points",
+        seconds=None if None in seconds else round(sum(seconds), 1),
+    )
+    results = {
+        "game": settings.game,
+        "teacher": settings.teacher,
+        "num_steps": writer.num_steps,
+        "episodes": len(scores),
+        "mean_score": np.mean(scores),
+        "bytes": size,
+    }
+    run.write_summary(head | results)
     print(
-        f"{writer.folder}: {writer.frames} actions in {len(scores)} episodes, mean true score "
+        f"{writer.folder}: {writer.num_steps} steps in {len(scores)} episodes, mean true score "
         f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB; to learn from it:\n"
-        f"{cli.python()} -m train.distill --game={settings.game} --data_dir={run.folder} "
-        "--percent=10"
+        f"{cli.python()} -m train.distill --game={settings.game} --recording={run.folder} "
+        "--train_percent=10"
     )
 
 

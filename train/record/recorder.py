@@ -1,53 +1,96 @@
-"""The observer that cuts what it sees into whole episodes."""
+"""The observer that collects trajectories into whole episodes, in the terms of RLDS."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from train.lib.atari.driver import Policy
+from train.lib.atari.trajectory import Trajectory
+
 
 class Recorder:
-    """Collects the steps of N games; a whole episode, {name: array}, goes to `emit`.
+    """Observer: collects the steps of N games, and emits every whole episode.
 
-    Once `frames` steps have been seen, no further episode is begun, and those that were begun are
-    recorded to their end (else, short ones would be more frequent than they are). A recording
+    Once `num_steps` steps have been seen, no further episode is begun, and those that were begun
+    are recorded to their end (else, short ones would be more frequent than they are). A recording
     that is stopped loses the open ones, so one that is stopped often holds more short ones.
 
+    Attributes:
+      recording: bool [N], games whose episode is being recorded.
+      num_seen: steps recorded so far, also of open episodes.
+      lengths: steps of every whole episode.
+
     Args:
-      policy: asked for logits and value of the frame an episode ends with.
-      frames: actions to record, at least.
+      num_envs: the number of games, N.
+      policy: predicts logits and value of the frames that an episode ends with.
+      num_steps: steps (actions) to record, at least; may be infinite.
+      emit: called with each episode, {name: array [T]}.
     """
 
-    def __init__(self, games, policy, frames, emit):
-        self.policy, self.frames, self.emit = policy, frames, emit
-        self.open = [[] for _ in range(games)]
-        self.recording = np.ones(games, bool)
-        self.seen = 0
+    def __init__(
+        self,
+        num_envs: int,
+        policy: Policy,
+        num_steps: float,
+        emit: Callable[[dict[str, np.ndarray]], Any],
+    ):
+        self.policy, self.num_steps, self.emit = policy, num_steps, emit
+        self._open: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]
+        self.recording = np.ones(num_envs, bool)
+        self.num_seen = 0
+        self.lengths: list[int] = []
 
-    def __call__(self, moment):
-        self.seen += int(self.recording.sum())
-        ended = moment.step.ended
+    def __call__(self, trajectory: Trajectory) -> None:
+        self.num_seen += int(self.recording.sum())
+        is_last = trajectory.is_last()
         for k in np.flatnonzero(self.recording):
-            self.open[k].append(
+            self._open[k].append(
                 {
-                    "observation": moment.frames[k, ..., -1].copy(),
-                    "action": moment.actions[k],
-                    "reward": moment.step.reward[k],
-                    "discount": 1.0 - moment.step.terminated[k],
-                    "logits": moment.logits[k],
-                    "value": moment.values[k],
+                    "observation": trajectory.observation[k, ..., -1].copy(),
+                    "action": trajectory.action[k],
+                    "reward": trajectory.reward[k],
+                    "discount": float(trajectory.discount[k]),
+                    "logits": trajectory.policy_info.logits[k],
+                    "value": trajectory.policy_info.value[k],
                 }
             )
-            if ended[k]:
-                self.close(k, moment.step)
+            if is_last[k]:
+                self._close(k, trajectory)
 
-    def close(self, k, step):
-        last = step.last_frames[k : k + 1]
-        logits, values = self.policy(last)
-        end = {"observation": last[0, ..., -1], "logits": logits[0], "value": values[0]}
-        nothing = {"action": 0, "reward": 0.0, "discount": 0.0}
-        steps = [*self.open[k], nothing | end]
-        self.open[k] = []
-        self.recording[k] = self.seen < self.frames
+    def turns_left(self) -> float | None:
+        """Return about how often all games still play a step; None before an episode has ended.
+
+        First until `num_steps` are reached, then until the youngest open episode is as long as the
+        longest whole one.
+        """
+        if not self.lengths:
+            return None
+        ages = [len(self._open[k]) for k in np.flatnonzero(self.recording)]
+        if not ages:
+            return 0
+        missing = max(self.num_steps - self.num_seen, 0)
+        youngest = 0 if missing else min(ages)
+        return missing / len(ages) + max(max(self.lengths) - youngest, 0)
+
+    def _close(self, k, trajectory):
+        """Add RLDS's last step, which only shows where the episode ended, and emit the episode."""
+        final = trajectory.final_observation[k : k + 1]
+        logits, values = self.policy(final)
+        last = {
+            "observation": final[0, ..., -1],
+            "action": 0,
+            "reward": 0.0,
+            "discount": 0.0,
+            "logits": logits[0],
+            "value": values[0],
+        }
+        steps = [*self._open[k], last]
+        self._open[k] = []
+        self.lengths.append(len(steps) - 1)
+        self.recording[k] = self.num_seen < self.num_steps
         episode = {name: np.stack([step[name] for step in steps]) for name in steps[0]}
         places = np.arange(len(steps))
         episode["is_first"], episode["is_last"] = places == 0, places == places[-1]
-        episode["is_terminal"] = episode["is_last"] & step.terminated[k]
+        episode["is_terminal"] = episode["is_last"] & (trajectory.discount[k] == 0)
         self.emit(episode)

@@ -3,51 +3,75 @@
 import concurrent.futures
 import json
 import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from train.lib.atari import episode_format
 from train.lib.images import tfrecords
 from train.lib.run import files
 from train.lib.run.errors import CommandError, UsageError
 
-SHARD_FRAMES = 10_000
+SHARD_STEPS = 10_000
+
+
+class _Pending(NamedTuple):
+    """An episode that is being compressed."""
+
+    steps: int
+    score: float
+    serialized: "concurrent.futures.Future[bytes]"
 
 
 class Writer:
     """Collects episodes in shards of `folder`.partial, which `finish` renames to `folder`.
 
-    shards.json lists the shards that are whole: a recording that was killed goes on after them.
+    shards.json lists the shards that are whole: a recording that was killed resumes after them.
+
+    Attributes:
+      finished: whether the data set is whole.
+      shards: [{"steps", "bytes", "scores", "seconds"}], what shards.json lists.
+
+    Args:
+      folder: of the data set.
+      game: the game's name.
+      shard_steps: steps in a shard, at least, but for the last one.
+
+    Raises:
+      UsageError: unless all is there that shards.json lists.
     """
 
-    def __init__(self, folder, game, shard_frames=SHARD_FRAMES):
+    def __init__(self, folder: Path, game: str, shard_steps: int = SHARD_STEPS):
+        from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
         self.folder, self.partial = folder, folder.with_name(f"{folder.name}.partial")
-        self.game, self.shard_frames = game, shard_frames
+        self.game, self.shard_steps = game, shard_steps
         self.features = episode_format.features(game)
         self._serializer = ExampleSerializer(self.features.get_serialized_info())
         self._threads = concurrent.futures.ThreadPoolExecutor(2)
-        self._pending = []  # (actions, score, future bytes)
+        self._pending: list[_Pending] = []
+        self._began = time.monotonic()
         self.finished = folder.exists()
         if not self.finished:
             self.partial.mkdir(exist_ok=True)
             files.remove_leftovers(self.partial)
-        self.list = (folder if self.finished else self.partial) / "shards.json"
+        self._list = (folder if self.finished else self.partial) / "shards.json"
         self.shards = self._whole_shards()
 
     def _whole_shards(self):
-        """What shards.json lists. Raises UsageError unless all of it is there."""
-        if not (self.finished or self.list.exists()):
+        if not (self.finished or self._list.exists()):
             return []
         try:
-            shards = json.loads(self.list.read_text())
+            shards = [_renamed(shard) for shard in json.loads(self._list.read_text())]
             paths = [self._path(number) for number in range(len(shards))]
             lengths = [len(shard["scores"]) for shard in shards]
             tfrecords.check(paths, lengths, sum(shard["bytes"] for shard in shards))
         except (UsageError, OSError, ValueError, TypeError, LookupError) as error:
             raise UsageError(
-                f"{self.list.parent} is no whole recording ({error}): remove it, and record again"
+                f"{self._list.parent} is no whole recording ({error}): remove it, and record again"
             ) from error
         return shards
 
@@ -56,15 +80,20 @@ class Writer:
         return folder / f"{self.game}-{episode_format.SPLIT}.tfrecord-{number:05d}"
 
     @property
-    def frames(self):
-        """Actions in the shards that are whole."""
-        return sum(shard["frames"] for shard in self.shards)
+    def num_steps(self) -> int:
+        """Steps (actions) in the shards that are whole."""
+        return sum(shard["steps"] for shard in self.shards)
 
-    def add(self, episode):
+    def add(self, episode: dict[str, np.ndarray]) -> None:
         """Take an episode, {name: array [T]}; it is compressed in the background."""
-        frames = len(episode["action"]) - 1
-        self._pending.append((frames, episode, self._threads.submit(self._serialize, episode)))
-        if sum(frames for frames, *_ in self._pending) >= self.shard_frames:
+        self._pending.append(
+            _Pending(
+                steps=len(episode["action"]) - 1,
+                score=float(episode["reward"].sum()),
+                serialized=self._threads.submit(self._serialize, episode),
+            )
+        )
+        if sum(each.steps for each in self._pending) >= self.shard_steps:
             self.flush()
 
     def _serialize(self, episode):
@@ -73,30 +102,33 @@ class Writer:
             {"steps": steps, "score": episode["reward"].sum()}
         )
 
-    def flush(self):
-        """Write what was added as the next shard."""
+    def flush(self) -> None:
+        """Write the episodes that were added as the next shard."""
         if not self._pending:
             return
-        serialized = [future.result() for *_, future in self._pending]
+        serialized = [each.serialized.result() for each in self._pending]
         path = self._path(len(self.shards))
         try:
             with files.replacing(path) as file, tf.io.TFRecordWriter(file.name) as shard:
                 for record in serialized:
                     shard.write(record)
         except tf.errors.OpError as error:
-            raise CommandError(f"{path}: {error.message}; the same command goes on") from error
+            raise CommandError(f"{path}: {error.message}; the same command resumes") from error
         self.shards.append(
             {
-                "frames": sum(frames for frames, *_ in self._pending),
+                "steps": sum(each.steps for each in self._pending),
                 "bytes": sum(map(len, serialized)),
-                "scores": [float(episode["reward"].sum()) for _, episode, _ in self._pending],
+                "scores": [each.score for each in self._pending],
+                "seconds": round(time.monotonic() - self._began, 1),
             }
         )
-        files.write_json(self.list, self.shards)
-        self._pending = []
+        files.write_json(self._list, self.shards)
+        self._pending, self._began = [], time.monotonic()
 
-    def finish(self, **facts):
-        """Write TFDS's metadata and give the folder its name."""
+    def finish(self, **facts: Any) -> None:
+        """Write TFDS's metadata, with `facts`, and give the folder its name."""
+        import tensorflow_datasets as tfds
+
         template = tfds.core.ShardedFileTemplate(
             self.partial, episode_format.TEMPLATE, self.game, episode_format.SPLIT, "tfrecord"
         )
@@ -118,3 +150,13 @@ class Writer:
         os.rename(self.partial, self.folder)
         files.sync_folder(self.folder.parent)
         self.finished = True
+
+
+def _renamed(shard):
+    """Return a shard's entry of shards.json; older ones call steps frames, and have no seconds."""
+    return {
+        "steps": shard["steps"] if "steps" in shard else shard["frames"],
+        "bytes": shard["bytes"],
+        "scores": shard["scores"],
+        "seconds": shard.get("seconds"),
+    }

@@ -1,15 +1,15 @@
-"""The teachers of section 4.2: Pong, Breakout and Space Invaders, learnt by A3C.
+"""Trains the teachers of section 4.2 on Pong, Breakout and Space Invaders by A3C.
 
     python -m train.teacher --game=breakout
 
 trains the paper's teacher net for 10 million agent steps (40 million frames), which takes hours on
-two cores. The released teachers (train/teachers) have less: Breakout's, of 3.2 million steps of
-`--steps=4000000 --evaluations=20 --rollout=8 --nostandardize`, scores 346 over 30 episodes.
-The paper trains for 80 million steps. The run folder holds config.json, metrics.csv, summary.json,
-curve.png and checkpoints, the best one among them; the same command resumes, with new games.
-`--initial=released` trains a released teacher on, in a run of its own.
+two cores; the paper trains for 80 million steps. The released teachers (train/teachers) have less:
+Breakout's, of 3.2 million steps of `--steps=4000000 --num_evals=20 --unroll_length=8
+--nonormalize_advantages`, scores 346 over 30 episodes. The run folder holds config.json,
+metrics.csv, summary.json, curve.png and checkpoints, the best one among them; the same command
+resumes, with new games. `--init_from=released` trains a released teacher on, in a run of its own.
 
-    python -m train.teacher --game=breakout --evaluate=runs/teacher-game=breakout --gif=clip.gif
+    python -m train.teacher --game=breakout --eval_policy=runs/teacher-game=breakout --gif=clip.gif
 
 plays episodes with a trained policy: a run folder, `released`, an .npz of a teacher, a .keras file
 or a SavedModel from frames [B,84,84,4] to logits.
@@ -18,127 +18,176 @@ or a SavedModel from frames [B,84,84,4] to logits.
 import math
 import os
 import time
+from typing import Any
 
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder, seeding
+from train.lib.run import cli, run_folder, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.clock import Clock
+from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
+from train.lib.run.settings import Settings
 from train.teacher import a3c, curve, evaluate
+from train.teacher.settings import A2CSettings
 
+DEFAULTS = A2CSettings()
 FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "deterministic", "tensorboard"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string(
-    "initial", None, "Train this teacher on: a run folder, an .npz or `released`.", **OWN
+    "eval_policy", None, "Play with this policy instead of training: see above.", **OWN
 )
-flags.DEFINE_integer("actors", 2, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN)
-flags.DEFINE_integer("envs", 16, "Games that an actor plays side by side.", 1, **OWN)
-flags.DEFINE_integer("rollout", 16, "Steps of every game between two updates.", 1, **OWN)
-flags.DEFINE_enum("optimizer", "adam", ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
-flags.DEFINE_float("rate", 5e-4, "Learning rate at the start; it falls to zero.", 0.0, **OWN)
-flags.DEFINE_float("entropy", 0.01, "Weight of the policy's entropy.", 0.0, **OWN)
-flags.DEFINE_float(
-    "trace", 0.95, "Lambda of the generalised advantages; 1: n-step returns.", 0.0, 1.0, **OWN
-)
-flags.DEFINE_float(
-    "discount", 0.99, "Gamma: what a point is worth one agent step later.", 0.0, 1.0, **OWN
-)
-flags.DEFINE_boolean(
-    "standardize",
-    True,
-    "Advantages to mean 0, deviation 1 within a batch; A3C has them plain.",
-    **OWN,
-)
-flags.DEFINE_integer("evaluations", 50, "How often to evaluate.", 1, **OWN)
-flags.DEFINE_integer("episodes", 10, "Episodes of an evaluation.", 1, **OWN)
-flags.DEFINE_float("save_minutes", 5, "Time between two checkpoints, at most.", 0.0, **OWN)
-flags.DEFINE_string("evaluate", None, "Play with this policy instead of training.", **OWN)
-flags.DEFINE_string("gif", None, "With --evaluate: where to write its first half minute.", **OWN)
+flags.DEFINE_string("gif", None, "With --eval_policy: write its first half minute here.", **OWN)
 flags.DEFINE_string(
     "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
 )
+flags.DEFINE_string(
+    "init_from", None, "Start from this teacher: a run folder, an .npz or `released`.", **OWN
+)
+flags.DEFINE_integer(
+    "num_actors", DEFAULTS.num_actors, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN
+)
+flags.DEFINE_integer(
+    "num_envs", DEFAULTS.num_envs, "Games that an actor plays side by side.", 1, **OWN
+)
+flags.DEFINE_integer(
+    "unroll_length", DEFAULTS.unroll_length, "Steps of every game between two updates.", 1, **OWN
+)
+flags.DEFINE_enum(
+    "optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN
+)
+flags.DEFINE_float(
+    "learning_rate", DEFAULTS.learning_rate, "At the start; it falls to zero.", 0.0, **OWN
+)
+flags.DEFINE_float(
+    "entropy_cost", DEFAULTS.entropy_cost, "Weight of the policy's entropy.", 0.0, **OWN
+)
+flags.DEFINE_float(
+    "gae_lambda",
+    DEFAULTS.gae_lambda,
+    "Lambda of the generalized advantages; 1 gives n-step returns.",
+    0.0,
+    1.0,
+    **OWN,
+)
+flags.DEFINE_float(
+    "discount",
+    DEFAULTS.discount,
+    "Gamma: what a point is worth one agent step later.",
+    0.0,
+    1.0,
+    **OWN,
+)
+flags.DEFINE_boolean(
+    "normalize_advantages",
+    DEFAULTS.normalize_advantages,
+    "Scale advantages to mean 0 and deviation 1 within a batch; A3C does not.",
+    **OWN,
+)
+flags.DEFINE_integer("num_evals", 50, "Number of evaluations.", 1, **OWN)
+flags.DEFINE_integer("eval_episodes", 10, "Episodes of an evaluation.", 1, **OWN)
+flags.DEFINE_float("save_minutes", 5, "Longest time between two checkpoints.", 0.0, **OWN)
 
-CHANGEABLE = ["episodes", "save_minutes"]  # may differ when a run goes on
+FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 
-def main(settings):
-    playing = [name for name in ("evaluate", "release") if settings.values[name] is not None]
-    if len(playing) == 2:
-        raise cli.UsageError("--evaluate and --release are two commands: give one of them")
-    if playing and settings.initial is not None:
-        raise cli.UsageError(f"--initial is of training, and --{playing[0]} is not: leave it out")
-    if settings.gif and "evaluate" not in playing:
-        raise cli.UsageError("--gif is of the play of --evaluate=POLICY: give both")
-    if not playing:
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", a3c.threads(settings.actors))
+def main(settings: Settings) -> None:
+    """Train a teacher, or play or release one."""
+    check(settings)
+    if settings.eval_policy is None and settings.release is None:
+        threads = a3c.num_threads(settings.num_actors)
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
     seeding.seed_everything(settings)
-    if settings.evaluate is not None:
+    if settings.eval_policy is not None:
         return evaluate.evaluate(
-            settings.evaluate, settings.game, settings.episodes, settings.seed, settings.gif
+            settings.eval_policy,
+            settings.game,
+            episodes=settings.eval_episodes,
+            seed=settings.seed,
+            gif=settings.gif,
         )
     if settings.release is not None:
         return evaluate.release(settings.release, settings.game, settings.seed)
-    batch = settings.envs * settings.rollout
-    if settings.evaluations > math.ceil(settings.steps / batch):
-        raise cli.UsageError(
-            f"--evaluations={settings.evaluations}: --steps={settings.steps} are fewer updates of "
-            f"{batch} steps, and each evaluation wants one; give fewer, or more --steps"
-        )
-    if batch == 1 and settings.standardize:
-        raise cli.UsageError(
-            "--envs=1 --rollout=1: of a single advantage nothing is left once it is standardised; "
-            "give more, or --nostandardize"
-        )
-    folder = cli.workdir(settings, leave_out=CHANGEABLE)
-    with run_folder.Run(folder, settings.stored(), "teacher", CHANGEABLE) as run:
+    folder = cli.workdir(settings, leave_out=FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(folder, settings.stored(), "teacher", FLAGS_THAT_MAY_CHANGE) as run:
         with caught_signals() as caught:
             rows = train(settings, run, caught)
         finish(settings, run, rows)
 
 
-def train(settings, run, caught):
-    """Learn in `--evaluations` pieces, each of which ends with a row of metrics.csv."""
-    batch = settings.envs * settings.rollout
+def check(settings: Settings) -> None:
+    """Raise UsageError for flags that contradict each other."""
+    commands = [name for name in ("eval_policy", "release") if settings.values[name] is not None]
+    if len(commands) == 2:
+        raise UsageError("--eval_policy and --release are two commands: give one of them")
+    if commands and settings.init_from is not None:
+        raise UsageError(f"--init_from is for training, --{commands[0]} does not train: drop one")
+    if settings.gif and "eval_policy" not in commands:
+        raise UsageError("--gif films the play of --eval_policy=POLICY: give both")
+    if commands:
+        return
+    batch = A2CSettings.of(settings).batch_size
+    if settings.num_evals > math.ceil(settings.steps / batch):
+        raise UsageError(
+            f"--num_evals={settings.num_evals}: --steps={settings.steps} are fewer updates of "
+            f"{batch} steps, and each evaluation needs one; give fewer, or more --steps"
+        )
+    if batch == 1 and settings.normalize_advantages:
+        raise UsageError(
+            "--num_envs=1 --unroll_length=1: a single advantage is 0 once it is normalized; "
+            "give more, or --nonormalize_advantages"
+        )
+
+
+def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[dict[str, float]]:
+    """Learn in `--num_evals` pieces, each of which ends with a row of metrics.csv; return these.
+
+    Args:
+      settings: the command's.
+      run: the open run folder, from whose last checkpoint the training goes on.
+      caught: signals that have arrived; training stops with a checkpoint after the first.
+    """
+    learner = A2CSettings.of(settings)
     net = policies.new_teacher(settings.game)
-    a3c.compile_net(
-        net, settings.optimizer, settings.rate, updates=math.ceil(settings.steps / batch)
-    )
+    a3c.compile_net(net, learner, num_updates=math.ceil(settings.steps / learner.batch_size))
     checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
-    start = checkpoints.restore_latest(net) or begin(settings, run, net)
+    start = checkpoints.restore_latest(net) or initialize(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.
     history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
     print(
-        f"{settings.game}, {settings.actors} actors, run folder {run.folder}, step {start['step']}"
+        f"{settings.game}, {learner.num_actors} actors, run folder {run.folder}, "
+        f"step {start['step']}"
     )
-    actors = (
-        make_actors(settings, net, start["step"])
-        if len(history.rows) < settings.evaluations
-        else []
-    )
+    actors = []
+    if len(history.rows) < settings.num_evals:
+        # A resumed run begins with new games, on other seeds.
+        actors = [
+            a3c.Actor(net, settings.game, learner, seed=[settings.seed, start["step"], k])
+            for k in range(learner.num_actors)
+        ]
     policy = policies.Policy(net, settings.jit_compile)
     clock = Clock(start["step"], settings.steps, start["seconds"], curve.SHOWN)
 
     def step():
-        clock.step = int(net.optimizer.iterations) * batch
+        clock.step = int(net.optimizer.iterations) * learner.batch_size
         return clock.step
 
     def save(**facts):
         checkpoints.save(net, step(), seconds=clock.seconds(), **facts)
 
-    while len(history.rows) < settings.evaluations:
-        mark = settings.steps * (len(history.rows) + 1) // settings.evaluations
-        due, start = time.monotonic() + settings.save_minutes * 60, step()
+    while len(history.rows) < settings.num_evals:
+        mark = settings.steps * (len(history.rows) + 1) // settings.num_evals
+        due, first = time.monotonic() + settings.save_minutes * 60, step()
 
-        def stop(mark=mark, due=due, start=start):  # --save_minutes=0: at every update
-            return caught or step() >= mark or (time.monotonic() >= due and step() > start)
+        def stop(mark=mark, due=due, first=first):  # --save_minutes=0: at every update
+            return caught or step() >= mark or (time.monotonic() >= due and step() > first)
 
         a3c.run(actors, stop, look=lambda: clock.print(curve.known(curve.logs(actors))))
         save(evaluated=False)
@@ -146,8 +195,8 @@ def train(settings, run, caught):
             scores = play.scores(
                 policy,
                 settings.game,
-                settings.episodes,
-                [settings.seed, step()],
+                settings.eval_episodes,
+                seed=[settings.seed, step()],
                 stop=lambda: caught,
             )
         if caught:
@@ -160,45 +209,32 @@ def train(settings, run, caught):
     return [{name: float(value) for name, value in row.items()} for row in history.rows]
 
 
-def begin(settings, run, net):
-    """Where a run without a checkpoint starts: at step 0, of a new net or that of --initial."""
-    if settings.initial is not None:
-        initial, steps = policies.load_teacher(settings.initial, settings.game)
+def initialize(settings: Settings, run: run_folder.Run, net: Any) -> dict[str, Any]:
+    """Return where a run without a checkpoint starts; give `net` the weights of --init_from."""
+    if settings.init_from is not None:
+        initial, steps = policies.load_teacher(settings.init_from, settings.game)
         net.set_weights(initial.get_weights())
         run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
     return FRESH
 
 
-def make_actors(settings, net, step):
-    """The actors of a run that goes on at `step`: it begins with new games, on other seeds."""
-    return [
-        a3c.Actor(
-            *(
-                net,
-                settings.game,
-                settings.envs,
-                settings.rollout,
-                settings.entropy,
-                settings.trace,
-            ),
-            seed=[settings.seed, step, k],
-            discount=settings.discount,
-            standardize=settings.standardize,
-            jit=settings.jit_compile,
-        )
-        for k in range(settings.actors)
-    ]
-
-
-def finish(settings, run, rows):
-    """Learning curve and summary.json."""
+def finish(settings: Settings, run: run_folder.Run, rows: list[dict[str, float]]) -> None:
+    """Write the learning curve and summary.json, and print the best score."""
     [figure] = curve.draw(run.folder)
-    best = max(rows, key=lambda row: row["score"])
-    facts = {key: run.config[key] for key in ("commit", "versions", "facts")}
-    run.write_summary({"game": settings.game, "best": best, "last": rows[-1], **facts})
+    best, last = max(rows, key=lambda row: row["score"]), rows[-1]
+    head = summary.head(
+        run,
+        what=f"A3C on {settings.game}: best mean true score of {len(rows)} evaluations",
+        name="score",
+        value=best["score"],
+        unit="points",
+        seconds=last["seconds"],
+    )
+    results = {"game": settings.game, "best": best, "last": last, "facts": run.config["facts"]}
+    run.write_summary(head | results)
     print(
         f"{settings.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
-        f"last {rows[-1]['score']:.1f}\nFigure: {figure}"
+        f"last {last['score']:.1f}\nFigure: {figure}"
     )
 
 

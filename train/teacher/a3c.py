@@ -8,129 +8,158 @@ import collections
 import concurrent.futures
 import os
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib.atari import environment, play
+from train.lib.atari import environment
+from train.lib.atari.driver import sample_actions
 from train.lib.atari.policies import FRAMES, Policy
-from train.teacher import returns
-
-VALUE_WEIGHT = 0.5
-TERMS = ("policy_loss", "value_loss", "entropy")
+from train.teacher import losses
+from train.teacher.settings import A2CSettings
 
 
-def threads(actors):
-    """TF_NUM_INTRAOP_THREADS of so many actors: they share the cores, and more would only wait."""
-    return str(max(1, os.cpu_count() // actors))
+def num_threads(num_actors: int) -> str:
+    """Return TF_NUM_INTRAOP_THREADS for the actors: they share the cores; more would only wait."""
+    return str(max(1, (os.cpu_count() or 1) // num_actors))
 
 
-def compile_net(net, optimizer, rate, updates):
-    """Compile `net` with Adam, or with A3C's RMSprop; the rate falls to zero after `updates`."""
-    falling = keras.optimizers.schedules.PolynomialDecay(rate, updates, 0.0)
-    if optimizer == "adam":
-        made = keras.optimizers.Adam(falling, epsilon=1e-5, global_clipnorm=0.5)
+def compile_net(net: keras.Model, settings: A2CSettings, num_updates: int) -> None:
+    """Compile `net` with Adam or A3C's RMSprop; the rate falls to zero within `num_updates`."""
+    rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, num_updates, 0.0)
+    if settings.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, epsilon=1e-5, global_clipnorm=0.5)
     else:
-        made = keras.optimizers.RMSprop(falling, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)
-    made.build(net.trainable_variables)
-    for variable in made.variables:
+        optimizer = keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-5, global_clipnorm=0.5)
+    optimizer.build(net.trainable_variables)
+    for variable in optimizer.variables:
         # RMSprop's mean square: Keras starts at zero, which makes the first steps ten times as
         # long; A3C's starts at one.
-        if optimizer == "rmsprop" and "velocity" in variable.path:
+        if settings.optimizer == "rmsprop" and "velocity" in variable.path:
             variable.assign(tf.ones_like(variable))
-    net.compile(optimizer=made)
+    net.compile(optimizer=optimizer)
 
 
 class Actor:
-    """Plays a vector of games, and updates the shared net after every `rollout` steps of them.
+    """Plays N games, and updates the shared net after every `unroll_length` steps of them.
+
+    Attributes:
+      scores: true scores of its last 100 episodes.
+      logs: the terms of the loss at its last update, {name: float}.
 
     Args:
-      trace, discount: lambda and gamma of the generalised advantages.
-      standardize: advantages to mean 0 and deviation 1 within a batch. Where points are rare, as
-        in Pong, the value's gradient is otherwise twenty times the policy's, and features of
-        the policy drift with its noise.
+      net: the shared net, compiled by `compile_net`.
+      game: the game's name.
+      settings: of the learner.
       seed: of its games and actions; an int, or a list of them.
     """
 
     def __init__(
-        self,
-        net,
-        game,
-        envs,
-        rollout,
-        entropy,
-        trace,
-        seed,
-        discount=0.99,
-        standardize=True,
-        jit=False,
+        self, net: keras.Model, game: str, settings: A2CSettings, seed: int | Sequence[int]
     ):
-        self.rollout, self.trace, self.discount = rollout, trace, discount
-        self.standardize = standardize
-        self.random = np.random.default_rng(seed)
-        self.games = environment.Atari(game, envs, seed=int(self.random.integers(2**30)))
-        self.totals = np.zeros(envs, np.float32)
-        self.scores = collections.deque(maxlen=100)  # true, of its last episodes
-        self.logs = dict.fromkeys(TERMS, np.nan)  # of its last update
-        self._policy = Policy(net, jit)
-        numbers = tf.TensorSpec([None], tf.float32)
+        self.settings = settings
+        self.rng = np.random.default_rng(seed)
+        self.env = environment.Atari(game, settings.num_envs, seed=int(self.rng.integers(2**30)))
+        self.scores: collections.deque[float] = collections.deque(maxlen=100)
+        self.logs = dict.fromkeys(losses.TERMS, np.nan)
+        self._totals = np.zeros(settings.num_envs, np.float32)
+        self._policy = Policy(net, settings.jit_compile)
+
+        def update(frames, actions, advantages, targets):
+            return update_net(net, frames, actions, advantages, targets, settings.entropy_cost)
+
         self._update = tf.function(
-            lambda *batch: update(net, entropy, *batch), jit_compile=jit, autograph=False
+            update, jit_compile=settings.jit_compile, autograph=False
         ).get_concrete_function(
-            tf.TensorSpec([None, *FRAMES], tf.uint8),
-            *(tf.TensorSpec([None], tf.int32), numbers, numbers),
+            frames=tf.TensorSpec([None, *FRAMES], tf.uint8),
+            actions=tf.TensorSpec([None], tf.int32),
+            advantages=tf.TensorSpec([None], tf.float32),
+            targets=tf.TensorSpec([None], tf.float32),
         )
 
-    def run(self, stop):
-        """Play and learn until `stop()`, which is asked after every update."""
+    def run(self, stop: Callable[[], Any]) -> None:
+        """Play and learn until `stop()`, which is called after every update, is true."""
         while not stop():
-            batch = [tf.constant(part.reshape(-1, *part.shape[2:])) for part in self.play()]
-            terms = self._update(*batch)
-            self.logs = {name: float(term) for name, term in zip(TERMS, terms, strict=True)}
+            batch = {
+                name: tf.constant(array.reshape(-1, *array.shape[2:]))
+                for name, array in self.play().items()
+            }
+            terms = self._update(**batch)
+            self.logs = {name: float(v) for name, v in zip(losses.TERMS, terms, strict=True)}
 
-    def play(self):
-        """One rollout: frames, actions, advantages and value targets, [T,N,...] each."""
-        shape = self.rollout, len(self.totals)
+    def play(self) -> dict[str, np.ndarray]:
+        """Return one rollout: frames, actions, advantages and targets of the value, [T,N,...]."""
+        shape = self.settings.unroll_length, self.settings.num_envs
         frames = np.empty([*shape, *FRAMES], np.uint8)
         actions = np.empty(shape, np.int32)
         rewards, discounts, values = (np.empty(shape, np.float32) for _ in range(3))
-        for t in range(self.rollout):
-            frames[t] = self.games.frames
+        for t in range(self.settings.unroll_length):
+            frames[t] = self.env.frames
             logits, values[t] = self._policy(frames[t])
-            actions[t] = play.sample(logits, self.random)
-            step = self.games.step(actions[t])
+            actions[t] = sample_actions(logits, self.rng)
+            step = self.env.step(actions[t])
             rewards[t] = np.sign(step.reward)
-            # A life lost ends the return, as is usual where staying alive is what scores; so does
+            # A lost life ends the return, as is usual where staying alive is what scores; so does
             # the end of an episode, the rare one at half an hour of play included.
-            discounts[t] = self.discount * ~step.life_lost
-            self.totals += step.reward
-            self.scores.extend(self.totals[step.ended])
-            self.totals[step.ended] = 0
-        _, last_values = self._policy(self.games.frames)
-        found = returns.advantages(rewards, discounts, values, last_values, self.trace)
-        targets = found + values
-        if self.standardize:
-            found = (found - found.mean()) / (found.std() + 1e-8)
-        return frames, actions, found, targets
+            discounts[t] = self.settings.discount * ~step.life_lost
+            self._totals += step.reward
+            self.scores.extend(self._totals[step.ended])
+            self._totals[step.ended] = 0
+        _, last_values = self._policy(self.env.frames)
+        advantages = losses.generalized_advantages(
+            rewards, discounts, values, last_values, self.settings.gae_lambda
+        )
+        targets = advantages + values
+        if self.settings.normalize_advantages:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        return {
+            "frames": frames,
+            "actions": actions,
+            "advantages": advantages,
+            "targets": targets,
+        }
 
 
-def update(net, entropy_weight, frames, actions, advantages, targets):
-    """One step of the optimizer on policy gradient, value error and entropy; returns TERMS."""
+def update_net(
+    net: keras.Model,
+    frames: tf.Tensor,
+    actions: tf.Tensor,
+    advantages: tf.Tensor,
+    targets: tf.Tensor,
+    entropy_cost: float,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Take one step of the optimizer on a batch; return the loss's terms.
+
+    Args:
+      net: frames [B,84,84,4] -> logits [B,A] and value [B,1].
+      frames: uint8 [B,84,84,4].
+      actions: int32 [B].
+      advantages: [B].
+      targets: [B].
+      entropy_cost: weight of the policy's entropy.
+    """
     with tf.GradientTape() as tape:
         logits, values = net(tf.cast(frames, tf.float32))
-        log_policy = tf.nn.log_softmax(logits)
-        chosen = tf.gather(log_policy, actions, batch_dims=1)
-        policy_loss = -tf.reduce_mean(advantages * chosen)
-        value_loss = tf.reduce_mean(tf.square(targets - values[:, 0]))
-        entropy = -tf.reduce_mean(tf.reduce_sum(tf.exp(log_policy) * log_policy, -1))
-        loss = policy_loss + VALUE_WEIGHT * value_loss - entropy_weight * entropy
+        loss, terms = losses.actor_critic_loss(
+            logits, values[:, 0], actions, advantages, targets, entropy_cost
+        )
     net.optimizer.apply(tape.gradient(loss, net.trainable_variables))
-    return policy_loss, value_loss, entropy
+    return terms
 
 
-def run(actors, stop, look, seconds=0.5):
-    """Run every actor in a thread until `stop()`, and call `look()` every now and then."""
+def run(
+    actors: Sequence[Actor],
+    stop: Callable[[], Any],
+    look: Callable[[], Any],
+    seconds: float = 0.5,
+) -> None:
+    """Run every actor in a thread until `stop()`, and call `look()` every `seconds` meanwhile.
+
+    Raises what the first actor died of; the others stop then.
+    """
     failed = threading.Event()
 
     def work(actor):
@@ -145,4 +174,4 @@ def run(actors, stop, look, seconds=0.5):
         while concurrent.futures.wait(working, seconds).not_done:
             look()
     for future in working:
-        future.result()  # Raises what the actor died of.
+        future.result()

@@ -7,7 +7,7 @@ import numpy as np
 from train.lib.atari import environment
 from train.lib.run import files, metrics_csv, run_folder
 from train.lib.run.errors import UsageError
-from train.teacher.a3c import TERMS
+from train.teacher.losses import TERMS
 
 SHOWN = {
     "training_score": "training score",

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from train.lib.atari import environment, play, policies
+from train.lib.atari.driver import Observer
+from train.lib.atari.trajectory import Trajectory
 from train.lib.run import files, run_folder
 from train.lib.run.errors import UsageError
 
@@ -13,18 +15,31 @@ RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play
 
 
-class Told(play.Scores):
-    """Observer: says whenever a game's first episode ends; good players take minutes over it."""
+class PrintedScores(play.Scores):
+    """Observer: prints whenever a game's first episode ends; good players take minutes over it."""
 
     steps = 0
 
-    def __call__(self, moment):
+    def __call__(self, trajectory: Trajectory) -> None:
         self.steps += 1
         before = self.playing.sum()
-        super().__call__(moment)
+        super().__call__(trajectory)
         if (left := self.playing.sum()) < before:
             games = len(self.playing)
             print(f"after {self.steps} steps {left} of {games} are still at play", flush=True)
+
+
+class Film:
+    """Observer: the frames that the first game's first episode begins with."""
+
+    def __init__(self):
+        self.frames: list[np.ndarray] = []
+        self._over = False
+
+    def __call__(self, trajectory: Trajectory) -> None:
+        if len(self.frames) < CLIP_STEPS and not self._over:
+            self.frames.append(trajectory.observation[0, ..., -1])
+        self._over |= bool(trajectory.is_last()[0])
 
 
 def evaluate(path, game, episodes, seed, gif=None):
@@ -33,18 +48,13 @@ def evaluate(path, game, episodes, seed, gif=None):
         raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
     if gif and (Path(gif).is_dir() or not Path(gif).parent.is_dir()):
         raise UsageError(f"--gif={gif}: expected a file in a folder that exists")
-    policy, clip, over = policies.load(path, game), [], []
-
-    def film(moment):
-        if len(clip) < CLIP_STEPS and not any(over):
-            clip.append(moment.frames[0, ..., -1])
-        over.append(moment.step.ended[0])
-
-    observers = [film, Told(episodes)] if gif else [Told(episodes)]
+    policy = policies.load(path, game)
+    film, printed = Film(), PrintedScores(episodes)
+    observers: list[Observer] = [film, printed] if gif else [printed]
     scores = play.scores(policy, game, episodes, seed, observers=observers)
     print(f"{game}, {path}: {describe(scores)}")
     if gif:
-        write_gif(gif, clip)
+        write_gif(gif, film.frames)
         print(f"Clip: {gif}")
 
 
@@ -84,9 +94,9 @@ def release(folder, game, seed):
         raise UsageError(f"--release={folder}: expected the run folder of a teacher")
     net, step = policies.load_teacher(folder, game)
     weights = {v.path: v.numpy().astype(np.float16) for v in net.variables}
-    policy = policies.Policy(policies.teacher(weights, folder, game))
-    told = Told(RELEASE_EPISODES)
-    scores = play.scores(policy, game, RELEASE_EPISODES, seed, observers=[told])
+    policy = policies.Policy(policies.teacher_net(weights, folder, game))
+    printed = PrintedScores(RELEASE_EPISODES)
+    scores = play.scores(policy, game, RELEASE_EPISODES, seed, observers=[printed])
     config = run_folder.read_config(folder / "config.json")
     path = policies.RELEASED / f"{game}.npz"
     path.parent.mkdir(exist_ok=True)

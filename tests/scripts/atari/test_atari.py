@@ -1,15 +1,19 @@
 """The games, the driver, the returns and the policies, on real ROMs."""
 
 import ale_py
+import gymnasium
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ale_py.vector_env import AtariVectorEnv
 
 import sobolev_tf as st
 from train.lib.atari import environment, play, policies
+from train.lib.atari.driver import DynamicStepDriver, sample_actions
+from train.lib.atari.trajectory import StepType, Trajectory
 from train.lib.run.errors import UsageError
-from train.teacher import returns
+from train.teacher import losses
 
 
 def uniform(actions):
@@ -29,30 +33,31 @@ def test_actions_are_the_papers():
 
 
 def test_stacks_slide_and_episodes_end_and_begin_within_a_step():
-    games, random = environment.Atari("breakout", 2, seed=0), np.random.default_rng(0)
-    assert games.frames.shape == (2, 84, 84, 4)
-    assert games.frames.dtype == np.uint8
-    assert not games.frames[..., :3].any()  # black before the start
+    env, rng = environment.Atari("breakout", 2, seed=0), np.random.default_rng(0)
+    assert env.frames.shape == (2, 84, 84, 4)
+    assert env.frames.dtype == np.uint8
+    assert not env.frames[..., :3].any()  # black before the start
     lives, ends = np.zeros(2, int), 0
     while ends < 3:
-        before = games.frames
-        step = games.step(random.integers(0, 4, 2))
+        before = env.frames
+        step = env.step(rng.integers(0, 4, 2))
+        np.testing.assert_array_equal(env.is_first, step.ended)
         lives += step.life_lost
-        after = games.frames if step.last_frames is None else step.last_frames
+        after = env.frames if step.final_frames is None else step.final_frames
         for k in range(2):
-            seen = after if step.ended[k] else games.frames
+            seen = after if step.ended[k] else env.frames
             np.testing.assert_array_equal(seen[k, ..., :3], before[k, ..., 1:])
             if step.ended[k]:
                 assert lives[k] == 5  # A life lost ends no episode, the fifth one does.
-                assert not games.frames[k, ..., :3].any()
+                assert not env.frames[k, ..., :3].any()
                 lives[k] = 0
                 ends += 1
     assert not step.truncated.any()
 
 
 def test_long_episodes_are_cut_off():
-    games = environment.Atari("pong", 1, seed=0, longest=200)
-    steps = [games.step(np.zeros(1, int)) for _ in range(50)]
+    env = environment.Atari("pong", 1, seed=0, max_frames=200)
+    steps = [env.step(np.zeros(1, int)) for _ in range(50)]
     [cut] = [step for step in steps if step.ended[0]]
     assert cut.truncated[0]
     assert not cut.terminated[0]
@@ -61,23 +66,99 @@ def test_long_episodes_are_cut_off():
 def test_the_same_seed_plays_the_same_game():
     scores = [play.scores(uniform(4), "breakout", 2, seed=[1, 2]) for _ in range(2)]
     np.testing.assert_array_equal(*scores)
-    assert play.scores(uniform(4), "breakout", 3, seed=0, stop=lambda: True) is None
+    stopped = play.scores(uniform(4), "breakout", 3, seed=0, stop=lambda: True)
+    np.testing.assert_array_equal(stopped, [np.nan] * 3)
+
+
+def trajectory(**fields):
+    """A trajectory with nothing but `fields`."""
+    return Trajectory(**(dict.fromkeys(Trajectory._fields) | fields))
 
 
 def test_scores_count_every_games_first_episode_alone():
     found = play.Scores(2)
     for reward, ended in [([1, 2], [False, True]), ([10, 20], [True, False]), ([5, 5], [0, 1])]:
-        step = environment.Step(
-            np.array(reward, float), np.array(ended, bool), *3 * [np.zeros(2, bool)]
-        )
-        found(play.Moment(*4 * [None], step))
+        next_step_type = np.where(ended, StepType.LAST, StepType.MID)
+        found(trajectory(reward=np.array(reward, float), next_step_type=next_step_type))
     np.testing.assert_array_equal(found.totals, [11, 2])
+
+
+class Countdown:
+    """Two games of nothing but a number on the screen; game k ends at 3, and then 2, steps."""
+
+    def __init__(self):
+        self.frames, self.is_first = np.array([[0], [10]], np.uint8), np.ones(2, bool)
+
+    def step(self, actions):
+        after = self.frames + 1
+        terminated, truncated = (after == [[3], [0]])[:, 0], (after == [[0], [12]])[:, 0]
+        self.is_first = terminated | truncated
+        self.frames = np.where(self.is_first[:, None], [[0], [10]], after).astype(np.uint8)
+        final = after if self.is_first.any() else None
+        reward = np.array([1.0, 2.0], np.float32)
+        return environment.Step(reward, terminated, truncated, self.is_first, final)
+
+
+def test_trajectories_by_hand():
+    """Game 0 is over after three steps, game 1 is cut off after two; both begin anew."""
+
+    def policy(frames):
+        return np.tile([0.0, -np.inf], [2, 1]), frames[:, 0] / 2
+
+    seen = []
+    driver = DynamicStepDriver(Countdown(), policy, [seen.append], np.random.default_rng(0))
+    driver.run(until=lambda: len(seen) == 4)
+    first, mid, last = StepType
+    expected = {
+        "step_type": [[first, first], [mid, mid], [mid, first], [first, mid]],
+        "observation": [[0, 10], [1, 11], [2, 10], [0, 11]],
+        "action": [[0, 0]] * 4,
+        "next_step_type": [[mid, mid], [mid, last], [last, mid], [mid, last]],
+        "reward": [[1, 2]] * 4,
+        "discount": [[1, 1], [1, 1], [0, 1], [1, 1]],
+    }
+    for name, values in expected.items():
+        found = [getattr(trajectory, name).reshape(2) for trajectory in seen]
+        np.testing.assert_array_equal(found, values, err_msg=name)
+    values = [trajectory.policy_info.value for trajectory in seen[:2]]
+    np.testing.assert_array_equal(values, [[0, 5], [0.5, 5.5]])
+    assert [each.is_first().tolist() for each in seen[1:3]] == [[False, False], [False, True]]
+    assert [each.is_last().tolist() for each in seen[1:3]] == [[False, True], [True, False]]
+    ends = [each.final_observation for each in seen]
+    assert ends[0] is None
+    assert (ends[1][1], ends[2][0]) == (12, 3)
+
+
+def test_gymnasium_makes_the_vector_environment():
+    """No sticky actions, no clipped rewards: what its registered environments would have."""
+    env = environment.make_vec("breakout", 3, max_frames=400)
+    assert isinstance(env, gymnasium.vector.VectorEnv)
+    assert env.spec.kwargs["repeat_action_probability"] == 0.0
+    assert env.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.SAME_STEP
+    direct = AtariVectorEnv(
+        "breakout",
+        3,
+        num_threads=1,
+        max_num_frames_per_episode=400,
+        repeat_action_probability=0.0,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+        reward_clipping=False,
+    )
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(env.reset(seed=5)[0], direct.reset(seed=5)[0])
+    for _ in range(150):
+        actions = rng.integers(0, 4, 3)
+        (*ours, info), (*theirs, other) = env.step(actions), direct.step(actions)
+        for one, two in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(info["lives"], other["lives"])
+    assert env.observation_space.shape == (3, 4, 84, 84)
 
 
 def test_sampled_actions_follow_the_policy():
     probabilities = np.array([0.1, 0.6, 0.3])
     logits = np.log(np.tile(probabilities, [20_000, 1])) + 5.0
-    drawn = play.sample(logits, np.random.default_rng(0))
+    drawn = sample_actions(logits, np.random.default_rng(0))
     np.testing.assert_allclose(np.bincount(drawn) / 20_000, probabilities, atol=0.01)
 
 
@@ -89,10 +170,10 @@ def test_advantages_by_hand():
     last = np.array([8.0, 10.0])
     # deltas: 1+1-1, 0+2-2, 3+4-4 and 0+1-4, 2-2, 0+5-6
     np.testing.assert_allclose(
-        returns.advantages(rewards, discounts, values, last, trace=0.5),
+        losses.generalized_advantages(rewards, discounts, values, last, gae_lambda=0.5),
         [[1 + 0.25 * (0 + 0.25 * 3), -3 + 0.25 * 0], [0 + 0.25 * 3, 0], [3, -1]],
     )
-    n_step = returns.advantages(rewards, discounts, values, last, trace=1.0) + values
+    n_step = losses.generalized_advantages(rewards, discounts, values, last, 1.0) + values
     np.testing.assert_allclose(n_step[:, 0], [1 + 0.5 * (0.5 * 7), 0.5 * 7, 3 + 0.5 * 8])
     np.testing.assert_allclose(n_step[:, 1], [0.5 * 2, 2, 0.5 * 10])
 

@@ -1,9 +1,11 @@
-"""Policies: nets, from here or from elsewhere, that answer frames with logits and values."""
+"""Policies: nets, of this project or from elsewhere, that predict logits and values of frames."""
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,107 +20,156 @@ RELEASED = Path(__file__).parents[2] / "teachers"
 FRAMES = (84, 84, 4)
 # What Keras and TensorFlow raise for files that are damaged, or hold something else.
 UNREADABLE = (*checkpoints.DAMAGED, TypeError, AttributeError, LookupError, tf.errors.OpError)
+ANY_POLICY = "a run folder, .npz, .keras or SavedModel"
+ANY_TEACHER = "a run folder of train.teacher, an .npz or `released`"
 
 
 class Policy:
     """A compiled net: frames, uint8 [N,84,84,4] -> logits [N,A] and values [N], all NumPy.
 
-    `net` is a Keras model or the signature of a SavedModel, whose outputs are logits, or logits
-    and value; where there is no value, it is NaN.
+    Args:
+      net: a Keras model or the signature of a SavedModel, whose outputs are logits, or logits and
+        value; where there is no value, it is NaN.
+      jit_compile: compile it with XLA.
+      dtype: of the net's input.
     """
 
-    def __init__(self, net, jit=False, dtype=tf.float32):
-        def answer(frames):
+    def __init__(self, net: Any, jit_compile: bool = False, dtype: tf.DType = tf.float32):
+        def predict(frames):
             return logits_and_value(net(tf.cast(frames, dtype)))
 
         # Traced now: threads that trace at once would trace many times.
-        self._answer = tf.function(answer, jit_compile=jit, autograph=False).get_concrete_function(
-            tf.TensorSpec([None, *FRAMES], tf.uint8)
-        )
+        self._predict = tf.function(
+            predict, jit_compile=jit_compile, autograph=False
+        ).get_concrete_function(tf.TensorSpec([None, *FRAMES], tf.uint8))
         self.net = net
 
-    def __call__(self, frames):
-        logits, values = self._answer(tf.constant(frames))
+    def __call__(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, values = self._predict(tf.constant(frames))
         return logits.numpy(), values.numpy()
 
 
-def logits_and_value(outputs):
-    """(logits [N,A], value [N]) of a net's outputs: a tensor, a list, or a dict of them."""
-    if isinstance(outputs, dict):
-        parts = [outputs.get("logits"), outputs.get("value")]
-        outputs = parts if parts[0] is not None else [outputs[name] for name in sorted(outputs)]
+def logits_and_value(outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return logits [N,A] and value [N] of a net's outputs: a tensor, a list, or a dict of them."""
+    if isinstance(outputs, dict) and "logits" in outputs:
+        outputs = [outputs["logits"], outputs.get("value")]
+    elif isinstance(outputs, dict):
+        outputs = [outputs[name] for name in sorted(outputs)]
     logits, *rest = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     value = rest[0] if rest and rest[0] is not None else tf.fill([tf.shape(logits)[0], 1], np.nan)
     return tf.cast(logits, tf.float32), tf.cast(tf.reshape(value, [-1]), tf.float32)
 
 
-def load(path, game):
-    """The policy at `path`, or the released teacher of `game` for "released".
+def load(path: str | Path, game: str) -> Policy:
+    """Load the policy at `path`, or the released teacher of `game` for "released".
 
-    `path` is the run folder of a teacher (its best checkpoint), an .npz of a teacher's weights,
-    a .keras file, or a SavedModel. Raises UsageError, naming both sides, for a net that does not
-    take frames [B,84,84,4] or does not answer a logit for each of the game's actions.
+    Args:
+      path: the run folder of a teacher (its best checkpoint), an .npz of a teacher's weights,
+        a .keras file, or a SavedModel.
+      game: the game's name.
+
+    Raises:
+      UsageError: for a net that does not take frames [B,84,84,4] or does not predict a logit for
+        each of the game's actions.
     """
     path = existing(path, game)
     try:
         if (path / "saved_model.pb").exists():
-            return check(of_saved_model(path), path, game)
+            return _checked(_saved_model_policy(path), path, game)
         if path.suffix == ".keras":
-            return check(of_keras(keras.saving.load_model(path, compile=False), path), path, game)
+            net = keras.saving.load_model(path, compile=False)
+            return _checked(_keras_policy(net, path), path, game)
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
     return Policy(load_teacher(path, game)[0])
 
 
-def load_teacher(path, game):
-    """(teacher net, its agent steps or None) of a run folder, an .npz, or "released".
+def load_teacher(path: str | Path, game: str) -> tuple[keras.Model, int | None]:
+    """Load a teacher's net, and return it with its agent steps, where they are known.
 
-    An .npz tells its steps by the card beside it. Raises UsageError as `load` does.
+    Args:
+      path: the run folder of a teacher, an .npz, whose steps are on the card beside it, or
+        "released".
+      game: the game's name.
+
+    Raises:
+      UsageError: as `load` does.
     """
-    kinds = "a run folder of train.teacher, an .npz or `released`"
-    path = existing(path, game, kinds)
+    path = existing(path, game, ANY_TEACHER)
     if path.suffix == ".keras" or (path / "saved_model.pb").exists():
-        raise UsageError(f"{path} is no weights of the paper's teacher: expected {kinds}")
+        raise UsageError(f"{path} is no weights of the paper's teacher: expected {ANY_TEACHER}")
     try:
         if path.is_dir():
-            weights, steps = run_weights(path, game)
+            weights, steps = _run_weights(path, game)
         else:
-            weights, steps = read_weights(path), card_steps(path.with_suffix(".json"))
-        return teacher(weights, path, game), steps
+            weights, steps = _npz_weights(path), _card_steps(path.with_suffix(".json"))
+        return teacher_net(weights, path, game), steps
     except UNREADABLE as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
 
 
-def card_steps(path):
-    return int(json.loads(path.read_text())["steps"]) if path.exists() else None
-
-
-def existing(path, game, kinds="a run folder, .npz, .keras or SavedModel"):
-    """The path of a policy, also of "released". Raises UsageError where there is nothing."""
+def existing(path: str | Path, game: str, expected: str = ANY_POLICY) -> Path:
+    """Return the path of a policy, also of "released". Raises UsageError if nothing is there."""
     path = RELEASED / f"{game}.npz" if path == "released" else Path(path)
     if not path.exists():
-        there = ", ".join(sorted(each.stem for each in RELEASED.glob("*.npz"))) or "no game"
+        there = ", ".join(sorted(file.stem for file in RELEASED.glob("*.npz"))) or "no game"
         raise UsageError(
-            f"{path} does not exist: expected {kinds}; released are teachers of {there}"
+            f"{path} does not exist: expected {expected}; released are teachers of {there}"
         )
     return path
 
 
-def unreadable(path, error):
+def new_teacher(game: str) -> keras.Model:
+    """Return the paper's teacher net for `game`, untrained."""
+    return st.nets.atari_teacher(len(environment.ACTIONS[game]), environment.BACKGROUND[game])
+
+
+def teacher_net(weights: dict[str, np.ndarray], path: Path, game: str) -> keras.Model:
+    """Return the paper's teacher net with `weights`, {"conv1/kernel": array}, of any precision.
+
+    Raises UsageError, naming `path`, where they are of another net or not finite.
+    """
+    net = new_teacher(game)
+    expected = {variable.path: list(variable.shape) for variable in net.variables}
+    shapes = {name: list(array.shape) for name, array in weights.items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
+            raise UsageError(
+                f"{path} is no teacher of {game}, which has "
+                f"{len(environment.ACTIONS[game])} actions: {name} is "
+                f"{shapes.get(name, 'missing')}, expected {expected.get(name, 'nothing')}"
+            )
+        if weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
+            raise UsageError(f"{path}: {name} holds other than finite real numbers")
+    for variable in net.variables:
+        variable.assign(weights[variable.path].astype(np.float32))
+    return net
+
+
+def digest(net: keras.Model) -> str:
+    """Return the SHA-256 of the net's weights."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in net.get_weights())).hexdigest()
+
+
+def _unreadable(path, error):
     return UsageError(f"{path} cannot be read as a policy: {one_line(error)}")
 
 
-def of_keras(net, path):
-    check_inputs([tensor.shape for tensor in net.inputs], path)
+def _card_steps(path):
+    return int(json.loads(path.read_text())["steps"]) if path.exists() else None
+
+
+def _keras_policy(net, path):
+    _check_inputs([tensor.shape for tensor in net.inputs], path)
     return Policy(net)
 
 
-def of_saved_model(path):
+def _saved_model_policy(path):
     saved = tf.saved_model.load(str(path))
     if "serving_default" not in saved.signatures:
         raise UsageError(f"{path} has no signature serving_default, only {[*saved.signatures]}")
     inputs = saved.signatures["serving_default"].structured_input_signature[1]
-    check_inputs([spec.shape for spec in inputs.values()], path)
+    _check_inputs([spec.shape for spec in inputs.values()], path)
     [(name, spec)] = inputs.items()
     # By way of `saved`: the signature alone does not keep its variables alive.
     return Policy(
@@ -126,15 +177,15 @@ def of_saved_model(path):
     )
 
 
-def check_inputs(shapes, path):
+def _check_inputs(shapes: Iterable, path: Path) -> None:
     """Raise UsageError unless the one input is [B,84,84,4]."""
     if [tuple(shape)[1:] for shape in shapes] != [FRAMES]:
         given = ", ".join(str(list(shape)) for shape in shapes)
         raise UsageError(f"{path} takes {given}: expected one input of frames [B,84,84,4]")
 
 
-def check(policy, path, game):
-    """Return `policy`, or raise UsageError unless it answers a logit for every action."""
+def _checked(policy, path, game):
+    """Return `policy`, or raise UsageError unless it predicts a logit for every action."""
     expected = len(environment.ACTIONS[game])
     frames = np.random.default_rng(0).integers(0, 256, [2, *FRAMES]).astype(np.uint8)
     logits, _ = policy(frames)
@@ -148,64 +199,44 @@ def check(policy, path, game):
     return policy
 
 
-def run_weights(folder, game):
-    """The weights {path: array} of the best checkpoint in a teacher's run folder, and its steps.
-
-    Steps before --initial count as well, as far as they are known.
-    """
-    config = folder / "config.json"
-    if not config.exists():
+def _teacher_config(folder, game):
+    """Return the config of a teacher's run folder; what another folder is, a UsageError says."""
+    if not (folder / "config.json").exists():
         raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
-    config = run_folder.read_config(config)
+    config = run_folder.read_config(folder / "config.json")
     if config.get("script") != "teacher":
-        hint = f": {folder / 'saved_model'} is its net" if config.get("script") == "distill" else ""
+        saved = folder / "saved_model"
+        hint = f": {saved} is its net" if saved.exists() else ""
         raise UsageError(
             f"{folder} is a run of {config.get('script')}, expected one of teacher{hint}"
         )
-    played = config["flags"].get("game")
-    if played != game:
-        raise UsageError(f"{folder} is a run of game {played}, expected {game}")
+    if config["flags"].get("game") != game:
+        raise UsageError(
+            f"{folder} is a run of game {config['flags'].get('game')}, expected {game}"
+        )
+    return config
+
+
+def _run_weights(folder, game):
+    """Return the weights {path: array} of a run's best checkpoint, and its agent steps.
+
+    Steps before --init_from count as well, as far as they are known.
+    """
+    config = _teacher_config(folder, game)
     best = checkpoints.best(sorted((folder / "checkpoints").glob("step-*.npz")), "score")
     if best is None:
         raise UsageError(f"{folder} has no evaluated checkpoint yet: let it train on")
     state, facts = checkpoints.read(best)
-    kept = {name: array for name, array in state.items() if name.startswith("model/")}
+    weights = {
+        name.split("/", 2)[2]: array for name, array in state.items() if name.startswith("model/")
+    }
     before = config["facts"].get("initial", {}).get("steps") or 0
-    return {name.split("/", 2)[2]: array for name, array in kept.items()}, before + facts["step"]
+    return weights, before + facts["step"]
 
 
-def read_weights(path):
+def _npz_weights(path):
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz")
     # Opened here: of a damaged file, np.load would leave it open.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def new_teacher(game):
-    """The paper's teacher net for `game`, untrained."""
-    return st.nets.atari_teacher(len(environment.ACTIONS[game]), environment.BACKGROUND[game])
-
-
-def teacher(weights, path, game):
-    """The paper's teacher net with `weights`, {"conv1/kernel": array}, of any precision."""
-    net = new_teacher(game)
-    here = {variable.path: list(variable.shape) for variable in net.variables}
-    there = {name: list(array.shape) for name, array in weights.items()}
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise UsageError(
-                f"{path} is no teacher of {game}, which has "
-                f"{len(environment.ACTIONS[game])} actions: "
-                f"{name} is {there.get(name, 'missing')}, expected {here.get(name, 'nothing')}"
-            )
-        elif weights[name].dtype.kind != "f" or not np.isfinite(weights[name]).all():
-            raise UsageError(f"{path}: {name} holds other than finite real numbers")
-    for variable in net.variables:
-        variable.assign(weights[variable.path].astype(np.float32))
-    return net
-
-
-def digest(net):
-    """SHA-256 of the net's weights."""
-    return hashlib.sha256(b"".join(array.tobytes() for array in net.get_weights())).hexdigest()

@@ -1,0 +1,46 @@
+"""The observer that prints how far a recording is."""
+
+import sys
+import time
+
+from train.lib.atari.trajectory import Trajectory
+from train.lib.run import progress
+from train.record.recorder import Recorder
+
+
+class Status:
+    """Observer: prints recorded steps, whole episodes, open games and the time left.
+
+    Args:
+      recorder: called before this observer.
+      recorded: steps of the shards that were there before.
+      seconds: between two lines.
+    """
+
+    def __init__(self, recorder: Recorder, recorded: int = 0, seconds: float = 5):
+        self.recorder, self.recorded, self.every = recorder, recorded, seconds
+        self.turns = 0
+        self.began = self.printed_at = time.monotonic()
+
+    def __call__(self, trajectory: Trajectory) -> None:
+        self.turns += 1
+        if time.monotonic() - self.printed_at >= self.every and self.recorder.recording.any():
+            self.print()
+
+    def print(self) -> None:
+        """Print the line now."""
+        self.printed_at = time.monotonic()
+        progress.show(self.line(self.printed_at - self.began), sys.stdout)
+
+    def line(self, seconds: float) -> str:
+        """Return the line after so many seconds of play."""
+        recorder = self.recorder
+        parts = [f"{self.recorded + recorder.num_seen} steps"]
+        parts.append(f"{len(recorder.lengths)} whole episodes")
+        if recorder.num_seen >= recorder.num_steps and recorder.recording.any():
+            parts.append(f"{recorder.recording.sum()} games play theirs to the end")
+        parts.append(f"{recorder.num_seen / seconds:.0f} steps/s")
+        left = recorder.turns_left()
+        if left:
+            parts.append(f"about {progress.time_of(seconds / self.turns * left)} left")
+        return ", ".join(parts)
