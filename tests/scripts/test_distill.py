@@ -44,7 +44,7 @@ def recorded(tmp_path_factory):
     teacher, written = small_net(4, outputs=2), []
     teacher.save(folder / "teacher.keras")
     rng = np.random.default_rng(0)
-    writer = Writer(folder / "data", "breakout", shard_frames=100)
+    writer = Writer(folder / "data", "breakout", shard_steps=100)
     for length in LENGTHS:
         frames = rng.integers(0, 256, [length + 1, 84, 84], dtype=np.uint8)
         logits, values = teacher.predict(stacked(frames), verbose=0)

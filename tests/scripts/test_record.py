@@ -21,7 +21,7 @@ from train.record.recorder import Recorder
 from train.record.status import Status
 from train.record.writer import Writer
 
-ARGUMENTS = ["--game=breakout", "--envs=2"]
+ARGUMENTS = ["--game=breakout", "--num_envs=2"]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
     """Bit for bit, with short episodes that are cut off among those that end."""
     policy, live = policies.load(teacher, "breakout"), []
     env = environment.Atari("breakout", 2, seed=0, max_frames=700)
-    writer = Writer(tmp_path / "data", "breakout", shard_frames=300)
+    writer = Writer(tmp_path / "data", "breakout", shard_steps=300)
     recorder = Recorder(2, policy, num_steps=700, emit=writer.add)
     driver = DynamicStepDriver(env, policy, [recorder, live.append], np.random.default_rng(0))
     driver.run(until=lambda: not recorder.recording.any())
@@ -77,8 +77,8 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
             expected[t, k] = seen, np.stack(frames), last.discount[k] == 0
             begun[k] = t + 1
     found = read(tmp_path / "data")
-    assert writer.frames >= 700
-    assert writer.frames == sum(len(steps["action"]) - 1 for steps, _ in found)
+    assert writer.num_steps >= 700
+    assert writer.num_steps == sum(len(steps["action"]) - 1 for steps, _ in found)
     kinds = set()
     for (steps, score), ((_, k), (seen, frames, terminated)) in zip(
         found, expected.items(), strict=False
@@ -118,7 +118,7 @@ def test_png_is_lossless(tmp_path, shape):
 
 
 def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypatch):
-    arguments = ["--frames=500", f"--workdir={tmp_path}"]
+    arguments = ["--num_steps=500", f"--workdir={tmp_path}"]
     monkeypatch.setattr(Writer.__init__, "__defaults__", (100,))
     flush = Writer.flush
 
@@ -147,11 +147,22 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
             run(*arguments)
     code, out, err = run(*arguments)
     assert code == 0, err
+    assert "of at least 500 steps are recorded (a step is one action, of 4 frames)" in out
+    assert "at least 2 more episodes" in out
     assert run(*arguments)[1].splitlines()[-1] == out.splitlines()[-1]
     found = read(tmp_path / "data")
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["frames"] == sum(len(steps["action"]) - 1 for steps, _ in found) >= 500
+    assert summary["num_steps"] == sum(len(steps["action"]) - 1 for steps, _ in found) >= 500
     assert summary["episodes"] == len(found)
+    assert summary["headline"]["name"] == "score"
+    # Recordings of before call the steps of a shard its frames, and do not know their time.
+    listed = tmp_path / "data" / "shards.json"
+    old = [
+        {"frames": shard["steps"], "bytes": shard["bytes"], "scores": shard["scores"]}
+        for shard in json.loads(listed.read_text())
+    ]
+    listed.write_text(json.dumps(old))
+    assert Writer(tmp_path / "data", "breakout").num_steps == summary["num_steps"]
     for path, content in kept.items():
         assert (tmp_path / "data" / path.name).read_bytes() == content
     firsts = {steps["action"].tobytes() for steps, _ in found}
@@ -175,7 +186,7 @@ def test_a_saved_model_from_elsewhere_is_recorded_and_kept(run, tmp_path):
     tf.saved_model.save(module := Plays(), tmp_path / "foreign", module.__call__)
     workdir = tmp_path / "run"
     code, _, err = run(
-        f"--teacher={tmp_path / 'foreign'}", "--frames=1", "--envs=1", f"--workdir={workdir}"
+        f"--teacher={tmp_path / 'foreign'}", "--num_steps=1", "--num_envs=1", f"--workdir={workdir}"
     )
     assert code == 0, err
     [(steps, _)] = read(workdir / "data")
@@ -192,7 +203,7 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
     steps |= {"action": np.zeros(3, int), "logits": np.zeros([3, 4])}
     writer = Writer(tmp_path / "data", "breakout")
     writer.add(steps | {"observation": np.zeros([3, 84, 84], np.uint8)})
-    assert Writer(tmp_path / "data", "breakout").frames == 2
+    assert Writer(tmp_path / "data", "breakout").num_steps == 2
     (shard,) = (tmp_path / "data.partial").glob("*tfrecord*")
     whole = shard.read_bytes()
     for damage in (lambda: shard.write_bytes(whole[:-1]), shard.unlink):
@@ -213,7 +224,8 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
         (["--game=chess"], "expected pong or breakout or space_invaders"),
         (["--game=pong"], "pong has 3 actions, expected logits [2, 3]"),
         (["--teacher=nowhere"], "nowhere does not exist"),
-        (["--frames=0"], "--frames=0: expected a positive integer"),
+        (["--frames=9"], "--frames has a new name: --num_steps"),
+        (["--num_steps=0"], "--num_steps=0: expected a positive integer"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teacher):

@@ -86,9 +86,7 @@ def load_teacher(settings: Settings, run: run_folder.Run) -> policies.Policy:
     return policy
 
 
-def record(
-    settings: Settings, policy: policies.Policy, writer: Writer, caught: list[int]
-) -> None:
+def record(settings: Settings, policy: policies.Policy, writer: Writer, caught: list[int]) -> None:
     """Play until there are enough whole episodes, from where `writer` stands."""
     print(plan(settings, writer.num_steps), flush=True)
     # A resumed recording begins with new games, so their seeds depend on how much there is.

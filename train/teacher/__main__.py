@@ -58,9 +58,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "unroll_length", DEFAULTS.unroll_length, "Steps of every game between two updates.", 1, **OWN
 )
-flags.DEFINE_enum(
-    "optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN
-)
+flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
 flags.DEFINE_float(
     "learning_rate", DEFAULTS.learning_rate, "At the start; it falls to zero.", 0.0, **OWN
 )
