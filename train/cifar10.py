@@ -1,104 +1,155 @@
-"""A convolutional net trained in parts on CIFAR-10 (section 4.3; the CIFAR-10 column of Table 1).
+"""A convolutional net cut into stages that learn from synthetic gradients (section 4.3; Table 1).
 
-    python -m train.cifar10 --method=sobolev --data_dir=...
+    python -m train.cifar10 --method=sobolev
 
-cuts the paper's net before each of its stride-2 convolutions and trains the four parts side by
-side. One line makes a cell of Table 1: --method=noprop, direct, vfbn, critic, sobolev, or
-backprop. The data is `cifar10` as TFDS has prepared it.
+Each --method is a cell of Table 1: noprop, direct, vfbn, critic, sobolev, or backprop. The net
+is the paper's, cut before its stride-2 convolutions. The data is `cifar10` as TFDS has prepared it.
 
-Presets: `small` (the default) is sized for two cores, net and modules at a quarter of the width
-and four passes over the data: sobolev gets 68 % of the held-out images right, after 20 minutes of
-one busy core; backprop 76, noprop 49 (BUILD_NOTES.md, section 3). `paper` is the paper's recipe,
-100,000 updates of 320 images (the paper has 93.5 % for sobolev, 94.3 % for backprop).
+Preset `small` (the default) has a quarter of the channels and takes four passes over the data,
+20 minutes of one busy core: 68 % top-1 on the held-out images with sobolev, 76 with backprop,
+49 with noprop. `paper` is the paper's recipe: 100,000 steps of 320 images (the paper: 93.5 %
+with sobolev, 94.3 % with backprop).
 
-The run folder holds config.json, metrics.csv, summary.json, figure.png, checkpoints and
-saved_model; the same command resumes.
+The run folder has config.json, metrics.csv, summary.json, figure.png, checkpoints and saved_model.
+The same command resumes.
 """
 
 import functools
 
+import keras
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.images import experiment, image_flags, tfds_images
-from train.lib.run import cli
+from train.lib.images import callbacks, datasets, devices, image_flags, optimizer, report
+from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
 PRESETS = {
     "small": {
-        "width": 0.25,
+        **image_flags.SMALL,
+        "augmentation": "flip",
+        "width_multiplier": 0.25,
         "batch_size": 128,
         "steps": 1560,
-        "evaluations": 4,
         "optimizer": "sgd",
-        "rate": 0.05,
-        "schedule": "cosine",
-        "critic_rate": 1e-4,
+        "learning_rate": 0.05,
+        "critic_learning_rate": 1e-4,
         "l2": 1e-4,
-        "gradient_target": "bootstrapped",
-        "augmentation": "flip",
     },
-    "paper": experiment.PAPER
-    | {
-        "width": 1.0,
+    "paper": {
+        **image_flags.PAPER,
+        "augmentation": "none",
+        "width_multiplier": 1.0,
         "batch_size": 10 * 32,
         "steps": 100_000,
-        "augmentation": "none",
     },
 }
+LEARNING_RATE_DROPS = (0.4, 0.6, 0.8)  # the paper's, of (presumably) 100,000 steps
 
-FLAGS = image_flags.define(
-    PRESETS,
-    CUTS,
-    "cifar10, or any data set or directory of images that TFDS has prepared.",
-)
+NOT_HERE = ["image_size", "color_distortion", "eval_split"]
+FLAGS = image_flags.define(PRESETS, CUTS, dataset="cifar10", without=NOT_HERE)
 OWN = {"flag_values": FLAGS}
-FLAGS.set_default("dataset", "cifar10")
-flags.DEFINE_float("width", None, "Channels of the net, as a share of the paper's.", 1 / 64, **OWN)
 flags.DEFINE_float(
-    "module_width",
+    "width_multiplier", None, "Channels of the net, as a multiple of the paper's.", 1 / 64, **OWN
+)
+flags.DEFINE_float(
+    "critic_width_multiplier",
     None,
-    "Channels of the modules at the cuts, as a share of the paper's 128; default: --width.",
+    "Channels of the critics, as a multiple of the paper's 128. Default: --width_multiplier.",
     1 / 128,
     **OWN,
 )
-flags.DEFINE_enum(
-    "direct_start",
-    *("zeros", ["zeros", "glorot_uniform"]),
-    "Where the last layer of --method=direct's modules starts.",
-    **OWN,
-)
-flags.DEFINE_enum(
-    "augmentation",
-    None,
-    list(tfds_images.AUGMENTATIONS),
-    "Of training images; pad_crop shifts and flips, inception crops. The paper does not say.",
-    **OWN,
-)
+INITIALIZERS = ["zeros", "glorot_uniform"]
+flags.DEFINE_enum("direct_init", "zeros", INITIALIZERS, "Last layer of direct's modules.", **OWN)
 
 
-def main(settings):
-    return experiment.main(settings, TASK)
-
-
-def module(method):
-    """What builds the module at a cut, for a method."""
-    share = FLAGS.width if FLAGS.module_width is None else FLAGS.module_width
+def make_critic(settings):
+    """Returns the function that builds what stands at a cut, for `st.DecoupledModel`."""
+    share = settings.critic_width_multiplier or settings.width_multiplier
     channels = max(1, round(share * 128))
-    if method == "direct":
-        own = {"channels": channels, "start": FLAGS.direct_start}
-        return functools.partial(st.synthetic.direct_module, **own)
+    if settings.method == "direct":
+        build = st.synthetic.direct_module
+        return functools.partial(build, channels=channels, start=settings.direct_init)
     return functools.partial(st.synthetic.cifar_critic, channels=channels)
 
 
-TASK = experiment.Task(
-    "The paper's net",
-    CUTS,
-    build_net=lambda size, classes: st.nets.cifar10(classes, FLAGS.width, size),
-    module=module,
-    drops=(0.4, 0.6, 0.8),  # the paper's: 40K, 60K and 80K of (presumably) 100K
-    images=lambda: {"image_size": 32, "augmentation": FLAGS.augmentation},
-)
+def build_model(settings, images, cuts, schedule_steps):
+    """Splits the net at `cuts`, puts a critic at each, and compiles."""
+    net = st.nets.cifar10(images.num_classes, settings.width_multiplier, images.image_size)
+    optimizer.add_l2(net, settings.l2)
+    model = st.DecoupledModel(
+        st.split(net, at=cuts),
+        critic=make_critic(settings),
+        method=settings.method,
+        gradient_target=settings.gradient_target,
+        label_weight=settings.label_weight,
+        placement=None if settings.placement == "none" else settings.placement,
+    )
+    model.compile(
+        optimizer=optimizer.make_optimizer(settings, schedule_steps, LEARNING_RATE_DROPS),
+        critic_optimizer=keras.optimizers.Adam(settings.critic_learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
+        critic_losses=(st.losses.L1Norm(), image_flags.gradient_loss(settings)),
+        critic_loss_weights=(1.0, settings.gradient_weight),
+        critic_updates=settings.critic_updates,
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.steps_per_execution,
+    )
+    return model
+
+
+def train(settings, cuts, folder):
+    """Trains, evaluates and exports in `folder`; returns the content of summary.json."""
+    seeding.seed_everything(settings)
+    changeable = image_flags.FLAGS_THAT_MAY_CHANGE
+    with run_folder.Run(folder, settings.stored(), "cifar10", changeable) as run:
+        images = datasets.load(
+            settings.dataset,
+            data_dir=settings.data_dir,
+            image_size=32,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            augmentation=settings.augmentation,
+            num_classes=settings.num_classes,
+        )
+        length = schedule.length(settings, images.steps_per_epoch)
+        with strategies.strategy(settings).scope(), errors.usage_errors():
+            model = build_model(settings, images, cuts, length.schedule_steps)
+        run.add_facts(dataset=images.describe(), cuts=cuts)
+        report.announce(run, settings, "The paper's net", images, cuts, model)
+        with images.named_errors():
+            rows = resumable.fit(
+                model,
+                images.train_stream,
+                run,
+                length.epochs,
+                length.steps_per_epoch,
+                validation_data=images.eval_dataset(),
+                saving=resumable.Saving(settings.save_minutes, monitor="val_accuracy"),
+                callbacks=callbacks.make_callbacks(settings, run, cuts, length.steps),
+                verbose=0,
+            )
+        difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
+        return report.finish(run, settings, "The paper's net", images, cuts, rows, difference)
+
+
+def main(settings):
+    """Trains once, or with each of --seeds in a folder of its own."""
+    image_flags.check(settings)
+    cuts = image_flags.chosen_cuts(settings, CUTS)
+    settings = devices.prepare(settings, num_stages=len(cuts) + 1)
+    folder = cli.workdir(settings, leave_out=image_flags.FLAGS_THAT_MAY_CHANGE)
+    if settings.seeds is None:
+        train(settings, cuts, folder)
+        return
+    summaries = []
+    for seed in settings.seeds:
+        keras.backend.clear_session()
+        one = settings.replace(seed=seed, seeds=None)
+        summaries.append(train(one, cuts, folder / f"seed{seed}"))
+    report.over_seeds(folder, settings.seeds, summaries)
+
 
 if __name__ == "__main__":
     cli.run(main, FLAGS, PRESETS)

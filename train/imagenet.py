@@ -1,26 +1,24 @@
-"""ResNet50 trained in parts, on synthetic gradients (section 4.3; the ImageNet columns of Table 1).
+"""ResNet50 cut into stages that learn from synthetic gradients (section 4.3; Table 1, ImageNet).
 
     python -m train.imagenet --splits=3
 
-cuts ResNet50 at three places and trains the parts side by side: each but the last learns from a
-critic that predicts the network's loss, not from the parts above it. The data is `imagenet2012`
-as TFDS has prepared it, or, where there is none, an embedded set of drawn shapes.
+Every stage but the last learns from a critic, which predicts the network's loss, instead of from
+the stages above it. The data is `imagenet2012` as TFDS has prepared it, else ten drawn shapes.
 
-Presets: `small` (the default) is sized for two cores and takes about five minutes, after which
-36 % of the drawn set's held-out images are right (guessing: 10 %); `paper` is the paper's recipe,
-for a cluster (200,000 updates of 1,088 images at 224x224; the paper has 66.5 % top-1 with 3 splits,
-72.0 % with 1, 75.0 % with 0).
+Preset `small` (the default) takes five minutes on two cores: 36 % top-1 on 1,000 held-out shapes
+(chance: 10 %). `paper` is the paper's recipe, for a cluster: 200,000 steps of 1,088 images
+(the paper: 66.5 % top-1 with 3 cuts, 72.0 % with 1, 75.0 % with backpropagation).
 
-The run folder holds config.json, metrics.csv, summary.json, figure.png, checkpoints and
-saved_model; the same command resumes.
+The run folder has config.json, metrics.csv, summary.json, figure.png, checkpoints and saved_model.
+The same command resumes.
 """
 
 import keras
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.images import experiment, image_flags
-from train.lib.run import cli
+from train.lib.images import callbacks, datasets, devices, image_flags, optimizer, report
+from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
 
 CUTS = {
     0: [],
@@ -29,98 +27,131 @@ CUTS = {
 }
 PRESETS = {
     "small": {
-        "colour": False,
+        **image_flags.SMALL,
         "image_size": 32,
         "batch_size": 32,
         "steps": 480,
-        "evaluations": 4,
         "optimizer": "adam",
-        "rate": 5e-4,
-        "schedule": "cosine",
-        "critic_rate": 4e-4,
+        "learning_rate": 5e-4,
+        "critic_learning_rate": 4e-4,
         "l2": 0.0,
-        "gradient_target": "bootstrapped",
-        "branch_scale": 0.2,
-        "average": 0.9,
+        "residual_gamma_init": 0.2,  # critics learn a shallower net's gradient sooner
+        "bn_momentum": 0.9,
     },
-    "paper": experiment.PAPER
-    | {
-        "colour": True,
+    "paper": {
+        **image_flags.PAPER,
         "image_size": 224,
+        "color_distortion": True,
         "batch_size": 34 * 32,
         "steps": 200_000,
-        "branch_scale": 1.0,
-        "average": 0.99,
     },
 }
+LEARNING_RATE_DROPS = (1 / 2, 3 / 4, 7 / 8)  # the paper's, of (presumably) 200,000 steps
 
-FLAGS = image_flags.define(
-    PRESETS,
-    CUTS,
-    "imagenet2012, tiny_imagenet50, shapes, or any data set or directory that TFDS has "
-    "prepared with `image` and `label`. Default: imagenet2012 if it is prepared, else shapes.",
-)
+FLAGS = image_flags.define(PRESETS, CUTS, without=["augmentation"])
 OWN = {"flag_values": FLAGS}
-flags.DEFINE_integer("image_size", None, "Side of the images, in pixels.", 32, **OWN)
-flags.DEFINE_boolean(
-    "colour", None, "Distort the colours of training images, as Inception does.", **OWN
-)
 flags.DEFINE_float(
-    "branch_scale",
-    None,
-    "Scale at which a residual branch starts (of its last BatchNorm). Below 1 the net starts "
-    "shallower, and critics learn its gradient sooner; 0 is Goyal et al. (2017), 1 Keras.",
-    0.0,
-    **OWN,
+    "residual_gamma_init", 1.0, "Initial scale of residual branches; 1 is Keras's.", 0.0, **OWN
 )
-flags.DEFINE_float(
-    "average", None, "Momentum of BatchNorm's averages; short runs need a low one.", 0.0, 1.0, **OWN
-)
-flags.DEFINE_boolean(
-    "selection",
-    False,
-    "With the drawn images: hold out those that recipes are chosen on, not those of the results.",
-    **OWN,
-)
+flags.DEFINE_float("bn_momentum", 0.99, "Momentum of BatchNorm's averages.", 0.0, 1.0, **OWN)
 
 
-def main(settings):
-    return experiment.main(settings, TASK)
-
-
-def build_net(image_size, classes):
-    net = resnet50(image_size, classes)
-    for layer in net.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = FLAGS.average
-            if layer.name.endswith("_3_bn"):
-                layer.gamma.assign(FLAGS.branch_scale * keras.ops.ones_like(layer.gamma))
-    return net
-
-
-def resnet50(image_size, classes):
+def resnet50(image_size, num_classes):
+    shape = (image_size, image_size, 3)
     return keras.applications.ResNet50(
-        weights=None,
-        input_shape=(image_size, image_size, 3),
-        classes=classes,
-        classifier_activation=None,
+        weights=None, input_shape=shape, classes=num_classes, classifier_activation=None
     )
 
 
-TASK = experiment.Task(
-    "ResNet50",
-    CUTS,
-    build_net=build_net,
-    module=lambda method: (
-        st.synthetic.direct_module if method == "direct" else st.synthetic.imagenet_critic
-    ),
-    drops=(1 / 2, 3 / 4, 7 / 8),  # the paper's: 100K, 150K and 175K of (presumably) 200K
-    images=lambda: {
-        "image_size": FLAGS.image_size,
-        "color_distortion": FLAGS.colour,
-        "eval_split": "selection" if FLAGS.selection else "validation",
-    },
-)
+def set_batch_norm(net, momentum, gamma):
+    """Sets the momentum of the averages, and the initial scale of the residual branches."""
+    for layer in net.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
+            if layer.name.endswith("_3_bn"):  # a branch's last
+                layer.gamma.assign(gamma * keras.ops.ones_like(layer.gamma))
+
+
+def build_model(settings, images, cuts, schedule_steps):
+    """Splits the net at `cuts`, puts a critic at each, and compiles."""
+    net = resnet50(images.image_size, images.num_classes)
+    set_batch_norm(net, settings.bn_momentum, settings.residual_gamma_init)
+    optimizer.add_l2(net, settings.l2)
+    direct = settings.method == "direct"
+    model = st.DecoupledModel(
+        st.split(net, at=cuts),
+        critic=st.synthetic.direct_module if direct else st.synthetic.imagenet_critic,
+        method=settings.method,
+        gradient_target=settings.gradient_target,
+        label_weight=settings.label_weight,
+        placement=None if settings.placement == "none" else settings.placement,
+    )
+    model.compile(
+        optimizer=optimizer.make_optimizer(settings, schedule_steps, LEARNING_RATE_DROPS),
+        critic_optimizer=keras.optimizers.Adam(settings.critic_learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
+        critic_losses=(st.losses.L1Norm(), image_flags.gradient_loss(settings)),
+        critic_loss_weights=(1.0, settings.gradient_weight),
+        critic_updates=settings.critic_updates,
+        jit_compile=settings.jit_compile,
+        steps_per_execution=settings.steps_per_execution,
+    )
+    return model
+
+
+def train(settings, cuts, folder):
+    """Trains, evaluates and exports in `folder`; returns the content of summary.json."""
+    seeding.seed_everything(settings)
+    changeable = image_flags.FLAGS_THAT_MAY_CHANGE
+    with run_folder.Run(folder, settings.stored(), "imagenet", changeable) as run:
+        images = datasets.load(
+            settings.dataset,
+            data_dir=settings.data_dir,
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            color_distortion=settings.color_distortion,
+            eval_split=settings.eval_split,
+            num_classes=settings.num_classes,
+        )
+        length = schedule.length(settings, images.steps_per_epoch)
+        with strategies.strategy(settings).scope(), errors.usage_errors():
+            model = build_model(settings, images, cuts, length.schedule_steps)
+        run.add_facts(dataset=images.describe(), cuts=cuts)
+        report.announce(run, settings, "ResNet50", images, cuts, model)
+        with images.named_errors():
+            rows = resumable.fit(
+                model,
+                images.train_stream,
+                run,
+                length.epochs,
+                length.steps_per_epoch,
+                validation_data=images.eval_dataset(),
+                saving=resumable.Saving(settings.save_minutes, monitor="val_accuracy"),
+                callbacks=callbacks.make_callbacks(settings, run, cuts, length.steps),
+                verbose=0,
+            )
+        difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
+        return report.finish(run, settings, "ResNet50", images, cuts, rows, difference)
+
+
+def main(settings):
+    """Trains once, or with each of --seeds in a folder of its own."""
+    image_flags.check(settings)
+    cuts = image_flags.chosen_cuts(settings, CUTS)
+    settings = devices.prepare(settings, num_stages=len(cuts) + 1)
+    folder = cli.workdir(settings, leave_out=image_flags.FLAGS_THAT_MAY_CHANGE)
+    if settings.seeds is None:
+        train(settings, cuts, folder)
+        return
+    summaries = []
+    for seed in settings.seeds:
+        keras.backend.clear_session()
+        one = settings.replace(seed=seed, seeds=None)
+        summaries.append(train(one, cuts, folder / f"seed{seed}"))
+    report.over_seeds(folder, settings.seeds, summaries)
+
 
 if __name__ == "__main__":
     cli.run(main, FLAGS, PRESETS)

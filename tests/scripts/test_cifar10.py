@@ -1,9 +1,12 @@
 """The CIFAR-10 script in a tiny configuration, every method, several seeds."""
 
-import dataclasses
 import functools
 import json
+import re
+import subprocess
+import sys
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,12 +14,14 @@ import pytest
 
 import sobolev_tf as st
 from train import cifar10
-from train.lib.images import experiment, shapes
+from train.lib.images import shapes
+from train.lib.run import old_flags
 
-TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width=0.03"]
+TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width_multiplier=0.03"]
+ROOT = Path(__file__).parent.parent.parent
 
 
-def small_net(size, classes):
+def small_net(classes, width=1.0, size=32):
     h = inputs = keras.Input([size, size, 3])
     for name in cifar10.CUTS[3]:
         h = keras.layers.Conv2D(2, 3, strides=2, activation="relu", name=name)(h)
@@ -28,58 +33,66 @@ def small_net(size, classes):
 def run(monkeypatch, run_script):
     """With a small net of the same names: tracing the paper's takes most of a minute."""
     monkeypatch.setattr(shapes, "SIZES", {"train": 64, "validation": 8})
-    task = dataclasses.replace(cifar10.TASK, build_net=small_net)
-    monkeypatch.setattr(cifar10, "TASK", task)
+    monkeypatch.setattr(st.nets, "cifar10", small_net)
     return functools.partial(run_script, cifar10)
+
+
+@pytest.fixture
+def settings_of(run_script, monkeypatch):
+    """Returns the settings of a command, without running it."""
+
+    def call(*arguments):
+        seen = []
+        monkeypatch.setattr(cifar10, "train", lambda settings, *_: seen.append(settings))
+        assert run_script(cifar10, "--strategy=none", *arguments)[0] == 0
+        return seen[0]
+
+    return call
 
 
 @pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "sobolev"])
 def test_a_cell_of_table_1(method, run, tmp_path):
-    length = ["--updates=8", "--steps=2", "--evaluations=1"]
+    length = ["--schedule_steps=8", "--steps=2", "--num_evals=1"]
     code, out, err = run(*TINY, f"--method={method}", *length, f"--workdir={tmp_path}")
     assert code == 0, err
     assert "conv8_out" in out
-    assert ("accuracy of m" in out) == (method == "sobolev")
+    header = re.search(r"^ .*cosine.*$", out, re.MULTILINE)[0].split()
+    assert ("accuracy" in header) == (method == "sobolev")
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
 
 
 @pytest.mark.parametrize(
     ("flags", "channels"),
     [
-        (["--width=0.25"], 32),
-        (["--width=0.25", "--module_width=1"], 128),
+        (["--width_multiplier=0.25"], 32),
+        (["--width_multiplier=0.25", "--critic_width_multiplier=1"], 128),
         (["--preset=paper"], 128),
-        (["--module_width=0.0078125"], 1),
+        (["--critic_width_multiplier=0.0078125"], 1),
     ],
 )
 @pytest.mark.parametrize("method", ["direct", "vfbn"])
-def test_modules_are_as_wide_as_the_net(method, flags, channels, run_script, monkeypatch):
-    monkeypatch.setattr(cifar10.experiment, "main", lambda *_: 0)
-    run_script(cifar10, *flags)
-    built = cifar10.module(method)((8, 8, 4), 10)
+def test_critics_are_as_wide_as_the_net(method, flags, channels, settings_of):
+    built = cifar10.make_critic(settings_of(f"--method={method}", *flags))((8, 8, 4), 10)
     first = next(layer for layer in built.layers if isinstance(layer, keras.layers.Conv2D))
     assert first.filters == channels
 
 
 @pytest.mark.parametrize("start", ["zeros", "glorot_uniform"])
-def test_where_direct_modules_start(start, run_script, monkeypatch):
-    monkeypatch.setattr(cifar10.experiment, "main", lambda *_: 0)
-    run_script(cifar10, f"--direct_start={start}")
-    built = cifar10.module("direct")((8, 8, 4), 10)
+def test_where_direct_modules_start(start, settings_of):
+    settings = settings_of("--method=direct", f"--direct_init={start}")
+    built = cifar10.make_critic(settings)((8, 8, 4), 10)
     gradient = built([np.ones([2, 8, 8, 4], "f"), np.eye(10, dtype="f")[:2]])
     assert (np.abs(gradient).max() == 0) == (start == "zeros")
 
 
-def test_flags_say_what_critics_lower(run_script, monkeypatch):
-    monkeypatch.setattr(cifar10.experiment, "main", lambda *_: 0)
-    task = dataclasses.replace(cifar10.TASK, build_net=small_net)
+def test_flags_say_what_critics_lower(settings_of, monkeypatch):
+    monkeypatch.setattr(st.nets, "cifar10", small_net)
     size = types.SimpleNamespace(image_size=32, num_classes=10)
     for flags, loss, weight in (
         ([], st.losses.L1Norm, 1.0),
         (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1),
     ):
-        run_script(cifar10, *flags)
-        model = experiment._build(cifar10.FLAGS, task, size, cifar10.CUTS[1], 10)
+        model = cifar10.build_model(settings_of(*flags), size, cifar10.CUTS[1], 10)
         config = model.get_compile_config()
         assert config["critic_losses"][1]["class_name"] == loss.__name__
         assert config["critic_loss_weights"] == [1.0, weight]
@@ -88,7 +101,7 @@ def test_flags_say_what_critics_lower(run_script, monkeypatch):
 @pytest.mark.slow
 def test_parts_on_devices_of_their_own(run, tmp_path):
     tiny = [flag for flag in TINY if "strategy" not in flag]
-    length = ["--splits=1", "--steps=4", "--together=2", "--evaluations=2"]
+    length = ["--splits=1", "--steps=4", "--steps_per_execution=2", "--num_evals=2"]
     code, _, err = run(*tiny, "--placement=stages", *length, f"--workdir={tmp_path}")
     assert code == 0, err
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -108,6 +121,7 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     assert [summary["seed"] for summary in runs] == [0, 3]
     assert found["mean"] == pytest.approx(sum(found["top1"]) / 2)
     assert "over seeds [0, 3]" in out
+    assert "val_accuracy" in out
     assert run(*command)[0] == 0
 
 
@@ -117,11 +131,16 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
         (["--seeds=0,0"], "expected different whole numbers"),
         (["--seeds=1", "--seed=1"], "and no --seed"),
         (["--seeds="], "expected different whole numbers"),
-        (["--updates=2", "--steps=3"], "past the end of --updates=2"),
-        (["--width=0"], "--width=0"),
+        (["--schedule_steps=2", "--steps=3"], "past the end of --schedule_steps=2"),
+        (["--width_multiplier=0"], "--width_multiplier=0"),
         (["--method=vfbn", "--gradient_weight=0"], "vfbn critics learn from nothing"),
-        (["--together=3", "--steps=4", "--evaluations=1"], "--together=3 does not divide the 4"),
+        (
+            ["--steps_per_execution=3", "--steps=4", "--num_evals=1"],
+            "--steps_per_execution=3 does not divide the 4",
+        ),
         (["--placement=stages", "--strategy=mirrored"], "takes no --strategy"),
+        (["--placement=stages", "--devices=2"], "and no --devices"),
+        (["--devices=5", "--strategy=mirrored"], "--devices=5: there are only 2 devices"),
         (["--placement=stages", "--splits=1", "--gradient_target=true"], "full backpropagation"),
         (["--dataset=cifar11"], "no data set 'cifar11'"),
     ],
@@ -131,3 +150,29 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     code, _, err = run(*given)
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
+
+
+@pytest.mark.parametrize("old", sorted(old_flags.NAMES["cifar10"]))
+def test_an_old_flag_says_its_new_name(old, run, tmp_path):
+    new = old_flags.NAMES["cifar10"][old]
+    assert new in cifar10.FLAGS
+    code, _, err = run(f"--{old}=1", f"--workdir={tmp_path}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--{old} has a new name: --{new}" in err
+
+
+def test_events_for_tensorboard_are_in_the_run_folder(run, tmp_path):
+    length = ["--splits=0", "--steps=2", "--num_evals=1"]
+    code, _, err = run(*TINY, *length, "--tensorboard", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert list((tmp_path / "tensorboard" / "validation").glob("events.out.tfevents.*"))
+
+
+def test_four_logical_devices_are_four_replicas(tmp_path):
+    command = [sys.executable, "-m", "train.cifar10", "--strategy=mirrored", "--devices=4"]
+    command += ["--dataset=shapes", "--batch_size=4", "--width_multiplier=0.02", "--splits=1"]
+    command += ["--steps=1", f"--workdir={tmp_path}"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "4 replica(s)" in ended.stdout
+    assert json.loads((tmp_path / "config.json").read_text())["facts"]["replicas"] == 4

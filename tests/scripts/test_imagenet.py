@@ -1,9 +1,10 @@
-"""The main script, in a tiny configuration, and what it says to bad input.
+"""The main script in a tiny configuration, and its errors.
 
 Tracing ResNet50 takes half a minute, so a small net with its layers' names stands in by default.
 """
 
 import csv
+import dataclasses
 import functools
 import json
 
@@ -13,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from train import imagenet
-from train.lib.images import datasets, shapes
-from train.lib.run import cli, run_folder, schedule
+from train.lib.images import datasets, optimizer, shapes
+from train.lib.run import old_flags, run_folder, schedule
+from train.lib.run.errors import UsageError
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--image_size=32"]
 
@@ -48,10 +50,17 @@ def net(request):
 
 @pytest.mark.usefixtures("net")
 def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
-    code, out, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    code, out, err = run(*TINY, "--steps=2", "--num_evals=2", f"--workdir={tmp_path}")
     assert code == 0, err
     assert out.count("DRAWN IMAGES: these are ten classes") == 2
-    for name in ("conv2_block3_out", "held out", "chance", "step 2/2", "10.0 %"):
+    for name in (
+        "cut1 (conv2_block3_out)",
+        "val_accuracy",
+        "chance",
+        "step 2/2",
+        "10.0 %",
+        "steps/s",
+    ):
         assert name in out
     with open(tmp_path / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
@@ -60,6 +69,11 @@ def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
     assert summary["splits"] == 3
     assert summary["method"] == "sobolev"
     assert summary["top1"] == float(rows[-1]["val_accuracy"])
+    headline = {"name": "val_accuracy", "value": summary["top1"], "unit": "share"}
+    assert summary["headline"] == headline
+    assert list(summary)[:6] == ["script", "what", "headline", "seconds", "commit", "versions"]
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["flags"]["splits"] == 3
     assert "DRAWN" in summary["dataset"]["notice"]
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     saved = tf.saved_model.load(str(tmp_path / "saved_model"))
@@ -68,13 +82,13 @@ def test_a_run_ends_with_tables_figure_and_a_checked_saved_model(run, tmp_path):
 
     left = tmp_path / "saved_model.new-0123abcd"  # by a kill in the middle of the export
     left.mkdir()
-    code, out, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    code, out, err = run(*TINY, "--steps=2", "--num_evals=2", f"--workdir={tmp_path}")
     assert code == 0, err
     assert "all 2 steps are done" in out
     assert not left.exists()
 
     (tmp_path / "metrics.csv").unlink()
-    code, _, err = run(*TINY, "--steps=2", "--evaluations=2", f"--workdir={tmp_path}")
+    code, _, err = run(*TINY, "--steps=2", "--num_evals=2", f"--workdir={tmp_path}")
     assert code == 2
     assert "metrics.csv is gone" in err
 
@@ -94,13 +108,14 @@ def test_no_cut_is_plain_training(run, tmp_path):
         (["--cuts=conv3_block4_out,conv2_block3_out"], "cuts are out of order"),
         (["--cuts=conv3_block1_1_relu"], "crosses the cut at 'conv3_block1_1_relu'"),
         (["--cuts=conv3_block4_out", "--splits=1"], "--cuts and --splits both say"),
-        (["--rate=nan"], "--rate=nan: expected a finite number"),
+        (["--learning_rate=nan"], "--learning_rate=nan: expected a finite number"),
         (["--splits=2"], "--splits=2: expected 0 or 1 or 3"),
         (["--dataset=nowhere"], "no data set 'nowhere'"),
         (["--method=magic"], "expected sobolev"),
         (["--steps=2", "--epochs=1"], "give one of them"),
         (["--image_size=16"], "--image_size=16"),
-        (["--batch_sise=4"], "batch_sise"),
+        (["--batch_sise=4"], "--batch_sise is unknown: did you mean --batch_size?"),
+        (["--devices=2"], "--devices=2 is for --strategy=mirrored"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
@@ -112,15 +127,52 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     run_folder.Run(tmp_path, {"another": "command"}).close()
 
 
+@pytest.mark.parametrize("old", sorted(old_flags.NAMES["imagenet"]))
+def test_an_old_flag_says_its_new_name(old, run, tmp_path):
+    new = old_flags.NAMES["imagenet"][old]
+    assert new in imagenet.FLAGS
+    code, _, err = run(f"--{old}=1", f"--workdir={tmp_path}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--{old} has a new name: --{new}" in err
+
+
+def test_settings_are_frozen(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(imagenet, "train", lambda settings, *_: seen.append(settings))
+    run("--strategy=none", "--residual_gamma_init=0.5")
+    [settings] = seen
+    assert (settings.splits, settings.residual_gamma_init, settings.bn_momentum) == (3, 0.5, 0.9)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.splits = 1
+
+
+@pytest.mark.usefixtures("small")
+def test_a_run_folder_of_old_flags_is_resumed(run, tmp_path):
+    command = [*TINY, "--splits=1", "--steps=1", "--num_evals=1", f"--workdir={tmp_path}"]
+    code, _, err = run(*command)
+    assert code == 0, err
+    config = json.loads((tmp_path / "config.json").read_text())
+    old_names = {new: old for old, new in old_flags.NAMES["imagenet"].items()}
+    stored = {old_names.get(name, name): value for name, value in config["flags"].items()}
+    del stored["devices"]
+    stored |= {"splits": "1", "selection": False, "jit": stored.pop("jit_compile")}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"flags": stored}))
+    (tmp_path / "summary.json").unlink()
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert "all 1 steps are done" in out
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 1
+
+
 @pytest.mark.usefixtures("small")
 def test_a_loss_that_is_not_finite_stops_the_run(run, tmp_path):
     arguments = [
         "--splits=0",
-        "--branch_scale=1",
+        "--residual_gamma_init=1",
         "--optimizer=sgd",
-        "--rate=1e30",
+        "--learning_rate=1e30",
         "--steps=6",
-        "--evaluations=1",
+        "--num_evals=1",
     ]
     code, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
     assert code == 1
@@ -136,7 +188,7 @@ def test_only_the_papers_recipe_distorts_colors(
     run, tmp_path, monkeypatch, preset, color_distortion
 ):
     def load(name, **options):
-        raise cli.UsageError(f"color_distortion={options['color_distortion']}")
+        raise UsageError(f"color_distortion={options['color_distortion']}")
 
     monkeypatch.setattr(datasets, "load", load)
     arguments = [f"--preset={preset}", "--strategy=none", "--dataset=x"]
@@ -146,19 +198,19 @@ def test_only_the_papers_recipe_distorts_colors(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--steps=6", "--evaluations=2000000000"], (6, 1, 6)),
-        (["--steps=6", "--evaluations=4"], (3, 2, 6)),
-        (["--steps=6", "--updates=60", "--evaluations=1"], (1, 6, 60)),
-        (["--updates=60", "--evaluations=2"], (2, 30, 60)),
+        (["--steps=6", "--num_evals=2000000000"], (6, 1, 6)),
+        (["--steps=6", "--num_evals=4"], (3, 2, 6)),
+        (["--steps=6", "--schedule_steps=60", "--num_evals=1"], (1, 6, 60)),
+        (["--schedule_steps=60", "--num_evals=2"], (2, 30, 60)),
         (["--epochs=2"], (2, 16, 32)),
     ],
 )
 def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, monkeypatch):
-    def stop(values, updates, drops):
-        raise cli.UsageError(f"{(*schedule.length(values, 16), updates)}")
+    def stop(settings, schedule_steps, drops):
+        raise UsageError(f"{(*schedule.length(settings, 16), schedule_steps)}")
 
     monkeypatch.setattr(imagenet, "resnet50", small_net)
-    monkeypatch.setattr(schedule, "learning_rate", stop)
+    monkeypatch.setattr(optimizer, "learning_rate", stop)
     _, _, err = run(*TINY, *arguments, f"--workdir={tmp_path}")
     assert str((*expected, expected[-1])) in err
 
@@ -167,7 +219,7 @@ def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, 
 def test_ten_kills_of_the_main_job_end_with_the_same_weights(killed_and_whole):
     """kill -9 at random moments, of start-up, training, saving, evaluation and export."""
     command = ["train.imagenet", "--dataset=shapes", "--deterministic", "--batch_size=4"]
-    command += ["--steps=60", "--evaluations=1", "--save_minutes=0.02"]
+    command += ["--steps=60", "--num_evals=1", "--save_minutes=0.02"]
     states = []
     for folder in killed_and_whole(command, kills=10):
         with np.load(max((folder / "checkpoints").glob("*.npz"))) as archive:

@@ -26,7 +26,7 @@ import sobolev_tf as st
 from sobolev_tf.keras_support import directories
 from train.distill import figures, floor, nets, splits
 from train.lib.atari import environment, policies, recordings
-from train.lib.run import cli, files, metrics_csv, progress, report, run_folder, seeding
+from train.lib.run import cli, files, metrics_csv, progress, run_folder, seeding, text_table
 
 FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "tensorboard"])
 OWN = {"flag_values": FLAGS}
@@ -277,18 +277,18 @@ def table(summaries, floors, means):
     ]
     told += [(f"{percent:g} %, constant", "", "", s, None) for percent, s in floors.items()]
     cells = [
-        [*start, f"{s['test_kl']:.3g}", report.percent(s["test_action_error"]), *_later(mean)]
+        [*start, f"{s['test_kl']:.3g}", text_table.percent(s["test_action_error"]), *_later(mean)]
         for *start, s, mean in told
     ]
     later = ["KL, later half of the tests", "error"]
-    return report.table(["training", "rate", "alpha", "test KL", "action error", *later], cells)
+    return text_table.table(["training", "rate", "alpha", "test KL", "action error", *later], cells)
 
 
 def _later(means):
     if means is None:
         return ["", ""]
     kl, low, high = means["test_kl"]
-    error = report.percent(means["test_action_error"][0])
+    error = text_table.percent(means["test_action_error"][0])
     return [f"{kl:.3g} ({low:.3g} to {high:.3g})", error]
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.atari import environment, play, policies, recordings
-from train.lib.run import files, metrics_csv, progress, report, resumable, run_folder, schedule
+from train.lib.run import export, files, metrics_csv, progress, resumable, run_folder, schedule
 from train.lib.run.errors import UsageError, one_line
 
 METHODS = {"regular": 1, "sobolev": 4}  # what a step costs, roughly
@@ -97,7 +97,7 @@ def distil(folder, study, method, percent, rate, alpha, steps, train, test, sett
             verbose=0,
         )
         images, _ = next(iter(recordings.in_order(study.recording, test[:4], 4)))
-        report.export(model, run.path("saved_model"), images)
+        export.save(model, run.path("saved_model"), images)
         last = rows[-1]
         run.write_summary(
             given

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from train.lib.run import report
+from train.lib.run import text_table
 from train.regression import recipes
 
 MEASURES = ("test_mse", "gradient_mse")
@@ -54,7 +54,7 @@ def text(medians: Iterable[Mapping[str, Any]]) -> str:
             median, low, high = m[name]
             cells += [f"{median:.3g}", f"({low:.2g} to {high:.2g})"]
         rows.append(cells)
-    return report.table(header, rows)
+    return text_table.table(header, rows)
 
 
 def _spread(numbers: list[float]) -> list[float]:

@@ -85,7 +85,7 @@ def test_two_scripts_and_other_data_have_columns_of_their_own(tmp_path, capsys):
     ("second", "message"),
     [
         ({}, "with seed 0: name each run once"),
-        ({"seed": 1, "rate": 0.2}, "but --rate is 0.1 and 0.2"),
+        ({"seed": 1, "rate": 0.2}, "but --learning_rate is 0.1 and 0.2"),
     ],
 )
 def test_what_does_not_make_one_cell(second, message, tmp_path):
@@ -122,7 +122,7 @@ def test_what_seeds_and_methods_must_share(tmp_path, capsys):
     write(tmp_path / "a", rate=0.1)
     write(tmp_path / "b", method="noprop", rate=0.4)
     plot.main([str(tmp_path / name) for name in "ab"])
-    assert "RUNS OF DIFFERENT --rate: sobolev 0.1, noprop 0.4." in capsys.readouterr().out
+    assert "RUNS OF DIFFERENT --learning_rate: sobolev 0.1, noprop 0.4." in capsys.readouterr().out
     write(tmp_path / "c", seed=1)
     path = tmp_path / "c" / "summary.json"
     path.write_text(path.read_text().replace('"cifar10"}', '"cifar10", "train_size": 9}'))

@@ -85,8 +85,8 @@ def test_a_worker_that_is_killed_does_not_lose_the_run(tmp_path):
 @pytest.mark.slow
 def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "train.cluster", "train.cifar10", "--dataset=shapes"]
-    command += ["--width=0.02", "--batch_size=4", "--splits=1", "--evaluations=2", "--steps=20"]
-    command += [f"--workdir={tmp_path}"]
+    command += ["--width_multiplier=0.02", "--batch_size=4", "--splits=1", "--num_evals=2"]
+    command += ["--steps=20", f"--workdir={tmp_path}"]
     for words in ("training", "all 20 steps are done"):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr[-2000:]

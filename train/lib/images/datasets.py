@@ -14,6 +14,7 @@ from train.lib.images.streams import Images
 from train.lib.run.errors import UsageError
 
 SMALLEST = 32  # ResNet50 takes no smaller image
+EVAL_SPLITS = ["validation", "selection"]  # of the shapes that are held out
 DRAWN = "these are ten classes of shapes on clutter; the numbers say nothing about ImageNet"
 
 
@@ -55,7 +56,7 @@ def load(
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
-    stands_in = name is None and "imagenet2012" not in tfds_images.prepared(data_dir)
+    stands_in = not name and "imagenet2012" not in tfds_images.prepared(data_dir)
     if name == "shapes" or stands_in:
         if num_classes:
             raise UsageError(

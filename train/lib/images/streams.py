@@ -69,6 +69,11 @@ class Images:
         cardinality = tf.data.experimental.assert_cardinality(batches)
         return self._batched(stream, drop_remainder=False).apply(cardinality)
 
+    def first_eval_batch(self) -> tf.Tensor:
+        """Returns the first held-out images [B,H,W,3]."""
+        images, _ = next(iter(self.eval_dataset()))
+        return images
+
     def _batched(self, stream, drop_remainder):
         options = tf.data.Options()
         options.deterministic = True

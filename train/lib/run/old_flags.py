@@ -61,8 +61,10 @@ NAMES: dict[str, dict[str, str]] = {
     "regression": {"sizes": "num_points", "seeds": "num_seeds", "jobs": "num_workers"},
 }
 # {script: {new name: {old value: new value}}}; in a list, of each element.
+SPLITS = {"0": 0, "1": 1, "3": 3}
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
-    "imagenet": {"eval_split": {False: "validation", True: "selection"}},
+    "imagenet": {"splits": SPLITS, "eval_split": {False: "validation", True: "selection"}},
+    "cifar10": {"splits": SPLITS},
     "distill": {"method": {"regular": "values"}},
     "distill net": {"method": {"regular": "values"}},
 }
@@ -79,7 +81,7 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
 }
 # Scripts whose flags have their new names already. Add yours in the commit that renames them:
 # from then on their old config.json is read with new names.
-RENAMED: set[str] = {"record", "regression", "teacher"}
+RENAMED: set[str] = {"cifar10", "imagenet", "record", "regression", "teacher"}
 
 
 def new_name(script: str | None, name: str) -> str | None:

@@ -1,56 +1,61 @@
-"""How long a net is trained, at which rate, and its L2: what the recipes of section 4.3 share."""
+"""How long a network is trained: in epochs or steps, with evaluations in between."""
 
-import math
-
-import keras
+from typing import NamedTuple
 
 from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
 
 
-def length(settings, steps_per_epoch):
-    """(epochs, steps an epoch, updates of the schedule).
+class Length(NamedTuple):
+    """How many epochs of how many steps; an epoch lasts from one evaluation to the next."""
 
-    --epochs passes over the data, or --steps in equal pieces; a schedule of --updates may be
-    longer than either.
+    epochs: int
+    steps_per_epoch: int
+    schedule_steps: int  # of the learning rate's schedule; may be more than all steps
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+
+def length(settings: Settings, data_steps: int) -> Length:
+    """Returns the length that --epochs, --steps, --schedule_steps and --num_evals give.
+
+    Args:
+      settings: those of the command.
+      data_steps: steps that see all of the data once, an epoch of --epochs.
+
+    Raises:
+      UsageError: where the flags contradict each other.
     """
     if "epochs" in settings.given and "steps" in settings.given:
         raise UsageError("--epochs and --steps both say how long to train: give one of them")
     if settings.epochs:
-        epochs, steps = settings.epochs, steps_per_epoch
-        return epochs, steps, max(settings.updates or 0, epochs * steps)
-    schedule_alone = "updates" in settings.given and "steps" not in settings.given
-    steps = settings.updates if schedule_alone else settings.steps
-    updates = settings.updates or steps
-    if steps > updates:
-        raise UsageError(f"--steps={steps} is past the end of --updates={updates}")
-    return *pieces(steps, settings.evaluations), updates
+        steps = settings.epochs * data_steps
+        result = Length(settings.epochs, data_steps, max(settings.schedule_steps or 0, steps))
+    else:
+        whole_schedule = "schedule_steps" in settings.given and "steps" not in settings.given
+        steps = settings.schedule_steps if whole_schedule else settings.steps
+        schedule_steps = settings.schedule_steps or steps
+        if steps > schedule_steps:
+            raise UsageError(
+                f"--steps={steps} is past the end of --schedule_steps={schedule_steps}"
+            )
+        result = Length(*pieces(steps, settings.num_evals), schedule_steps)
+    if result.steps_per_epoch % settings.steps_per_execution:
+        raise UsageError(
+            f"--steps_per_execution={settings.steps_per_execution} does not divide the "
+            f"{result.steps_per_epoch} steps between two evaluations: choose another, or other "
+            "--steps or --num_evals"
+        )
+    return result
 
 
-def pieces(steps, most):
-    """(n, steps / n): at most `most` equal pieces.
+def pieces(steps: int, most: int) -> tuple[int, int]:
+    """Returns (n, steps / n): at most `most` equal pieces.
 
     >>> pieces(100, 30)
     (25, 4)
     """
     count = next(n for n in range(min(most, steps), 0, -1) if steps % n == 0)
     return count, steps // count
-
-
-def learning_rate(settings, updates, drops):
-    """The schedule of --rate over `updates` steps: a cosine, or a tenth at each of `drops`."""
-    if settings.schedule == "steps":
-        rates = [settings.rate / 10**k for k in range(len(drops) + 1)]
-        boundaries = [int(updates * drop) for drop in drops]
-        return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    warm_up = math.ceil(updates / 20)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(updates - warm_up, 1), warmup_target=settings.rate, warmup_steps=warm_up
-    )
-
-
-def add_l2(net, weight):
-    """Adds weight * |w|^2 of every kernel to the loss; biases and BatchNorm stay free."""
-    for layer in net.layers:
-        if hasattr(layer, "kernel"):
-            layer.kernel_regularizer = keras.regularizers.L2(weight)
-            layer.kernel.regularizer = layer.kernel_regularizer

@@ -1,0 +1,24 @@
+"""The devices of a run: replicas, stages, or a worker of a cluster."""
+
+import tensorflow as tf
+
+from train.lib.run import parameter_server, strategies
+from train.lib.run.settings import Settings
+
+
+def prepare(settings: Settings, num_stages: int) -> Settings:
+    """Makes the logical devices of --devices or --placement before TensorFlow starts.
+
+    In a process that TF_CONFIG names a worker or a parameter server, serves and never returns.
+
+    Returns:
+      The settings, with the strategy that --placement=stages implies.
+    """
+    if settings.strategy == "parameter_server":
+        parameter_server.serve_if_asked()
+    strategies.make_logical_devices(settings.devices)
+    if settings.placement != "stages":
+        return settings
+    if len(tf.config.list_physical_devices("GPU")) < num_stages:
+        strategies.make_logical_devices(num_stages)
+    return settings.replace(strategy="none")

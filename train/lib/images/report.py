@@ -1,0 +1,181 @@
+"""What a run on images prints and leaves behind: announcement, tables, figure, summary."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sobolev_tf as st
+from train.lib.images import figure, pixel_baseline
+from train.lib.images.streams import Images
+from train.lib.images.table1 import NAMES
+from train.lib.run import cli, files, progress, summary
+from train.lib.run.errors import UsageError
+from train.lib.run.run_folder import Run
+from train.lib.run.settings import Settings
+from train.lib.run.text_table import percent, table
+
+# The logs of a cut, `cut1_cosine` and so on, that the table of diagnostics has.
+DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio", "accuracy")
+# Flags that a title has in words, or that change no number.
+NOT_IN_TITLE = {
+    "workdir", "data_dir", "dataset", "method", "splits", "cuts", "seeds", "strategy",
+    "deterministic", "pixel_baseline", "save_minutes", "tensorboard",
+}  # fmt: skip
+
+
+def announce(
+    run: Run,
+    settings: Settings,
+    net: str,
+    images: Images,
+    cuts: Sequence[str],
+    model: st.DecoupledModel,
+) -> None:
+    """Prints what is about to be trained."""
+    if images.notice:
+        print(f"\n*** {images.notice} ***\n")
+    if settings.placement == "stages":
+        print("Each stage is on its own device: true gradients are not computed, so no cosines")
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    print(
+        f"{net} on {images.name} ({images.train_size} training and {images.eval_size} held-out "
+        f"images, {images.num_classes} classes, {images.image_size}x{images.image_size}), "
+        f"method {settings.method}, cuts {', '.join(cuts) or 'none'}, "
+        f"{replicas} replica(s), run folder {run.folder}",
+        flush=True,
+    )
+
+
+def finish(
+    run: Run,
+    settings: Settings,
+    net: str,
+    images: Images,
+    cuts: Sequence[str],
+    rows: Sequence[Mapping[str, float]],
+    saved_model_difference: float,
+) -> dict[str, Any]:
+    """Writes summary.json and figure.png, and prints the tables.
+
+    Args:
+      run: the run folder.
+      settings: those of the run.
+      net: the network's name, for titles.
+      images: the data set.
+      cuts: names of the layers.
+      rows: those of metrics.csv.
+      saved_model_difference: what `export.save` returned.
+
+    Returns:
+      The summary.
+
+    Raises:
+      UsageError: where metrics.csv was removed.
+    """
+    if not rows:
+        raise UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
+    last = rows[-1]
+    baselines = {"chance": 1 / images.num_classes}
+    if settings.pixel_baseline:
+        baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
+    name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
+    what = f"{net} on {name}, {NAMES[settings.method]}, {len(cuts)} cuts"
+    title = " ".join([what, *flags_of_title(settings)])
+    figure.draw(run.path("figure.png"), title, rows, cuts, baselines)
+    results = summary.head(
+        run,
+        what=what,
+        name="val_accuracy",
+        value=last["val_accuracy"],
+        unit="share",
+        seconds=last["seconds"],
+    )
+    results |= {
+        "net": net,
+        "method": settings.method,
+        "splits": len(cuts),
+        "cuts": list(cuts),
+        "dataset": images.describe(),
+        "steps": int(last["step"]),
+        "top1": last["val_accuracy"],
+        "top5": last["val_top5"],
+        "floors": baselines,
+        "images_per_second": last["step"] * settings.batch_size / last["seconds"],
+        "last": dict(last),
+        "saved_model_difference": saved_model_difference,
+        "seed": settings.seed,
+    }
+    run.write_summary(results)
+    print(f"\n{title}\n{scores_table(last, baselines)}")
+    if diagnostics := diagnostics_table(cuts, last):
+        print(f"\n{diagnostics}")
+    print(f"\n{places(run, results)}")
+    if images.notice:
+        print(f"\n*** {images.notice} ***")
+    return results
+
+
+def flags_of_title(settings: Settings) -> list[str]:
+    """Returns the flags that were typed, as far as they may change a number."""
+    return [f"--{name}={settings.values[name]}" for name in sorted(settings.given - NOT_IN_TITLE)]
+
+
+def scores_table(row: Mapping[str, float], baselines: Mapping[str, float]) -> str:
+    """Returns accuracies in per cent, by the names of the logs, and the baselines below."""
+    names = ("val_accuracy", "val_top5", "accuracy", "top5")
+    scores = {name: row[name] for name in names} | dict(baselines)
+    return table(["", "result"], [[name, percent(share)] for name, share in scores.items()])
+
+
+def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | None:
+    """Returns the diagnostics of each cut in one row of metrics.csv; None where there are none.
+
+    >>> print(diagnostics_table(["conv2_out"], {"cut1_cosine": 0.25, "cut1_norm_ratio": 0.5}))
+                     cosine norm_ratio
+    cut1 (conv2_out)   0.25        0.5
+    """
+    measured = [name for name in DIAGNOSTICS if f"cut1_{name}" in row]
+    if not measured:
+        return None
+    rows = [
+        [f"cut{k} ({cut})", *(f"{row[f'cut{k}_{name}']:.3g}" for name in measured)]
+        for k, cut in enumerate(cuts, 1)
+    ]
+    return table(["", *measured], rows)
+
+
+def places(run: Run, results: Mapping[str, Any]) -> str:
+    """Returns where things are, how long they took, and what to do next."""
+    seconds, steps = results["seconds"], results["steps"]
+    return "\n".join([
+        f"Time: {progress.time_of(seconds)}, {steps / seconds:.3g} steps/s, evaluation included",
+        f"Run folder: {run.folder}: config.json, metrics.csv, summary.json, checkpoints",
+        f"Figure: {run.path('figure.png')}",
+        f"SavedModel: {run.path('saved_model')} (its outputs differ from the model's by "
+        f"{results['saved_model_difference']:.1g})",
+        f"Next, Table 1 of this and other runs: {cli.python()} -m train.plot {run.folder} ...",
+    ])  # fmt: skip
+
+
+def over_seeds(
+    folder: str | Path, seeds: Sequence[int], summaries: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes seeds.json and prints it: mean and sample deviation of the accuracy."""
+    scores = np.array([each["top1"] for each in summaries])
+    deviation = float(scores.std(ddof=1)) if len(scores) > 1 else None
+    facts = {key: summaries[0][key] for key in ("net", "method", "splits", "steps")}
+    facts |= {
+        "dataset": summaries[0]["dataset"]["name"],
+        "seeds": list(seeds),
+        "top1": scores.tolist(),
+        "mean": float(scores.mean()),
+        "deviation": deviation,
+    }
+    files.write_json(Path(folder, "seeds.json"), facts)
+    spread = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    print(
+        f"\n{facts['method']}: val_accuracy {100 * scores.mean():.1f}{spread} % over seeds "
+        f"{list(seeds)}"
+    )

@@ -1,0 +1,32 @@
+"""Tables of text, for the end of a script."""
+
+from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns aligned text: the first column to the left, the others to the right.
+
+    >>> print(table(["", "top-1"], [["network", "45.0 %"], ["chance", "10.0 %"]]))
+             top-1
+    network 45.0 %
+    chance  10.0 %
+    """
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        " ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def percent(share: float | None) -> str:
+    """Returns a share of one as per cent; empty text for None.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return "" if share is None else f"{100 * share:.1f} %"
