@@ -1,32 +1,34 @@
-"""Draws figures and tables of finished runs again, from their folders alone.
+"""Draws figures and tables of finished runs, from their folders alone, and compares runs.
 
     python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
-Figures of train.regression, train.distill (figure 4) and train.teacher (its learning curve, of a
-run that is stopped too) go into their run's folder, or, with --workdir, into a folder of its name
+Figures of train.regression, train.distill (figure 4) and train.teacher (its learning curve; the
+run may be unfinished) go into their run's folder, or, with --workdir, into a folder of its name
 there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's
 numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ in their seed
-alone, such as those of --seeds=0,1,2, make one cell. Files among the names, such as a table1.md
-that a glob has found, are passed over. What one run lacks does not keep the others from being
-drawn; the exit code is 2 then.
+alone, such as those of --seeds=0,1,2, make one cell.
+
+Two or more runs of one script are compared: a line for each run, with the flags that differ and
+its headline number. Recordings of train.record have no figure and are compared alone.
+
+Files among the names, such as a table1.md that a glob has found, are passed over. What cannot be
+drawn is skipped with a line; the exit code is 2 only if nothing was drawn.
 """
 
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import flags
 
 from train.distill import figures as distill
 from train.lib.images import table1
-from train.lib.run import cli, files, run_folder
+from train.lib.run import cli, compare, files, run_folder
+from train.lib.run.errors import UsageError
 from train.regression import figures as regression
 from train.teacher import curve
-
-# By the script that config.json names.
-DRAWN_BY = {"distill": distill.draw, "regression": regression.draw, "teacher": curve.draw}
-GROWING = ("teacher",)  # are drawn before they are finished too
-IN_TABLE = ("cifar10", "imagenet")
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -38,81 +40,167 @@ flags.DEFINE_string(
 )
 
 
-def main(folders, workdir=None):
-    """Draws every figure and table that the runs in `folders` give."""
-    named = [Path(each) for each in folders]
-    folders = [each for each in named if not each.is_file()]
-    if not folders:
-        given = f"{named[0]} is a file" if named else "no folder is given"
-        raise cli.UsageError(f"{given}: expected a run's: python -m train.plot runs/regression")
-    found = [(each, _script(each), folder) for folder in folders for each in _runs(folder)]
-    in_table = [each for each, script, _ in found if script in IN_TABLE]
-    named_for_it = [folder for _, script, folder in found if script in IN_TABLE]
-    columns = table1.cells(table1.read(each) for each in in_table)
-    if workdir:
-        run_folder.make_folder(Path(workdir))
-    failed = []
-    for folder, script, _ in found:
-        if script in DRAWN_BY:
+class Run(NamedTuple):
+    """A run that can be drawn: its folder, its script, and the folder that was typed for it."""
+
+    folder: Path
+    script: str
+    typed: Path
+
+
+def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
+    """Returns a drawer that calls `draw(folder, into)` for each run, and prints the paths."""
+
+    def drawer(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+        drawn = 0
+        for run in runs:
+            into = workdir / run.folder.name if workdir else run.folder
             try:
-                _figures(folder, script, workdir)
-            except cli.UsageError as error:
-                failed.append(error)
-    if columns:
-        _table(columns, workdir or _home(in_table) or _home(named_for_it))
-    if failed:
-        raise cli.UsageError("; ".join(map(str, failed)))
+                run_folder.make_folder(into)
+                for path in draw(run.folder, into):
+                    print(path)
+                drawn += 1
+            except UsageError as error:
+                problems.append(str(error))
+        return drawn
+
+    return drawer
 
 
-def _figures(folder, script, workdir):
-    into = Path(workdir, folder.name) if workdir else folder
-    run_folder.make_folder(into)
-    for path in DRAWN_BY[script](folder, into):
-        print(path)
+def table_1(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+    """Prints Table 1, and writes it where several runs, or --workdir, give it a home."""
+    results = []
+    for run in runs:
+        try:
+            results.append((table1.read(run.folder), run))
+        except UsageError as error:
+            problems.append(str(error))
+    if not results:
+        return 0
+    try:
+        columns = table1.cells(result for result, _ in results)
+    except UsageError as error:
+        problems.append(str(error))
+        return 0
+    text = table1.text(columns)
+    print(text)
+    home = (
+        workdir or _home(run.folder for _, run in results) or _home(run.typed for _, run in results)
+    )
+    if home is None:
+        print("\nPrinted only; --workdir=FOLDER keeps it, as table1.md and table1.png")
+        return 1
+    with files.replacing(home / "table1.md") as file:
+        file.write(f"{text}\n".encode())
+    table1.draw(columns, home / "table1.png")
+    print(f"\n{home / 'table1.md'}\n{home / 'table1.png'}")
+    return 1
 
 
-def _runs(folder):
-    """A run's folder itself, or those that --seeds has made in it."""
+def comparison_only(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+    """Draws nothing: two runs or more are compared, as those of every script."""
+    if len(runs) > 1:
+        return len(runs)
+    problems += [
+        f"{run.folder} is a run of train.{run.script}, which has no figure; two can be compared"
+        for run in runs
+    ]
+    return 0
+
+
+# (runs, --workdir, the lines about what is skipped, which it adds to) -> how much it has drawn.
+Drawer = Callable[[Sequence[Run], Path | None, list[str]], int]
+DRAWERS: dict[str, Drawer] = {
+    "cifar10": table_1,
+    "imagenet": table_1,
+    "distill": figures_of(distill.draw),
+    "regression": figures_of(regression.draw),
+    "teacher": figures_of(curve.draw),
+    "record": comparison_only,
+}
+DRAWN_UNFINISHED = ("teacher",)
+
+
+def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None:
+    """Draws every figure and table that the runs in the folders give, and compares them.
+
+    Raises:
+      UsageError: where nothing was drawn.
+    """
+    problems: list[str] = []
+    runs = find_runs([Path(each) for each in typed], problems)
+    into = Path(workdir) if workdir else None
+    if into:
+        run_folder.make_folder(into)
+    drawn = 0
+    for drawer in dict.fromkeys(DRAWERS.values()):
+        group = [run for run in runs if DRAWERS[run.script] is drawer]
+        if group:
+            drawn += drawer(group, into, problems)
+    for script in DRAWERS:
+        folders = [run.folder for run in runs if run.script == script]
+        if len(folders) > 1:
+            print(f"\n{len(folders)} runs of train.{script}\n{compare.text(folders)}")
+    if not drawn:
+        raise UsageError("; ".join(problems))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+
+
+def find_runs(typed: Sequence[Path], problems: list[str]) -> list[Run]:
+    """Returns the runs in the folders; adds a line to `problems` for each that is none.
+
+    Raises:
+      UsageError: where no folder was typed.
+    """
+    folders = [path for path in typed if not path.is_file()]
+    if not folders:
+        reason = f"{typed[0]} is a file" if typed else "no folder is given"
+        raise UsageError(f"{reason}: expected a run's: python -m train.plot runs/regression")
+    runs = []
+    for folder in folders:
+        try:
+            for each in _with_seeds(folder):
+                try:
+                    runs.append(Run(each, _script(each), folder))
+                except UsageError as error:
+                    problems.append(str(error))
+        except UsageError as error:
+            problems.append(str(error))
+    return runs
+
+
+def _with_seeds(folder: Path) -> list[Path]:
+    """Returns a run's folder itself, or those that --seeds has made in it."""
     if not folder.exists():
-        raise cli.UsageError(f"{folder} does not exist: expected a run's folder")
+        raise UsageError(f"{folder} does not exist: expected a run's folder")
     seeds = sorted(folder.glob("seed*/config.json"))
     if not (folder / "config.json").exists() and not seeds:
-        raise cli.UsageError(f"{folder} is not a run: it has no config.json")
+        raise UsageError(f"{folder} is not a run: it has no config.json")
     return [path.parent for path in seeds] or [folder]
 
 
-def _script(folder):
-    """The script that made a finished run."""
+def _script(folder: Path) -> str:
+    """Returns the script that made a run, which is finished where its drawer needs that."""
     script = run_folder.read_config(folder / "config.json").get("script")
-    known = (*DRAWN_BY, *IN_TABLE)
-    if script not in known:
-        raise cli.UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(known)}")
-    if script not in GROWING and not (folder / "summary.json").exists():
-        raise cli.UsageError(f"{folder} is not finished: run its command again first")
+    if script not in DRAWERS:
+        raise UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(DRAWERS)}")
+    if script not in DRAWN_UNFINISHED and not (folder / "summary.json").exists():
+        raise UsageError(
+            f"{folder} is a run of train.{script} that is not finished: run its command again"
+        )
     return script
 
 
-def _home(folders):
-    """The folder that holds all of several folders, if one does."""
+def _home(folders: Iterable[Path]) -> Path | None:
+    """Returns the folder that holds all of several folders, if one does."""
+    folders = set(folders)
     parents = {folder.absolute().parent: folder.parent for folder in folders}
-    return parents.popitem()[1] if len(set(folders)) > 1 and len(parents) == 1 else None
-
-
-def _table(columns, where):
-    """Prints Table 1, and writes it to the folder `where`, if there is one."""
-    text = table1.text(columns)
-    print(text)
-    if where is None:
-        return print("\nPrinted only; --workdir=FOLDER keeps it, as table1.md and table1.png")
-    where = Path(where)
-    with files.replacing(where / "table1.md") as file:
-        file.write(f"{text}\n".encode())
-    table1.draw(columns, where / "table1.png")
-    print(f"\n{where / 'table1.md'}\n{where / 'table1.png'}")
+    return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None
 
 
 if __name__ == "__main__":
-    typed = sys.argv[1:]
-    sys.argv[1:] = [each for each in typed if each.startswith("-")]
-    folders = [each for each in typed if not each.startswith("-")]
+    arguments = sys.argv[1:]
+    sys.argv[1:] = [each for each in arguments if each.startswith("-")]
+    folders = [each for each in arguments if not each.startswith("-")]
     cli.run(lambda settings: main(folders, settings.workdir), FLAGS)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.scripts.images.test_table1 import write
 from train import plot
-from train.lib.run import cli
+from train.lib.run import errors
 
 FLAGS = {"game": "pong", "preset": "modern", "domain": None, "seed": 0}
 ROWS = {
@@ -56,11 +56,73 @@ def test_one_damaged_run_leaves_the_others(script, damage, tmp_path, capsys):
     if damage == "folder":
         path.mkdir()
         (path / "file").touch()
-    with pytest.raises(cli.UsageError, match="/b") as error:
-        plot.main([str(tmp_path / name) for name in "abc"])
-    assert "\n" not in str(error.value)
+    plot.main([str(tmp_path / name) for name in "abc"])
+    err = capsys.readouterr().err
+    assert err.startswith("skipped: ")
+    assert "/b" in err
+    assert err.count("\n") == 1
     drawn = sorted(path.relative_to(tmp_path).parts for path in tmp_path.rglob("*.png"))
     assert drawn == [("a", FIGURES[script]), ("c", FIGURES[script])]
+
+
+@pytest.mark.parametrize("script", ROWS)
+def test_nothing_drawn_is_an_error_of_one_line(script, tmp_path):
+    for name in "ab":
+        write_rows(tmp_path / name, script, "garbage\n")
+    with pytest.raises(errors.UsageError, match=r"/a.*/b") as error:
+        plot.main([str(tmp_path / name) for name in "ab"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_recording_and_what_is_no_run_among_runs(tmp_path, capsys):
+    """One line each; the others are drawn."""
+    write_rows(tmp_path / "a", "regression")
+    write_rows(tmp_path / "b", "regression")
+    (tmp_path / "b" / "summary.json").unlink()
+    for name, script in (("c", "record"), ("d", "cluster")):
+        (tmp_path / name).mkdir()
+        config = {"format": 1, "script": script, "flags": {}}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        (tmp_path / name / "summary.json").write_text("{}")
+    (tmp_path / "e").mkdir()
+    plot.main([str(tmp_path / name) for name in "abcde"])
+    assert (tmp_path / "a" / "figure2.png").exists()
+    lines = capsys.readouterr().err.splitlines()
+    for line, (name, reason) in zip(
+        sorted(lines),
+        [
+            ("b", "not finished"),
+            ("c", "no figure"),
+            ("d", "run of train.cluster"),
+            ("e", "not a run"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"skipped: {tmp_path / name} ")
+        assert reason in line
+
+
+def test_runs_of_one_script_are_compared(tmp_path, capsys):
+    """Flags that differ, and the headline number of a summary with the common head or without."""
+    for name, score in (("a", 3.0), ("b", 400)):
+        (tmp_path / name).mkdir()
+        flags = {"game": "pong", "num_steps": 10, "seed": ord(name) - ord("a")}
+        if name == "b":
+            flags = {"game": "pong", "frames": 20, "seed": 1}  # as before the new names
+        config = {"format": 1, "script": "record", "flags": flags}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        summary = {"headline": {"name": "score", "value": score, "unit": "points"}}
+        summary = summary if name == "a" else {"mean_score": score}
+        (tmp_path / name / "summary.json").write_text(json.dumps(summary))
+    write_rows(tmp_path / "c", "teacher")  # alone: not compared
+    plot.main([str(tmp_path / name) for name in "abc"])
+    out = capsys.readouterr().out.splitlines()
+    start = out.index("2 runs of train.record")
+    assert [line.split() for line in out[start + 1 :]] == [
+        ["run", "num_steps", "seed", "score,", "points"],
+        ["a", "10", "0", "3"],
+        ["b", "20", "1", "400"],
+    ]
 
 
 @pytest.mark.parametrize("script", ROWS)
@@ -74,14 +136,14 @@ def test_figures_of_a_run_that_is_not_to_be_touched(script, tmp_path):
 def test_a_flag_that_a_figure_needs(tmp_path):
     write_rows(tmp_path / "a", "distill")
     (tmp_path / "a" / "config.json").write_text('{"format": 1, "script": "distill", "flags": {}}')
-    with pytest.raises(cli.UsageError, match=r"config\.json is damaged or not a config of"):
+    with pytest.raises(errors.UsageError, match=r"config\.json is damaged or not a config of"):
         plot.main([str(tmp_path / "a")])
 
 
 def test_what_is_no_folder_of_a_run(tmp_path):
     (tmp_path / "file").touch()
     for path, message in (("nothing", "does not exist"), ("file", "is a file"), ("", "config")):
-        with pytest.raises(cli.UsageError, match=message):
+        with pytest.raises(errors.UsageError, match=message):
             plot.main([str(tmp_path / path)])
 
 

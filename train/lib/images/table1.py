@@ -2,16 +2,21 @@
 
 import json
 import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sobolev_tf.synthetic.decoupled import METHODS
+import sobolev_tf as st
 from train.lib.run import files, old_flags, run_folder
 from train.lib.run.errors import UsageError
 
+Column = tuple[str, str, int]  # script, data set, number of cuts
+Columns = dict[Column, dict[str, list["Result"]]]
+Scores = list[tuple[float, float | None]]  # (accuracy, deviation) of top-1, and of top-5
+
 NETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # the paper's data set, by script
 # Czarnecki et al. (2017), Table 1: (accuracy, deviation) in per cent; top-1, on ImageNet top-5 too.
-PAPER = {
+PAPER: dict[tuple[str, int], dict[str, Scores]] = {
     ("cifar10", 0): {"backprop": [(94.3, None)]},
     ("cifar10", 3): {
         "noprop": [(54.5, 1.15)],
@@ -39,32 +44,36 @@ NAMES = {"noprop": "Noprop", "direct": "Direct SG", "vfbn": "VFBN"} | {
     name: name.capitalize() for name in ("critic", "sobolev", "backprop")
 }
 # Flags in which the runs of one cell may differ.
-FREE = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
-# And those of one column, whose lengths are told apart; what a cut is, backpropagation has not.
-OF_METHOD = {"method", "splits", "cuts", "steps", "epochs"}
+FLAGS_THAT_MAY_DIFFER = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
+# And those of one column: lengths have a line of their own, and backpropagation has no cuts.
+FLAGS_OF_A_METHOD = {"method", "splits", "cuts", "steps", "epochs"}
 
 
 class Result(NamedTuple):
-    """One finished run: where, the column and row it belongs to, and what it reached."""
+    """One finished run: its folder, the column and row it belongs to, and its accuracy."""
 
     folder: Path
     script: str
     dataset: str
     splits: int
     method: str
-    flags: dict
-    images: dict  # what the run says of its data set, but for the seed of its order
-    accuracy: tuple  # per cent: top-1, and top-5 on ImageNet's net
+    flags: dict[str, Any]
+    images: dict[str, Any]  # its data set as in summary.json, less the seed of its order
+    accuracy: tuple[float, ...]  # per cent: top-1, and top-5 on ImageNet's net
     steps: int
 
     @property
-    def column(self):
+    def column(self) -> Column:
+        """Returns the key of the run's column."""
         return self.script, self.dataset, self.splits
 
 
-def read(folder):
-    """The result of a finished run. Raises UsageError for a summary that is damaged."""
-    folder = Path(folder)
+def read(folder: Path) -> Result:
+    """Reads the result of a finished run.
+
+    Raises:
+      UsageError: for a summary that is damaged.
+    """
     config = run_folder.read_config(folder / "config.json")
     script, path = config["script"], folder / "summary.json"
     try:
@@ -76,18 +85,18 @@ def read(folder):
         if splits < 0:
             raise ValueError(f"{splits} cuts")
         method = summary["method"] if splits else "backprop"
-        if method not in METHODS:
+        if method not in st.synthetic.METHODS:
             raise ValueError(f"unknown method {method!r}")
         return Result(
-            folder,
-            script,
-            str(images["name"]),
-            0 if method == "backprop" else splits,
-            method,
-            old_flags.defaults(config["script"]) | config["flags"],
-            {name: value for name, value in images.items() if name != "seed"},
-            tuple(100 * float(share) for share in shares),
-            int(summary["steps"]),
+            folder=folder,
+            script=script,
+            dataset=str(images["name"]),
+            splits=0 if method == "backprop" else splits,
+            method=method,
+            flags=old_flags.complete(script, config["flags"]),
+            images={name: value for name, value in images.items() if name != "seed"},
+            accuracy=tuple(100 * float(share) for share in shares),
+            steps=int(summary["steps"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
@@ -95,14 +104,18 @@ def read(folder):
         ) from error
 
 
-def cells(results):
-    """{(script, dataset, splits): {method: results of one command with different seeds}}.
+def cells(results: Iterable[Result]) -> Columns:
+    """Groups results by column and method; those of a cell are one command with several seeds.
 
     Backpropagation has no cuts: its runs stand in every column of their data set.
 
-    Raises UsageError where runs of one cell differ in more than the seed, or not even in that.
+    Returns:
+      {(script, data set, number of cuts): {method: results}}.
+
+    Raises:
+      UsageError: where runs of one cell differ in more than the seed, or not even in that.
     """
-    columns = {}
+    columns: Columns = {}
     for result in results:
         cell = columns.setdefault(result.column, {}).setdefault(result.method, [])
         for other in cell:
@@ -118,7 +131,7 @@ def cells(results):
     return cut
 
 
-def _check_repeats(first, second):
+def _check_repeats(first: Result, second: Result) -> None:
     a, b = (each.flags | {"dataset": each.images} for each in (first, second))
     named = sorted(a.keys() | b.keys())
     if first.method == "backprop":
@@ -126,7 +139,7 @@ def _check_repeats(first, second):
     differ = [
         f"--{name} is {a.get(name)} and {b.get(name)}"
         for name in named
-        if name not in FREE and a.get(name) != b.get(name)
+        if name not in FLAGS_THAT_MAY_DIFFER and a.get(name) != b.get(name)
     ]
     where = f"{first.folder} and {second.folder} are both {first.method} on {first.dataset}"
     if differ:
@@ -135,24 +148,25 @@ def _check_repeats(first, second):
         raise UsageError(f"{where} with seed {a.get('seed')}: name each run once")
 
 
-def spread(results):
-    """[(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
+def spread(results: Sequence[Result]) -> Scores:
+    """Returns [(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
     return [
         (statistics.mean(each), statistics.stdev(each) if len(each) > 1 else None)
         for each in zip(*(result.accuracy for result in results), strict=True)
     ]
 
 
-def paper(column):
-    """{method: [(accuracy, deviation)]} as the paper has it; {} for what it has not."""
+def paper(column: Column) -> dict[str, Scores]:
+    """Returns the paper's {method: [(accuracy, deviation)]}; {} for a column it does not have."""
     script, _, splits = column
     printed = PAPER.get((script, splits), {})
     return {**printed, **PAPER[script, 0]} if printed else {}
 
 
-def shown(scores):
-    """
-    >>> shown([(72.04, 0.05), (90.8, None)])
+def as_text(scores: Scores) -> str:
+    """Returns the scores of a cell as text.
+
+    >>> as_text([(72.04, 0.05), (90.8, None)])
     '72.0 ±0.05 / 90.8'
     """
     return " / ".join(
@@ -161,42 +175,43 @@ def shown(scores):
     )
 
 
-def title(column):
+def title(column: Column) -> str:
+    """Returns the head of a column."""
     script, dataset, splits = column
     return f"{dataset}, {_cuts(splits)}" + (", top-1 / top-5" if script == "imagenet" else "")
 
 
-def _cuts(splits):
+def _cuts(splits: int) -> str:
     return {0: "no cuts", 1: "1 cut"}.get(splits, f"{splits} cuts")
 
 
-def rows(columns):
-    """The methods that have a number in any column, here or in the paper."""
-    found = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
-    return [name for name in ROWS if name in found]
+def rows(columns: Columns) -> list[str]:
+    """Returns the methods that have a number in any column, here or in the paper."""
+    known = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
+    return [name for name in ROWS if name in known]
 
 
-def text(columns):
-    """Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
+def text(columns: Columns) -> str:
+    """Returns Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
     parts = []
     for column, methods in columns.items():
         ours = {name: _cell(results) for name, results in methods.items()}
         parts.append((title(column), ours))
         if printed := paper(column):
             name = f"paper: {NETS[column[0]]}, {_cuts(column[2])}"
-            parts.append((name, {method: shown(scores) for method, scores in printed.items()}))
+            parts.append((name, {method: as_text(scores) for method, scores in printed.items()}))
     lines = [["held-out accuracy, %", *(head for head, _ in parts)], ["---"] * (len(parts) + 1)]
     lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows(columns)]
     notes = [note for column in columns.items() for note in (_lengths(*column), *_recipes(*column))]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", *notes])
 
 
-def _cell(results):
+def _cell(results: Sequence[Result]) -> str:
     seeds = f" ({len(results)} seeds)" if len(results) > 1 else ""
-    return shown(spread(results)) + seeds
+    return as_text(spread(results)) + seeds
 
 
-def _lengths(column, methods):
+def _lengths(column: Column, methods: Mapping[str, Sequence[Result]]) -> str:
     steps = {name: cell[0].steps for name, cell in methods.items()}
     lengths = sorted(set(steps.values()))
     if len(lengths) == 1:
@@ -205,18 +220,18 @@ def _lengths(column, methods):
     return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {each}."
 
 
-def _recipes(column, methods):
-    """A line for every flag, but the method, in which the runs of one column differ."""
+def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterator[str]:
+    """Yields a line for every flag, but the method, in which the runs of one column differ."""
     cells = {name: results[0].flags for name, results in methods.items()}
-    for flag in sorted(set().union(*cells.values()) - FREE - OF_METHOD):
+    for flag in sorted(set().union(*cells.values()) - FLAGS_THAT_MAY_DIFFER - FLAGS_OF_A_METHOD):
         values = {name: flags.get(flag) for name, flags in cells.items()}
         if len(set(map(str, values.values()))) > 1:
             each = ", ".join(f"{name} {value}" for name, value in values.items())
             yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {each}."
 
 
-def draw(columns, path):
-    """Top-1 accuracy of every method, ours and the paper's, with deviations; a panel a column."""
+def draw(columns: Columns, path: Path) -> None:
+    """Draws every method's top-1 accuracy, ours and the paper's; a panel for each column."""
     from matplotlib.figure import Figure
 
     names = rows(columns)
@@ -227,21 +242,44 @@ def draw(columns, path):
         ours = {name: spread(results) for name, results in methods.items()}
         printed = paper(column)
         label = f"paper, {NETS[column[0]]}"
-        for scores, name, style, at in ((ours, "here", "o", -0.12), (printed, label, "s", 0.12)):
-            if not scores:
-                continue
-            colour = "C0" if scores is ours else "0.5"
-            axis.errorbar(
-                [scores[row][0][0] for row in names if row in scores],
-                [k + at for k, row in enumerate(names) if row in scores],
-                xerr=[scores[row][0][1] or 0 for row in names if row in scores],
-                **{"fmt": style, "color": colour, "capsize": 3, "label": name},
-                mfc=colour if scores is ours else "w",
-            )
-        axis.set(xlabel="held-out top-1, %", xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
+        if ours:
+            _draw_scores(axis, ours, names, at=-0.16, label="these runs", color="C0", fmt="o")
+        if printed:
+            _draw_scores(axis, printed, names, at=0.16, label=label, color="0.5", fmt="s", mfc="w")
+        axis.set(
+            xlabel="held-out accuracy (top-1), %", xlim=(0, 100), ylim=(len(names) - 0.5, -0.5)
+        )
         axis.set_yticks(range(len(names)), [NAMES[row] for row in names])
         axis.set_title(title(column).removesuffix(", top-1 / top-5"), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize="small", loc="best")
     with files.replacing(path) as file:
         figure.savefig(file, format="png", dpi=120)
+
+
+def _draw_scores(
+    axis: Any,
+    scores: Mapping[str, Scores],
+    names: Sequence[str],
+    *,
+    at: float,
+    color: str,
+    **style: Any,
+) -> None:
+    """Draws points with deviations and their numbers, `at` so much below each row's line."""
+    chosen = [(k + at, *scores[name][0]) for k, name in enumerate(names) if name in scores]
+    heights, means, deviations = zip(*chosen, strict=True)
+    bars = [deviation or 0 for deviation in deviations]
+    axis.errorbar(means, heights, xerr=bars, color=color, capsize=3, **style)
+    for height, mean, bar in zip(heights, means, bars, strict=True):
+        left = mean > 85
+        axis.annotate(
+            f"{mean:.1f}",
+            (mean - bar if left else mean + bar, height),
+            xytext=(-6 if left else 6, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize="x-small",
+            color=color,
+        )
