@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import metrics_csv, old_flags, report, run_folder
+from train.lib.run import metrics_csv, old_flags, run_folder, text_table
 from train.lib.run.errors import UsageError
 from train.lib.run.help_text import as_typed
 
@@ -29,7 +29,7 @@ def text(folders: Sequence[Path]) -> str:
         cells += [_number(value) if number == (name, unit) else "-" for number in numbers]
         rows.append([shown, *cells])
     columns = [", ".join(filter(None, number)) for number in numbers]
-    return report.table(["run", *flags, *columns], rows)
+    return text_table.table(["run", *flags, *columns], rows)
 
 
 def differing_flags(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -85,7 +85,7 @@ def _record_headline(folder: Path, summary: Mapping[str, Any]) -> Headline:
 
 
 def _teacher_headline(folder: Path, summary: Mapping[str, Any]) -> Headline:
-    rows = metrics_csv.checked_rows(folder / "metrics.csv", ["score"])
+    rows = metrics_csv.read_rows(folder / "metrics.csv", ["score"])
     return "score", max(row["score"] for row in rows), "points"
 
 
