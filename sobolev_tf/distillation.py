@@ -154,8 +154,6 @@ class PolicyDistiller(SobolevModel):
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
     """
 
-    _serialized = ("net", "teacher")
-
     def __init__(
         self,
         net: keras.Model,
@@ -197,6 +195,7 @@ class PolicyDistiller(SobolevModel):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        *args: Any,
         **kwargs: Any,
     ) -> None:
         """Configure as `SobolevModel.compile`, by default as section 4.2.
@@ -207,7 +206,7 @@ class PolicyDistiller(SobolevModel):
           loss_weights: by default [1, alpha]; with a schedule for α, [1, schedule].
           metrics: Keras's, of the policy.
           weighted_metrics: by default [KL, ActionError].
-          **kwargs: as for `SobolevModel.compile`.
+          *args, **kwargs: as for `SobolevModel.compile`.
         """
         pair = [PolicyDivergence(self.divergence), losses.Norm()]
         if weighted_metrics is None:
@@ -218,6 +217,7 @@ class PolicyDistiller(SobolevModel):
             [1.0, self.alpha][: self.order + 1] if loss_weights is None else loss_weights,
             metrics,
             weighted_metrics,
+            *args,
             **kwargs,
         )
 
@@ -229,17 +229,16 @@ class PolicyDistiller(SobolevModel):
         """Compute log π [B,A] at s [B,*in]."""
         return super().call(self._cast(x), training)
 
-    def _step(self, data, training):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        _, y = labels.structured(x, y, None, self.order)
-        if "value" in y:
-            y["value"] = log_policy(y["value"])
-        return super()._step((x, y, sample_weight), training)
+    def _read_batch(self, data):
+        batch = super()._read_batch(data)
+        if "value" in batch.labels:
+            batch.labels["value"] = log_policy(batch.labels["value"])
+        return batch
 
-    def _asked(self, given, training):
+    def _requested(self, given, training):
         """Stored logits spare the teacher's run, but where its gradients are learned from."""
         if not (training and self.order):
-            return super()._asked(given, training)
+            return super()._requested(given, training)
         if self.target is None:
             raise ValueError(
                 f"alpha={self.alpha} learns from a teacher's input gradients, and there is no "
@@ -281,10 +280,21 @@ class PolicyDistiller(SobolevModel):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        for fixed in ("order", "projection", "contraction", "wrt"):
+        for fixed in ("order", "projection", "wrt"):
             config.pop(fixed)
-        own = {name: getattr(self, name) for name in ("alpha", "divergence", "uint8_images")}
-        return {"teacher": config.pop("target"), **config, **own}
+        projection = self.projection
+        assert projection is not None
+        return {
+            "teacher": config.pop("target"),
+            **config,
+            "projections": projection.count,
+            "unbiased": projection.unbiased,
+            "orthogonal": projection.orthogonal,
+            "seed": projection.seed,
+            "alpha": self.alpha,
+            "divergence": self.divergence,
+            "uint8_images": self.uint8_images,
+        }
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PolicyDistiller":

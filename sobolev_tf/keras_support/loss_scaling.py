@@ -1,5 +1,8 @@
 """Keras's loss scaling for half-precision nets."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
 
@@ -10,3 +13,19 @@ def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
     False
     """
     return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def scale_half_precision(
+    optimizer: Any, layers: Iterable[keras.layers.Layer]
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer with Keras's dynamic loss scaling where a layer computes in float16.
+
+    Args:
+      optimizer: a Keras optimizer, or what `keras.optimizers.get` takes.
+      layers: all layers of the model.
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    half = any(layer.compute_dtype == "float16" for layer in layers)
+    if half and not uses_loss_scaling(optimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

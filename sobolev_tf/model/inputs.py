@@ -1,5 +1,8 @@
 """Which inputs of a net are differentiated: the only one, one of several, or several together."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,10 +12,16 @@ from sobolev_tf import jets
 class Inputs:
     """Takes the *point*, what derivatives are with respect to, out of x and puts it back.
 
-    net: a Keras model of one input tensor, of a list of them, or of a dict.
-    wrt: the name of one input, or a list of names, which are then flattened and joined into one
-        point [B,D] in that order. None where there is one input. Inputs in a list go by the
-        names of the net's own inputs; the others may hold integers.
+    Args:
+      net: a Keras model of one input tensor, of a list of them, or of a dict.
+      wrt: the name of one input, or a list of names, which are then flattened and joined into
+        one point [B,D] in that order. None where there is one input. Inputs in a list go by the
+        names of the net's own inputs; those that are not named may hold integers.
+
+    Raises:
+      ValueError: for `wrt` that is no name, or names an input twice.
+
+    Example:
 
     >>> a, b = keras.Input([2], name="a"), keras.Input([3], name="b")
     >>> net = keras.Model({"a": a, "b": b}, keras.layers.Concatenate()([a, b]))
@@ -24,7 +33,7 @@ class Inputs:
     7.0
     """
 
-    def __init__(self, net, wrt=None):
+    def __init__(self, net: keras.Model, wrt: str | list[str] | None = None) -> None:
         self.net = net
         if not isinstance(wrt, str | list | tuple | None):
             raise ValueError(f"wrt is the name of an input, or a list of names, got {wrt!r}.")
@@ -33,12 +42,49 @@ class Inputs:
             raise ValueError(f"wrt names an input twice: {self.chosen}.")
 
     @property
-    def chosen(self):
+    def chosen(self) -> list[str]:
         """The names in `wrt` as a list; empty where there is one input."""
         return [self.wrt] if isinstance(self.wrt, str) else self.wrt or []
 
-    def cast(self, x):
-        """x as tensors: what is differentiated in the net's dtype, or ValueError for integers."""
+    def known_shape(self) -> Any:
+        """Return the shape [B,*in] of the net's inputs in their structure, or None before build."""
+        if isinstance(self.net, keras.Sequential) and self.net.built:
+            return self.net.input_shape
+        if self.net.built and getattr(self.net, "inputs", None):
+            return keras.tree.map_structure(lambda t: tuple(t.shape), self.net.input)
+        return None
+
+    def build(self, input_shape: Any, owner: str) -> tuple[tuple, tuple]:
+        """Build the net, where it is not built yet; return the shapes in and out, without B.
+
+        Args:
+          input_shape: [B,*in], in the structure of the net's inputs.
+          owner: the class that errors name.
+
+        Raises:
+          ValueError: for a net of several outputs, or of axes whose size is not known.
+        """
+        if not self.net.built:
+            self.net(keras.tree.map_shape_structure(keras.KerasTensor, input_shape))
+        if len(getattr(self.net, "outputs", None) or [None]) > 1:
+            raise ValueError(
+                f"{owner} takes a net of one output, got {self.net.output_shape}: join them "
+                "(keras.layers.Concatenate), or give each a model of its own."
+            )
+        dims, outputs = self.shape(input_shape), self._output_shape(input_shape)
+        if None in (*dims, *outputs):
+            raise ValueError(
+                f"{owner} needs to know all axes but the batch: the net goes from "
+                f"{['B', *dims]} to {['B', *outputs]}; give keras.Input their sizes."
+            )
+        return dims, outputs
+
+    def cast(self, x: Any) -> Any:
+        """Return x as tensors, what is differentiated in the net's dtype.
+
+        Raises:
+          ValueError: for integers where derivatives are taken, or inputs that are not named.
+        """
         entries = self._entries(x)
         names = self.chosen or list(entries)
         cast = {
@@ -49,15 +95,15 @@ class Inputs:
         }
         return self._structure(x, cast)
 
-    def point(self, x):
-        """What is differentiated: [B,*in] of one input, [B,D] of several."""
+    def point(self, x: Any) -> tf.Tensor:
+        """Return what is differentiated: [B,*in] of one input, [B,D] of several."""
         entries = self._entries(x)
         if not isinstance(self.wrt, list):
             return entries[self.wrt]
         return tf.concat([_flat(entries[name]) for name in self.wrt], 1)
 
-    def put_back(self, x, point):
-        """x with the point in its place: what the net is called with."""
+    def put_back(self, x: Any, point: tf.Tensor) -> Any:
+        """Return x with the point in its place, as the net is called."""
         entries = dict(self._entries(x))
         if not isinstance(self.wrt, list):
             return self._structure(x, entries | {self.wrt: point})
@@ -67,8 +113,12 @@ class Inputs:
             entries[name] = tf.reshape(part, [-1, *shape])
         return self._structure(x, entries)
 
-    def at(self, fn, x):
-        """fn(x) as a function of the point alone; fn itself where x is the point."""
+    def at(self, fn: Callable, x: Any) -> Callable:
+        """Return fn(x) as a function of the point only; fn itself where x is the point.
+
+        Raises:
+          ValueError: for a black box where x has several inputs.
+        """
         if x is self.point(x):
             return fn
         if hasattr(fn, "jet"):
@@ -77,8 +127,16 @@ class Inputs:
             )
         return lambda point: fn(self.put_back(x, point))
 
-    def join(self, label, outputs: int):
-        """A label of order 1 by input name, each [B,*out,*in], as one [B,*out,D] label."""
+    def join(self, label: Any, outputs: int) -> Any:
+        """Return a label of order 1 by input name, each [B,*out,*in], as one [B,*out,D] label.
+
+        Args:
+          label: a dict by input name; anything else is returned as it is.
+          outputs: how many axes out has.
+
+        Raises:
+          ValueError: where an input that `wrt` names is absent.
+        """
         if not isinstance(label, dict):
             return label
         if self.wrt is None and len(label) == 1:
@@ -93,28 +151,35 @@ class Inputs:
             outputs + 1,
         )
 
-    def shape(self, input_shape):
-        """The point's shape without B, from the net's input shapes in their structure."""
+    def shape(self, input_shape: Any) -> tuple:
+        """Return the point's shape without B, from the net's input shapes in their structure."""
         shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
         if not isinstance(self.wrt, list):
             return tuple(shapes[self.wrt][1:])
         return (sum(tf.TensorShape(shapes[name][1:]).num_elements() for name in self.wrt),)
 
-    def specs(self, input_shape):
-        """TensorSpecs of all inputs, named, for signatures; `structure` puts tensors in place."""
+    def specs(self, input_shape: Any) -> list[tf.TensorSpec]:
+        """Return named TensorSpecs of all inputs, for signatures; `structure` is the way back."""
         shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
         return [
             tf.TensorSpec([None, *shape[1:]], self._dtype(name), name=name or "x")
             for name, shape in shapes.items()
         ]
 
-    def structure(self, tensors, input_shape):
-        """The net's inputs from a list of tensors, in the structure of `input_shape`."""
+    def structure(self, tensors: list, input_shape: Any) -> Any:
+        """Return the net's inputs from a list of tensors, in the structure of `input_shape`."""
         if isinstance(input_shape, dict):
             return dict(zip(input_shape, tensors, strict=True))
         return tensors[0] if isinstance(input_shape, tuple) else list(tensors)
 
+    def _output_shape(self, input_shape):
+        if getattr(self.net, "outputs", None):
+            return tuple(self.net.output_shape[1:])
+        spec = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
+        return tuple(self.net.compute_output_spec(spec).shape[1:])
+
     def _entries(self, x, leaf=lambda x: not isinstance(x, (dict, list, tuple))) -> dict:
+        entries: dict[str | None, Any]
         if leaf(x):
             entries = {None: x}
         elif isinstance(x, dict):

@@ -1,14 +1,82 @@
-"""What `compile` was told of each term of equation 1: its loss l_j, its weight w_j, its parts'."""
+"""The objective of equation 1: the loss l_j, the weight w_j and the component weights of terms."""
+
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses
 from sobolev_tf.model import labels
+from sobolev_tf.model.missing import mask_missing
+
+
+def per_term(setting: Any, order: int, default: Any, what: str) -> dict[str, Any]:
+    """Return one setting for each term, from a list (by position), a dict (by name) or one for all.
+
+    None leaves its term out; a term that is not named gets the default.
+
+    Raises:
+      ValueError: for an unknown name, or a list of another length.
+
+    Example:
+
+    >>> per_term({"d1": 3.0}, order=1, default=1.0, what="loss_weights")
+    {'value': 1.0, 'd1': 3.0, 'jvp': 1.0, 'vjp': 1.0}
+    """
+    known = labels.names(order)
+    settings = dict.fromkeys(labels.all_terms(order), default)
+    if setting is None:
+        return settings
+    if isinstance(setting, dict):
+        labels.by_name(setting, order, what)  # refuses unknown names
+        return settings | setting
+    if not isinstance(setting, list | tuple):
+        return dict.fromkeys(settings, setting)
+    if len(setting) != len(known):
+        raise ValueError(
+            f"{what} has {len(setting)} entries, but order={order} takes {len(known)}: "
+            f"{', '.join(known)}, in this order."
+        )
+    return settings | dict(zip(known, setting, strict=True))
+
+
+def weights_per_term(weights: Any, order: int) -> dict[str, float | Callable | None]:
+    """Return a weight for each term: a finite number, a function of the step, or None.
+
+    Raises:
+      ValueError: for anything else, and as `per_term`.
+
+    Example:
+
+    >>> weights_per_term([1, None], order=1)["value"]
+    1
+    """
+    if isinstance(weights, np.ndarray) and weights.ndim < 2:
+        weights = weights.tolist()
+    by_term = per_term(weights, order, 1.0, "loss_weights")
+    for name, weight in by_term.items():
+        if weight is None or callable(weight):
+            continue
+        number = isinstance(weight, Real)
+        if not (number and np.isfinite(weight)):
+            got = weight if number else type(weight).__name__
+            raise ValueError(
+                f"loss_weights has {got} for {name}, expected a finite number, or a function of "
+                "the step."
+            )
+    return by_term
 
 
 class Objective:
     """The losses and weights of all terms by name; a term that either leaves out is None.
+
+    Args:
+      order: J.
+      loss, loss_weights, component_weights, missing: as for `SobolevModel.compile`.
+
+    Example:
 
     >>> objective = Objective(order=1, loss="mse", loss_weights=[1.0, 2.0])
     >>> float(objective.term("value", tf.zeros([2, 1]), tf.ones([2, 1])))
@@ -17,14 +85,23 @@ class Objective:
     2.0
     """
 
-    def __init__(self, order, loss=None, loss_weights=None, component_weights=None, missing=None):
-        chosen = labels.per_order(loss, order, losses.SquaredNorm(), "loss")
-        self.losses = {name: each and losses.resolve(each) for name, each in chosen.items()}
+    def __init__(
+        self,
+        order: int,
+        loss: Any = None,
+        loss_weights: Any = None,
+        component_weights: dict | str | None = None,
+        missing: str | None = None,
+    ) -> None:
+        by_term = per_term(loss, order, losses.SquaredNorm(), "loss")
+        self.losses: dict[str, Any] = {
+            name: None if loss is None else losses.resolve(loss) for name, loss in by_term.items()
+        }
         # Norms compare numbers; any other loss of values may take class numbers.
         self.classes = not isinstance(self.losses["value"], losses.NORMS)
-        self.weights = labels.loss_weights(loss_weights, order)
+        self.weights = weights_per_term(loss_weights, order)
         self.missing = missing
-        self.components = component_weights
+        self.components: dict[str, np.ndarray] | str | None = component_weights
         self.rms = component_weights == "rms"
         if isinstance(component_weights, dict):
             labels.by_name(component_weights, order, "component_weights")
@@ -35,33 +112,69 @@ class Objective:
                 f"{component_weights!r}."
             )
 
-    def takes(self, name) -> bool:
+    def takes(self, name: str) -> bool:
+        """Tell whether a term has both a loss and a weight."""
         return self.losses[name] is not None and self.weights[name] is not None
 
-    def weight(self, name, step):
-        """w_j at a training step."""
+    def weight(self, name: str, step: Any) -> Any:
+        """Return w_j at a training step."""
         weight = self.weights[name]
         return weight(step) if callable(weight) else weight
 
-    def term(self, name, true, predicted, weight=None):
-        """l_j of labels and predictions [B,...], averaged over the batch."""
+    def term(
+        self, name: str, label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Compute l_j of one term, averaged over the batch.
+
+        Args:
+          name: the term's.
+          label, predicted: [B,...].
+          weight: of the examples [B], or None for 1.
+
+        Returns:
+          A scalar. Missing labels have no gradient under missing="nan".
+        """
         components = self._components(name, predicted.shape[1:])
         if components is not None:
-            if not true.dtype.is_floating and true.shape != predicted.shape:
+            if not label.dtype.is_floating and label.shape != predicted.shape:
                 raise ValueError(f"component_weights of {name} do not go with class numbers.")
             components = tf.cast(components, predicted.dtype)
-            true, predicted = tf.cast(true, predicted.dtype) * components, predicted * components
+            label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
         if self.missing == "nan":
-            true, predicted, weight = labels.leave_missing_out(true, predicted, weight)
-        return losses.batch_mean(losses.per_example(self.losses[name], true, predicted), weight)
+            label, predicted, weight = mask_missing(label, predicted, weight)
+        values = losses.per_example(self.losses[name], label, predicted)
+        return losses.batch_mean(values, weight)
 
-    def balance(self, sizes: dict | None):
-        """Settles "rms": one over the size of every component of the labels, where it is known."""
+    def terms(
+        self,
+        true: dict[str, tf.Tensor],
+        predicted: dict[str, tf.Tensor],
+        weights: dict[str, tf.Tensor],
+        step: Any,
+    ) -> Iterator[tuple[str, Any, tf.Tensor]]:
+        """Yield (name, w_j, l_j) of every term that has labels, a loss and a weight.
+
+        Args:
+          true, predicted, weights: by name of term, as the fields of a `terms.Comparison`.
+          step: the training step, for weights that follow it.
+
+        Raises:
+          ValueError: where there is no such term.
+        """
+        taken = [name for name in true if self.takes(name)]
+        if not taken:
+            raise ValueError(f"no term has both a label and a loss: labels are {list(true)}.")
+        for name in taken:
+            value = self.term(name, true[name], predicted[name], weights.get(name))
+            yield name, self.weight(name, step), value
+
+    def balance(self, sizes: dict[str, np.ndarray] | None) -> None:
+        """Settle "rms": one over the size of each component of the labels, once it is known."""
         if self.rms and sizes is not None:
             self.components = {name: 1 / size for name, size in sizes.items()}
 
-    def config(self):
-        """The component weights for a saved model: settled, or what was asked for."""
+    def config(self) -> dict[str, list] | str | None:
+        """Return the component weights for a saved model: settled, or as they were requested."""
         if isinstance(self.components, dict):
             return {name: weights.tolist() for name, weights in self.components.items()}
         return self.components
@@ -69,7 +182,7 @@ class Objective:
     def _components(self, name, shape):
         if self.components == "rms":
             raise ValueError('component_weights="rms" needs the labels\' sizes: call adapt first.')
-        components = (self.components or {}).get(name)
+        components = self.components.get(name) if isinstance(self.components, dict) else None
         if components is None or components.shape == tuple(shape):
             return components
         if shape[0] == 1 and components.shape == tuple(shape[1:]):

@@ -1,9 +1,15 @@
-"""Updates the metrics of one term, leaving out labels that are missing."""
+"""Metrics of terms: their updates, without missing labels, and which of them have a result."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from sobolev_tf.metrics import NAMES
 from sobolev_tf.model import labels
+from sobolev_tf.model.label_shapes import fit_shape
+from sobolev_tf.model.missing import complete_rows, mask_missing
 
 
 def update(
@@ -34,11 +40,46 @@ def update(
     metric.update_state(label, predicted, sample_weight=weight)
 
 
+def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str]) -> set[str]:
+    """Return the names of losses and metrics that a batch without their labels does not update.
+
+    Args:
+      names: all terms.
+      labeled: terms with labels.
+      taken: those of them with a loss.
+
+    Example:
+
+    >>> sorted(absent(["value", "d1"], labeled=["value"], taken=["value"]))
+    ['d1_cosine', 'd1_loss', 'd1_r2', 'd1_rmse']
+    """
+    metrics = {f"{name}_{kind}" for name in names if name not in labeled for kind in NAMES}
+    return metrics | {f"{name}_loss" for name in names if name not in taken}
+
+
+def first_values(y: Any, predicted: tf.Tensor, order: int, classes: bool) -> tuple[dict, dict]:
+    """Return values by name of term, for Keras, which builds its metrics before the first step.
+
+    A live target's labels are not known there: the predicted values have their shape.
+
+    Args:
+      y: labels in any form.
+      predicted: [B,*out].
+      order: J.
+      classes: as for `fit_shape`.
+    """
+    value = labels.by_name(y, order, extra=("directions",)).get("value")
+    if value is None:
+        return {"value": predicted}, {"value": predicted}
+    value = fit_shape(value, predicted.shape, predicted.shape[1:], "value", classes)
+    return {"value": value}, {"value": predicted}
+
+
 def _leave_out(metric, label, predicted, weight):
     if isinstance(metric, keras.metrics.R2Score):
-        return labels.observed(label, predicted, weight)
+        return complete_rows(label, predicted, weight)
     present = ~tf.math.is_nan(label)
-    label, predicted, weight = labels.leave_missing_out(label, predicted, weight)
+    label, predicted, weight = mask_missing(label, predicted, weight)
     if isinstance(metric, keras.metrics.RootMeanSquaredError):
         weight = weight[:, None] * tf.cast(present, weight.dtype)
     return label, predicted, weight

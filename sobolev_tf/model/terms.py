@@ -1,115 +1,242 @@
-"""The terms of equations 1 and 2 for one batch: what the net says, and what is true, by name.
+"""The terms of equations 1 and 2 for one batch, by name: predicted ones, labels, a target's.
 
 Terms are `value` [B,*out], d1, ..., dJ as the view shows them, and `jvp` [B,P,*out] and `vjp`
-[B,P,*in] along directions that came with the labels. All are in the scaled coordinates of
-`scaling`, where the net lives.
+[B,P,*in] along directions that came with the labels. All are between the z-scores of `scaling`,
+where the net lives.
 """
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from sobolev_tf import contractions, jets
 from sobolev_tf.model import labels
-from sobolev_tf.model.scaling import Scaled
-from sobolev_tf.projections import FullDerivatives
+from sobolev_tf.model.inputs import Inputs
+from sobolev_tf.model.label_shapes import fit_directional_shape, fit_directions, fit_shape
+from sobolev_tf.model.scaled_target import scale_target
+from sobolev_tf.model.scaling import Scaling
+from sobolev_tf.projections import FullDerivatives, Projection
+
+Terms = dict[str, tf.Tensor]
 
 
-def predicted(fn, z, order: int, view, directions: dict) -> dict:
-    """What `fn` says at z [B,*in]: its jet as `view` shows it, and along given directions.
+class Comparison(NamedTuple):
+    """Labels and predictions of one batch, by name of term, between z-scores.
 
-    `fn` runs once; under a projection, once more for each kind of given directions.
+    Attributes:
+      x: the net's inputs, as tensors.
+      labels, predicted: terms [B,...].
+      weights: of the examples, [B], by name of term; a name that is absent has weight 1.
     """
-    terms = {}
-    whole = order and isinstance(view, FullDerivatives)
+
+    x: Any
+    labels: Terms
+    predicted: Terms
+    weights: Terms
+
+    def fold_projections(self, names: Iterable[str]) -> "Comparison":
+        """Fold the projections of the terms `names` into the batch, [B,P,...] -> [B·P,...].
+
+        Each projection then counts as an example, with its example's weight.
+        """
+        folded = Comparison(self.x, dict(self.labels), dict(self.predicted), dict(self.weights))
+        for name in names:
+            weight = self.weights.get(name)
+            if weight is not None:
+                projections = tf.shape(self.predicted[name])[1]
+                folded.weights[name] = tf.repeat(tf.reshape(weight, [-1]), projections)
+            folded.labels[name] = fold_projections(self.labels[name])
+            folded.predicted[name] = fold_projections(self.predicted[name])
+        return folded
+
+
+def batch_size(x: Any) -> tf.Tensor:
+    """Return B of the net's inputs x, in any structure."""
+    return tf.shape(tf.nest.flatten(x)[0])[0]
+
+
+def fold_projections(t: tf.Tensor) -> tf.Tensor:
+    """Fold projections into the batch: [B,P,...] -> [B·P,...].
+
+    >>> fold_projections(tf.zeros([2, 3, 4])).shape
+    TensorShape([6, 4])
+    """
+    return tf.reshape(t, [-1, *t.shape[2:]])
+
+
+def predicted_terms(
+    fn: Callable,
+    z: tf.Tensor,
+    order: int,
+    view: Any,
+    directions: dict[str, tf.Tensor],
+) -> Terms:
+    """Compute the terms of `fn` at z [B,*in]: its jet as `view` shows it, and along directions.
+
+    `fn` runs once; under a projection, once more for each kind of directions.
+
+    Args:
+      fn: from z [B,*in] to [B,*out].
+      z: points between z-scores.
+      order: the highest order that is compared.
+      view: `FullDerivatives` or the directions of one step, `ProjectedDerivatives`.
+      directions: "jvp" [B,P,*in] and "vjp" [B,P,*out], as `scale_directions` gives them.
+
+    Returns:
+      Terms by name, in float32 or wider.
+    """
+    terms: Terms = {}
+    full = order and isinstance(view, FullDerivatives)
     if order or not directions:
         value, derivatives = view.jet(fn, z, order)
         terms |= dict(zip(labels.names(order), [value, *derivatives], strict=True))
-    if v := directions.get("jvp"):
-        value, [along] = (
-            jets.directional_jet(fn, z, v)
-            if not whole
-            else (value, [contractions.contract_inputs(terms["d1"], v)])
-        )
-        terms |= {"value": value, "jvp": along}
-    if u := directions.get("vjp"):
-        value, [along] = (
-            jets.projected_jet(fn, z, 1, lambda _: u[0])
-            if not whole
-            else (value, [contractions.contract_outputs(terms["d1"], u[0])])
-        )
-        terms |= {"value": value, "vjp": along}
+    if "jvp" in directions:
+        v = directions["jvp"]
+        if full:
+            terms["jvp"] = contractions.contract_inputs(terms["d1"], [v])
+        else:
+            terms["value"], [terms["jvp"]] = jets.directional_jet(fn, z, [v])
+    if "vjp" in directions:
+        u = directions["vjp"]
+        if full:
+            terms["vjp"] = contractions.contract_outputs(terms["d1"], u)
+        else:
+            terms["value"], [terms["vjp"]] = jets.projected_jet(fn, z, 1, lambda _: u)
     return {name: jets.at_least_float32(term) for name, term in terms.items()}
 
 
-def true(given: dict, said: dict, z, view, scaling, inputs, classes: bool) -> dict:
-    """The labels, checked, scaled, and seen as `view` shows the net's own jet.
+def label_terms(
+    given: dict[str, Any],
+    predicted: Terms,
+    z: tf.Tensor,
+    view: Any,
+    scaling: Scaling,
+    inputs: Inputs,
+    classes: bool,
+) -> Terms:
+    """Check and scale labels, and look at them as `view` shows the net's own jet.
 
-    classes: whether the value's loss takes class numbers; they pass unchanged.
+    Args:
+      given: labels by name, in the user's units.
+      predicted: as `predicted_terms` gives them.
+      z, view: as for `predicted_terms`.
+      scaling: the `Scaling` between.
+      inputs: joins labels that come input by input.
+      classes: the value's loss takes class numbers; they pass unchanged.
+
+    Returns:
+      Terms by name, in the shapes of the predicted ones.
+
+    Raises:
+      ValueError: for a label of another shape.
     """
-    terms, value = {}, said["value"]
+    terms, value = {}, predicted["value"]
     for name, label in given.items():
         if name in labels.DIRECTIONAL:
-            label = labels.conform_directional(label, said[name].shape, name)
-            label = tf.cast(label, said[name].dtype)
-            terms[name] = scaling.per_value(label) if name == "jvp" else scaling.vjp(label)
+            label = fit_directional_shape(label, predicted[name].shape, name)
+            label = tf.cast(label, predicted[name].dtype)
+            terms[name] = scaling.scale_jvp(label) if name == "jvp" else scaling.scale_vjp(label)
             continue
         j = labels.order_of(name)
         if j == 1:
             label = inputs.join(label, len(value.shape) - 1)
         expected = [*value.shape, *list(z.shape[1:]) * j]
-        label = labels.conform(label, expected, value.shape[1:], name, classes)
+        label = fit_shape(label, expected, value.shape[1:], name, classes)
         if j or label.dtype.is_floating or not classes:
             label = tf.cast(label, value.dtype)
-            label = scaling.derivative(label, j) if j else scaling.values(label)
+            label = scaling.scale_derivative(label, j) if j else scaling.scale_y(label)
         terms[name] = view.label(label, j, z, value)
     return terms
 
 
-def of_target(target, said: dict, z, order: int, view, scaling) -> dict:
-    """A live target's jet, as `view` shows it, in the shapes of what the net said."""
-    asked = target if hasattr(target, "jet") else _conforming(target, said["value"])
-    value, derivatives = view.jet(Scaled(asked, scaling), z, order)
+def target_terms(
+    target: Callable, predicted: Terms, z: tf.Tensor, order: int, view: Any, scaling: Scaling
+) -> Terms:
+    """Compute a live target's jet at z as `view` shows it, in the shapes of the predicted terms.
+
+    Args:
+      target: from x [B,*in] to [B,*out], in the user's units; with a jet of its own, or not.
+      predicted, z, order, view, scaling: as for `label_terms`.
+
+    Raises:
+      ValueError: where the target has other outputs than the net.
+    """
+    if not hasattr(target, "jet"):
+        target = _fitting(target, predicted["value"])
+    value, derivatives = view.jet(scale_target(target, scaling), z, order)
     terms = dict(zip(labels.names(order), [value, *derivatives], strict=True))
-    return {n: tf.cast(t, said[n].dtype) for n, t in terms.items()}
+    return {name: tf.cast(term, predicted[name].dtype) for name, term in terms.items()}
 
 
-def _conforming(target, value):
-    def asked(x):
+def unscale_term(
+    name: str, term: tf.Tensor, scaling: Scaling, projection: Projection | None
+) -> tf.Tensor:
+    """Return a term in the user's units, for metrics.
+
+    The inputs of an output projection's gradients have units, but its outputs are mixed: such a
+    term stays as it is.
+
+    Args:
+      name: the term's.
+      term: [B,...] or, with its projections folded, [B·P,...].
+      scaling: the `Scaling` between.
+      projection: the model's.
+    """
+    j = labels.order_of(name)
+    if name == "vjp":
+        return scaling.unscale_vjp(term)
+    if name == "jvp":
+        return scaling.unscale_jvp(term)
+    if j and projection:
+        if projection.side == "output":
+            return term
+        if projection.contraction == "first":
+            return scaling.unscale_derivative(term, j - 1)
+        return scaling.unscale_jvp(term)
+    if j:
+        return scaling.unscale_derivative(term, j)
+    return scaling.unscale_y(term) if term.dtype.is_floating else term
+
+
+def scale_directions(
+    directions: dict[str, Any], z: tf.Tensor, outputs: tuple, scaling: Scaling
+) -> dict[str, tf.Tensor]:
+    """Check the directions of `jvp` and `vjp` labels, and return them as directions at z.
+
+    Args:
+      directions: "jvp" [B,*in] or [B,P,*in], "vjp" [B,*out] or [B,P,*out], in the user's units.
+      z: points [B,*in].
+      outputs: out.
+      scaling: the `Scaling` between.
+
+    Returns:
+      "jvp" [B,P,*in], "vjp" [B,P,*out].
+
+    Raises:
+      ValueError: for directions of another shape.
+    """
+    scaled = {}
+    if "jvp" in directions:
+        v = tf.cast(fit_directions(directions["jvp"], z.shape[1:], "jvp"), z.dtype)
+        scaled["jvp"] = scaling.scale_directions(v)
+    if "vjp" in directions:
+        u = tf.cast(fit_directions(directions["vjp"], outputs, "vjp"), z.dtype)
+        scaled["vjp"] = scaling.scale_output_directions(u)
+    return scaled
+
+
+def _fitting(target, value):
+    """The target, its answer in the shape of the net's value [B,*out]."""
+
+    def fitted(x):
         answer = tf.convert_to_tensor(target(x))
         try:
-            return labels.conform(answer, value.shape, value.shape[1:], "target")
+            return fit_shape(answer, value.shape, value.shape[1:], "target")
         except ValueError:
             raise ValueError(
                 f"the target answers {list(answer.shape)}, the net {list(value.shape)}: they need "
                 "the same outputs."
             ) from None
 
-    return asked
-
-
-def raw(name, t, scaling, projection):
-    """A term in raw units, for metrics; the outputs of an output projection have none."""
-    j = labels.order_of(name)
-    if name == "vjp":
-        return scaling.raw_vjp(t)
-    if name == "jvp":
-        return scaling.raw_per_value(t)
-    if j and projection:
-        if projection.side == "output":
-            return t
-        along = projection.contraction == "first"
-        return scaling.raw_derivative(t, j - 1) if along else scaling.raw_per_value(t)
-    if j:
-        return scaling.raw_derivative(t, j)
-    return scaling.raw_values(t) if t.dtype.is_floating else t
-
-
-def directions(given, z, value_shape, scaling) -> dict:
-    """The directions [[B,P,*]] that came with `jvp` and `vjp` labels, as directions at z."""
-    by_name = labels.directions_by_name(given)
-    shapes = {"jvp": z.shape[1:], "vjp": value_shape}
-    found = {}
-    for name, v in by_name.items():
-        v = labels.conform_directions(v, shapes[name], name)
-        v = tf.cast(v, z.dtype)
-        found[name] = [scaling.directions(v) if name == "jvp" else scaling.output_directions(v)]
-    return found
+    return fitted

@@ -6,8 +6,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.model import labels
-
 
 class FullBatch:
     """What such a fit of a compiled SobolevModel needs, as a context.
@@ -18,7 +16,7 @@ class FullBatch:
       caller: the public function, named in errors.
       x, y, sample_weight, callbacks: as for `fit`.
 
-    Attributes: data, the tensors of one training step; last_weights, the weights [N], float64.
+    Attributes: problem, the loss as a function of the weights; last_weights [N], float64.
     """
 
     def __init__(self, caller, model, x, y, sample_weight, iterations, callbacks):
@@ -26,13 +24,9 @@ class FullBatch:
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
         if not isinstance(iterations, numbers.Integral) or iterations < 1:
             raise ValueError(f"{caller}: at least 1 iteration is needed, got {iterations=}.")
-        model._refuse_nan(y)
-        given = labels.structured(x, y, sample_weight, model.order)
-        self.data = keras.tree.map_structure(
-            tf.convert_to_tensor, keras.tree.lists_to_tuples(given)
-        )
-        _refuse_lengths(caller, keras.tree.flatten(self.data))
-        model._cast(self.data[0])  # builds
+        self.problem = model.problem(x, y, sample_weight)
+        _refuse_lengths(caller, keras.tree.flatten(self.problem.data))
+        self.problem.build()
         self.caller, self.model, self.variables = caller, model, model.trainable_variables
         if not self.variables:
             raise ValueError(f"{caller}: the model has no trainable weights.")

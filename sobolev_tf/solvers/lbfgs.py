@@ -89,7 +89,7 @@ def _objective(fit):
         fit.assign(flat)
         values = [variable.value for variable in fit.variables]
         with tf.GradientTape() as tape:
-            loss, _ = fit.model._step(fit.data, training=False)
+            loss = fit.problem.loss()
         # The last bias has no part in derivatives: without value labels its gradient is zero.
         gradients = tape.gradient(loss, values, unconnected_gradients="zero")
         flattened = [tf.cast(tf.reshape(g, [-1]), tf.float64) for g in gradients]

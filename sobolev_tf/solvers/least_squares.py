@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses
-from sobolev_tf.model import labels, terms
-from sobolev_tf.projections import FullDerivatives
+from sobolev_tf.model import labels
 from sobolev_tf.solvers.full_batch import FullBatch
 
 LARGEST = 1e12  # damping at which no step is left to take
@@ -87,7 +86,7 @@ def fit_least_squares(
         )
     growth, rho, settled = 2.0, 0.0 if evidence else regularization, False
     fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
-    _refuse(model, fit.data)
+    _refuse(model, fit.problem)
     with fit:
         linearise, residuals_at = (fit.compiled(f(fit)) for f in (_linearised, _residuals_at))
         weights = start = fit.last_weights
@@ -124,7 +123,7 @@ def fit_least_squares(
     return fit.history
 
 
-def _refuse(model, data):
+def _refuse(model, problem):
     """Raises ValueError for what is no sum of squares of full derivatives."""
     if model.projection:
         raise ValueError("fit_least_squares: without projection= only; fit_lbfgs takes all models.")
@@ -135,7 +134,7 @@ def _refuse(model, data):
                 f"fit_least_squares: the loss of {name} is not a squared error; expected "
                 'st.losses.SquaredNorm or "mse". fit_lbfgs takes any loss.'
             )
-    model._step(data, training=False)  # losses of activities are there after a pass
+    problem.loss()  # losses of activities are there after a pass
     if model.losses:
         raise ValueError("fit_least_squares: without regularisation; fit_lbfgs takes it.")
 
@@ -179,55 +178,51 @@ def _linearised(fit):
 
     def linearised(weights):
         fit.assign(weights)
-        x, said, roots, residuals = _errors(fit)
-        jacobians = {n: j * roots[n][..., None] for n, j in _by_row(fit, x, said).items()}
+        x, predicted, roots, residuals = _errors(fit)
+        jacobians = {n: j * roots[n][..., None] for n, j in _by_row(fit, x, predicted).items()}
         return _matrix(residuals, 0), _matrix(jacobians, 1)
 
     return linearised
 
 
 def _errors(fit):
-    """x, what the model says of it, and by name the roots of the weights, and weighted errors.
+    """x, what the model predicts of it, and by name the roots of the weights, and weighted errors.
 
     Weights are read off the loss itself: of a squared error e it has slope 2we and curvature 2w,
     and r = slope / sqrt(2 curvature) = sqrt(w) e.
     """
-    model = fit.model
-    _, (x, true, said, sample_weight) = model._step(fit.data, training=False)
+    comparison = fit.problem.compare()
+    predicted = comparison.predicted
     with tf.GradientTape() as outer:
-        outer.watch(said)
+        outer.watch(predicted)
         with tf.GradientTape() as inner:
-            inner.watch(said)
-            loss = model.compute_loss(x, true, said, sample_weight, training=False)
-        slopes = inner.gradient(loss, said, unconnected_gradients="zero")
-    curvatures = outer.gradient(slopes, said, unconnected_gradients="zero")
+            inner.watch(predicted)
+            loss = fit.problem.loss_of(comparison)
+        slopes = inner.gradient(loss, predicted, unconnected_gradients="zero")
+    curvatures = outer.gradient(slopes, predicted, unconnected_gradients="zero")
     roots = {name: tf.sqrt(c / 2) for name, c in curvatures.items()}
-    residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in said}
-    return x, said, roots, residuals
+    residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in predicted}
+    return comparison.x, predicted, roots, residuals
 
 
-def _by_row(fit, x, said):
-    """d said / d weights [B,...,N] by name: row by row, since a row depends on no other."""
-    model = fit.model
-    order = max(map(labels.order_of, said))
-    _, y, _ = keras.utils.unpack_x_y_sample_weight(fit.data)
-    z = model.scaling.points(model._inputs.point(x))
-    along = terms.directions(y, z, model.output_dims, model.scaling)
+def _by_row(fit, x, predicted):
+    """d predicted / d weights [B,...,N] by name: row by row, since a row depends on no other."""
+    order = max(map(labels.order_of, predicted))
+    directions = fit.problem.data[1].get("directions", {})
     values = [variable.value for variable in fit.variables]
 
     def row(row):
-        x, along = keras.tree.map_structure(lambda t: t[None], row)
+        x, directions = keras.tree.map_structure(lambda t: t[None], row)
         with tf.GradientTape(persistent=True) as tape:
-            z = model.scaling.points(model._inputs.point(x))
-            found = terms.predicted(model._net_at(x, False), z, order, FullDerivatives(), along)
-            entries = {n: tf.unstack(tf.reshape(t, [-1])) for n, t in found.items()}
+            terms = fit.problem.predict_terms(x, directions, order)
+            entries = {n: tf.unstack(tf.reshape(t, [-1])) for n, t in terms.items()}
         return {
-            name: tf.stack([_gradient(tape, entry, values) for entry in each])
-            for name, each in entries.items()
+            name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
+            for name, of_term in entries.items()
         }
 
-    found = tf.vectorized_map(row, (x, along))
-    return {n: tf.reshape(j, [*said[n].shape, j.shape[-1]]) for n, j in found.items()}
+    rows = tf.vectorized_map(row, (x, directions))
+    return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
 
 
 def _gradient(tape, entry, values):

@@ -146,10 +146,10 @@ def test_half_precision_answers_in_any_units(size, tmp_path):
     np.testing.assert_allclose(along, gradient.sum(1), **near)
 
 
-def test_raw_vjp_of_no_direction_is_zero():
+def test_vjp_of_no_direction_is_zero():
     identity = scaling.Scaling()
     identity.build(((2,), (1,)))
-    _, gradient = scaling.Raw(net(), identity).vjp(tf.constant(X), tf.zeros([60, 1]))
+    _, gradient = scaling.UnscaledFunction(net(), identity).vjp(tf.constant(X), tf.zeros([60, 1]))
     np.testing.assert_array_equal(gradient, np.zeros([60, 2]))
 
 

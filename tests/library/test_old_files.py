@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sobolev_tf as st
+from sobolev_tf.projections import Projection
 
 SAVED = Path(__file__).parent.parent / "fixtures" / "before"
 ANSWERS = json.loads((SAVED / "answers.json").read_text())
@@ -44,9 +45,9 @@ def test_a_sobolev_model():
     assert_answers(model.predict(X, verbose=0), "sobolev_value")
     assert_answers(jet.value, "sobolev_value")
     assert_answers(jet.derivatives[0], "sobolev_d1")
-    config = model.get_config()
-    assert (config["projection"], config["projections"], config["seed"]) == ("input", 2, 5)
-    assert (config["contraction"], config["orthogonal"]) == ("first", True)
+    assert model.projection == Projection(
+        "input", count=2, contraction="first", orthogonal=True, seed=5
+    )
     compiled = model.get_compile_config()
     assert (compiled["missing"], compiled["jet_metrics"]) == ("nan", ["rmse"])
     assert np.any(model.scaling.mean)  # what `adapt` learned

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sobolev_tf.model import labels
+from sobolev_tf.model import label_shapes, labels, missing, objective
 
 
 @settings(max_examples=30, deadline=None)
@@ -27,17 +27,17 @@ def test_wrong_names_and_counts_name_themselves():
     with pytest.raises(ValueError, match="3 entries, but order=1"):
         labels.by_name((0, 1, 2), 1)
     with pytest.raises(ValueError, match="loss has 1 entries, but order=1 takes 2"):
-        labels.per_order(["mse"], 1, None, "loss")
+        objective.per_term(["mse"], 1, None, "loss")
 
 
 def test_loss_weights_are_finite_numbers_or_none():
     for way in ([1.0, 2], (1, 2.0), np.array([1, 2]), {"d1": 2.0}):
-        assert labels.loss_weights(way, 1) == {"value": 1, "d1": 2, "jvp": 1, "vjp": 1}
-    assert labels.loss_weights({"d1": None}, 1)["d1"] is None
-    assert labels.loss_weights([1.0, len], 1)["d1"] is len  # a function of the step
+        assert objective.weights_per_term(way, 1) == {"value": 1, "d1": 2, "jvp": 1, "vjp": 1}
+    assert objective.weights_per_term({"d1": None}, 1)["d1"] is None
+    assert objective.weights_per_term([1.0, len], 1)["d1"] is len  # a function of the step
     for wrong in (np.inf, [1.0, np.nan], "much", [1.0, "x"], [1, 2j], np.ones([2, 2])):
         with pytest.raises(ValueError, match=r"loss_weights has .* expected a finite number"):
-            labels.loss_weights(wrong, 1)
+            objective.weights_per_term(wrong, 1)
 
 
 @settings(max_examples=20, deadline=None)
@@ -50,11 +50,11 @@ def test_a_label_conforms_or_is_refused(label, outputs, inputs):
     expected = [None, *outputs, *inputs]
     allowed = [[*outputs, *inputs]] + ([inputs] if outputs == [1] else [])
     if label in allowed:
-        got = labels.conform(np.zeros([2, *label]), expected, outputs, "d1")
-        assert got.shape == (2, *outputs, *inputs)
+        fitted = label_shapes.fit_shape(np.zeros([2, *label]), expected, outputs, "d1")
+        assert fitted.shape == (2, *outputs, *inputs)
     else:
         with pytest.raises(ValueError, match="label d1 has shape"):
-            labels.conform(np.zeros([2, *label]), expected, outputs, "d1")
+            label_shapes.fit_shape(np.zeros([2, *label]), expected, outputs, "d1")
 
 
 def test_missing_entries_have_no_error_and_no_gradient():
@@ -62,7 +62,7 @@ def test_missing_entries_have_no_error_and_no_gradient():
     given = tf.constant([[np.nan, 5.0], [np.nan, np.nan]])
     with tf.GradientTape() as tape:
         weights = tf.constant([[2.0], [2.0]])
-        label, prediction, weight = labels.leave_missing_out(given, prediction, weights)
+        label, prediction, weight = missing.mask_missing(given, prediction, weights)
         loss = tf.reduce_sum((label - prediction) ** 2)
     np.testing.assert_array_equal(tape.gradient(loss, prediction), [[0, -6], [0, 0]])
     np.testing.assert_array_equal(weight, [2, 0])
@@ -71,9 +71,9 @@ def test_missing_entries_have_no_error_and_no_gradient():
 def test_nan_is_found_by_order_and_row():
     y, d1 = np.zeros([4, 1]), np.zeros([4, 2])
     d1[2, 1] = np.nan
-    labels.refuse_nan((y, None), 1)
+    missing.refuse_nan((y, None), 1)
     with pytest.raises(ValueError, match="label d1 has NaN, first in row 2"):
-        labels.refuse_nan((y, d1), 1)
+        missing.refuse_nan((y, d1), 1)
     data = tf.data.Dataset.from_tensor_slices((y, (y, d1))).batch(2)
     with pytest.raises(ValueError, match="first in row 2"):
-        labels.refuse_nan_in(data, 1)
+        missing.refuse_nan_in(data, 1)

@@ -59,7 +59,7 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
     with FullBatch("here", model, X, labels, weight, 1, None) as fit:
         linearise = fit.compiled(least_squares._linearised(fit))
         residuals, jacobian = linearise(tf.constant(fit.last_weights))
-        loss, _ = model._step(fit.data, training=False)
+        loss, _ = model._step(fit.problem.data, training=False)
         assert float(loss) == pytest.approx(np.sum(residuals.numpy() ** 2), rel=1e-12)
         for i in RNG.choice(len(fit.last_weights), 5, replace=False):
             ends = []

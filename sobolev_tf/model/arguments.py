@@ -1,0 +1,124 @@
+"""What users pass to SobolevModel, checked and brought into one form, with errors of one line."""
+
+import random
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf import metrics as jet_metrics
+from sobolev_tf.model import labels
+from sobolev_tf.projections import Projection
+
+
+def as_projection(
+    projection: Projection | str | dict | None, seed: int | None = None, **shorthand: Any
+) -> Projection | None:
+    """Return the projection that a model's constructor asks for, or None for full derivatives.
+
+    Args:
+      projection: a `Projection`, its fields as a dict, its side ("output" or "input"), or None.
+      seed: of the directions; None draws one.
+      shorthand: count, contraction, unbiased, orthogonal: the fields beside a side.
+
+    Raises:
+      ValueError: for an unknown setting, or shorthand beside a `Projection` that says the same.
+
+    Example:
+
+    >>> as_projection("input", seed=1, count=2) == Projection("input", count=2, seed=1)
+    True
+    """
+    if isinstance(projection, dict):
+        projection = Projection(**projection)
+    plain = {"count": 1, "contraction": "distinct", "unbiased": False, "orthogonal": False}
+    if isinstance(projection, Projection):
+        if seed is not None or plain | shorthand != plain:
+            raise ValueError(
+                "projection is a Projection already: give projections, contraction, unbiased, "
+                "orthogonal and seed there, as in Projection('output', count=3)."
+            )
+        return projection
+    seed = random.randrange(2**31) if seed is None else seed
+    # Without a side, too: wrong settings are refused.
+    settings = Projection(projection or "input", seed=seed, **shorthand)
+    return settings if projection else None
+
+
+def metrics_of_values(metrics: Any, order: int) -> Any:
+    """Return Keras metrics of values; a dict may name them as {"value": [...]}.
+
+    Raises:
+      ValueError: for metrics of another term, which `jet_metrics` are for.
+    """
+    if not isinstance(metrics, dict):
+        return metrics
+    if others := [name for name in labels.all_terms(order) if name in metrics and name != "value"]:
+        raise ValueError(
+            f"metrics has {others[0]!r}, but Keras's metrics are of values only: for derivatives "
+            f"choose jet_metrics=[...] of {', '.join(jet_metrics.NAMES)}, which cover every term."
+        )
+    return metrics["value"] if list(metrics) == ["value"] else metrics
+
+
+def refuse_labels_as_batch_size(batch_size: Any, where: str) -> None:
+    """Raise ValueError where `batch_size` is no number: derivatives in its place, most likely."""
+    if batch_size is not None and not isinstance(batch_size, Integral):
+        raise ValueError(
+            f"{where}: batch_size is a number, got a {type(batch_size).__name__}: pass derivatives "
+            f"with the labels, as in {where.rpartition('.')[2]}(x, (y, dy))."
+        )
+
+
+def label_batches(x: Any, y: Any, batch_size: int, steps: int | None, where: str) -> Iterator:
+    """Yield batches (x, y) of arrays, or of the first `steps` batches of a data set.
+
+    Raises:
+      ValueError: for a data set without end, where `steps` is None.
+    """
+    data = x
+    if not isinstance(x, tf.data.Dataset):
+        arrays = keras.tree.lists_to_tuples([x] if y is None else [x, y])
+        data = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
+    if steps is None and data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"{where}: the data set has no end; say how many batches: steps=...")
+    for batch in data.take(steps or -1):
+        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+
+
+def input_batches(x: Any, batch_size: int, where: str) -> Iterator:
+    """Yield batches of the net's inputs, from arrays or from a data set whose labels are left.
+
+    An empty array is one empty batch.
+
+    Raises:
+      ValueError: for a data set that is empty or has no end, or a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"{where}: batch_size is at least 1, got {batch_size}.")
+    if isinstance(x, tf.data.Dataset):
+        if x.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(f"{where}: the data set has no end; pass dataset.take(n) of it.")
+        empty = True
+        for batch in x:
+            empty = False
+            yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+        if empty:
+            raise ValueError(f"{where}: there is no data, the data set is empty.")
+        return
+    x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+    rows = len(keras.tree.flatten(x)[0])
+    for i in range(0, max(rows, 1), batch_size):
+        yield keras.tree.map_structure(lambda t, i=i: t[i : i + batch_size], x)
+
+
+def refuse_export_options(model: keras.Model, options: dict[str, Any]) -> None:
+    """Raise ValueError for Keras's options of `export`, or for a model that is not built."""
+    where = f"{type(model).__name__}.export"
+    if options:
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"{where} writes a SavedModel and takes its directory only, got {given}.")
+    if not model.built:
+        raise ValueError(f"{where} needs a built model: call it, fit it or build it first.")

@@ -1,0 +1,109 @@
+"""The shapes that labels and directions must have, and the shorter forms that are accepted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+def fit_shape(
+    label: Any, expected: Sequence, outputs: Sequence, name: str, classes: bool = False
+) -> tf.Tensor:
+    """Return a label in the shape `expected`, from that or, with one output, without its axis.
+
+    Args:
+      label: [B,*out,*in × j], or [B,*in × j] where out is (1,).
+      expected: [B,*out,*in × j]; None for sizes that are not known.
+      outputs: out.
+      name: the term's name, for errors.
+      classes: integer values of another shape pass unchanged, for Keras's sparse losses.
+
+    Raises:
+      ValueError: for any other shape.
+
+    Example:
+
+    >>> fit_shape(tf.zeros([5, 2]), [None, 1, 2], [1], "d1").shape
+    TensorShape([5, 1, 2])
+    >>> fit_shape(tf.zeros([5, 3]), [None, 1, 2], [1], "d1")
+    Traceback (most recent call last):
+    ValueError: label d1 has shape [5, 3], expected [B, 1, 2] or [B, 2]: labels come in the \
+order value, d1, ..., with the axes batch, outputs, inputs.
+    """
+    label = tf.convert_to_tensor(label)
+    dims, short = list(expected[1:]), list(expected[2:])
+    numbers = classes and name == "value" and label.dtype.is_integer
+    if numbers and list(outputs) not in ([], [1]):
+        return label
+    if label.shape.rank is None:  # known at run time only
+        label = tf.reshape(label, [tf.shape(label)[0], *dims])
+    if _fits(label.shape[1:], dims):
+        return label
+    forms = [_letters(dims)]
+    if list(outputs) == [1]:
+        if _fits(label.shape[1:], short):
+            return tf.expand_dims(label, 1)
+        forms.append(_letters(short))
+    raise ValueError(
+        f"label {name} has shape {list(label.shape)}, expected {' or '.join(forms)}: labels come "
+        "in the order value, d1, ..., with the axes batch, outputs, inputs."
+    )
+
+
+def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
+    """Return the directions of `name` in the shape [B,P,*dims], from that or from [B,*dims].
+
+    Raises:
+      ValueError: for any other shape.
+
+    Example:
+
+    >>> fit_directions(tf.zeros([5, 2]), [2], "jvp").shape
+    TensorShape([5, 1, 2])
+    """
+    v = tf.convert_to_tensor(v)
+    dims = list(dims)
+    if _fits(v.shape[1:], dims):
+        return tf.expand_dims(v, 1)
+    if len(v.shape) == len(dims) + 2 and _fits(v.shape[2:], dims):
+        return v
+    raise ValueError(
+        f"directions of {name} have shape {list(v.shape)}, expected {_letters(dims)} or "
+        f"{_letters(['P', *dims])}."
+    )
+
+
+def fit_directional_shape(label: Any, expected: Sequence, name: str) -> tf.Tensor:
+    """Return a label of `name` in the shape `expected`, [B,P,*dims].
+
+    The axis P may be left out where it is 1, and so may a last axis of one output.
+
+    Raises:
+      ValueError: for any other shape.
+
+    Example:
+
+    >>> fit_directional_shape(tf.zeros([5]), [None, 1, 1], "jvp").shape
+    TensorShape([5, 1, 1])
+    """
+    label, dims = tf.convert_to_tensor(label), list(expected[1:])
+    forms = [dims]
+    if dims[0] == 1:
+        forms.append(dims[1:])
+    forms += [form[:-1] for form in forms if form[-1:] == [1]]
+    if not any(_fits(label.shape[1:], form) for form in forms):
+        raise ValueError(
+            f"label {name} has shape {list(label.shape)}, expected {_letters(dims)}: one for each "
+            "of its directions."
+        )
+    return tf.reshape(label, [-1, *dims])
+
+
+def _fits(shape, dims):
+    return len(shape) == len(dims) and all(
+        a is None or b is None or a == b for a, b in zip(shape, dims, strict=True)
+    )
+
+
+def _letters(dims):
+    return "[" + ", ".join(["B", *("?" if d is None else str(d) for d in dims)]) + "]"
