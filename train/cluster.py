@@ -33,7 +33,7 @@ def main(script, arguments, workers):
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
         signal.signal(signal.SIGINT, lambda *_: None)  # the script's to act on
         command = [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"]
-        return subprocess.run(command, env=environment).returncode
+        sys.exit(subprocess.run(command, env=environment).returncode)
 
 
 def split(typed):

@@ -3,18 +3,14 @@
 import csv
 import functools
 import json
-import multiprocessing
-import os
 import shutil
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from train import plot
-from train.lib.run import errors, old_flags, processes
+from train.lib.run import errors, old_flags
 from train.regression import __main__ as regression
 from train.regression import functions, recipes, table
 
@@ -180,50 +176,6 @@ def test_what_cannot_be_drawn_is_said(tmp_path, config, message):
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(errors.UsageError, match=message):
         plot.main([str(tmp_path)])
-
-
-def double(task):
-    if task < 0:
-        raise errors.UsageError("below 0")
-    return 2 * task
-
-
-def sleep(path):
-    path.write_text(str(os.getpid()))
-    time.sleep(600)  # far beyond the deadline of `until`
-
-
-def parent(path):
-    list(processes.run(sleep, [path], 1))
-
-
-def test_workers_answer_and_pass_errors_on():
-    answers = processes.run(double, [1, 2, -3], 1)
-    assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
-    with pytest.raises(errors.UsageError, match="below 0"):
-        next(answers)
-
-
-def test_what_a_worker_dies_of_is_said():
-    with pytest.raises(errors.CommandError, match="x: TypeError"):
-        list(processes.run(double, ["x"], 1))
-
-
-def test_a_worker_ends_with_its_parent_in_the_middle_of_a_task(tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=parent, args=[tmp_path / "pid"])
-    process.start()
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    process.kill()
-    process.join()
-    worker = Path("/proc", (tmp_path / "pid").read_text())
-    until(lambda: not worker.exists() or "State:\tZ" in (worker / "status").read_text())
-
-
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_damaged_files_of_a_run(tmp_path, run):

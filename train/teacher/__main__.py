@@ -25,9 +25,9 @@ from absl import flags
 from train.lib.atari import environment, play, policies
 from train.lib.run import cli, run_folder, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
-from train.lib.run.clock import Clock
 from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
+from train.lib.run.progress import Clock
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings

@@ -26,13 +26,14 @@ import select
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from train.lib.run import old_flags
+from train.lib.run import old_flags, progress
 from train.lib.run.errors import CommandError, UsageError, one_line
 from train.lib.run.help_text import as_typed, help_text
 from train.lib.run.settings import NOT_STORED, Settings
@@ -119,7 +120,11 @@ def run(
         if HELP & set(sys.argv[1:]):
             print(help_text(values, presets), flush=True)
             sys.exit(0)
-        sys.exit(main(parse(values, sys.argv, presets)))
+        settings, began = parse(values, sys.argv, presets), time.monotonic()
+        code = main(settings) or 0
+        if code == 0:
+            print(f"Took {progress.time_of(time.monotonic() - began)}", flush=True)
+        sys.exit(code)
     except CommandError as error:
         fail(error, error.code)
     except KeyboardInterrupt:

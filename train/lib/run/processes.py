@@ -3,98 +3,99 @@
 Small nets leave most of a core idle waiting for each other's threads; one net a core does not.
 """
 
-import collections
 import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+import tensorflow as tf
 
 from train.lib.run.errors import CommandError
 
+Task = TypeVar("Task")
+THREADS_OF_NUMPY = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-def run(work, tasks, processes):
-    """Yields (task, work(task)) as they end. With 0 processes all is done in this one, in order.
 
-    work: a function at a module's top level. The largest task should come first.
+def run(
+    work: Callable[[Task], Any], tasks: Iterable[Task], processes: int
+) -> Iterator[tuple[Task, Any]]:
+    """Yield (task, work(task)) as they end. Workers end with this process, however it ends.
 
-    A CommandError in a worker is raised here. Workers end with this process, however it ends.
+    Args:
+      work: a function at a module's top level.
+      tasks: what to call it with; the largest should come first.
+      processes: how many tasks at a time; 0 does all of them in this process, in order.
+
+    Raises:
+      CommandError: that of a worker, or if a worker has died or raised something else.
     """
-    tasks = collections.deque(tasks)
-    if processes == 0:
+    tasks = list(tasks)
+    if processes == 0 or not tasks:
         yield from ((task, work(task)) for task in tasks)
         return
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    busy, started = {}, []
+    others = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(
+        min(processes, len(tasks)),
+        multiprocessing.get_context("spawn"),  # TensorFlow does not survive a fork
+        initializer=_prepare,
+    )
     try:
-        with _one_thread():
-            for _ in range(min(processes, len(tasks))):
-                here, there = context.Pipe()
-                started.append(context.Process(target=_serve, args=(work, there), daemon=True))
-                started[-1].start()
-                there.close()  # so that each end sees the other's death
-                busy[here] = tasks.popleft()
-                here.send(busy[here])
-        while busy:
-            for pipe in multiprocessing.connection.wait(list(busy)):
-                try:
-                    result, error = pipe.recv()
-                except EOFError:
-                    text = f"the process of {busy[pipe]} died: see above, or out of memory"
-                    raise CommandError(text) from None
-                if error:
-                    raise error
-                task = busy.pop(pipe)
-                if tasks:
-                    busy[pipe] = tasks.popleft()
-                    pipe.send(busy[pipe])
-                yield task, result
+        with _one_thread():  # workers start as tasks are submitted
+            submitted = {executor.submit(_call, work, task): task for task in tasks}
+        for future in as_completed(submitted):
+            yield submitted[future], future.result()
+    except BrokenProcessPool as error:
+        raise CommandError("a worker process died: see above, or out of memory") from error
     finally:
-        for process in started:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()
 
 
 @contextlib.contextmanager
-def _one_thread():
-    """Processes started in here have one thread for NumPy, which reads this as it is imported."""
-    ours = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(ours, "1"))
+def _one_thread() -> Iterator[None]:
+    """Start processes with one thread for NumPy, which reads this as it is imported."""
+    before = {name: os.environ.get(name) for name in THREADS_OF_NUMPY}
+    os.environ.update(dict.fromkeys(THREADS_OF_NUMPY, "1"))
     try:
         yield
     finally:
-        for name, value in ours.items():
+        for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
 
 
-def _serve(work, pipe):
-    """A worker: answers tasks until the other end of the pipe is closed, or its parent is dead."""
+def _prepare() -> None:
+    """Set up a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import tensorflow as tf
-
     tf.get_logger().setLevel("ERROR")  # every net is traced anew, and TensorFlow would remark on it
     tf.config.optimizer.set_experimental_options({"remapping": False})  # warns of float64, in vain
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            pipe.send((work(task), None))
-        except CommandError as error:
-            pipe.send((None, error))
-        except Exception as error:
-            traceback.print_exc()
-            pipe.send((None, CommandError(f"{task}: {type(error).__name__}: {error}")))
 
 
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)  # in the middle of its task, which the same command does again
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)  # in the middle of its task, which the same command does again
+
+
+def _call(work: Callable[[Task], Any], task: Task) -> Any:
+    """Do a task; print the traceback of a bug here, and let it end in one line there."""
+    try:
+        return work(task)
+    except CommandError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise CommandError(f"{task}: {type(error).__name__}: {error}") from None

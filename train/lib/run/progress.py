@@ -1,110 +1,196 @@
-"""One line that says where long work stands and how long it will take."""
+"""One line that says where long work stands, how fast it is, and how long it will take."""
 
 import datetime
 import sys
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
 import keras
 
+TERMINAL_SECONDS = 0.5  # between two lines on a terminal, where each replaces the one before
+
+
+class Meter:
+    """Counts work, and knows its speed.
+
+    Args:
+      total: amount of the whole work, in any unit that is roughly proportional to time.
+      done: the part that was done before; it says nothing about the speed.
+    """
+
+    def __init__(self, total: float, done: float = 0):
+        self.total, self.done = total, done
+        self.restart()
+
+    def restart(self) -> None:
+        """Measure the speed from here."""
+        self.first, self.began = self.done, time.monotonic()
+
+    def rate(self) -> float | None:
+        """Return the work done in a second, or None as long as none was measured."""
+        measured = self.done - self.first
+        return measured / (time.monotonic() - self.began) if measured else None
+
+    def left(self) -> float | None:
+        """Return the seconds until the end, or None at the end or without a speed."""
+        rate = self.rate()
+        return (self.total - self.done) / rate if rate and self.done < self.total else None
+
 
 class Progress(keras.callbacks.Callback):
-    """Prints step, time left of the whole run, and the logs in `names`.
+    """Prints step, time left of the whole run, steps per second, and some logs.
 
     On a terminal the line is rewritten in place, elsewhere there is a new one every `seconds`.
     Keras's own bar shows every metric, which is a screenful with the diagnostics of three cuts.
 
     Args:
       total: steps of the whole run.
-      names: {key in logs: how to print it}, in the order to print.
+      names: the logs to print, in this order.
       left: what stands after the time left.
       seconds: between two lines where the output is not a terminal.
+      out: where to print; default: standard output.
 
-    >>> callbacks = [Progress(640, names={"loss": "loss", "accuracy": "top-1"})]
+    Example:
+      >>> callbacks = [Progress(640, names=["loss", "accuracy", "val_accuracy"])]
     """
 
-    def __init__(self, total, names=None, left="left", seconds=20, out=None):
+    def __init__(
+        self,
+        total: int,
+        names: Iterable[str] = ("loss",),
+        left: str = "left",
+        seconds: float = 20,
+        out: TextIO | None = None,
+    ):
         super().__init__()
-        self.total, self.names, self.out = total, names or {"loss": "loss"}, out or sys.stdout
-        self.unit = left
-        self.every = 0.5 if self.out.isatty() else seconds
-        self.began = self.timed_from = None
+        self.names, self.unit, self.out = list(names), left, out or sys.stdout
+        self.every = TERMINAL_SECONDS if self.out.isatty() else seconds
+        self.meter = Meter(total)
+        self.traced = False
         self.printed_at = 0.0
 
     def on_train_begin(self, logs=None):
         # A resumed run does not begin at step 0.
-        self.step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        if self.began is None:
+        self.meter.done = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        if not self.traced:
             together = self.model.steps_per_execution
             first = f"the first {together} steps" if together > 1 else "the first step"
-            show(f"step {self.step}/{self.total}, tracing {first}", self.out)
+            show(f"step {self.meter.done}/{self.meter.total}, tracing {first}", self.out)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batch = 0
 
     def on_train_batch_end(self, batch, logs=None):
         # With steps_per_execution, `batch` jumps by several.
-        self.step += batch + 1 - self.batch
+        self.meter.done += batch + 1 - self.batch
         self.batch = batch + 1
-        now = time.monotonic()
-        if self.began is None:
-            # The first step compiles, and says nothing about those to come.
-            self.began, self.timed_from = now, self.step
-        if now - self.printed_at >= self.every or self.step == self.total:
-            self.printed_at = now
-            self._print(now, logs)
+        if not self.traced:  # The first step compiles, and says nothing about those to come.
+            self.meter.restart()
+            self.traced = True
+        due = time.monotonic() - self.printed_at >= self.every
+        if due or self.meter.done == self.meter.total:
+            self.print(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._print(time.monotonic(), logs)
+        self.print(logs)
         if self.out.isatty():
             print(file=self.out, flush=True)
 
-    def _print(self, now, logs):
-        show(line(self.step, self.total, self.left(now), logs, self.names, self.unit), self.out)
+    def print(self, logs: Mapping[str, Any]) -> None:
+        """Print the line."""
+        self.printed_at = time.monotonic()
+        show(line(self.meter, logs, self.names, self.unit), self.out)
 
-    def left(self, now):
-        """Seconds until the last step, None as long as nothing was timed."""
-        done = 0 if self.timed_from is None else self.step - self.timed_from
-        return (now - self.began) / done * (self.total - self.step) if done else None
+
+class Clock:
+    """Counts steps and seconds of a loop that is no Keras `fit`, and prints them.
+
+    Args:
+      step: where the run stands.
+      total: steps of the whole run.
+      seconds: time of the run's processes before this one.
+      names: the logs to print, in this order.
+      every: seconds between two lines.
+    """
+
+    def __init__(
+        self, step: int, total: int, seconds: float, names: Iterable[str], every: float = 20
+    ):
+        self.meter = Meter(total, done=step)
+        self.first_step, self.seconds_before = step, seconds
+        self.names, self.every = list(names), every
+        self.began = self.printed_at = time.monotonic()
+
+    @property
+    def step(self) -> int:
+        """Where the run stands: to be set by the loop."""
+        return int(self.meter.done)
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.meter.done = step
+
+    def seconds(self) -> float:
+        """Return the time of the run, summed over all of its processes."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def print(self, logs: Mapping[str, Any], now: bool = False) -> None:
+        """Print a line; without `now`, not more often than every `every` seconds."""
+        if now or time.monotonic() - self.printed_at >= self.every:
+            self.printed_at = time.monotonic()
+            print(line(self.meter, logs, self.names), flush=True)
 
 
 class Bar:
     """Prints how much of a known amount of work is done, and the time left.
 
-    total: in any unit that is roughly proportional to time.
+    Args:
+      total: the amount, in any unit that is roughly proportional to time.
+      out: where to print; default: standard output.
 
-    >>> bar = Bar(total=3)
+    Example:
+      >>> bar = Bar(total=3)
     """
 
-    def __init__(self, total, out=None):
-        self.total, self.done, self.out = total, 0, out or sys.stdout
-        self.began = time.monotonic()
+    def __init__(self, total: float, out: TextIO | None = None):
+        self.meter, self.out = Meter(total), out or sys.stdout
 
-    def add(self, amount, text):
-        """Counts `amount` as done, and prints it after the time left."""
-        self.done += amount
-        left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
-        show(f"{self.done / self.total:4.0%}, {time_of(left)} left in all, {text}", self.out)
+    def add(self, amount: float, text: str) -> None:
+        """Count `amount` as done, and print `text` after the time left."""
+        self.meter.done += amount
+        share, left = self.meter.done / self.meter.total, self.meter.left() or 0
+        show(f"{share:4.0%}, {time_of(left)} left in all, {text}", self.out)
 
 
-def line(step, total, left, logs, names, unit="left"):
-    """The line itself.
+def line(meter: Meter, logs: Mapping[str, Any], names: Iterable[str], unit: str = "left") -> str:
+    """Return the line itself: step, time left, speed, and the logs in `names` that there are.
 
-    >>> line(10, 40, 75.2, {"loss": 1.25, "val_accuracy": 0.5}, {"loss": "loss"})
-    'step 10/40, 0:01:15 left, loss 1.25'
+    >>> line(Meter(40, done=10), {"loss": 1.25, "val_accuracy": 0.5}, ["loss", "accuracy"])
+    'step 10/40, loss 1.25'
     """
-    parts = [f"step {step}/{total}"]
+    parts = [f"step {meter.done}/{meter.total}"]
+    left, rate = meter.left(), meter.rate()
     if left is not None:
         parts.append(f"{time_of(left)} {unit}")
-    parts += [f"{text} {float(logs[name]):.3g}" for name, text in names.items() if name in logs]
+    if rate is not None:
+        parts.append(f"{rate:.3g} steps/s")
+    parts += [f"{name} {float(logs[name]):.3g}" for name in names if name in logs]
     return ", ".join(parts)
 
 
-def show(text, out):
-    """Prints a line; on a terminal, in place of the one before."""
-    tty = out.isatty()
-    print(f"\r\033[K{text}" if tty else text, end="" if tty else "\n", file=out, flush=True)
+def show(text: str, out: TextIO) -> None:
+    """Print a line; on a terminal, in place of the one before."""
+    if out.isatty():
+        print(f"\r\033[K{text}", end="", file=out, flush=True)
+    else:
+        print(text, file=out, flush=True)
 
 
-def time_of(seconds):
-    """Whole seconds as h:mm:ss."""
+def time_of(seconds: float) -> str:
+    """Return whole seconds as h:mm:ss.
+
+    >>> time_of(133.4)
+    '0:02:13'
+    """
     return str(datetime.timedelta(seconds=round(seconds)))
