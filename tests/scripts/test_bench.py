@@ -68,7 +68,9 @@ def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
         cli.run(bench.main, bench.FLAGS)
     assert not ended.value.code
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert len(rows) == len(capsys.readouterr().out.splitlines()) == 24
+    *lines, took = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(lines) == 24
+    assert took.startswith("Took ")
     for row in rows:
         if "error" in row["name"] or "gradient of the loss" in row["name"]:
             assert row["number"] < 1e-5, row

@@ -149,7 +149,7 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
     assert code == 0, err
     assert "of at least 500 steps are recorded (a step is one action, of 4 frames)" in out
     assert "at least 2 more episodes" in out
-    assert run(*arguments)[1].splitlines()[-1] == out.splitlines()[-1]
+    assert run(*arguments)[1].splitlines()[-2] == out.splitlines()[-2]  # before "Took ..."
     found = read(tmp_path / "data")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_steps"] == sum(len(steps["action"]) - 1 for steps, _ in found) >= 500
