@@ -13,14 +13,14 @@ import sobolev_tf as st
 from tests.support.stacked import stacked
 from train import plot
 from train.distill import __main__ as distill
-from train.distill import figures, floor, nets, splits
+from train.distill import baselines, figures, splits, students
 from train.lib.atari import policies, recordings
 from train.lib.run import cli
 from train.record.writer import Writer
 
 LENGTHS = [30, 50, 21, 40, 60, 33, 26]
-TINY = ["--game=breakout", "--steps=6", "--evaluations=2", "--batch_size=8", "--episodes=1"]
-TINY += ["--search_steps=2", "--rates=1e-4,1e-3", "--alphas=0.1,1", "--fit_percent=60"]
+TINY = ["--game=breakout", "--steps=6", "--num_evals=2", "--batch_size=8", "--eval_episodes=1"]
+TINY += ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1", "--search_percent=60"]
 
 
 def small_net(actions, outputs=1, side=84, scale=1 / 255):
@@ -71,7 +71,7 @@ def recorded(tmp_path_factory):
 @pytest.fixture
 def run(run_script, recorded):
     def call(*arguments):
-        return run_script(distill, *TINY, f"--data_dir={recorded[0]}", *arguments)
+        return run_script(distill, *TINY, f"--recording={recorded[0]}", *arguments)
 
     return call
 
@@ -136,21 +136,21 @@ def test_training_and_test_share_no_episode(kind, percent):
 
 def test_the_constant_policy_by_hand():
     teacher = np.log(np.float32([[0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]))
-    found = floor.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
+    found = baselines.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
     divergences = [np.log(0.5**2 / (p * (1 - p))) / 2 for p in (0.9, 0.1, 0.3)]
     assert found["test_kl"] == pytest.approx(np.mean(divergences), rel=1e-5)
-    found = floor.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
+    found = baselines.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
     p, q = np.exp(teacher), np.array([13 / 30, 17 / 30])
     assert found["test_kl"] == pytest.approx((p * np.log(p / q)).sum() / 3, rel=1e-5)
     assert found["test_action_error"] == pytest.approx(1 / 3)
-    assert floor.entropy(teacher) == pytest.approx(-(p * np.log(p)).sum() / 3, rel=1e-5)
+    assert baselines.entropy(teacher) == pytest.approx(-(p * np.log(p)).sum() / 3, rel=1e-5)
 
 
 @pytest.mark.parametrize("divergence", st.distillation.DIVERGENCES)
 def test_no_constant_policy_is_nearer(divergence):
     rng = np.random.default_rng(0)
     teacher = 2 * rng.normal(size=[50, 4]).astype(np.float32)
-    lowest = floor.constant(teacher, teacher, divergence)["test_kl"]
+    lowest = baselines.constant(teacher, teacher, divergence)["test_kl"]
     loss = st.distillation.PolicyDivergence(divergence)
     others = [loss(teacher, np.tile(rng.normal(size=4), [50, 1]).astype("f")) for _ in range(100)]
     assert lowest < min(float(other) for other in others)
@@ -158,39 +158,44 @@ def test_no_constant_policy_is_nearer(divergence):
 
 def test_figure_4_by_hand():
     rows = [
-        {"percent": p, "method": m, "step": k, "test_kl": kl, "test_action_error": kl / 10}
-        for p, m, kls in ((5.0, "sobolev", [3, 2, 4]), (1.0, "regular", [9, 5]))
+        {"train_percent": p, "method": m, "step": k, "test_kl": kl, "test_action_error": kl / 10}
+        for p, m, kls in ((5.0, "sobolev", [3, 2, 4]), (1.0, "values", [9, 5]))
         for k, kl in enumerate(kls)
     ]
     means = figures.later_half(rows)
     assert means[5.0, "sobolev"]["test_kl"] == (3, 2, 4)
-    assert means[1.0, "regular"]["test_action_error"] == (0.5, 0.5, 0.5)
-    figure = figures.figure4(rows, "pong")
+    assert means[1.0, "values"]["test_action_error"] == (0.5, 0.5, 0.5)
+    figure = figures.figure4(rows, "Distillation, pong")
     panels = np.reshape(figure.axes, [2, 3])
     assert [axis.get_ylabel() for axis in panels[:, 0]] == [*figures.MEASURES.values()]
     legend = [text.get_text() for text in panels[0, 0].get_legend().get_texts()]
-    assert legend == ["regular", "Sobolev"]  # though each share has one alone
+    assert legend == ["values only", "Sobolev"]  # though each share has one alone
     assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # per cent
     assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
 
 
 def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     folder = tmp_path / "run"
-    arguments = ["--percent=20", "--rate=1e-3", "--alphas=0.1", f"--workdir={folder}"]
+    arguments = [
+        "--train_percent=20",
+        "--learning_rate=1e-3",
+        "--alphas=0.1",
+        f"--workdir={folder}",
+    ]
     code, out, err = run(*arguments)
     assert code == 0, err
     with open(folder / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [(r["percent"], r["method"], r["step"]) for r in rows] == [
-        ("20.0", method, step) for method in nets.METHODS for step in ("3", "6")
+    assert [(r["train_percent"], r["method"], r["step"]) for r in rows] == [
+        ("20.0", method, step) for method in students.METHODS for step in ("3", "6")
     ]
     assert all(float(row["test_kl"]) > 0 for row in rows)
     summary = json.loads((folder / "summary.json").read_text())
     assert [net["training_steps"] for net in summary["nets"]] == [52, 52]
-    assert [(n["rate"], n["alpha"]) for n in summary["nets"]] == [(1e-3, 0), (1e-3, 0.1)]
-    assert [each["percent"] for each in summary["floors"]] == [20]
+    assert [(n["learning_rate"], n["alpha"]) for n in summary["nets"]] == [(1e-3, 0), (1e-3, 0.1)]
+    assert [each["train_percent"] for each in summary["baselines"]] == [20]
     assert 0 < summary["teacher_entropy"] < np.log(4)
-    assert "20 %, constant" in out
+    assert "20 %, constant policy" in out
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
     assert (folder / "figure4.png").stat().st_size > 10_000
@@ -219,9 +224,14 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     [("summary.json", "{"), ("summary.json", "{}"), ("metrics.csv", None), ("play-1.json", "x")],
 )
 def test_a_damaged_net_is_named(name, content, run, tmp_path):
-    arguments = ["--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={tmp_path / 'run'}"]
+    arguments = [
+        "--train_percent=20",
+        "--learning_rate=1e-3",
+        "--method=values",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     assert run(*arguments)[0] == 0
-    path = tmp_path / "run" / "nets" / "20-regular" / name
+    path = tmp_path / "run" / "nets" / "20-values" / name
     path.unlink() if content is None else path.write_text(content)
     code, _, err = run(*arguments)
     assert (code, err.count("\n")) == (2, 1)
@@ -237,19 +247,21 @@ def test_a_damaged_net_is_named(name, content, run, tmp_path):
 def test_a_student_that_diverges(run, tmp_path, monkeypatch):
     monkeypatch.setattr(st.nets, "atari_student", lambda *_: small_net(4, scale=np.nan))
     folder = tmp_path / "run"
-    code, _, err = run("--percent=20", "--rate=1e-3", "--method=regular", f"--workdir={folder}")
+    code, _, err = run(
+        "--train_percent=20", "--learning_rate=1e-3", "--method=values", f"--workdir={folder}"
+    )
     assert (code, err.count("\n")) == (1, 1)
-    assert f"{folder}/nets/20-regular: " in err
+    assert f"{folder}/nets/20-values: " in err
     assert "became NaN: lower the learning rate" in err
-    code, _, err = run("--percent=20", "--method=regular", f"--workdir={tmp_path / 'search'}")
+    code, _, err = run("--train_percent=20", "--method=values", f"--workdir={tmp_path / 'search'}")
     assert (code, err.count("\n")) == (1, 1)
-    assert "regular: every trial diverged" in err
+    assert "values only: every trial diverged" in err
 
 
 @pytest.mark.slow
 def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     for percent in ("20", "20,40"):
-        code, out, err = run(f"--percent={percent}", f"--workdir={tmp_path / 'run'}")
+        code, out, err = run(f"--train_percent={percent}", f"--workdir={tmp_path / 'run'}")
         assert code == 0, err
         assert ("trained 20 %" in out) == (percent == "20")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -258,7 +270,7 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     for net in summary["nets"]:
         each = [trial for trial in tried if trial["method"] == net["method"]]
         best = min(each, key=lambda trial: trial["kl"])
-        assert (net["rate"], net["alpha"]) == (best["rate"], best["alpha"])
+        assert (net["learning_rate"], net["alpha"]) == (best["learning_rate"], best["alpha"])
     assert [net["training_steps"] for net in summary["nets"]] == [52, 52, 104, 104]
 
 
@@ -267,23 +279,30 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     [
         (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
         (["--game=pong"], "is a recording of breakout, expected --game=pong"),
-        (["--percent=10,x"], "--percent=10,x: expected numbers above 0 and below 100"),
-        (["--percent=95"], "--percent=95 of 260 steps in 7 episodes leaves no whole test"),
-        (["--percent=5", "--split=whole"], "leaves no whole training episode"),
-        (["--percent=10", "--fit_percent=5"], "hold no two episodes"),
-        (["--percent=0.01"], "--percent=0.01 of 260 steps in 7 episodes leaves no training step"),
-        (["--fit_percent=0.01"], "--fit_percent=0.01 of 260 steps in 7 episodes leaves no"),
-        (["--test_percent=0"], "--percent=20 and --test_percent=0 of 260 steps"),
-        (["--method=sobolov"], "--method=sobolov: expected some of regular, sobolev"),
-        (["--data_dir=nowhere"], "nowhere is no recording: expected a run folder"),
-        (["--rate=-1"], "--rate=-1"),
-        (["--rate=0"], "--rate=0.0: expected numbers above 0 and below 10"),
-        (["--data_dir=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),
+        (["--train_percent=10,x"], "--train_percent=10,x: expected numbers above 0 and below 100"),
+        (
+            ["--train_percent=95"],
+            "--train_percent=95 of 260 steps in 7 episodes leaves no whole test",
+        ),
+        (["--train_percent=5", "--train_boundary=whole"], "leaves no whole training episode"),
+        (["--train_percent=10", "--search_percent=5"], "hold no two episodes"),
+        (
+            ["--train_percent=0.01"],
+            "--train_percent=0.01 of 260 steps in 7 episodes leaves no training step",
+        ),
+        (["--search_percent=0.01"], "--search_percent=0.01 of 260 steps in 7 episodes leaves no"),
+        (["--test_percent=0"], "--train_percent=20 and --test_percent=0 of 260 steps"),
+        (["--method=sobolov"], "--method=sobolov: expected some of values, sobolev"),
+        (["--recording=nowhere"], "nowhere is no recording: expected a run folder"),
+        (["--learning_rate=-1"], "--learning_rate=-1"),
+        (["--learning_rate=0"], "--learning_rate=0.0: expected numbers above 0 and below 10"),
+        (["--recording=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),
+        (["--percent=9"], "--percent has a new name: --train_percent"),
         (["--teacher=nowhere"], "nowhere does not exist: expected a run folder, .npz"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):
-    given = [*TINY, f"--data_dir={recorded[0]}", "--percent=20"]
+    given = [*TINY, f"--recording={recorded[0]}", "--train_percent=20"]
     assert message in refused(distill, *given, *arguments)
 
 
@@ -299,7 +318,9 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
     for name, (net, message) in cases.items():
         net.save(tmp_path / f"{name}.keras")
         code, _, err = run(
-            "--percent=20", f"--teacher={tmp_path / name}.keras", f"--workdir={tmp_path / 'run'}"
+            "--train_percent=20",
+            f"--teacher={tmp_path / name}.keras",
+            f"--workdir={tmp_path / 'run'}",
         )
         assert code == 2
         assert message in err
@@ -334,8 +355,8 @@ def test_an_unfinished_recording_is_said(tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, killed_and_whole):
-    command = ["train.distill", *TINY, "--percent=20", "--deterministic", "--steps=20"]
-    command += [f"--data_dir={recorded[0]}", "--save_minutes=0.005"]
+    command = ["train.distill", *TINY, "--train_percent=20", "--deterministic", "--steps=20"]
+    command += [f"--recording={recorded[0]}", "--save_minutes=0.005"]
     found = []
     for folder in killed_and_whole(command, kills=4, moments=(0.2, 0.9)):
         with open(folder / "metrics.csv") as file:

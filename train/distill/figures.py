@@ -1,43 +1,84 @@
 """Figure 4: test KL and action-prediction error, from a run folder and nothing else."""
 
 import statistics
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from train.lib.run import files, metrics_csv, run_folder
+from train.distill.students import METHODS, SCRIPT
+from train.lib.run import files, metrics_csv, old_flags, run_folder
 
-COLOURS = {"regular": "C7", "sobolev": "C0"}
-NAMES = {"regular": "regular", "sobolev": "Sobolev"}
-MEASURES = {"test_kl": "test KL", "test_action_error": "test action error, %"}
+COLORS = {"values": "C7", "sobolev": "C0"}
+MEASURES = {"test_kl": "test_kl, nats", "test_action_error": "test_action_error, %"}
 UNITS = {"test_kl": 1, "test_action_error": 100}
+# Flags that the title names where they differ from these defaults.
+TITLE = {
+    "seed": (0, "seed {}"),
+    "learning_rate": (None, "learning rate {}"),
+    "alpha": (None, "alpha {}"),
+    "schedule": ("constant", "{} schedule"),
+    "num_projections": (1, "{} projections"),
+    "divergence": ("student_teacher", "divergence {}"),
+}
 
 
-def draw(folder, into=None):
-    """Draws the figure of a finished run into the folder `into`, or its own; [its path].
+def draw(folder: Path, into: Path | None = None) -> list[Path]:
+    """Draw the figure of a finished run into the folder `into`, or its own; return [its path].
 
     Raises UsageError where what the run has left is damaged.
     """
     folder = Path(folder)
-    settings = run_folder.read_config(folder / "config.json", ["game"])["flags"]
-    rows = metrics_csv.read_rows(folder / "metrics.csv", ["percent", "step", *MEASURES], ["method"])
+    flags = run_folder.read_config(folder / "config.json", ["game"])["flags"]
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
-        figure4(rows, settings["game"]).savefig(file, format="png", dpi=110)
+        figure4(read_rows(folder), title(flags)).savefig(file, format="png", dpi=110)
     return [path]
 
 
-def later_half(rows):
-    """{(percent, method): {measure: (mean, lowest, highest)}} over the later half of the tests.
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's metrics.csv; those of older runs under today's names."""
+    path = folder / "metrics.csv"
+    lines = metrics_csv.whole_lines(path) if path.exists() else []
+    is_old = bool(lines) and lines[0].startswith("percent,")
+    percent = "percent" if is_old else "train_percent"
+    rows = metrics_csv.read_rows(path, [percent, "step", *MEASURES], ["method"])
+    return [old_flags.rename(SCRIPT, row) for row in rows]
 
-    rows: of metrics.csv. One test alone says little: the rate does not fall, and KL goes up and
-    down with every test.
+
+def title(flags: Mapping[str, Any]) -> str:
+    """Return the figure's title: the game, and flags that differ from their defaults.
+
+    Example:
+
+    >>> title({"game": "pong", "seed": 1, "alpha": 0.01, "schedule": "constant"})
+    'Distillation, pong: seed 1, alpha 0.01'
     """
-    tests = {}
+    differ = [
+        text.format(flags[name])
+        for name, (default, text) in TITLE.items()
+        if flags.get(name, default) != default
+    ]
+    return f"Distillation, {flags['game']}" + (f": {', '.join(differ)}" if differ else "")
+
+
+def later_half(
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[tuple[float, str], dict[str, tuple[float, float, float]]]:
+    """Return mean, lowest and highest of each measure over the later half of the tests.
+
+    One test says little: the rate does not fall, and KL goes up and down with every test.
+
+    Args:
+      rows: of metrics.csv.
+
+    Returns:
+      {(percent, method): {measure: (mean, lowest, highest)}}.
+    """
+    tests: dict[tuple[float, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        tests.setdefault((row["percent"], row["method"]), []).append(row)
+        tests.setdefault((row["train_percent"], row["method"]), []).append(row)
     half = {key: group[len(group) // 2 :] for key, group in sorted(tests.items())}
     return {
         key: {name: _spread([float(row[name]) for row in group]) for name in MEASURES}
@@ -49,21 +90,25 @@ def _spread(numbers):
     return statistics.mean(numbers), min(numbers), max(numbers)
 
 
-def figure4(rows, game):
-    """A row for each measure; a panel for each share, over training, and one over the shares.
+def figure4(rows: list[dict[str, Any]], title: str) -> Any:
+    """Return the figure: a row for each measure; a panel for each share, over training.
 
-    The last one has means over the later half of the tests, and their range.
+    Where there are several shares, a last panel has the means over the later half of the tests,
+    and their range, over the shares.
     """
-    shares = sorted({row["percent"] for row in rows})
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    shares = sorted({row["train_percent"] for row in rows})
     columns = len(shares) + (len(shares) > 1)
     figure = Figure(figsize=(max(2.2 * columns + 0.8, 4.4), 4.8), layout="constrained")
     panels = figure.subplots(2, columns, squeeze=False, sharey="row")
     titles = [f"{share:g} % for training" for share in shares] + ["later half of the tests"]
-    for axis, title in zip(panels[0], titles, strict=False):
-        axis.set_title(title, fontsize="medium")
+    for axis, text in zip(panels[0], titles, strict=False):
+        axis.set_title(text, fontsize="medium")
     for line, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         for axis, share in zip(line, shares, strict=False):
-            _over_training(axis, [row for row in rows if row["percent"] == share], measure)
+            _over_training(axis, [row for row in rows if row["train_percent"] == share], measure)
         if len(shares) > 1:
             _over_shares(line[-1], later_half(rows), shares, measure)
         line[0].set_ylabel(label)
@@ -72,33 +117,34 @@ def figure4(rows, game):
     kl.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     kl.yaxis.set_major_formatter("{x:g}")
     kl.yaxis.set_minor_formatter(NullFormatter())
-    # Of all panels: a share may have one method alone.
+    # Of all panels: a share may have one method only.
     lines = {line.get_label(): line for axis in panels[0, : len(shares)] for line in axis.lines}
     kl.legend(lines.values(), lines.keys(), frameon=False, fontsize="small")
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")
-    figure.suptitle(f"Distillation, {game}", fontsize="medium")
+    figure.suptitle(title, fontsize="medium")
     return figure
 
 
 def _over_training(axis, rows, measure):
-    for method, colour in COLOURS.items():
+    for method, color in COLORS.items():
         chosen = [row for row in rows if row["method"] == method]
         if chosen:
             steps = [row["step"] for row in chosen]
             values = [UNITS[measure] * row[measure] for row in chosen]
-            axis.plot(steps, values, ".-", color=colour, label=NAMES[method])
+            axis.plot(steps, values, ".-", color=color, label=METHODS[method])
     axis.set_xlabel("training step")
 
 
 def _over_shares(axis, means, shares, measure):
-    for method, colour in COLOURS.items():
-        found = {share: each[measure] for (share, name), each in means.items() if name == method}
-        if found:
-            mean, low, high = UNITS[measure] * np.transpose([*found.values()])
-            bars = {"yerr": [mean - low, high - mean], "capsize": 3}
-            axis.errorbar([*found], mean, fmt="o-", color=colour, **bars)
+    for method, color in COLORS.items():
+        known = {share: each[measure] for (share, name), each in means.items() if name == method}
+        if known:
+            mean, low, high = UNITS[measure] * np.transpose([*known.values()])
+            axis.errorbar(
+                [*known], mean, yerr=[mean - low, high - mean], capsize=3, fmt="o-", color=color
+            )
     axis.set(xscale="log", xlabel="% for training")
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.set_xticks([], minor=True)

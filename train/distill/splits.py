@@ -1,21 +1,47 @@
-"""Which steps of a recording train, which test, and which the rates are fitted on: by time."""
+"""Which steps of a recording train, which test, and which a search uses: by time."""
 
 import numpy as np
 
 from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
 
 
-def split(lengths, percent, kind="cut", test_percent=None):
-    """(training steps, test steps) of episodes of `lengths` steps, laid end to end.
+def by_time(
+    settings: Settings, lengths: np.ndarray, percent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and test steps of the first `percent` %, as the flags choose them."""
+    train, test = split(lengths, percent, settings.train_boundary, settings.test_percent)
+    return train, spread(test, settings.num_test_stacks)
+
+
+def for_search(settings: Settings, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and held-out steps of the search, within the first --search_percent %."""
+    share = training(
+        lengths, settings.search_percent, settings.train_boundary, flag="search_percent"
+    )
+    train, test = held_out(lengths, len(share))
+    return train, spread(test, settings.num_test_stacks)
+
+
+def split(
+    lengths: np.ndarray, percent: float, boundary: str = "cut", test_percent: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and test steps of episodes of `lengths` steps, laid end to end.
 
     Training takes the first `percent` % of the steps; testing, the whole episodes after them.
     What is left of an episode that the border cuts is dropped.
 
-    kind: "cut" trains up to the border; "whole" on the whole episodes before it alone.
-    test_percent: only episodes that begin within the last so many % test, so that the test set is
-        the same for all shares.
+    Args:
+      lengths: steps of every episode [E].
+      percent: share of the steps to train on.
+      boundary: "cut" trains up to the border; "whole" only on the whole episodes before it.
+      test_percent: only episodes that begin within the last so many % test, so that the test set
+        is the same for all shares.
 
-    Raises UsageError where one of both sides is empty.
+    Raises:
+      UsageError: where one of both sides is empty.
+
+    Example:
 
     >>> train, test = split([4, 3, 3], 50)
     >>> train.tolist(), test.tolist()
@@ -24,28 +50,30 @@ def split(lengths, percent, kind="cut", test_percent=None):
     ends = np.cumsum(lengths)
     starts, total = ends - lengths, int(ends[-1])
     border = total * percent / 100
-    from_here = max(border, 0 if test_percent is None else total * (1 - test_percent / 100))
-    tests = starts[starts >= from_here]
-    train = training(lengths, percent, kind)
+    first_test = max(border, 0 if test_percent is None else total * (1 - test_percent / 100))
+    tests = starts[starts >= first_test]
+    train = training(lengths, percent, boundary)
     if not len(tests):
-        given = "" if test_percent is None else f" and --test_percent={test_percent:g}"
+        typed = "" if test_percent is None else f" and --test_percent={test_percent:g}"
         raise UsageError(
-            f"--percent={percent:g}{given} of {total} steps in {len(ends)} episodes leaves no "
-            "whole test episode: train on less, or record more"
+            f"--train_percent={percent:g}{typed} of {total} steps in {len(ends)} episodes leaves "
+            "no whole test episode: train on less, or record more"
         )
     return train, np.arange(tests[0], total, dtype=np.int32)
 
 
-def training(lengths, percent, kind="cut", flag="percent"):
-    """The first `percent` % of the steps, as `split` has them. Raises UsageError if there are none.
+def training(
+    lengths: np.ndarray, percent: float, boundary: str = "cut", flag: str = "train_percent"
+) -> np.ndarray:
+    """Return the first `percent` % of the steps, as `split` has them.
 
-    flag: which one said so, for the error.
+    Raises UsageError, naming the `flag`, where there are none.
     """
     ends = np.cumsum(lengths)
     border = int(ends[-1]) * percent / 100
-    last = max([0, *ends[ends <= border]]) if kind == "whole" else int(border)
+    last = max([0, *ends[ends <= border]]) if boundary == "whole" else int(border)
     if not last:
-        least = "whole training episode" if kind == "whole" else "training step"
+        least = "whole training episode" if boundary == "whole" else "training step"
         raise UsageError(
             f"--{flag}={percent:g} of {ends[-1]} steps in {len(ends)} episodes leaves no {least}: "
             "raise it, or record more"
@@ -53,12 +81,14 @@ def training(lengths, percent, kind="cut", flag="percent"):
     return np.arange(last, dtype=np.int32)
 
 
-def held_out(lengths, steps, share=0.1):
-    """(training steps, held-out steps) of the first `steps` steps.
+def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and held-out steps of the first `steps` steps.
 
-    Held out are the last episodes, with the one that the border cuts, until there are a tenth.
+    Held out are the last episodes, with the one that the border cuts, until they are the `share`.
 
     Raises UsageError where that leaves nothing to train on.
+
+    Example:
 
     >>> [part.tolist() for part in held_out([4, 3, 3], 8)]
     [[0, 1, 2, 3, 4, 5, 6], [7]]
@@ -67,14 +97,16 @@ def held_out(lengths, steps, share=0.1):
     starts = starts[starts <= steps * (1 - share)]
     if starts[-1] == 0:
         raise UsageError(
-            f"the first {steps} steps hold no two episodes, one to fit the rate on: raise "
-            "--fit_percent, or give --rate (and --alpha, for sobolev)"
+            f"the first {steps} steps hold no two episodes, one to choose the rate on: raise "
+            "--search_percent, or give --learning_rate (and --alpha, for sobolev)"
         )
     return np.arange(starts[-1], dtype=np.int32), np.arange(starts[-1], steps, dtype=np.int32)
 
 
-def spread(steps, most):
-    """At most `most` of `steps`, evenly spaced; 0: all.
+def spread(steps: np.ndarray, most: int) -> np.ndarray:
+    """Return at most `most` of `steps`, evenly spaced; 0 returns all.
+
+    Example:
 
     >>> spread(np.arange(10), 4).tolist()
     [0, 2, 5, 7]

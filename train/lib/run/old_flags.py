@@ -81,7 +81,15 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
 }
 # Scripts whose flags have their new names already. Add yours in the commit that renames them:
 # from then on their old config.json is read with new names.
-RENAMED: set[str] = {"cifar10", "imagenet", "record", "regression", "teacher"}
+RENAMED: set[str] = {
+    "cifar10",
+    "distill",
+    "distill net",
+    "imagenet",
+    "record",
+    "regression",
+    "teacher",
+}
 
 
 def new_name(script: str | None, name: str) -> str | None:

@@ -1,0 +1,73 @@
+"""What a run ends with: table, true scores, summary.json, figure, and the best SavedModel."""
+
+import math
+import shutil
+
+from sobolev_tf.keras_support import directories
+from train.distill import baselines, figures, splits, students, tables
+from train.distill.students import METHODS, Study
+from train.lib.atari import environment
+from train.lib.run import cli, files, metrics_csv, run_folder, summary
+
+
+def finish(study: Study, run: run_folder.Run) -> None:
+    """Write metrics.csv, summary.json, figure and the best SavedModel; print table and scores."""
+    settings, recording = study.settings, study.recording
+    summaries = students.summaries(run)
+    rows = [row for key in summaries for row in students.rows(students.folder(run, *key), *key)]
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(metrics_csv.as_csv(rows, header=True))
+    constant = {percent: constant_policy(study, percent) for percent, _ in summaries}
+    print(f"\n{tables.results(summaries, constant, rows)}\n")
+
+    ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
+    best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
+    played = [students.folder(run, best[m], m) for m in METHODS if m in best]
+    scores = {"teacher, as recorded": recording.scores.tolist()}
+    for folder in played if settings.eval_episodes else []:
+        scores[folder.name] = students.true_scores(
+            folder, settings.game, settings.eval_episodes, settings.seed
+        )
+    entropy = baselines.entropy(recording.logits)
+    most = math.log(len(environment.ACTIONS[settings.game]))
+    print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {most:.3g} nats")
+    for name, each in scores.items():
+        print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
+
+    winner = students.folder(run, *ranked[0])
+    saved = run.path("saved_model")
+    directories.remove_leftovers(saved)
+    with directories.replaced_directory(saved) as beside:
+        shutil.copytree(winner / "saved_model", beside)
+    head = summary.head(
+        run,
+        what=f"distillation of {settings.game}'s teacher: best student, {winner.name}",
+        name="test_kl",
+        value=summaries[ranked[0]]["test_kl"],
+        unit="nats",
+        seconds=sum(each["seconds"] for each in summaries.values()),
+    )
+    results = {
+        "game": settings.game,
+        "nets": list(summaries.values()),
+        "baselines": [{"train_percent": key, **value} for key, value in constant.items()],
+        "teacher_entropy": entropy,
+        "true_scores": scores,
+        "saved_model": winner.name,
+        "facts": run.config["facts"],
+    }
+    run.write_summary(head | results)
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+    print(f"SavedModel of {winner.name}, of the lowest test_kl: {saved}; see it play:")
+    print(
+        f"{cli.python()} -m train.teacher --game={settings.game} --eval_policy={saved} "
+        f"--gif={run.path('student.gif')}"
+    )
+
+
+def constant_policy(study: Study, percent: float) -> dict[str, float]:
+    """Return test_kl and test_action_error of a share's best constant policy."""
+    train, test = splits.by_time(study.settings, study.recording.lengths, percent)
+    logits = study.recording.logits
+    return baselines.constant(logits[train], logits[test], study.settings.divergence)

@@ -1,0 +1,103 @@
+"""The search for a learning rate and an alpha, on held-out episodes."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import sobolev_tf as st
+from train.distill import students
+from train.distill.grids import Grid
+from train.distill.students import METHODS, SHOWN, Study, Trial
+from train.lib.run import files, progress, run_folder
+from train.lib.run.errors import CommandError
+
+NewStudent = Callable[[Study, Trial], st.PolicyDistiller]
+
+
+def search_rate_and_alpha(
+    new_student: NewStudent,
+    study: Study,
+    method: str,
+    grid: Grid,
+    parts: tuple[np.ndarray, np.ndarray] | None,
+    run: run_folder.Run,
+    bar: progress.Bar,
+) -> tuple[float, float]:
+    """Return the learning rate and the alpha of the lowest KL on held-out episodes.
+
+    The rate is chosen at the middle alpha, then the alpha at that rate. Trials are kept in the run
+    folder, so a search that was stopped resumes.
+
+    Args:
+      new_student: makes a student, compiled.
+      study: what all students share.
+      method: the method.
+      grid: what to choose from.
+      parts: steps to train on, and held-out steps; None where the grid leaves no choice.
+      run: the open run folder.
+      bar: counts the trials' steps.
+
+    Raises:
+      CommandError: where every trial diverged.
+    """
+    if parts is None or not grid.num_trials:
+        return grid.learning_rates[0], grid.alphas[0]
+    train, held_out = parts
+
+    def kl(learning_rate, alpha):
+        steps = study.settings.search_steps
+        trial = Trial(method, learning_rate, alpha, steps, train, held_out)
+        path = students.trial_path(run, trial)
+        if path.exists():
+            known = run_folder.read_json(path, "kl")["kl"]
+            return math.inf if known is None else known
+        name = f"{METHODS[method]}, learning_rate {learning_rate:g}, alpha {alpha:g}"
+        print(f"\ntrial: {name}", flush=True)
+        result = try_out(new_student, study, trial, path)
+        bar.add(students.STEP_COST[method] * steps, f"{name}: held-out kl {result:.4g}")
+        return result
+
+    middle = grid.alphas[len(grid.alphas) // 2]
+    best_rate = min(grid.learning_rates, key=lambda rate: kl(rate, middle))
+    best_alpha = min(grid.alphas, key=lambda alpha: kl(best_rate, alpha))
+    if math.isinf(kl(best_rate, best_alpha)):
+        raise CommandError(
+            f"{METHODS[method]}: every trial diverged, down to the rate "
+            f"{grid.learning_rates[0]:g}: give lower --learning_rates, in another --workdir"
+        )
+    _print_edges(method, "learning_rate", best_rate, grid.learning_rates)
+    _print_edges(method, "alpha", best_alpha, grid.alphas)
+    return best_rate, best_alpha
+
+
+def try_out(new_student: NewStudent, study: Study, trial: Trial, path: Path) -> float:
+    """Train a student for a short time; return its KL on `trial.test`, and keep it in `path`.
+
+    The KL of a training that diverges is infinite.
+    """
+    model = new_student(study, trial)
+    shown = progress.Progress(trial.steps, SHOWN, left="left of this trial")
+    try:
+        model.fit(
+            study.stream(trial.train), steps_per_epoch=trial.steps, callbacks=[shown], verbose=0
+        )
+        kl = model.evaluate(study.tests(trial.test), verbose=0, return_dict=True)["kl"]
+    except FloatingPointError:  # too high a rate
+        kl = math.inf
+    kl = kl if math.isfinite(kl) else math.inf
+    facts = {
+        "kl": kl,
+        "method": trial.method,
+        "learning_rate": trial.learning_rate,
+        "alpha": trial.alpha,
+        "steps": trial.steps,
+    }
+    files.write_json(path, facts)
+    return kl
+
+
+def _print_edges(method, name, best, values):
+    if len(values) > 1 and best in (min(values), max(values)):
+        print(f"\n{METHODS[method]}: {name} {best:g} is at the edge of --{name}s", flush=True)

@@ -1,0 +1,134 @@
+"""What the students of a run share, what tells them apart, and what they leave behind."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from train.lib.atari import play, policies, recordings
+from train.lib.run import files, metrics_csv, old_flags, run_folder
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+METHODS = {"values": "values only", "sobolev": "Sobolev"}  # as people read them
+STEP_COST = {"values": 1, "sobolev": 4}  # of a training step, roughly
+SHOWN = {  # on progress lines; the tests are Keras's validation
+    "kl": "kl",
+    "d1_loss": "d1_loss",
+    "val_kl": "test_kl",
+    "val_action_error": "test_action_error",
+}
+TEST_BATCH = 500
+SCRIPT = "distill net"  # in the config.json of a student's folder
+RESULTS = ("train_percent", "method", "learning_rate", "alpha", "test_kl", "test_action_error")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What all students of a run share.
+
+    Attributes:
+      settings: those of the command.
+      recording: the teacher at play.
+      teacher: frames [B,84,84,4] -> logits [B,A], differentiable; None if no method needs it.
+    """
+
+    settings: Settings
+    recording: recordings.Recording
+    teacher: Callable[[tf.Tensor], tf.Tensor] | None
+
+    def stream(self, steps: np.ndarray, start: int = 0) -> tf.data.Dataset:
+        """Return endless batches of random `steps`, from batch number `start` on."""
+        settings = self.settings
+        return recordings.random_batches(
+            self.recording, steps, settings.batch_size, settings.seed, start
+        )
+
+    def tests(self, steps: np.ndarray) -> tf.data.Dataset:
+        """Return all of `steps` in batches."""
+        return recordings.in_order(self.recording, steps, TEST_BATCH)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of a student.
+
+    Attributes:
+      method: "values" or "sobolev".
+      learning_rate: Adam's, at the start.
+      alpha: weight of the gradients; 0 for "values".
+      steps: training steps.
+      train: int32 [T], steps of the recording to train on.
+      test: int32 [T], those to test on.
+    """
+
+    method: str
+    learning_rate: float
+    alpha: float
+    steps: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def folder(run: run_folder.Run, percent: float, method: str) -> Path:
+    """Return the folder of a student; older runs call the method of values `regular`."""
+    return _either(run.path("nets"), f"{percent:.15g}-{method}", f"{percent:.15g}-regular", method)
+
+
+def trial_path(run: run_folder.Run, trial: Trial) -> Path:
+    """Return the file that keeps the result of a trial of the search."""
+    rest = f"rate={trial.learning_rate:.15g}-alpha={trial.alpha:.15g}.json"
+    return _either(run.path("search"), f"{trial.method}-{rest}", f"regular-{rest}", trial.method)
+
+
+def _either(parent, name, old_name, method):
+    is_old = method == "values" and (parent / old_name).exists()
+    return parent / (old_name if is_old else name)
+
+
+def summaries(run: run_folder.Run) -> dict[tuple[float, str], dict[str, Any]]:
+    """Return {(percent, method): summary} of every student in the run folder that is done."""
+    done = [_summary(path) for path in run.path("nets").glob("*/summary.json")]
+    done.sort(key=lambda each: (each["train_percent"], list(METHODS).index(each["method"])))
+    return {(each["train_percent"], each["method"]): each for each in done}
+
+
+def _summary(path):
+    summary = old_flags.rename(SCRIPT, run_folder.read_json(path, "method", "alpha", "test_kl"))
+    missing = [name for name in RESULTS if name not in summary]
+    if missing:
+        raise UsageError(
+            f"{path} is missing or damaged (no {missing[0]}): remove it, and run the command again"
+        )
+    return summary
+
+
+def rows(folder: Path, percent: float, method: str) -> list[dict[str, Any]]:
+    """Return a finished student's rows for the run's metrics.csv."""
+    names = ["step", "seconds", "kl", "action_error", "val_kl", "val_action_error"]
+    remedy = f"remove {folder}, and the same command trains it again"
+    return [
+        {
+            "train_percent": percent,
+            "method": method,
+            "step": int(row["step"]),
+            "seconds": row["seconds"],
+            "kl": row["kl"],
+            "action_error": row["action_error"],
+            "test_kl": row["val_kl"],
+            "test_action_error": row["val_action_error"],
+        }
+        for row in metrics_csv.read_rows(folder / "metrics.csv", names, remedy=remedy)
+    ]
+
+
+def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float]:
+    """Return true scores of the exported student at play; they are kept in its folder."""
+    path = folder / f"play-{episodes}.json"
+    if not path.exists():
+        policy = policies.load(folder / "saved_model", game)
+        files.write_json(path, play.scores(policy, game, episodes, seed).tolist())
+    return run_folder.read_json(path)
