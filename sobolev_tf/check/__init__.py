@@ -2,9 +2,9 @@
 
 Evidence, hypotheses, verdict. The evidence is *secants*: rises of y over steps of x, between
 neighbouring rows or, where the function is at hand, its finite differences. A hypothesis says
-which rises the labels promise: as they are, times a factor, rearranged, or taken at other points.
+which rises the labels imply: as they are, times a factor, rearranged, or taken at other points.
 The verdict is the simplest one that comes clearly closer to the evidence than the labels as they
-are; where none does, the residuals are looked at; where they say nothing, it is "cannot tell".
+are. Where none does, the residuals are looked at; where they say nothing, it is "cannot tell".
 
 Shapes: x [B,*in], y [B,*out], dy [B,*out,*in] are flat inside: [B,D], [B,K], [B,K,D]. Secants
 have the axes [A,N]: N steps from each of A rows.
@@ -15,36 +15,62 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from sobolev_tf.check.against_function import find_kinks, random_values, unexplained, wrong_values
-from sobolev_tf.check.against_neighbours import suspicions
-from sobolev_tf.check.hypotheses import explain, share_of
+from sobolev_tf.check.against_function import explain_rest, random_values, wrong_values
+from sobolev_tf.check.against_neighbours import explain_residuals
+from sobolev_tf.check.data import Data, read_data
+from sobolev_tf.check.explain import explain
+from sobolev_tf.check.hypothesis import relative_misfit
+from sobolev_tf.check.kinks import find_kinks
 from sobolev_tf.check.report import Finding, LabelCheck
 from sobolev_tf.check.secants import (
     BANDS,
     CLOSE,
     EXACT,
     difference_secants,
+    implied_rises,
     neighbour_secants,
-    promised_terms,
-    read_data,
-    values_of,
 )
+from sobolev_tf.check.values import values_of
+
+__all__ = ["Finding", "LabelCheck", "check_labels"]
+
+# Chosen by hand on the cases of tests/library/check.
+_RISES = 8  # fewer between neighbours decide nothing
+_FITTED = 3  # times the chosen neighbours: those that factors and shifts are fitted to
+_CERTAIN = 0.5  # of the finite differences: fn is not smooth where fewer are certain
+_UNEXPLAINED = 3  # times EXACT: a larger misfit is looked at again
+
+_NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
 
 
-def check_labels(x, y, dy, fn: Callable | None = None, *, seed: int = 0) -> LabelCheck:
-    """Are dy the derivatives of y at x? Names what is wrong: print the answer.
+def check_labels(
+    x: ArrayLike, y: ArrayLike, dy: ArrayLike, fn: Callable | None = None, *, seed: int = 0
+) -> LabelCheck:
+    """Check whether dy are the derivatives of y at x, and name what is wrong: print the result.
 
-    x [B,*in], y [B,*out], dy [B,*out,*in] (one output: also y [B], dy [B,*in]); NaN marks a
-    missing label. fn, x -> y on arrays or tensors, if at hand: then each component is checked by
-    finite differences at some rows. Without it neighbours decide, y_j - y_i against
-    ½ (dy_i + dy_j) (x_j - x_i), which takes points close to each other.
+    With fn, each component is checked by finite differences at some rows. Without it neighbours
+    decide, y_j - y_i against ½ (dy_i + dy_j) (x_j - x_i), which needs points close to each other.
 
     Kinds of findings: "wrong sign", "wrong scale", "swapped axes", "shuffled rows", "other
     points", "kinks", "noise", "wrong values" (with fn), "disagree" (none of these), and "cannot
-    tell", which is no fault. At most a few thousand rows are looked at, drawn by `seed`.
+    tell", which is no fault. At most a few thousand rows are looked at.
 
-    Raises ValueError where shapes do not fit, or x or a label is infinite.
+    Args:
+      x: [B,*in].
+      y: [B,*out]; with one output also [B]. NaN marks a missing label.
+      dy: [B,*out,*in]; with one output also [B,*in]. NaN marks a missing label.
+      fn: x -> y on arrays or tensors, if at hand.
+      seed: of the rows that are drawn.
+
+    Returns:
+      A `LabelCheck`.
+
+    Raises:
+      ValueError: shapes do not fit, x has NaN, or an entry of x, y or dy is infinite.
+
+    Example:
 
     >>> x = np.random.default_rng(0).uniform(-2, 2, [500, 2])
     >>> y, dy = np.sin(x).sum(1), np.cos(x)
@@ -61,45 +87,39 @@ def check_labels(x, y, dy, fn: Callable | None = None, *, seed: int = 0) -> Labe
     return _check_by_function(data, fn, rng)
 
 
-_NONE = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
-
-
-def _check_by_neighbours(data, rng) -> LabelCheck:
+def _check_by_neighbours(data: Data, rng: np.random.Generator) -> LabelCheck:
     secants = neighbour_secants(data, rng)
-    if secants is None or np.isfinite(secants.rise).sum() < 8:
-        return LabelCheck((_NONE,), 1.0, "no pairs of neighbours")
-    tried = []
+    if secants is None or np.isfinite(secants.rise).sum() < _RISES:
+        return LabelCheck((_NO_LABELS,), 1.0, "no pairs of neighbours")
+    tried: list = []
     # As near as possible, against curvature; further where nothing explains that: noise.
     for start, stop in itertools.pairwise(BANDS):
         band = secants.band(start, stop)
         if band.step.shape[1] and (not tried or tried[-1][0] > CLOSE):
-            found = explain(data, band, CLOSE, wider=secants.band(0, 3 * stop))
-            tried.append((share_of(band, found.rise), band, found))
-    _, band, found = min(tried, key=lambda t: t[0])
-    error = math.sqrt(share_of(band, promised_terms(data, band).sum(-1)))
-    residual = secants.rise - promised_terms(data, secants).sum(-1)
-    findings = found.findings or suspicions(data, secants, residual, error)
+            explained = explain(data, band, CLOSE, fitted=secants.band(0, _FITTED * stop))
+            tried.append((relative_misfit(band, explained.rise), band, explained))
+    _, band, explained = min(tried, key=lambda t: t[0])
+    error = math.sqrt(relative_misfit(band, implied_rises(data, band).sum(-1)))
+    residual = secants.rise - implied_rises(data, secants).sum(-1)
+    findings = explained.findings or explain_residuals(data, secants, residual, error)
     return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbours")
 
 
-def _check_by_function(data, fn, rng) -> LabelCheck:
+def _check_by_function(data: Data, fn: Callable, rng: np.random.Generator) -> LabelCheck:
     if not len(data.draw(1, rng)):
-        return LabelCheck((_NONE,), 1.0, "no rows")
+        return LabelCheck((_NO_LABELS,), 1.0, "no rows")
     values = values_of(fn, data)
     secants = difference_secants(data, values, rng)
-    rows, terms = secants.tail, promised_terms(data, secants)
-    found = explain(data, secants, EXACT, wider=secants)
+    rows, terms = secants.tail, implied_rises(data, secants)
+    explained = explain(data, secants, EXACT, fitted=secants)
     findings = random_values(data, values, rows)
     if not findings:
-        findings += wrong_values(data, values, rows) + found.findings
-        if np.isfinite(secants.rise).sum() < 0.5 * np.isfinite(terms.sum(-1)).sum():
+        findings += wrong_values(data, values, rows) + explained.findings
+        if np.isfinite(secants.rise).sum() < _CERTAIN * np.isfinite(terms.sum(-1)).sum():
             text = "finite differences of fn vary with their step: is it smooth, and precise?"
             findings.append(Finding("cannot tell", math.nan, text))
-        elif found.misfit > 3 * EXACT:
-            findings += unexplained(data, values, secants, found)
+        elif explained.misfit > _UNEXPLAINED * EXACT:
+            findings += explain_rest(data, values, secants, explained)
         findings += find_kinks(data, values, rows, rng)
-    error = math.sqrt(share_of(secants, terms.sum(-1)))
+    error = math.sqrt(relative_misfit(secants, terms.sum(-1)))
     return LabelCheck(tuple(findings), error, f"finite differences at {len(rows)} rows")
-
-
-__all__ = ["Finding", "LabelCheck", "check_labels"]

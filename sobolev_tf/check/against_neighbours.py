@@ -4,109 +4,177 @@ import math
 
 import numpy as np
 
-from sobolev_tf.check.hypotheses import TELLING, robust_loss
+from sobolev_tf.check.data import Data
+from sobolev_tf.check.hypothesis import INFORMATIVE, robust_loss
 from sobolev_tf.check.report import Finding
-from sobolev_tf.check.secants import BANDS, CLOSE, mean_of, median_of, spread_of
+from sobolev_tf.check.secants import BANDS, CLOSE, Secants
+from sobolev_tf.check.statistics import TINY, mean_of, median_of, spread_of
+
+_NEAREST = BANDS[1]
+
+# All numbers below were chosen by hand on the cases of tests/library/check.
+
+# Residuals grow as a power of the step: 3 for the trapezoid of a smooth function, 1 for wrong
+# derivatives, 0 for noisy values. Its upper bound is compared with these.
+_POWER_OF_NOISE = 1.0
+_POWER_OF_WRONG = 1.7  # where labels are at least half right
+_POWER_OF_VERY_WRONG = 1.35  # where they are less
+_NO_RESIDUAL = 1e-9  # of a rise: keeps the logarithm of a residual finite
+_STANDARD_ERRORS = 3  # above the estimate is the upper bound
+
+# Errors of the labels: 0 where they agree, 1 where they say nothing.
+_HALF_RIGHT = 0.45
+_NEARLY_USELESS = 0.8  # beyond, points may only be too far apart to tell
+_USELESS = 0.9  # noise in y leaves labels better than this
+_PASSES = CLOSE / 2  # the usual residual, of a rise: less is no fault
+_SCATTER = 3e-3  # of the spread of y: less noise is not named
+
+# Derivatives that are unlike slopes fitted to the values.
+_LEVERAGE = 1e-3  # the least that leaves a rise to foretell
+_BETTER = 0.5  # of the fitted slopes' own loss, by which dy has to be worse
+_SIGNIFICANT = 5  # standard errors over rows
+_ALIKE = 0.3  # correlation of dy and fitted slopes: noisy ones have more, shuffled ones less
+_ROUGH = 0.75  # change of dy between neighbours over that between any rows: shuffled ones have 1
+_SHARED = 0.7  # of a row's squared residuals is linear in the step if dy is wrong; noise has less
+
+# Kinks and bad rows: a few pairs disagree.
+_LONG = 1.5  # times the usual step: longer ones, into sparse corners, may disagree
+_FAR = 0.4  # of the distance between any two rows: neighbours this far apart decide nothing
+_OUTLIER = 0.1  # of a rise: a smaller residual is no outlier
+_OUTLIER_TIMES = 100  # the usual residual: likewise
+_FEWEST_OUTLIERS = 6  # fewer are chance
+_LEAST_SHARE, _MOST_SHARE = 0.005, 0.25  # of the pairs: fewer are chance, more no exception
+_LARGE = 0.2  # of a rise: where the usual outlier is smaller, curvature may cause it
+
+# A row with an outlier is calm if its other pairs agree: beside a kink most rows are.
+_CALM_QUANTILE = 0.25  # of a row's residuals
+_CALM_TIMES, _CALM_LEAST = 10, 1e-4  # times the usual residual, and of a rise: calm is below
+_CALM_ROWS = 0.43  # share of rows: where fewer are calm, points are too far apart
+
+# Residual over bend, the change of slope times the step: 0 to ½ across a kink, from ½ in bad rows.
+_KINK_USUAL, _KINK_MOST = 0.45, 0.52  # median and 90 % quantile: kinks are below one of them
+_CURVED = 0.14  # median: curved functions are below
+_NO_BEND = 1e-12  # of a rise: keeps the quotient finite
 
 
-def suspicions(data, secants, residual, error) -> list:
-    """What the residuals [A,N,K] say where no hypothesis explains them."""
+def explain_residuals(
+    data: Data, secants: Secants, residual: np.ndarray, error: float
+) -> list[Finding]:
+    """Explain the residuals that no hypothesis explains.
+
+    Args:
+      data: the labels.
+      secants: the evidence.
+      residual: rises of y less those that dy implies, [A,N,K].
+      error: of the labels over the chosen neighbours.
+    """
     outliers = _outliers(data, secants.band(0, BANDS[2]), residual[:, : BANDS[2]])
     if outliers:
         return outliers
     power = _growth(secants, residual)
-    usual = median_of(np.abs(residual[:, :4]) / secants.scale[:, :4])
-    scatter = math.sqrt(mean_of((residual[:, :4] / spread_of(data.y)) ** 2) / 2)
-    if usual > CLOSE / 2 and error < 0.9 and power < 1.0 and scatter > 3e-3:
+    nearest = residual[:, :_NEAREST]
+    usual = median_of(np.abs(nearest) / secants.scale[:, :_NEAREST])
+    scatter = math.sqrt(mean_of((nearest / spread_of(data.y)) ** 2) / 2)
+    noisy = error < _USELESS and power < _POWER_OF_NOISE and scatter > _SCATTER
+    if usual > _PASSES and noisy:
         text = f"values scatter by {scatter:.2g} of their spread about what dy promises"
         return [Finding("noise", scatter, text)]
     size = secants.step.shape[-1]
-    part = secants.band(0, 2 * size + 4)
-    wrong = usual > CLOSE / 2 and ((error < 0.45 and power < 1.7) or (error < 0.8 and power < 1.35))
-    if part.step.shape[1] == 2 * size + 4 and usual > CLOSE / 2:
-        unrelated = _unrelated(data, part, residual[:, : 2 * size + 4], error, wrong)
+    count = 2 * size + _NEAREST  # neighbours that slopes can be fitted to
+    part = secants.band(0, count)
+    wrong = (error < _HALF_RIGHT and power < _POWER_OF_WRONG) or (
+        error < _NEARLY_USELESS and power < _POWER_OF_VERY_WRONG
+    )
+    wrong = bool(wrong and usual > _PASSES)
+    if part.step.shape[1] == count and usual > _PASSES:
+        unrelated = _unrelated(data, part, residual[:, :count], error, wrong)
         if unrelated:
             return unrelated
     elif wrong:
         text = f"dy is off by about {error:.2g}: residuals grow as the step, not as its cube"
         return [Finding("disagree", error, text)]
-    if error**2 > TELLING:
+    if error**2 > INFORMATIVE:
         text = f"{len(data.x)} points in {size} dimensions are too few or too far apart: give fn"
         return [Finding("cannot tell", error, text)]
     return []
 
 
-def _growth(secants, residual):
-    """Power of the step with which residuals grow, row by row, and three standard errors more.
-
-    3 for the trapezoid of a smooth function, 1 for wrong derivatives, 0 for noisy values.
-    """
-    size = np.log(np.abs(residual) + 1e-9 * secants.scale)
-    length = np.log(np.linalg.norm(secants.step, axis=-1) + 1e-30)[..., None] + 0 * size
+def _growth(secants: Secants, residual: np.ndarray) -> float:
+    """Power of the step with which residuals grow, row by row, and three standard errors more."""
+    size = np.log(np.abs(residual) + _NO_RESIDUAL * secants.scale)
+    length = np.log(np.linalg.norm(secants.step, axis=-1) + TINY)[..., None] + 0 * size
     size, length = (a - mean_of(a, 1)[:, None] for a in (size, length))
-    weight = np.nansum(length**2) + 1e-30
+    weight = np.nansum(length**2) + TINY
     power = np.nansum(size * length) / weight
-    return power + 3 * math.sqrt(np.nansum((size - power * length) ** 2 * length**2)) / weight
+    error = math.sqrt(np.nansum((size - power * length) ** 2 * length**2))
+    return power + _STANDARD_ERRORS * error / weight
 
 
-def _unrelated(data, part, residual, error, wrong) -> list:
+def _unrelated(
+    data: Data, part: Secants, residual: np.ndarray, error: float, wrong: bool
+) -> list[Finding]:
     """Shuffled, noisy or plainly other derivatives, where values are smooth."""
     use = np.isfinite(part.rise).all(-1, keepdims=True)
     step, rise, r = (np.where(use, a, 0.0) for a in (part.step, part.rise, residual))
     fit = np.linalg.pinv(step)
-    # Slopes fitted to values alone: do they foretell each left out rise better than dy?
-    left = np.maximum(1 - np.einsum("and,adn->an", step, fit), 1e-3)[..., None]
-    own = robust_loss(part, part.rise - (rise - step @ (fit @ rise)) / left)
-    gain = mean_of(robust_loss(part, part.rise - residual) - own, (1, 2))
+    # Slopes fitted to the values: do they foretell each left out rise better than dy?
+    left = np.maximum(1 - np.einsum("and,adn->an", step, fit), _LEVERAGE)[..., None]
+    loss = robust_loss(part, part.rise - (rise - step @ (fit @ rise)) / left)
+    gain = mean_of(robust_loss(part, part.rise - residual) - loss, (1, 2))
     gain = gain[np.isfinite(gain)]
-    better = gain.mean() > 0.5 * mean_of(own) + 5 * gain.std() / math.sqrt(len(gain))
-    better = better and mean_of(own) <= TELLING * mean_of(robust_loss(part, 0.0))
+    chance = _SIGNIFICANT * gain.std() / math.sqrt(len(gain))
+    better = gain.mean() > _BETTER * mean_of(loss) + chance
+    better = better and mean_of(loss) <= INFORMATIVE * mean_of(robust_loss(part, 0.0))
     if not better and not wrong:
         return []
-    given, own = data.slopes(part.tail), np.swapaxes(fit @ rise, 1, 2)
-    both = [a - median_of(a, 0) for a in (own, given)]
-    a, b = (np.nan_to_num(a / (np.abs(a) + median_of(np.abs(a), 0) + 1e-30)) for a in both)
-    like = (a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-30)
-    near = np.abs(data.slopes(part.head[:, :4]) - given[:, None])
-    rough = median_of(
-        median_of(near, (0, 1)) / (median_of(np.abs(given - np.roll(given, 1, 0)), 0) + 1e-30)
-    )
+    slopes, fitted = data.slopes(part.tail), np.swapaxes(fit @ rise, 1, 2)
+    alike = _correlation(fitted, slopes)
+    near = np.abs(data.slopes(part.head[:, :_NEAREST]) - slopes[:, None])
+    any_two = median_of(np.abs(slopes - np.roll(slopes, 1, 0)), 0)
+    rough = median_of(median_of(near, (0, 1)) / (any_two + TINY))
     # Errors that a row shares with all its steps are linear in the step; half of noise is not.
     scatter = ((r - step @ (fit @ r)) ** 2).sum(1) / (step.shape[1] - step.shape[2])
-    shared = 1 - np.median(scatter / ((r**2).mean(1) + 1e-30))
-    if like < 0.3 and rough > 0.75:
+    shared = 1 - np.median(scatter / ((r**2).mean(1) + TINY))
+    if alike < _ALIKE and rough > _ROUGH:
         text = "dy differs between neighbours as between any rows, y does not: in another order?"
         return [Finding("shuffled rows", math.nan, text)]
-    if like > 0.3 and shared < 0.7:
+    if alike > _ALIKE and shared < _SHARED:
         text = f"derivatives scatter from row to row, by about {error:.2g}"
         return [Finding("noise", error, text)]
-    return [Finding("disagree", error, f"dy is unlike slopes fitted to y (likeness {like:.2f})")]
+    return [Finding("disagree", error, f"dy is unlike slopes fitted to y (likeness {alike:.2f})")]
 
 
-def _outliers(data, near, residual) -> list:
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Robust correlation of slopes [A,K,D] about their medians: from -1 to 1."""
+    a, b = (s - median_of(s, 0) for s in (a, b))
+    a, b = (np.nan_to_num(s / (np.abs(s) + median_of(np.abs(s), 0) + TINY)) for s in (a, b))
+    return (a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b) + TINY)
+
+
+def _outliers(data: Data, near: Secants, residual: np.ndarray) -> list[Finding]:
     """A few pairs disagree, their neighbours do not: kinks between them, or some bad rows."""
     error = np.abs(residual) / near.scale
     length = np.linalg.norm(near.step, axis=-1)[..., None]
-    # Long steps, into sparse corners, have a right to disagree.
-    short = length <= 1.5 * median_of(length[:, :4])
-    usual = median_of(error[:, :4])
-    if median_of(length[:, :4]) > 0.4 * math.sqrt(2 * near.step.shape[-1]):
+    usual_length, usual = median_of(length[:, :_NEAREST]), median_of(error[:, :_NEAREST])
+    short = length <= _LONG * usual_length
+    if usual_length > _FAR * math.sqrt(2 * near.step.shape[-1]):
         return []  # neighbours are as far apart as any rows
-    found = short & (error > max(0.1, 100 * usual))
-    found[:, 4:] = False
-    share = float(found[:, :4].sum() / max(short[:, :4].sum() * error.shape[-1], 1))
-    if found.sum() < 6 or not 0.005 < share < 0.25 or np.median(error[found]) < 0.2:
+    outlier = short & (error > max(_OUTLIER, _OUTLIER_TIMES * usual))
+    outlier[:, _NEAREST:] = False
+    pairs = max(short[:, :_NEAREST].sum() * error.shape[-1], 1)
+    share = float(outlier[:, :_NEAREST].sum() / pairs)
+    few = outlier.sum() >= _FEWEST_OUTLIERS and _LEAST_SHARE < share < _MOST_SHARE
+    if not few or np.median(error[outlier]) < _LARGE:
         return []
-    rows = found.any((1, 2))
-    calm = np.nanquantile(error[rows], 0.25, axis=1) < 10 * usual + 1e-4
-    if calm.mean() < 0.43:
+    rows = outlier.any((1, 2))
+    calm = np.nanquantile(error[rows], _CALM_QUANTILE, axis=1) < _CALM_TIMES * usual + _CALM_LEAST
+    if calm.mean() < _CALM_ROWS:
         return []  # everything is rough there: points too far apart, not a kink
     change = data.slopes(near.head) - data.slopes(near.tail)[:, None]
-    bend = np.abs((change * near.step[:, :, None]).sum(-1)) + 1e-12 * near.scale
-    # Across a kink the residual is from nothing to half of the bend; a bad row makes half or more.
-    ratio, most = np.quantile((np.abs(residual) / bend)[found], [0.5, 0.9])
-    if ratio < 0.45 or most < 0.52:
+    bend = np.abs((change * near.step[:, :, None]).sum(-1)) + _NO_BEND * near.scale
+    usual_ratio, most = np.quantile((np.abs(residual) / bend)[outlier], [0.5, 0.9])
+    if usual_ratio < _KINK_USUAL or most < _KINK_MOST:
         text = f"the slope jumps inside {share:.1%} of the pairs; elsewhere labels agree"
-        return [Finding("kinks", share, text)] if ratio > 0.14 else []
+        return [Finding("kinks", share, text)] if usual_ratio > _CURVED else []
     text = f"{share:.1%} of the pairs disagree, others do not: bad rows near {near.tail[rows][:3]}"
     return [Finding("disagree", share, text)]

@@ -1,0 +1,78 @@
+"""The labels to check: read once, flat, with the deviation of each input."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class Data(NamedTuple):
+    """x [B,D], y [B,K], dy [B,K,D], and unit [D], the standard deviation of each input.
+
+    shape_in, shape_out: the axes before they were made flat.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    dy: np.ndarray
+    unit: np.ndarray
+    shape_in: tuple
+    shape_out: tuple
+
+    def points(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Return x of some rows in double precision."""
+        return self.x[rows].astype(np.float64)
+
+    def slopes(self, rows: np.ndarray) -> np.ndarray:
+        """Return dy of rows [...], per standard deviation of the inputs: [...,K,D]."""
+        return self.dy[rows].astype(np.float64) * self.unit
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw up to `count` rows that have a value and a derivative, in order."""
+        usable = np.isfinite(self.y).any(1) & np.isfinite(self.dy).any((1, 2))
+        rows = np.flatnonzero(usable)
+        return np.sort(rng.choice(rows, count, replace=False)) if len(rows) > count else rows
+
+
+def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
+    """Read the labels.
+
+    Args:
+      x: [B,*in].
+      y: [B,*out]; with one output also [B].
+      dy: [B,*out,*in]; with one output also [B,*in].
+
+    Returns:
+      The data, flat.
+
+    Raises:
+      ValueError: shapes do not fit, or an entry of x or a label is infinite.
+    """
+    x, y, dy = (np.asarray(a) for a in (x, y, dy))
+    for name, a in (("x", x), ("y", y), ("dy", dy)):
+        if a.ndim == 0 or len(a) != len(x):
+            raise ValueError(
+                f"{name} has shape {list(a.shape)}, expected {len(x) if x.ndim else 'B'} rows: "
+                "x, y and dy belong together row by row."
+            )
+        if np.isinf(a).any() or (name == "x" and np.isnan(a).any()):
+            raise ValueError(f"{name} has entries that are not finite: mend or drop these rows.")
+    out, inputs = y.shape[1:] or (1,), x.shape[1:]
+    dy = _fit_shape(dy, out, inputs)
+    rows, size = len(x), (math.prod(out), math.prod(inputs))
+    x, y, dy = x.reshape(rows, size[1]), y.reshape(rows, size[0]), dy.reshape(rows, *size)
+    unit = x.std(0, dtype=np.float64) if rows else np.ones(size[1])
+    return Data(x, y, dy, np.where(unit > 0, unit, 1.0), inputs, out)
+
+
+def _fit_shape(dy: np.ndarray, out: tuple, inputs: tuple) -> np.ndarray:
+    """dy [B,*out,*in], from that or, with one output, from [B,*in]; or ValueError."""
+    shapes = [(*out, *inputs), inputs] if out == (1,) else [(*out, *inputs)]
+    if dy.shape[1:] not in shapes:
+        expected = " or ".join(str(["B", *shape]).replace("'", "") for shape in shapes)
+        raise ValueError(
+            f"dy has shape {list(dy.shape)}, expected {expected}: its axes are the batch, the "
+            "outputs as in y, the inputs as in x."
+        )
+    return dy.reshape(len(dy), *out, *inputs)
