@@ -1,6 +1,19 @@
 """Sobolev training for TensorFlow and Keras: networks that match values and derivatives.
 
-Axis letters: B batch, D input dimensions, K outputs, J order, P projections.
+Czarnecki et al., "Sobolev Training for Neural Networks", NeurIPS 2017.
+
+Axis letters in shapes:
+
+| letter | axis |
+| --- | --- |
+| B | batch: examples |
+| *in, D | the inputs' axes, and how many inputs there are |
+| *out, K | the outputs' axes, and how many outputs there are |
+| J, j | the highest order that is compared, and any order up to it |
+| P | random projections of an example |
+| A | actions |
+| H, W, C | height, width and channels of images; *H is all axes of activations h |
+| T | time: steps of an episode, or of an unroll |
 """
 
 from sobolev_tf import distillation, losses, nets, synthetic, targets
@@ -8,16 +21,20 @@ from sobolev_tf.check import check_labels
 from sobolev_tf.distillation import PolicyDistiller
 from sobolev_tf.jets import Jet, directional_jet, hvp, jet, jvp, partial_jet, projected_jet, vjp
 from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.projections import Projection
 from sobolev_tf.solvers.lbfgs import fit_lbfgs
 from sobolev_tf.solvers.least_squares import fit_least_squares
 from sobolev_tf.synthetic.decoupled import DecoupledModel
 from sobolev_tf.synthetic.layers import SyntheticGradient
 from sobolev_tf.synthetic.splitting import split
 
+__version__ = "0.1.0"
+
 __all__ = [
     "DecoupledModel",
     "Jet",
     "PolicyDistiller",
+    "Projection",
     "SobolevModel",
     "SyntheticGradient",
     "check_labels",

@@ -80,7 +80,9 @@ class Statistics:
         for name, entries in {"x": points, **labels}.items():
             if entries.dtype.kind == "f" and np.isinf(entries).any():
                 row = int(np.argmax(np.isinf(entries).reshape(len(entries), -1).any(1)))
-                raise ValueError(f"adapt: {name} is infinite, first in row {self.rows + row}.")
+                raise ValueError(
+                    f"SobolevModel.adapt: {name} is infinite, first in row {self.rows + row}."
+                )
         self.rows += len(points)
         self.points.add(points)
         dims = points.shape[1:]
@@ -153,5 +155,5 @@ def fit_statistics(
         statistics = statistics or Statistics(outputs(), classes)
         statistics.add(points, labels)
     if statistics is None or not statistics.rows:
-        raise ValueError("adapt: there is no data, x is empty.")
+        raise ValueError("SobolevModel.adapt: there is no data, x is empty.")
     return statistics

@@ -1,0 +1,116 @@
+"""SobolevModel's arguments: projections, Keras's own signatures, and mistakes that are common."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+import sobolev_tf as st
+from tests.support.small import DY, X, Y, compiled, smooth
+
+SHORTHAND = {"projections": 2, "contraction": "same", "unbiased": True, "orthogonal": True}
+
+
+@pytest.mark.parametrize("side", ["output", "input"])
+def test_a_projection_is_an_object_or_its_side_with_shorthand(side):
+    projection = st.Projection(side, 2, "same", unbiased=True, orthogonal=True, seed=7)
+    model = st.SobolevModel(smooth(), projection=projection)
+    assert model.projection == projection
+    assert st.SobolevModel(smooth(), projection=side, **SHORTHAND, seed=7).projection == projection
+
+
+def test_a_projection_is_saved_whole(tmp_path):
+    projection = st.Projection("output", count=3, seed=2, length=255.0)
+    model = compiled(projection=projection)
+    model.fit(X, (Y, DY), verbose=0)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert again.projection == projection
+    logs = (m.evaluate(X, (Y, DY), verbose=0, return_dict=True) for m in (model, again))
+    assert next(logs) == pytest.approx(next(logs), rel=1e-6)
+
+
+@pytest.mark.parametrize("shorthand", [*({k: v} for k, v in SHORTHAND.items()), {"seed": 0}])
+def test_shorthand_beside_an_object_is_refused(shorthand):
+    with pytest.raises(ValueError, match="projection is a Projection already"):
+        st.SobolevModel(smooth(), projection=st.Projection("output"), **shorthand)
+
+
+def test_arguments_after_the_order_go_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        st.SobolevModel(smooth(), 1, None)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize("model", [st.SobolevModel, st.PolicyDistiller])
+def test_signatures_show_all_of_kerass_arguments(method, model):
+    ours, kerass = (inspect.signature(getattr(m, method)) for m in (model, keras.Model))
+    assert list(ours.parameters) == list(kerass.parameters)
+
+
+def test_derivatives_beside_the_labels_are_named():
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match=rf"SobolevModel\.{method}: .* {method}\(x, \(y, dy"):
+            getattr(compiled(), method)(X, Y, DY)
+    student = st.PolicyDistiller(smooth(), smooth())
+    student.compile()
+    with pytest.raises(ValueError, match=r"PolicyDistiller\.fit: batch_size is a number"):
+        student.fit(X, Y, DY)
+    assert compiled().fit(X, (Y, DY), np.int64(32), verbose=0).history["loss"]
+
+
+def test_metrics_of_derivatives_are_jet_metrics():
+    with pytest.raises(ValueError, match=r"metrics has 'd1', .* jet_metrics=\[...\] of rmse, r2"):
+        compiled(metrics={"value": ["mae"], "d1": ["mae"]})
+    for metrics in (["mae"], {"value": ["mae"]}):
+        assert "mae" in compiled(metrics=metrics).evaluate(X, Y, verbose=0, return_dict=True)
+
+
+def test_export_takes_a_directory_only(tmp_path):
+    student = st.PolicyDistiller(smooth(), smooth())
+    for model in (compiled(), student):
+        with pytest.raises(ValueError, match=rf"{type(model).__name__}\.export .*format='onnx'"):
+            model.export(tmp_path / "saved", format="onnx")
+
+
+def test_errors_name_the_class_that_was_called():
+    x = keras.Input([3])
+    two = keras.Model(x, [keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)])
+    for kind in (st.SobolevModel, st.PolicyDistiller):
+        with pytest.raises(ValueError, match=f"{kind.__name__} takes a net of one output"):
+            kind(two)
+
+
+def test_labels_and_weights_in_any_form_are_validated_alike():
+    weights = {"value": np.zeros(64), "d1": np.ones(64)}
+    model = compiled()
+    kwargs = {"shuffle": False, "verbose": 0}
+    histories = []
+    for y in ((Y, DY), {"d1": DY, "value": Y}, [Y, DY]):
+        model.fit(X, y, sample_weight=weights, validation_data=(X, y, weights), **kwargs)
+        histories.append(model.evaluate(X, y, sample_weight=weights, verbose=0, return_dict=True))
+    assert [logs["value_loss"] for logs in histories] == [0, 0, 0]
+    assert model.fit(X, (None, DY), **kwargs).history["d1_loss"]
+    classes = np.zeros(64, int)
+    sparse = compiled(loss={"value": "sparse_categorical_crossentropy"})
+    assert sparse.fit(X, classes, class_weight={0: 0.0}, **kwargs).history["value_loss"] == [0]
+
+
+def test_a_problem_is_what_evaluate_computes():
+    model = compiled(loss_weights=[1.0, 0.5], projection="input", projections=3)
+    labels = {"value": Y, "d1": DY, "jvp": Y, "directions": X}
+    weight = np.linspace(0, 2, 64, dtype="float32")
+    problem = model.problem(X, labels, weight)
+    loss = model.evaluate(X, labels, 64, sample_weight=weight, verbose=0, return_dict=True)["loss"]
+    assert float(problem.loss()) == pytest.approx(loss, rel=1e-6)
+    comparison = problem.compare()
+    assert comparison.predicted["d1"].shape == (64 * 3, 2)
+    assert comparison.weights["d1"].shape == (64 * 3,)
+    assert comparison.predicted["jvp"].shape == (64, 2)
+    full = problem.predict_terms(comparison.x, problem.data[1]["directions"], order=1)
+    np.testing.assert_allclose(
+        full["d1"], model.predict_jet(X).derivatives[0], rtol=1e-4, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="label value has NaN"):
+        model.problem(X, Y * np.nan)
