@@ -14,9 +14,12 @@ from train.bench import (
     distill,
     exactness,
     imagenet,
+    peers,
     quickstart,
+    regression,
     speed,
     stages,
+    surrogates,
 )
 from train.lib.run import cli
 
@@ -158,6 +161,36 @@ def test_convolutions_are_counted():
     net.compile("sgd", "mse")
     images = np.zeros([7, 6, 6, 2], "float32"), np.zeros([7, 4, 4, 5], "float32")
     assert cost.products(net, images) == 2 * (2 * 7 * 4 * 4 * 5 * 3 * 3 * 2)
+
+
+@pytest.mark.slow
+def test_the_peers_suite_in_miniature(monkeypatch):
+    """Without peers: both presets of ours, and no bar to meet."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    small = {"steps": 2, "hidden": ["4"], "batch_size": 3}
+    rows = dict(regression.rows(["booth"], sizes=[6], changes=small))
+    assert list(rows) == [
+        f"booth, 6 points, sobolev_tf, {preset}: {measure}"
+        for preset in ("modern", "paper")
+        for measure in ("test RMSE", "gradient RMSE", "seconds")
+    ]
+    assert all(number > 0 for number in rows.values())
+
+
+def test_a_peer_that_fails_is_one_line(capsys):
+    assert surrogates.predictions("JENN", {"x": np.zeros([1, 2])}) is None
+    err = capsys.readouterr().err
+    assert err.startswith("JENN: failed, ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("find", [surrogates.installed, lambda: peers.loops(peers.MAKERS, 1)])
+def test_a_peer_that_is_missing_is_one_line(find, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    assert not list(find())
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) in (len(surrogates.PEERS), len(peers.MAKERS))
+    assert all('not installed (pip install -e ".[bench]")' in line for line in lines)
 
 
 @pytest.mark.slow

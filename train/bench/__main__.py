@@ -22,7 +22,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
 
-Timings want a machine on which nothing else runs.
+Timings need a machine on which nothing else runs.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,7 @@ from train.bench import (
     stages,
 )
 from train.lib.run import cli, files, run_folder
+from train.lib.run.settings import Settings
 
 SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "exactness": exactness.rows,
@@ -64,14 +65,13 @@ flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_val
 flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_values=FLAGS)
 
 
-def main(settings):
+def main(settings: Settings) -> None:
+    """Measures the suites, prints their numbers, and writes them to bench.json."""
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
-    chosen = (
-        [name for name in SUITES if name not in LONG]
-        if settings.suite == "all"
-        else [settings.suite]
-    )
+    chosen = [settings.suite]
+    if settings.suite == "all":
+        chosen = [name for name in SUITES if name not in LONG]
     rows = []
     for suite in chosen:
         for name, number in SUITES[suite]():

@@ -20,7 +20,7 @@ from train.record.writer import Writer
 from train.teacher import a3c
 from train.teacher.settings import A2CSettings
 
-GAME, CORES = "breakout", os.cpu_count()
+GAME, CORES = "breakout", os.cpu_count() or 1
 DEFAULTS = A2CSettings()
 GAMES, ACTORS = DEFAULTS.num_envs, DEFAULTS.num_actors
 

@@ -1,10 +1,12 @@
 """Section 4.1's functions, learned by other programs and by `train.regression`'s two presets.
 
-Everyone gets the same points, one thread, and the first seed. Errors are root mean squares over
+All get the same points, one thread, and the first seed. Errors are root mean squares over
 test points: of the value, and of the gradient's error vector.
 """
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,21 +15,30 @@ from train.lib.run import processes
 from train.regression import functions, recipes
 
 OURS = {"sobolev_tf, modern": "modern", "sobolev_tf, paper": "paper"}
-BARS = (  # of the modern preset: points, over whom, at most what ratio of RMSE, on how many
+BARS = (  # of the modern preset: points, peers, largest ratio of RMSE, on how many functions
     (100, ("JENN", "SMT GENN"), 0.5, 6),
     (20, ("SMT GEKPLS",), 1.0, 5),
     (100, ("SMT GEKPLS",), 1.0, 4),
 )
 
 
-def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None) -> benchmark.Rows:
-    """Value RMSE, gradient RMSE and seconds of everyone, and on how many functions bars are met.
+def rows(
+    names: Sequence[str] = tuple(functions.SEVEN),
+    sizes: Sequence[int] = (20, 100),
+    changes: Mapping[str, Any] | None = None,
+) -> benchmark.Rows:
+    """Yields value RMSE, gradient RMSE and seconds of every learner, and how often bars are met.
 
-    settings: what to change in both presets, for tests.
+    Args:
+      names: functions of section 4.1.
+      sizes: numbers of training points.
+      changes: what to change in both presets.
     """
-    peers, settings = list(surrogates.installed()), settings or {}
+    peers = list(surrogates.installed())
     cases = [(name, size) for size in sizes for name in names]
-    chosen = {preset: recipes.PRESETS[preset] | settings for preset in OURS.values()}
+    chosen: dict[str, dict[str, Any]] = {
+        preset: {**recipes.PRESETS[preset], **(changes or {})} for preset in OURS.values()
+    }
     tasks = [
         recipes.Task(
             function=name,
@@ -49,16 +60,17 @@ def rows(names=tuple(functions.SEVEN), sizes=(20, 100), settings=None) -> benchm
         results = {title: ours[name, size, preset] for title, preset in OURS.items()}
         theirs = {peer: _theirs(peer, name, size) for peer in peers}
         results |= {peer: numbers for peer, numbers in theirs.items() if numbers}
-        for who, numbers in results.items():
-            value[name, size, who] = numbers[0]
+        for learner, numbers in results.items():
+            value[name, size, learner] = numbers[0]
             measures = ("test RMSE", "gradient RMSE", "seconds")
             for measure, number in zip(measures, numbers, strict=True):
-                yield f"{name}, {size} points, {who}: {measure}", number
+                yield f"{name}, {size} points, {learner}: {measure}", number
     for size, others, most, bar in BARS:
         ratios = [
-            value[name, size, "sobolev_tf, modern"] / min(value[name, size, o] for o in others)
+            value[name, size, "sobolev_tf, modern"]
+            / min(value[name, size, other] for other in others)
             for name in names
-            if all((name, size, o) in value for o in others)
+            if all((name, size, other) in value for other in others)
         ]
         if ratios:
             text = f"{size} points: functions with RMSE at most {most} of {' and '.join(others)}"
