@@ -69,7 +69,7 @@ def make_critic(settings):
     channels = max(1, round(share * 128))
     if settings.method == "direct":
         build = st.synthetic.direct_module
-        return functools.partial(build, channels=channels, start=settings.direct_init)
+        return functools.partial(build, channels=channels, initializer=settings.direct_init)
     return functools.partial(st.synthetic.cifar_critic, channels=channels)
 
 
@@ -82,7 +82,6 @@ def build_model(settings, images, cuts, schedule_steps):
         critic=make_critic(settings),
         method=settings.method,
         gradient_target=settings.gradient_target,
-        label_weight=settings.label_weight,
         placement=None if settings.placement == "none" else settings.placement,
     )
     model.compile(
@@ -92,6 +91,7 @@ def build_model(settings, images, cuts, schedule_steps):
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
         critic_losses=(st.losses.L1Norm(), image_flags.gradient_loss(settings)),
         critic_loss_weights=(1.0, settings.gradient_weight),
+        label_weight=settings.label_weight,
         critic_updates=settings.critic_updates,
         jit_compile=settings.jit_compile,
         steps_per_execution=settings.steps_per_execution,

@@ -83,7 +83,6 @@ def build_model(settings, images, cuts, schedule_steps):
         critic=st.synthetic.direct_module if direct else st.synthetic.imagenet_critic,
         method=settings.method,
         gradient_target=settings.gradient_target,
-        label_weight=settings.label_weight,
         placement=None if settings.placement == "none" else settings.placement,
     )
     model.compile(
@@ -93,6 +92,7 @@ def build_model(settings, images, cuts, schedule_steps):
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
         critic_losses=(st.losses.L1Norm(), image_flags.gradient_loss(settings)),
         critic_loss_weights=(1.0, settings.gradient_weight),
+        label_weight=settings.label_weight,
         critic_updates=settings.critic_updates,
         jit_compile=settings.jit_compile,
         steps_per_execution=settings.steps_per_execution,

@@ -1,17 +1,23 @@
-"""What a critic is trained on: the true loss, the true gradient, both, or dL/dy too (section 4.3).
+"""What a critic learns from: the true loss, the true gradient, both, or dL/dy too (section 4.3).
 
 One cut at a time, so that critics may learn on devices of their own.
 """
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from sobolev_tf.jets import at_least_float32
+from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
-from sobolev_tf.synthetic.layers import label_gradient
+from sobolev_tf.synthetic.batch import Batch
+from sobolev_tf.synthetic.cut import Cut
+from sobolev_tf.synthetic.network_loss import label_gradient
 
-# Weights of |m - L| and of |SG - dL/dh|. `noprop` has no module and sends nothing below a cut;
+# Weights of |m - L| and of |SG - dL/dh|. `noprop` has no critic and sends nothing below a cut;
 # `backprop` has none either, and is plain training.
 TERM_WEIGHTS = {
     "sobolev": (1.0, 1.0),
@@ -22,65 +28,90 @@ TERM_WEIGHTS = {
 METHODS = (*TERM_WEIGHTS, "noprop", "backprop")
 
 
-class CriticLoss(NamedTuple):
-    """How the true jet and the critic's are held against each other.
+@dataclasses.dataclass(frozen=True)
+class CriticLoss:
+    """A distance between a critic's jet and the true one (section 4.3, SM 4.1).
 
-    weights, losses: of values and of gradients; label_weight: of |dm/dy - dL/dy|^2.
+    Args:
+      network_loss: the network's loss, of labels and outputs.
+      losses: l of the values and l_1 of the gradients.
+      weights: of both.
+      label_weight: of |dm/dy - dL/dy|^2.
     """
 
-    weights: tuple
+    network_loss: keras.losses.Loss | Callable
     losses: tuple
+    weights: tuple[float, float]
     label_weight: float
 
     @classmethod
-    def of(cls, method, losses, weights, label_weight):
-        """That of a method, whose own weights of the two terms are multiplied by `weights`.
+    def of(
+        cls,
+        method: str,
+        network_loss: keras.losses.Loss | Callable,
+        losses: Any,
+        weights: Any,
+        label_weight: float,
+    ) -> "CriticLoss":
+        """Makes the critic loss of a method, whose own weights are multiplied by `weights`.
 
-        Raises ValueError unless there are two of each, and one of them counts.
+        Raises:
+          ValueError: unless there are two losses and two weights, and one term counts; or if
+            `label_weight` is not 0 for a method that predicts no loss.
         """
         for pair in (losses, weights):
             if not isinstance(pair, (list, tuple)) or len(pair) != 2 or None in pair:
                 raise ValueError(
-                    "compile: critic_losses and critic_loss_weights are pairs, for values and "
-                    f"gradients; given {pair}."
+                    "critic_losses and critic_loss_weights are pairs, for values and gradients; "
+                    f"given {pair}."
                 )
+        if label_weight and method == "direct":
+            raise ValueError("label_weight needs a critic, not method='direct'.")
         weights = tuple(np.multiply(TERM_WEIGHTS.get(method, (0.0, 0.0)), weights))
         if method in TERM_WEIGHTS and not (any(weights) or label_weight):
-            raise ValueError(f"compile: {method} critics learn from nothing: all weights are 0.")
-        return cls(weights, tuple(map(resolve, losses)), label_weight)
+            raise ValueError(f"{method} critics learn from nothing: all weights are 0.")
+        return cls(network_loss, tuple(map(resolve, losses)), weights, label_weight)
 
-    def objective(self, cut, target, loss, y, outputs, sample_weight, track):
-        """l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
+    def objective(
+        self,
+        cut: Cut,
+        target: Jet,
+        batch: Batch,
+        outputs: tf.Tensor,
+        track: Callable[[str, tf.Tensor], None],
+    ) -> tf.Tensor:
+        """Computes l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
 
         Differentiable in the critic's weights; the target and the network are gradient-stopped
         as the caller has them.
 
         Args:
-          cut: a `synthetic.Cut`, with the critic's jet (m [B], SG [B, *H]) and its outputs p(h).
+          cut: with the critic's m [B], SG [B, *H] and outputs p(h) [B, *K].
           target: the true jet (L [B], dL/dh [B, *H]), per example.
-          loss: the network's, of labels y and of the network's `outputs` [B, *K].
+          batch: labels and sample weights.
+          outputs: the network's, [B, *K].
           track: called with "loss" and "gradient_loss" and the batch's value.
         """
         total = 0.0
         terms = [
-            ("loss", target.value, cut.prediction.value),
-            ("gradient_loss", target.derivatives[0], cut.prediction.derivatives[0]),
+            ("loss", target.value, cut.predicted_loss),
+            ("gradient_loss", target.derivatives[0], cut.synthetic_gradient),
         ]
         for weight, distance, (name, true, predicted) in zip(
             self.weights, self.losses, terms, strict=True
         ):
             if predicted is None:  # direct: no loss is predicted
                 continue
-            value = batch_mean(
-                per_example(distance, true, at_least_float32(predicted)), sample_weight
-            )
+            value = per_example(distance, true, at_least_float32(predicted))
+            value = batch_mean(value, batch.sample_weight)
             track(name, value)
             if weight:
                 total += weight * value
         if self.label_weight:
             true, predicted = (
-                label_gradient(loss, y, each) for each in (at_least_float32(outputs), cut.outputs)
+                label_gradient(self.network_loss, batch.y, each)
+                for each in (at_least_float32(outputs), cut.outputs)
             )
-            value = batch_mean(per_example(SquaredNorm(), true, predicted), sample_weight)
+            value = batch_mean(per_example(SquaredNorm(), true, predicted), batch.sample_weight)
             total += self.label_weight * value
         return total

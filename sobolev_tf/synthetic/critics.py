@@ -1,16 +1,26 @@
-"""The modules at a cut, as plain Keras models: what each is built from, and whether it fits.
+"""Critics and direct modules as plain Keras models: their architectures, and whether they fit.
 
 A *critic* predicts the network's outputs from h; its loss is then a prediction of the network's.
 A *direct module* gives a gradient from h and y (section 4.3, SM 4).
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 
-def imagenet_critic(shape, outputs):
-    """The paper's module for ImageNet (SM 4.2): p(h) for activations h of `shape` (H, W, C).
+def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
+    """Builds the paper's critic for ImageNet (SM 4.3): p(h) for activations h.
 
     conv 64 3x3/1, ReLU, conv 64 3x3/2, ReLU, global average, linear to `outputs` logits.
+
+    Args:
+      shape: (H, W, C), of h without B.
+      outputs: how many logits the network has.
+
+    Returns:
+      A Keras model from h [B, H, W, C] to [B, outputs].
     """
     return keras.Sequential(
         [
@@ -23,10 +33,18 @@ def imagenet_critic(shape, outputs):
     )
 
 
-def cifar_critic(shape, outputs, channels=128):
-    """The paper's module for CIFAR-10 (SM 4.1): p(h) for activations h of `shape` (H, W, C).
+def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> keras.Model:
+    """Builds the paper's critic for CIFAR-10 (SM 4.2): p(h) for activations h.
 
-    conv 128 3x3/1, ReLU, linear to `outputs` logits. `channels` in place of 128, for small nets.
+    conv 128 3x3/1, ReLU, linear to `outputs` logits.
+
+    Args:
+      shape: (H, W, C), of h without B.
+      outputs: how many logits the network has.
+      channels: in place of 128, for small nets.
+
+    Returns:
+      A Keras model from h [B, H, W, C] to [B, outputs].
     """
     return keras.Sequential(
         [
@@ -38,8 +56,16 @@ def cifar_critic(shape, outputs, channels=128):
     )
 
 
-def dense_critic(shape, outputs):
-    """A module for flat activations: linear to 64, SiLU, linear to `outputs`."""
+def dense_critic(shape: Sequence[int], outputs: int) -> keras.Model:
+    """Builds a critic for flat activations: linear to 64, SiLU, linear to `outputs`.
+
+    Args:
+      shape: of h without B.
+      outputs: how many outputs the network has.
+
+    Returns:
+      A Keras model from h [B, *H] to [B, outputs].
+    """
     return keras.Sequential(
         [
             keras.Input(shape),
@@ -50,13 +76,26 @@ def dense_critic(shape, outputs):
     )
 
 
-def direct_module(shape, outputs, channels=128, start="zeros"):
-    """The paper's module of direct synthetic gradients: g(h, y) for h of `shape` (H, W, C).
+def direct_module(
+    shape: Sequence[int],
+    outputs: int,
+    channels: int = 128,
+    initializer: str | keras.initializers.Initializer = "zeros",
+) -> keras.Model:
+    """Builds the paper's module of direct synthetic gradients (SM 4.2): g(h, y).
 
-    Three 3x3 convolutions to 128 (`channels`) that keep the resolution, with ReLU between, then
+    Three 3x3 convolutions to 128 channels that keep the resolution, with ReLU between, then
     linear, 1x1, to the C channels of h. y [B, outputs], one-hot, comes as further channels of the
-    input. The last layer starts at zero, as Jaderberg et al. (2017) start theirs; `start` is any
-    other initializer of Keras.
+    input.
+
+    Args:
+      shape: (H, W, C), of h without B.
+      outputs: how many classes there are.
+      channels: in place of 128, for small nets.
+      initializer: of the last layer's kernel; zeros, as Jaderberg et al. (2017) start theirs.
+
+    Returns:
+      A Keras model from [h [B, H, W, C], y [B, outputs]] to [B, H, W, C].
     """
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)
@@ -65,70 +104,76 @@ def direct_module(shape, outputs, channels=128, start="zeros"):
     for k in range(3):
         activation = "relu" if k < 2 else None
         x = keras.layers.Conv2D(channels, 3, padding="same", activation=activation)(x)
-    last = keras.layers.Conv2D(shape[-1], 1, kernel_initializer=start)
+    last = keras.layers.Conv2D(shape[-1], 1, kernel_initializer=initializer)
     return keras.Model([h, y], last(x))
 
 
-def build(stages, builder, direct=False):
-    """One module for each cut, built for the shape of h and the network's outputs.
+def build(
+    stages: Sequence[keras.Model],
+    critic: Callable | keras.Model | Sequence[keras.Model] | None,
+    direct: bool = False,
+) -> list[keras.Model]:
+    """Builds a critic for each cut, for the shape of h and the network's outputs.
 
     Args:
       stages: a network's stages, as `split` returns them.
-      builder: of (shape, outputs), such as `imagenet_critic`, or a list of models.
-      direct: whether the modules take [h, y] and give gradients, as `direct_module` does.
+      critic: a function of (shape, outputs), such as `imagenet_critic`, or a list of models. A
+        critic that is built here ends in the network's own final activation.
+      direct: whether they take [h, y] and give gradients, as `direct_module` does.
 
     Raises:
-      ValueError: if the number of modules, or one's shapes, do not fit the network.
+      ValueError: if the number of critics, or one's shapes, do not fit the network, or if one
+        stands at two cuts.
     """
     cuts, outputs = stages[:-1], stages[-1].output_shape[1:]
-    if callable(builder) and not isinstance(builder, keras.Model):
-        critics = [_built(builder, k, cut, outputs[-1]) for k, cut in enumerate(cuts)]
+    if callable(critic) and not isinstance(critic, keras.Model):
+        critics = [_build_one(critic, k, cut, outputs[-1]) for k, cut in enumerate(cuts)]
         activation = getattr(stages[-1].layers[-1], "activation", None)
         if not direct and activation not in (None, keras.activations.linear):
             critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
     else:
-        critics = (
-            list(builder or []) if isinstance(builder, (list, tuple, type(None))) else [builder]
-        )
+        critics = list(critic or []) if isinstance(critic, (list, tuple, type(None))) else [critic]
     if len(critics) != len(cuts):
         raise ValueError(
-            f"DecoupledModel: expected a critic builder, or {len(cuts)} critics, one for "
-            f"each cut; given {len(critics)}."
+            f"expected a critic builder, or {len(cuts)} critics, one for each cut; given "
+            f"{len(critics)}."
         )
-    for k, (critic, stage) in enumerate(zip(critics, cuts, strict=True)):
-        _check(critic, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
+    for k, (each, stage) in enumerate(zip(critics, cuts, strict=True)):
+        _check(each, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
+        first = [other is each for other in critics].index(True)
+        if first < k:
+            raise ValueError(
+                f"the critic at cut {k + 1} is the one at cut {first + 1}; each cut needs its own."
+            )
     return critics
 
 
-def _check(critic, name, h, outputs, direct):
+def _check(critic: Any, name: str, h: tuple, outputs: tuple, direct: bool) -> None:
     takes, gives = ([h, outputs], h) if direct else ([h], outputs)
     if not getattr(critic, "inputs", None):
         raise ValueError(
-            f"DecoupledModel: {name} is {critic!r}, expected a keras.Model whose inputs are "
-            "known: one with keras.Input."
+            f"{name} is {critic!r}, expected a keras.Model whose inputs are known: one with "
+            "keras.Input."
         )
     given = [tuple(t.shape[1:]) for t in critic.inputs]
     if given != takes:
         whose = "those of h and y" if direct else "that of the cut"
         shown, expected = (", ".join(map(str, each)) for each in (given, takes))
-        raise ValueError(
-            f"DecoupledModel: {name} takes inputs of shape {shown}, expected {whose}, {expected}."
-        )
+        raise ValueError(f"{name} takes inputs of shape {shown}, expected {whose}, {expected}.")
     if critic.output_shape[1:] != gives:
         whose = "that of the cut" if direct else "the network's own"
         raise ValueError(
-            f"DecoupledModel: {name} gives outputs of shape {critic.output_shape[1:]}, "
-            f"expected {whose}, {gives}."
+            f"{name} gives outputs of shape {critic.output_shape[1:]}, expected {whose}, {gives}."
         )
 
 
-def _built(builder, k, stage, outputs):
+def _build_one(builder, k, stage, outputs):
     h = stage.output_shape[1:]
     try:
         return builder(h, outputs)
     except (TypeError, ValueError) as error:
         function = getattr(builder, "func", builder)  # of a partial
         raise ValueError(
-            f"DecoupledModel: {getattr(function, '__name__', function)} makes no critic for cut "
-            f"{k + 1}, where h is {list(h)}: {error}"
+            f"{getattr(function, '__name__', function)} makes no critic for cut {k + 1}, where h "
+            f"is {list(h)}: {error}"
         ) from error

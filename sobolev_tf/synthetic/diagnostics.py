@@ -1,9 +1,13 @@
-"""What a decoupled model reports of a cut: how well its module knows the network above it."""
+"""What a decoupled model reports of a cut: how well its critic knows the network above it."""
+
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from sobolev_tf.synthetic.layers import CROSS_ENTROPIES, compare, per_example_gradient
+from sobolev_tf.jets import at_least_float32
+from sobolev_tf.synthetic.cut import Cut, per_example_gradient
+from sobolev_tf.synthetic.network_loss import CROSS_ENTROPIES
 
 
 class CutDiagnostics:
@@ -14,25 +18,30 @@ class CutDiagnostics:
 
     Args:
       number: the cut's, from 1 at the bottom.
-      direct: whether the module gives gradients alone, and no loss to report.
-      compared: whether SG is held against the true gradient, so that there is a cosine.
+      direct: whether the critic gives gradients only, and no loss to report.
+      compared: whether SG is compared with the true gradient, so that there is a cosine.
     """
 
-    def __init__(self, number, direct=False, compared=True):
+    def __init__(self, number: int, direct: bool = False, compared: bool = True) -> None:
         names = ["gradient_loss", *(["cosine", "norm_ratio"] if compared else [])]
         self.trackers = {
             name: keras.metrics.Mean(name=f"cut{number}_{name}")
             for name in (names if direct else ["loss", *names, "accuracy"])
         }
 
-    def track(self, name, value, finite_only=False):
+    def track(self, name: str, value: tf.Tensor, finite_only: bool = False) -> None:
         """Adds a batch's value; `finite_only` leaves out a step that loss scaling will skip."""
         counts = tf.math.is_finite(value) if finite_only else True
         weight = tf.cast(counts, tf.float32)
         self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
 
-    def track_accuracy(self, loss, y, outputs):
-        """The share of classes that the critic's outputs [B,...,K] name, under a cross-entropy."""
+    def track_accuracy(
+        self, loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor | None
+    ) -> None:
+        """Adds the share of classes that the critic's outputs [B,...,K] name.
+
+        Does nothing unless the network's loss is a cross-entropy and there are outputs.
+        """
         if outputs is None or not isinstance(loss, CROSS_ENTROPIES):
             return
         sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
@@ -41,28 +50,61 @@ class CutDiagnostics:
         right = tf.equal(named, tf.cast(classes, tf.int64))
         self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)))
 
-    def compare(self, synthetic, true, finite_only=False):
-        """Tracks how far a synthetic gradient [B, *H] is the true one."""
+    def compare(self, synthetic: tf.Tensor, true: tf.Tensor, finite_only: bool = False) -> None:
+        """Adds cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
         cosine, ratio = compare(synthetic, true)
         self.track("cosine", cosine, finite_only)
         self.track("norm_ratio", ratio, finite_only)
 
-    def metrics(self, loss):
-        """What can be reported under the network's loss."""
+    def metrics(self, loss: keras.losses.Loss | Callable | None) -> list[keras.metrics.Metric]:
+        """Lists what can be reported under the network's loss."""
         known = isinstance(loss, CROSS_ENTROPIES)
         return [metric for name, metric in self.trackers.items() if known or name != "accuracy"]
 
 
-def compare_when(due, diagnostics, cuts, true, share, finite_only):
-    """Tracks every cut's cosine and norm ratio where `due`; `true` costs a backward pass.
+def compare(synthetic: tf.Tensor, true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the batch.
 
-    true: () -> the gradients that full backpropagation gives at the cuts, times `share`.
+    Zero where a norm is zero.
+
+    Example:
+
+    >>> [float(t) for t in compare(tf.constant([[0.0, 3.0]]), tf.constant([[0.0, 6.0]]))]
+    [1.0, 0.5]
+    """
+    synthetic, true = at_least_float32(synthetic), at_least_float32(true)
+    norms = tf.norm(synthetic), tf.norm(true)
+    product = tf.reduce_sum(synthetic * true)
+    return (
+        tf.math.divide_no_nan(product, norms[0] * norms[1]),
+        tf.math.divide_no_nan(*norms),
+    )
+
+
+def compare_when(
+    due: tf.Tensor,
+    diagnostics: Sequence[CutDiagnostics],
+    cuts: list[Cut],
+    true: Callable[[], list[tf.Tensor]],
+    example_weights: tf.Tensor,
+    finite_only: bool,
+) -> None:
+    """Adds every cut's cosine and norm ratio where `due`, at the cost of a backward pass.
+
+    Args:
+      due: a boolean scalar.
+      diagnostics: of every cut.
+      cuts: the forward pass's.
+      true: () -> the gradients [B, *H] that full backpropagation gives at the cuts, times
+        `example_weights`.
+      example_weights: scalar or [B].
+      finite_only: whether to leave out a step that loss scaling will skip.
     """
 
     def diagnose():
         for cut, gradient, each in zip(cuts, true(), diagnostics, strict=True):
-            pair = cut.prediction.derivatives[0], per_example_gradient(gradient, share)
-            each.compare(*pair, finite_only)
+            own = per_example_gradient(gradient, example_weights)
+            each.compare(cut.synthetic_gradient, own, finite_only)
         return True
 
     # An epoch shorter than that reports its first step rather than nothing.

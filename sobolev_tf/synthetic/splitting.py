@@ -1,11 +1,12 @@
 """Cut a functional Keras model into stages, at named layers (section 4.3)."""
 
 import difflib
+from collections.abc import Sequence
 
 import keras
 
 
-def split(net, at):
+def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
     """Cuts `net` after each layer named in `at`; the stages, called in turn, are the net.
 
     The stages share their layers and weights with `net`: nothing is copied.
@@ -21,6 +22,8 @@ def split(net, at):
     Raises:
       ValueError: if a name is unknown or repeated, if the names are out of order, or if a
         connection crosses a cut; the message names the layers.
+
+    Example:
 
     >>> import keras
     >>> inputs = keras.Input([4])
@@ -54,20 +57,20 @@ def split(net, at):
     return stages
 
 
-def check(stages):
-    """Raises ValueError unless `stages` are functional models, each taking what the last gives."""
+def check(stages: Sequence[keras.Model]) -> None:
+    """Raises ValueError unless `stages` are functional models that fit each other, in order."""
     listed = isinstance(stages, (list, tuple)) and len(stages) > 0
     if not listed or not all(getattr(stage, "inputs", None) for stage in stages):
         raise ValueError(
-            "DecoupledModel: expected stages as split(net, at=[...]) returns them, a list of "
-            f"functional models; given {stages!r}."
+            "expected stages as split(net, at=[...]) returns them, a list of functional models; "
+            f"given {stages!r}."
         )
     for k in range(1, len(stages)):
         gives, takes = stages[k - 1].output_shape, stages[k].input_shape
         if gives != takes:
             raise ValueError(
-                f"DecoupledModel: stage {k + 1} takes {takes}, and stage {k} gives {gives}: they "
-                "are not the parts of one net, or not in order."
+                f"stage {k + 1} takes {takes}, and stage {k} gives {gives}: they are not of one "
+                "net, or not in order."
             )
 
 
@@ -128,7 +131,7 @@ def _check_separates(name, cut, end):
 
 def _check_disjoint(stages):
     """A layer shared by two stages would be trained by two gradients that never meet."""
-    owner = {}
+    owner: dict[int, keras.Model] = {}
     for stage in stages:
         for variable in stage.variables:
             other = owner.setdefault(id(variable), stage)

@@ -4,13 +4,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.synthetic.decoupled import DecoupledModel
-from sobolev_tf.synthetic.layers import dense_critic
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import DecoupledModel, dense_critic, split
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
-OPTIONS = ("gradient_target", "diagnose_every", "label_weight")
+OPTIONS = ("gradient_target", "diagnose_every")
 
 
 def tanh_net():

@@ -69,7 +69,7 @@ def model(
     keras.utils.set_random_seed(0)
     stages = st.split(imagenet.resnet50(side, classes), at=imagenet.CUTS[cuts])
     critic = st.synthetic.imagenet_critic
-    decoupled = st.DecoupledModel(stages, critic, method, gradient_target)
+    decoupled = st.DecoupledModel(stages, critic, method, gradient_target=gradient_target)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     decoupled.compile(keras.optimizers.SGD(0.01, momentum=0.9), keras.optimizers.Adam(1e-4), loss)
     return decoupled

@@ -5,9 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf.synthetic.decoupled import METHODS, DecoupledModel
-from sobolev_tf.synthetic.layers import dense_critic, direct_module, imagenet_critic
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import (
+    METHODS,
+    DecoupledModel,
+    dense_critic,
+    direct_module,
+    imagenet_critic,
+    split,
+)
 from tests.support.cut_nets import CROSS_ENTROPY, CUTS, compiled, conv_net, images, points, tanh_net
 
 
@@ -82,10 +87,10 @@ def hand_gradients(model, x, y, weight):
         with tape:
             objective = value_weight * tf.reduce_sum(weight * tf.abs(m - losses)) / n
             objective += gradient_weight * tf.reduce_sum(weight[:, None] * tf.abs(sg - g)) / n
-            if model.label_weight:
+            if label_weight := model.critic_loss.label_weight:
                 said, truth = tf.nn.log_softmax(critic(h)), tf.nn.log_softmax(outs[-1])
                 classes = said - tf.stop_gradient(truth)
-                objective += model.label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
+                objective += label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
         critic_updates += tape.gradient(objective, critic.trainable_variables)
     return updates, critic_updates
 

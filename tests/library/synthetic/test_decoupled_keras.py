@@ -9,9 +9,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.losses import SquaredNorm
-from sobolev_tf.synthetic.decoupled import DecoupledModel
-from sobolev_tf.synthetic.layers import dense_critic, imagenet_critic
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import DecoupledModel, dense_critic, imagenet_critic, split
 from tests.support.cut_nets import CROSS_ENTROPY, CUTS, compiled, conv_net, images, points, tanh_net
 
 

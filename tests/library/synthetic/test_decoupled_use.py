@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf.synthetic.decoupled import DecoupledModel
-from sobolev_tf.synthetic.layers import dense_critic, direct_module, imagenet_critic
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import DecoupledModel, dense_critic, direct_module, imagenet_critic, split
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
@@ -150,8 +148,8 @@ def test_direct_modules_take_labels_of_any_kind(kind):
 
 
 def test_a_cross_entropy_may_be_given_by_name():
-    model = DecoupledModel(split(net(softmax=True), CUTS), dense_critic, label_weight=0.5)
-    compiled(model, "sparse_categorical_crossentropy")
+    model = DecoupledModel(split(net(softmax=True), CUTS), dense_critic)
+    compiled(model, "sparse_categorical_crossentropy", label_weight=0.5)
     assert "cut1_accuracy" in model.fit(X, Y, verbose=0).history
 
 

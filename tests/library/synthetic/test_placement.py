@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf.synthetic import placement
-from sobolev_tf.synthetic.decoupled import DecoupledModel
-from sobolev_tf.synthetic.layers import dense_critic
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import DecoupledModel, dense_critic, placement, split
 
 TWO = ["/device:CPU:0", "/device:CPU:1"]
 THREE = [*TWO, TWO[0]]
@@ -165,7 +162,7 @@ def test_variables_and_gradients_are_on_their_stage_s_device():
     for variable in model.optimizer.variables[2:]:
         assert variable.value.device.endswith(TWO["third" in variable.path])
     data = list(batches(2))
-    traced = tf.function(lambda data: placement.train(model, data)).get_concrete_function(data)
+    traced = tf.function(model._train).get_concrete_function(data)
     products = [op for op in traced.graph.get_operations() if op.type == "MatMul"]
     # Forward and in weights: 4 layers (2 of the critic, whose own gradient is another 2 forward).
     assert len(products) > 2 * 2 * 4
@@ -176,7 +173,7 @@ def test_variables_and_gradients_are_on_their_stage_s_device():
 def test_no_stage_runs_away_from_the_one_above():
     """Batch 3 enters the first stage once the second one, on its device, has seen batch 1."""
     model, data = compiled(placed=TWO), list(batches(3))
-    traced = tf.function(lambda data: placement.train(model, data)).get_concrete_function(data)
+    traced = tf.function(model._train).get_concrete_function(data)
     selects = [op for op in traced.graph.get_operations() if op.type == "SelectV2"]
     (wait,) = [op for op in selects if op.inputs[1] is op.inputs[2]]
     assert wait.device.endswith(TWO[0])

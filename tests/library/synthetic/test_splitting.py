@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from sobolev_tf.synthetic.splitting import split
+from sobolev_tf.synthetic import split
 
 
 def residual_net():

@@ -3,14 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf.synthetic.layers import (
-    SyntheticGradient,
-    cifar_critic,
-    compare,
-    dense_critic,
-    imagenet_critic,
-    replace_gradient,
-)
+from sobolev_tf.synthetic import SyntheticGradient, cifar_critic, dense_critic, imagenet_critic
+from sobolev_tf.synthetic.cut import replace_gradient
+from sobolev_tf.synthetic.diagnostics import compare
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -1,0 +1,78 @@
+"""What goes into a training step of a split network, and what comes out."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.keras_support.strategies import replicas
+
+
+class Batch(NamedTuple):
+    """A batch of a training step.
+
+    Args:
+      x: the network's inputs, in its structure.
+      y: labels [B, ...].
+      sample_weight: [B], or None.
+      example_weights: scalar or [B], what multiplies an example's loss in the objective.
+    """
+
+    x: Any
+    y: tf.Tensor
+    sample_weight: tf.Tensor | None
+    example_weights: tf.Tensor
+
+
+class Step(NamedTuple):
+    """What a training step leaves.
+
+    Args:
+      loss: the network's, with its penalties: a scalar.
+      outputs: the network's, [B, *K].
+    """
+
+    loss: tf.Tensor
+    outputs: tf.Tensor
+
+
+def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Batch:
+    """Makes a `Batch` of what Keras's `fit` passes on.
+
+    Args:
+      data: x, (x, y) or (x, y, sample_weight).
+      output_shape: (B, *K), the network's.
+      loss_scale: what loss scaling multiplies the objective by.
+
+    Raises:
+      ValueError: without labels, or where an example has several weights.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if y is None:
+        raise ValueError("labels are missing: pass them as fit(x, y), or in the data set.")
+    if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
+        raise ValueError(
+            f"sample_weight is [B], one number an example; given {sample_weight.shape}."
+        )
+    y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
+    if len(y.shape) == 1 and output_shape[1:] == (1,):
+        y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
+    return Batch(x, y, sample_weight, example_weights(x, sample_weight, loss_scale))
+
+
+def example_weights(
+    x: Any, sample_weight: tf.Tensor | None, loss_scale: tf.Tensor | float
+) -> tf.Tensor:
+    """Computes what multiplies an example's loss in the objective, a scalar or [B].
+
+    1/B over all replicas, its sample weight, and loss scaling.
+    """
+    weights = loss_scale / (batch_size(x) * replicas())
+    if sample_weight is not None:
+        weights *= tf.reshape(tf.cast(sample_weight, weights.dtype), [-1])
+    return weights
+
+
+def batch_size(x: Any) -> tf.Tensor:
+    """Returns B of inputs [B, ...] in any structure, as a float."""
+    return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], keras.config.floatx())

@@ -1,0 +1,91 @@
+"""Where two stages meet: what passes a cut, and gradients there as functions of tensors."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from sobolev_tf.jets import at_least_float32
+
+
+class Cut(NamedTuple):
+    """What a forward pass leaves at a cut.
+
+    Args:
+      h: [B, *H], as it leaves the stage below.
+      h_out: [B, *H], the same values as they enter the stage above.
+      predicted_loss: m(h, y) [B]; None where no critic predicts one.
+      synthetic_gradient: SG(h, y) [B, *H], per example; None where there is none.
+      outputs: p(h) [B, *K], the critic's prediction of the network's outputs; None without one.
+    """
+
+    h: tf.Tensor
+    h_out: tf.Tensor
+    predicted_loss: tf.Tensor | None = None
+    synthetic_gradient: tf.Tensor | None = None
+    outputs: tf.Tensor | None = None
+
+
+def replace_gradient(
+    h: tf.Tensor, synthetic: tf.Tensor, weight: tf.Tensor | float = 1.0
+) -> tf.Tensor:
+    """Returns h, whose gradient is `weight * synthetic` whatever arrives from above.
+
+    Args:
+      h: activations [B, *H].
+      synthetic: per-example gradients [B, *H]; gradient-stopped.
+      weight: scalar or [B].
+
+    Example:
+
+    >>> h = tf.Variable([[1.0, 2.0]])
+    >>> with tf.GradientTape() as tape:
+    ...     loss = 100.0 * replace_gradient(h, tf.constant([[3.0, 4.0]]), weight=0.5)
+    >>> tape.gradient(loss, h).numpy().tolist()
+    [[1.5, 2.0]]
+    """
+    gradient = tf.stop_gradient(tf.cast(scale_examples(synthetic, weight), h.dtype))
+
+    @tf.custom_gradient
+    def forward(h):
+        return tf.identity(h), lambda _: gradient
+
+    return forward(h)
+
+
+def refuse_mask(h: tf.Tensor) -> tf.Tensor:
+    """Returns h. Raises ValueError if it has a Keras mask, which would be lost at a cut."""
+    if getattr(h, "_keras_mask", None) is not None:
+        raise ValueError(
+            "DecoupledModel: activations carry a Keras mask, which would be lost at a cut; use "
+            "sample weights, and no mask_zero=True or Masking."
+        )
+    return h
+
+
+def true_gradients(
+    tape: tf.GradientTape, cuts: list[Cut], arriving: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Computes dL/dh [B, *H] at every cut, by full backpropagation from the top one.
+
+    Args:
+      tape: a persistent tape that recorded the stages.
+      cuts: from the bottom up.
+      arriving: what arrives at every `h_out`; only the last, which is true, is read.
+    """
+    gradients = [arriving[-1]]
+    for lower, upper in zip(cuts[-2::-1], cuts[:0:-1], strict=True):
+        gradient = tape.gradient(upper.h, lower.h_out, output_gradients=gradients[0])
+        gradients.insert(0, gradient)
+    return gradients
+
+
+def per_example_gradient(gradient: tf.Tensor, example_weights: tf.Tensor) -> tf.Tensor:
+    """Divides an example's weight out of dL/dh [B, *H]: its own gradient; 0 at weight 0."""
+    return scale_examples(gradient, tf.math.reciprocal_no_nan(example_weights))
+
+
+def scale_examples(x: tf.Tensor, weight: tf.Tensor | float) -> tf.Tensor:
+    """Multiplies x [B, ...], in float32 or wider, by a scalar or per-example weight [B]."""
+    x = at_least_float32(x)
+    weight = tf.cast(weight, x.dtype)
+    return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))

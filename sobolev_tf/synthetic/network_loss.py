@@ -1,0 +1,68 @@
+"""The loss of the network at its outputs, and its derivative in the labels (SM 4.1)."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.jets import jet
+from sobolev_tf.losses import per_example, resolve
+
+CROSS_ENTROPIES = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+)
+LOSS_CLASSES = {  # Keras's names of losses stand for functions
+    keras.losses.sparse_categorical_crossentropy: CROSS_ENTROPIES[0],
+    keras.losses.categorical_crossentropy: CROSS_ENTROPIES[1],
+}
+
+
+def network_loss(loss: keras.losses.Loss | Callable | str) -> keras.losses.Loss | Callable:
+    """Returns a Keras loss or a function of (y, outputs); the class of a cross-entropy's name.
+
+    Raises:
+      ValueError: if the loss is not a mean over the batch.
+
+    Example:
+
+    >>> network_loss("categorical_crossentropy").from_logits
+    False
+    """
+    loss = resolve(loss)
+    return LOSS_CLASSES[loss]() if loss in LOSS_CLASSES else loss
+
+
+def label_gradient(
+    loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor
+) -> tf.Tensor:
+    """Computes dL/dy [B, *K] of a loss of labels y and a network's outputs (SM 4.1).
+
+    For a cross-entropy it is -log p over all classes, y the one-hot label; integer labels stand
+    for theirs. Differentiable in the outputs.
+
+    Args:
+      loss: of labels and outputs.
+      y: labels [B, ...].
+      outputs: [B, *K].
+
+    Raises:
+      ValueError: for integer labels under any other loss.
+
+    Example:
+
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> [round(float(t), 4) for t in label_gradient(loss, tf.constant([1]), tf.zeros([1, 2]))[0]]
+    [0.6931, 0.6931]
+    """
+    if isinstance(loss, CROSS_ENTROPIES):
+        if loss.from_logits:
+            return -tf.nn.log_softmax(outputs)
+        return -tf.math.log(tf.maximum(outputs, keras.config.epsilon()))
+    y = tf.convert_to_tensor(y)
+    if not y.dtype.is_floating:
+        raise ValueError(
+            f"dL/dy needs a cross-entropy or labels that are floating; given {loss} and labels of "
+            f"{y.dtype.name}."
+        )
+    return jet(lambda y: per_example(loss, y, outputs), y).derivatives[0]

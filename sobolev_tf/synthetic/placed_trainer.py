@@ -1,0 +1,248 @@
+"""Train every stage of a split network on a device of its own (section 4.3).
+
+With synthetic gradients a stage need not wait for those above it. Several steps are traced into
+one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Each
+operation is put on its stage's device, those of the gradients too, and runs as soon as what it
+reads is there. One thing only is scheduled: no stage runs away from the one above (`AHEAD`).
+
+Every stage is updated on batch t before it sees batch t+1: its weights are never late. What comes
+late are the critics' targets: at a cut with n stages above it, the critic that gives a synthetic
+gradient at step t has learned from batches up to t-1-n, each by a gradient taken at its weights
+of then. At the end of an execution all critics catch up: with `steps_per_execution=1` nothing is
+late, nothing runs side by side, and the weights are those without placement.
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf.jets import Jet, at_least_float32
+from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
+from sobolev_tf.losses import batch_mean, per_example
+from sobolev_tf.synthetic.batch import Batch, Step
+from sobolev_tf.synthetic.critic_loss import CriticLoss
+from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask
+from sobolev_tf.synthetic.diagnostics import CutDiagnostics
+from sobolev_tf.synthetic.placement import on
+
+# A stage begins a step when the one above has made its outputs of so many steps before. A worker of
+# TensorFlow begins with what became ready last, so without a wait it sends h after all that it can
+# do by itself, many steps perhaps, and the worker above has nothing to do.
+AHEAD = 2
+COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
+
+
+def check(gradient_target: str, jit_compile: bool, optimizers: Iterable) -> None:
+    """Raises ValueError for what makes one stage wait for all, or is for one device."""
+    if gradient_target != "bootstrapped":
+        raise ValueError(
+            "placement: gradient_target='true' is full backpropagation, for which every stage "
+            "waits; with a placement it is 'bootstrapped'."
+        )
+    if tf.distribute.has_strategy():
+        raise ValueError("placement: it takes no tf.distribute strategy; compile outside of one.")
+    if jit_compile:
+        raise ValueError("placement: jit_compile=True is for one device; leave it out.")
+    for optimizer in optimizers:
+        coupled = [name for name in COUPLED if getattr(optimizer, name)]
+        if coupled or uses_loss_scaling(optimizer):
+            what = coupled[0] if coupled else "the LossScaleOptimizer that float16 brings"
+            raise ValueError(
+                f"placement: {what} takes all stages' gradients together; use an optimizer without "
+                "it, and mixed_bfloat16 or compile(auto_scale_loss=False) for half precision."
+            )
+
+
+def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
+    """Makes a Keras train function that traces `steps` batches of an iterator as one function.
+
+    Where the data ends early, the batches that are left are a function of their own.
+
+    Args:
+      train: from a list of batches to the last one's logs.
+      steps: how many batches an execution has.
+      otherwise: the train function for what is no tf.data iterator (`train_on_batch`).
+    """
+    together = tf.function(train, autograph=False)
+
+    def run(iterator: Iterator) -> dict[str, tf.Tensor]:
+        if not isinstance(iterator, tf.data.Iterator):
+            return otherwise(iterator)
+        batches = list(itertools.islice(iterator, steps))
+        if not batches:
+            raise StopIteration
+        return together(batches)
+
+    return run
+
+
+class _Pass(NamedTuple):
+    """A stage's forward pass, with the layer at the cut above it.
+
+    tape: from h, which enters the stage, to the cut and the penalties; critic_tape: to what the
+    critic predicted.
+    """
+
+    tape: tf.GradientTape
+    critic_tape: tf.GradientTape
+    h: tf.Tensor
+    cut: Cut
+    penalties: list
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PlacedTrainer:
+    """Training steps of stages that are each on a device of their own.
+
+    Args:
+      stages: Keras models, from the input upwards.
+      layers: the layer at each cut, or none: `SyntheticGradient` or `DirectGradient`.
+      devices: the name of each stage's device; a layer's critic is on that of the stage below.
+      method: one of `METHODS`.
+      loss: the network's, of labels and outputs.
+      critic_loss: what the critics learn from.
+      optimizer: of the stages.
+      critic_optimizer: of the critics; None if there are none.
+      diagnostics: of each cut.
+    """
+
+    stages: Sequence[keras.Model]
+    layers: Sequence[keras.layers.Layer]
+    devices: Sequence[str | None]
+    method: str
+    loss: keras.losses.Loss | Callable
+    critic_loss: CriticLoss
+    optimizer: keras.optimizers.Optimizer
+    critic_optimizer: keras.optimizers.Optimizer | None
+    diagnostics: Sequence[CutDiagnostics]
+
+    def train(self, batches: Sequence[Batch]) -> list[Step]:
+        """Takes one training step on each of `batches`; the critics learn late, as said above."""
+        optimizers = [each for each in (self.optimizer, self.critic_optimizer) if each is not None]
+        counts = [tf.identity(optimizer.iterations.value) for optimizer in optimizers]
+        late: list[collections.deque] = [collections.deque() for _ in self.layers]
+
+        def update_critic(k):
+            number, gradients = late[k].popleft()
+            with on(self.devices[k]):
+                variables = self.layers[k].critic.trainable_variables
+                _apply(self.critic_optimizer, counts[1] + number, gradients, variables)
+
+        steps = []
+        earlier: collections.deque = collections.deque([None] * AHEAD)
+        for number, batch in enumerate(batches):
+            for k, updates in enumerate(late):
+                if len(updates) > len(self.stages) - 1 - k:
+                    update_critic(k)
+            step, gradients, made = self._step(counts[0] + number, batch, earlier.popleft())
+            steps.append(step)
+            earlier.append(made)
+            for updates, each in zip(late, gradients, strict=True):
+                updates.append((number, each))
+        for k, updates in enumerate(late):
+            while updates:
+                update_critic(k)
+        for optimizer, count in zip(optimizers, counts, strict=True):
+            optimizer.iterations.assign(count + len(batches))
+        return steps
+
+    def _step(self, number, batch, earlier):
+        """Forward through all stages, backward in each.
+
+        earlier: all stages' outputs of `AHEAD` steps before, None at the first steps.
+
+        Returns the step, the gradients of each critic, and all stages' outputs.
+        """
+        passes, h = [], batch.x
+        for k, device in enumerate(self.devices):
+            with on(device):
+                if earlier and k + 1 < len(self.stages):
+                    h = _after(earlier[k + 1], self.devices[k + 1], h)
+                passes.append(self._forward(k, h, batch))
+            h = passes[-1].cut.h_out
+        with on(self.devices[-1]), passes[-1].tape:
+            value = per_example(self.loss, batch.y, at_least_float32(h))
+            loss = batch_mean(value, batch.sample_weight)
+        arriving = self._backward(number, passes, loss)
+        gradients = [
+            self._critic_gradients(k, passes[k], value, arriving[k], batch, h)
+            for k in range(len(self.layers))
+        ]
+        total = loss + sum(penalty for each in passes for penalty in each.penalties)
+        return Step(total, h), gradients, [each.cut.h for each in passes]
+
+    def _forward(self, k, h, batch):
+        with tf.GradientTape() as tape:
+            if k > 0:
+                h = tf.identity(h)
+                tape.watch(h)
+            out = refuse_mask(self.stages[k](h, training=True))
+            penalties = list(self.stages[k].losses)
+            cut, critic_tape = Cut(out, out), tf.GradientTape()
+            if k < len(self.layers):
+                weight = batch.example_weights
+                with critic_tape:
+                    cut = self.layers[k](
+                        out, batch.y, weight=weight, training=True, return_cut=True
+                    )
+        return _Pass(tape, critic_tape, h, cut, penalties)
+
+    def _backward(self, number, passes, loss):
+        """Updates every stage that a gradient reaches; dL/dh [B, *H] of the objective at every cut.
+
+        What arrives at a cut with a layer is replaced there by the synthetic gradient.
+        """
+        end, seed = loss, tf.ones_like(loss)
+        arriving: list[tf.Tensor] = []
+        for k in reversed(range(len(passes))):
+            each, variables = passes[k], self.stages[k].trainable_variables
+            with on(self.devices[k]):
+                gradients, gradient = each.tape.gradient(
+                    [end, *each.penalties],
+                    [variables, each.h if k else []],
+                    output_gradients=[seed, *map(tf.ones_like, each.penalties)],
+                )
+                _apply(self.optimizer, number, gradients, variables)
+            if self.method == "noprop":
+                break
+            if k:
+                end, seed = passes[k - 1].cut.h_out, gradient
+                arriving.insert(0, gradient)
+        return arriving
+
+    def _critic_gradients(self, k, forward, value, arriving, batch, outputs):
+        """The gradients of the critic at a cut, whose metrics are updated too."""
+        tracked: dict[str, Any] = {}
+        critic = self.layers[k].critic
+        with on(self.devices[k]):
+            target = Jet(value, (per_example_gradient(arriving, batch.example_weights),))
+            with forward.critic_tape:
+                objective = self.critic_loss.objective(
+                    forward.cut, target, batch, outputs, track=tracked.__setitem__
+                ) + sum(critic.losses)
+            gradients = forward.critic_tape.gradient(objective, critic.trainable_variables)
+        for name, each in tracked.items():
+            self.diagnostics[k].track(name, each)
+        self.diagnostics[k].track_accuracy(self.loss, batch.y, forward.cut.outputs)
+        return gradients
+
+
+def _apply(optimizer, number, gradients, variables):
+    """Update `number` of some of an optimizer's variables, whatever it has counted."""
+    optimizer.iterations.assign(number)
+    optimizer.apply(gradients, variables)
+
+
+def _after(made, device, x):
+    """x, ready once `device` has said that it made `made`: by a value, lest it be pruned."""
+    with on(device):
+        ready = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
+    wait = functools.partial(tf.where, ready)
+    return tf.nest.map_structure(lambda t: wait(t, t), x, expand_composites=True)

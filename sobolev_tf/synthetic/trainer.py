@@ -1,0 +1,127 @@
+"""Training steps of a split network whose stages share a device (section 4.3)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.jets import Jet, at_least_float32
+from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
+from sobolev_tf.keras_support.strategies import apply_replicas_sequentially, replicas
+from sobolev_tf.losses import per_example
+from sobolev_tf.synthetic.batch import Batch, Step
+from sobolev_tf.synthetic.critic_loss import CriticLoss
+from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask, true_gradients
+from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
+
+CRITIC_UPDATES = ("sync", "sequential_async")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Trainer:
+    """Training steps: one forward pass, one backward pass that every cut interrupts.
+
+    Args:
+      stages: Keras models, from the input upwards.
+      layers: the layer at each cut, or none: `SyntheticGradient` or `DirectGradient`.
+      method: one of `METHODS`.
+      gradient_target: "bootstrapped" or "true".
+      diagnose_every: after how many steps synthetic and true gradients are compared.
+      loss: the network's, of labels and outputs.
+      compute_loss: from a batch and the outputs [B, *K] to the loss with penalties: a scalar.
+      critic_loss: what the critics learn from.
+      critic_updates: one of `CRITIC_UPDATES`.
+      optimizer: of the stages.
+      critic_optimizer: of the critics; None if there are none.
+      diagnostics: of each cut.
+    """
+
+    stages: Sequence[keras.Model]
+    layers: Sequence[keras.layers.Layer]
+    method: str
+    gradient_target: str
+    diagnose_every: int
+    loss: keras.losses.Loss | Callable
+    compute_loss: Callable[[Batch, tf.Tensor], tf.Tensor]
+    critic_loss: CriticLoss
+    critic_updates: str
+    optimizer: keras.optimizers.Optimizer
+    critic_optimizer: keras.optimizers.Optimizer | None
+    diagnostics: Sequence[CutDiagnostics]
+
+    def train(self, batches: Sequence[Batch]) -> list[Step]:
+        """Takes one training step on each of `batches`."""
+        return [self._step(batch) for batch in batches]
+
+    def _step(self, batch):
+        # What the critics compute on the way up, for their own loss:
+        critic_tape = tf.GradientTape()
+        with tf.GradientTape(persistent=True) as tape:
+            outputs, cuts = self._forward(batch, critic_tape)
+            loss = self.compute_loss(batch, outputs)
+            objective = self.optimizer.scale_loss(loss)
+
+        variables = network_variables(self.stages, self.method)
+        gradients, arriving = tape.gradient(objective, [variables, [cut.h_out for cut in cuts]])
+        if self.layers:
+            true = functools.partial(true_gradients, tape, cuts, arriving)
+            if self.gradient_target == "true":
+                arriving = true()
+            self._update_critics(critic_tape, batch, outputs, cuts, arriving)
+            due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
+            finite_only = uses_loss_scaling(self.optimizer)
+            compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
+        self.optimizer.apply(gradients, variables)  # or none, if frozen
+        return Step(loss, outputs)
+
+    def _forward(self, batch, critic_tape):
+        """The network's outputs, and every cut on the way."""
+        h, cuts = batch.x, []
+        for k, stage in enumerate(self.stages[:-1]):
+            h = stage(h, training=True)
+            cut = Cut(h, h)
+            if self.method != "backprop":
+                refuse_mask(h)
+            if self.layers:
+                weight = batch.example_weights
+                with critic_tape:
+                    cut = self.layers[k](h, batch.y, weight=weight, training=True, return_cut=True)
+            elif self.method == "noprop":
+                cut = Cut(h, tf.stop_gradient(h))
+            cuts.append(cut)
+            h = cut.h_out
+        outputs = self.stages[-1](h, training=True)
+        return refuse_mask(outputs) if self.layers else outputs, cuts
+
+    def _update_critics(self, tape, batch, outputs, cuts, arriving):
+        """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
+        assert self.critic_optimizer is not None
+        value = per_example(self.loss, batch.y, at_least_float32(outputs))
+        targets = [
+            Jet(value, (per_example_gradient(gradient, batch.example_weights),))
+            for gradient in arriving
+        ]
+        in_turn = self.critic_updates == "sequential_async" and replicas() > 1
+        finite_only = uses_loss_scaling(self.optimizer)
+        with tape:
+            objective = sum(loss for layer in self.layers for loss in layer.critic.losses)
+            for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
+                track = functools.partial(diagnostics.track, finite_only=finite_only)
+                objective += self.critic_loss.objective(cut, target, batch, outputs, track)
+                diagnostics.track_accuracy(self.loss, batch.y, cut.outputs)
+            objective *= 1 if in_turn else 1 / replicas()
+            objective = self.critic_optimizer.scale_loss(objective)
+        variables = [v for layer in self.layers for v in layer.critic.trainable_variables]
+        gradients = tape.gradient(objective, variables)
+        if in_turn:
+            apply_replicas_sequentially(self.critic_optimizer, gradients, variables)
+        else:
+            self.critic_optimizer.apply(gradients, variables)  # or none, if frozen
+
+
+def network_variables(stages: Sequence[keras.Model], method: str) -> list[keras.Variable]:
+    """Lists what the optimizer updates: all trainable weights; in noprop, the last stage's."""
+    trained = stages[-1:] if method == "noprop" else stages
+    return [variable for stage in trained for variable in stage.trainable_variables]
