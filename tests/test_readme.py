@@ -1,5 +1,7 @@
-"""Every Python example of the README runs as it stands, in the order of the page."""
+"""Every Python example of the README runs as it stands; every command has flags that exist."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -8,6 +10,18 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 LONG = "ResNet50"
+ROOT = README.parent
+COMMAND = re.compile(r"python -m train\.(\w+)([^`#\n]*)")
+SCRIPTS = {
+    **{path.stem: f"train.{path.stem}" for path in ROOT.glob("train/[a-z]*.py")},
+    **{
+        path.parent.name: f"train.{path.parent.name}.__main__"
+        for path in ROOT.glob("train/*/__main__.py")
+    },
+}
+PAGES = [README, ROOT / "BUILD_NOTES.md"] + [
+    ROOT / f"{module.replace('.', '/')}.py" for module in SCRIPTS.values()
+]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -22,6 +36,19 @@ def test_the_examples_run(monkeypatch, tmp_path, capsys):
     first, fine = map(float, re.findall(r"test RMSE ([\d.]+)", out))
     assert fine < first / 2 < 3.9 * 0.7 / 2
     assert "sign" in out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_flags_that_exist(page):
+    text = page.read_text()
+    if page.suffix == ".py":
+        text = ast.get_docstring(ast.parse(text)) or ""
+    for script, arguments in COMMAND.findall(text):
+        if script == "cluster":  # its flags are those of the script that it starts
+            continue
+        flags = importlib.import_module(SCRIPTS[script]).FLAGS
+        for name in re.findall(r"(?<=\s)--(\w+)", arguments):
+            assert name in flags or name.removeprefix("no") in flags, f"train.{script} --{name}"
 
 
 @pytest.mark.slow
