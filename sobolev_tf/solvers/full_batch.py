@@ -1,10 +1,16 @@
 """Fits that see all points at every step: the weights are one vector, an iteration is an epoch."""
 
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from sobolev_tf.keras_support.progress import progress_bar
+from sobolev_tf.model.problem import Problem
+from sobolev_tf.model.sobolev import SobolevModel
 
 
 class FullBatch:
@@ -14,68 +20,106 @@ class FullBatch:
 
     Args:
       caller: the public function, named in errors.
-      x, y, sample_weight, callbacks: as for `fit`.
+      model: a compiled `SobolevModel`.
+      x, y, sample_weight, callbacks: as for `SobolevModel.fit`.
+      iterations: the most that there may be.
+      verbose: 1 shows a line of progress, 0 none, "auto" shows it on a terminal.
 
-    Attributes: problem, the loss as a function of the weights; last_weights [N], float64.
+    Attributes:
+      problem: the loss as a function of the weights.
+      last_weights: [N], float64.
+
+    Raises:
+      ValueError: the model is not compiled or has no trainable weights, there is no iteration,
+        or x, labels and weights differ in length.
     """
 
-    def __init__(self, caller, model, x, y, sample_weight, iterations, callbacks):
+    def __init__(
+        self,
+        caller: str,
+        model: SobolevModel,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        iterations: int,
+        callbacks: Any,
+        verbose: str | int = 0,
+    ):
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
         if not isinstance(iterations, numbers.Integral) or iterations < 1:
             raise ValueError(f"{caller}: at least 1 iteration is needed, got {iterations=}.")
-        self.problem = model.problem(x, y, sample_weight)
+        self.problem: Problem = model.problem(x, y, sample_weight)
         _refuse_lengths(caller, keras.tree.flatten(self.problem.data))
         self.problem.build()
-        self.caller, self.model, self.variables = caller, model, model.trainable_variables
+        self.caller: str = caller
+        self.model: SobolevModel = model
+        self.variables: list = model.trainable_variables
         if not self.variables:
             raise ValueError(f"{caller}: the model has no trainable weights.")
         if not model.optimizer.built:
-            model.optimizer.build(self.variables)  # as `fit` does: a .keras file holds its state
-        self.last_weights = np.concatenate([np.ravel(v) for v in self.variables], dtype="f8")
-        self.history = keras.callbacks.History()
-        self.callbacks = keras.callbacks.CallbackList(
+            model.optimizer.build(self.variables)  # as `fit` does: a .keras file has its state
+        self.last_weights: np.ndarray = np.concatenate(
+            [np.ravel(v) for v in self.variables], dtype="f8"
+        )
+        self.history: keras.callbacks.History = keras.callbacks.History()
+        self._callbacks: keras.callbacks.CallbackList = keras.callbacks.CallbackList(
             [self.history, *keras.tree.flatten(callbacks or [])], model=model
         )
+        self._bar: keras.utils.Progbar = progress_bar(
+            iterations, verbose, "iteration", stateful_metrics=["loss"]
+        )
 
-    def __enter__(self):
+    def __enter__(self) -> "FullBatch":
         self.model.stop_training = False
-        self.callbacks.on_train_begin()
+        self._callbacks.on_train_begin()
         return self
 
-    def __exit__(self, error, *_):
+    def __exit__(self, error: Any, *_: Any) -> None:
         self.assign(tf.constant(self.last_weights))
         self.model.reset_metrics()
+        if done := len(self.history.epoch):
+            self._bar.update(done, finalize=True)
         if error is None:
-            self.callbacks.on_train_end()
+            self._callbacks.on_train_end()
 
-    def end_iteration(self, weights, loss) -> bool:
-        """Ends an iteration at weights [N]; whether a callback wants the fit to stop."""
+    def end_iteration(self, weights: np.ndarray, loss: float) -> bool:
+        """End an iteration.
+
+        Args:
+          weights: [N], where it ends.
+          loss: the loss there.
+
+        Returns:
+          Whether a callback asks the fit to stop.
+        """
         self.last_weights = np.array(weights)
-        self.callbacks.on_epoch_end(len(self.history.epoch), {"loss": float(loss)})
+        self._callbacks.on_epoch_end(len(self.history.epoch), {"loss": float(loss)})
+        self._bar.update(len(self.history.epoch), [("loss", float(loss))], finalize=False)
         return self.model.stop_training
 
-    def assign(self, flat):
-        """Sets the weights from one vector."""
+    def assign(self, flat: tf.Tensor) -> None:
+        """Set the model's weights from one vector [N]."""
         sizes = [int(np.prod(variable.shape)) for variable in self.variables]
         for variable, part in zip(self.variables, tf.split(flat, sizes), strict=True):
             variable.assign(tf.reshape(tf.cast(part, variable.dtype), variable.shape))
 
-    def compiled(self, function):
-        """`function` of weights [N] or none, as a graph where the model runs as one."""
+    def compiled(self, function: Callable) -> Callable:
+        """Compile a function of weights [N], where the model is not run eagerly."""
         if self.model.run_eagerly:
             return function
         return tf.function(function, autograph=False, jit_compile=self.model.jit_compile)
 
-    def refuse_not_finite(self, loss, *tensors):
-        if not all(np.isfinite(t).all() for t in (loss, *tensors)):
+    def refuse_not_finite(self, loss: Any, *arrays: np.ndarray) -> None:
+        """Raise FloatingPointError where the loss, or what comes from it, is not finite."""
+        if not all(np.isfinite(a).all() for a in (loss, *arrays)):
             raise FloatingPointError(
                 f"{self.caller}: the loss is {loss}, or its gradient not finite: look for NaN or "
                 "infinity in x and in the labels, and at the net's initial weights."
             )
 
 
-def _refuse_lengths(caller, tensors):
+def _refuse_lengths(caller: str, tensors: list) -> None:
     lengths = sorted({len(t) if t.shape.rank else 0 for t in tensors if t is not None})
     if len(lengths) != 1 or not lengths[0]:
         raise ValueError(

@@ -1,46 +1,66 @@
 """L-BFGS for small data: every point in every step, and curvature from the steps before.
 
-Where a few hundred points are all there is, a first-order optimizer stops far from the minimum
-of the loss; this goes on to it, as far as the net's precision reaches.
+On a few hundred points a first-order optimizer stops far from the minimum of the loss. This goes
+on to it, as far as the net's precision reaches.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.full_batch import FullBatch
+
+_EVALUATIONS = 20  # of the loss for each iteration, at most; most iterations take one
 
 
 def fit_lbfgs(
-    model,
-    x,
-    y=None,
-    sample_weight=None,
+    model: SobolevModel,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
     iterations: int = 1000,
     corrections: int = 50,
     tolerance: float = 0.0,
-    callbacks=None,
+    callbacks: Any = None,
+    verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Minimise the loss of a compiled SobolevModel over all of x at once, by SciPy's L-BFGS-B.
+    """Minimize the loss of a compiled SobolevModel over all of x at once, by SciPy's L-BFGS-B.
 
-    What is minimised is what `model.evaluate(x, y, sample_weight)` calls the loss: every term and
-    weight of `compile`, between the z-scores of `adapt`, live targets, regularisation. Layers are
-    in inference mode and random directions stay as they are, so that it is one function of the
-    weights. The optimizer of `compile` is not used.
+    The loss is that of `model.evaluate(x, y, sample_weight)`: every term and weight of `compile`,
+    between the z-scores of `adapt`, live targets, regularization. Layers are in inference mode and
+    random directions stay as they are, so that it is one function of the weights. The optimizer
+    of `compile` is not used.
 
-    x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
-        A live target is asked at every step: give an expensive one's labels by `tabulate`.
-    iterations: at most so many steps, each of one evaluation or, rarely, a few.
-    corrections: how many steps curvature is learned from.
-    tolerance: end where a step lowers the loss by less than this share of it.
-    callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
+    The net's dtype is the precision of loss and gradient: build it in float64 (`nets.mlp(2,
+    dtype="float64")`), since in float32 L-BFGS stops early. It runs on one device. Where losses
+    are squared and points few, `fit_least_squares` needs far fewer steps.
 
-    Returns the History of "loss" by iteration, with SciPy's reason to stop as `message`. The net's
-    dtype is the precision of loss and gradient: build it in float64 (`nets.mlp(2,
-    dtype="float64")`), since in float32 L-BFGS stops early. Runs on one device. Where losses are
-    squared and points few, `fit_least_squares` needs far fewer steps.
+    Args:
+      model: a compiled `SobolevModel`. However the fit ends, it has the weights of the last
+        complete iteration.
+      x, y, sample_weight: arrays as for `SobolevModel.fit`; they are not rounded on their way to
+        the net. A live target is evaluated at every step: give an expensive one's labels by
+        `targets.tabulate`.
+      iterations: the most that are taken, each of one evaluation of the loss or, rarely, a few.
+      corrections: how many steps curvature is learned from.
+      tolerance: the fit ends where a step lowers the loss by less than this share of it.
+      callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
+      verbose: 1 shows a line with iteration, loss and time left, 0 none; "auto" shows it on a
+        terminal.
 
-    Raises ImportError without SciPy, FloatingPointError where the loss is not finite. However it
-    ends, the model has the weights of the last whole iteration.
+    Returns:
+      The History of "loss" by iteration, with SciPy's reason to stop as `message`.
+
+    Raises:
+      ImportError: SciPy is not installed.
+      FloatingPointError: the loss is not finite.
+
+    Example:
 
     >>> import numpy as np
     >>> from sobolev_tf import SobolevModel, nets
@@ -56,33 +76,39 @@ def fit_lbfgs(
         raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
     if corrections < 1:
         raise ValueError(f"fit_lbfgs: at least 1 is needed, got {corrections=}.")
-
     last = float("inf")
 
-    def at_iteration(intermediate_result):
+    def end_iteration(intermediate_result):
         nonlocal last
         loss = float(intermediate_result.fun)
-        small = last - loss < tolerance * last
+        converged = last - loss < tolerance * last
         last = loss
-        if fit.end_iteration(intermediate_result.x, loss) or small:
+        if fit.end_iteration(intermediate_result.x, loss) or converged:
             raise StopIteration
 
-    options = {"maxiter": iterations, "maxfun": 20 * iterations, "maxcor": corrections}
-    with FullBatch("fit_lbfgs", model, x, y, sample_weight, iterations, callbacks) as fit:
+    options = {
+        "maxiter": iterations,
+        "maxfun": _EVALUATIONS * iterations,
+        "maxcor": corrections,
+        # SciPy's own tolerances are absolute below 1.
+        "ftol": 0.0,
+        "gtol": 0.0,
+    }
+    with FullBatch("fit_lbfgs", model, x, y, sample_weight, iterations, callbacks, verbose) as fit:
         result = optimize.minimize(
             _objective(fit),
             fit.last_weights,
             jac=True,
             method="L-BFGS-B",
-            callback=at_iteration,
-            options=options | {"ftol": 0.0, "gtol": 0.0},  # of SciPy's own, absolute below 1
+            callback=end_iteration,
+            options=options,
         )
     fit.history.message = result.message
     return fit.history
 
 
-def _objective(fit):
-    """weights [N] -> (loss, gradient [N]), in float64, and the weights are the model's now."""
+def _objective(fit: FullBatch) -> Callable[[np.ndarray], tuple]:
+    """weights [N] -> (loss, gradient [N]), in float64; it leaves the weights in the model."""
 
     @fit.compiled
     def evaluate(flat):

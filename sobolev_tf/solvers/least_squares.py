@@ -1,71 +1,88 @@
 """Levenberg and Marquardt's method for small data: Gauss-Newton steps, damped as far as needed.
 
-With squared losses, and fewer labels than weights, the linearised problem of a step has one
+With squared losses, and fewer labels than weights, the linearized problem of a step has one
 equation for each label: a hundred points with gradients in two dimensions make a system of 300.
 Solved exactly, a few dozen steps go where L-BFGS needs thousands.
 """
 
 import numbers
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import losses
-from sobolev_tf.model import labels
+from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
+from sobolev_tf.solvers.linear import LinearProblem, bend_step, solve_step, sum_of_squares
+from sobolev_tf.solvers.residuals import linearization, refuse_other_losses, residual_function
 
-LARGEST = 1e12  # damping at which no step is left to take
-WARM, SETTLED = 10, 1e-2  # evidence is asked after so many steps, or once a step gains so little
-START = 1e-6  # the first ρ, in units of the trace of JᵀJ: a large one keeps nets from starting
-AHEAD = 0.1  # of a step, to where its curve is measured
-BEND = 0.375  # of a step's length: a longer correction is not trusted
+_LARGEST, _SMALLEST = 1e12, 1e-14  # damping: with more no step is left to take
+
+# Evidence decides on ρ after so many steps, or once a step lowers the sum by less than this share.
+_WARM_UP, _SETTLED = 10, 1e-2
+_FIRST_RHO = 1e-6  # until then, in units of the trace of JᵀJ: a large one keeps nets from starting
 
 
 def fit_least_squares(
-    model,
-    x,
-    y=None,
-    sample_weight=None,
+    model: SobolevModel,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
     iterations: int = 100,
     regularization: float | str = 0.0,
     damping: float = 1e-3,
     tolerance: float = 0.0,
-    callbacks=None,
+    callbacks: Any = None,
+    verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Minimise the squared loss of a compiled SobolevModel over all of x, by Levenberg-Marquardt.
+    """Minimize the squared loss of a compiled SobolevModel over all of x, by Levenberg-Marquardt.
 
-    What is minimised is what `model.evaluate(x, y, sample_weight)` calls the loss: every term and
-    weight of `compile`, between the z-scores of `adapt`, with layers in inference mode. A step
-    solves (JᵀJ + μ) δ = Jᵀr, r the weighted errors of all labels, J [labels,weights] their
-    derivative in the weights, and is bent along the curve that r takes on it (geodesic
-    acceleration; Transtrum and Sethna, 2012). μ falls where the loss does as the linearised
-    problem foretold, and grows where it does not (Nielsen, 1999). The optimizer of `compile` is
+    The loss is that of `model.evaluate(x, y, sample_weight)`: every term and weight of `compile`,
+    between the z-scores of `adapt`, with layers in inference mode. The optimizer of `compile` is
     not used.
 
-    regularization: ρ of loss + ρ‖w - w₀‖², w₀ the weights that the fit starts from; what
-      callbacks and History call the loss is without it. "evidence": every step takes the ρ under
-      which the labels are most probable, for the linearised problem with weights drawn around w₀
-      and labels with errors (MacKay, 1992). So ρ goes to zero where the net can follow the
-      labels, and stays where they are noise to it: noise indeed, or waves between too few points.
-      The first ten steps, less if they settle before, have a small one. It is a local search: waves
-      that points hardly resolve may be taken for noise, and noise for waves.
-    x, y, sample_weight: arrays as for `fit`; they are not rounded on their way to the net.
-        A live target is asked at every step: give an expensive one's labels by `tabulate`.
-    iterations: at most so many steps that lower the sum.
-    damping: the first μ, in units of the trace of JᵀJ.
-    tolerance: end where a step lowers the sum by less than this share of it.
-    callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
+    A step solves (JᵀJ + μ) δ = Jᵀr, with r the weighted errors of all labels and J
+    [labels,weights] their derivative in the weights, and is bent along the curve that r takes on
+    it (geodesic acceleration; Transtrum and Sethna, 2012). μ falls where the loss falls as the
+    linearized problem predicts, and grows where it does not (Nielsen, 1999).
 
-    Returns the History of "loss" by iteration: empty where no step lowers the sum.
+    It needs 8 bytes x labels x weights of memory, and labels² x weights operations a step: a
+    thousand points are many. Rows are taken one by one, so no layer may couple them. The net's
+    dtype is the precision: build it in float64 (`nets.mlp(2, dtype="float64")`). It runs on one
+    device.
 
-    Needs 8 bytes x labels x weights of memory, and labels² x weights operations a step: a thousand
-    points are many. Rows are taken one by one, so no layer may couple them. The net's dtype is
-    the precision: build it in float64 (`nets.mlp(2, dtype="float64")`). Runs on one device.
+    Args:
+      model: a compiled `SobolevModel`. However the fit ends, it has the weights of the last
+        complete iteration.
+      x, y, sample_weight: arrays as for `SobolevModel.fit`; they are not rounded on their way to
+        the net. A live target is evaluated at every step: give an expensive one's labels by
+        `targets.tabulate`.
+      iterations: the most steps that are taken; each lowers the sum.
+      regularization: ρ of loss + ρ‖w - w₀‖², with w₀ the weights that the fit starts from; the
+        loss of callbacks and History is without it. With "evidence" every step takes the ρ under
+        which the labels are most probable, for the linearized problem with weights drawn around
+        w₀ and labels with errors (MacKay, 1992). ρ goes to zero where the net can follow the
+        labels, and stays where they are noise to it: true noise, or waves between too few points.
+        The first ten steps, fewer if they settle before, have a small ρ. It is a local search:
+        waves that points hardly resolve may be taken for noise, and noise for waves.
+      damping: the first μ, in units of the trace of JᵀJ.
+      tolerance: the fit ends where a step lowers the sum by less than this share of it.
+      callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
+      verbose: 1 shows a line with iteration, loss and time left, 0 none; "auto" shows it on a
+        terminal.
 
-    Raises ValueError for a loss that is not squared, a random projection or regularisation,
-    FloatingPointError where the loss is not finite. However it ends, the model has the weights of
-    the last whole iteration.
+    Returns:
+      The History of "loss" by iteration: empty where no step lowers the sum.
+
+    Raises:
+      ValueError: a loss is not squared, or the model has a projection or regularizers.
+      FloatingPointError: the loss is not finite.
+
+    Example:
 
     >>> import numpy as np
     >>> from sobolev_tf import SobolevModel, nets
@@ -75,203 +92,112 @@ def fit_least_squares(
     >>> fit_least_squares(model, x, (x**2, 2 * x), iterations=50).history["loss"][-1] < 1e-4
     True
     """
-    if not 0 < damping < LARGEST:
-        raise ValueError(f"fit_least_squares: damping is between 0 and {LARGEST:g}, got {damping}.")
+    caller = "fit_least_squares"
+    if not 0 < damping < _LARGEST:
+        raise ValueError(f"{caller}: damping is between 0 and {_LARGEST:g}, got {damping}.")
     evidence = isinstance(regularization, str) and regularization == "evidence"
     number = isinstance(regularization, numbers.Real) and 0 <= regularization < np.inf
     if not (evidence or number):
         raise ValueError(
-            'fit_least_squares: regularization is "evidence" or a finite number of at least 0, got '
+            f'{caller}: regularization is "evidence" or a finite number of at least 0, got '
             f"{regularization!r}."
         )
-    growth, rho, settled = 2.0, 0.0 if evidence else regularization, False
-    fit = FullBatch("fit_least_squares", model, x, y, sample_weight, iterations, callbacks)
-    _refuse(model, fit.problem)
+    fit = FullBatch(caller, model, x, y, sample_weight, iterations, callbacks, verbose)
+    refuse_other_losses(fit)
     with fit:
-        linearise, residuals_at = (fit.compiled(f(fit)) for f in (_linearised, _residuals_at))
-        weights = start = fit.last_weights
-        for iteration in range(iterations):
-            found = [t.numpy() for t in linearise(tf.constant(weights))]
-            fit.refuse_not_finite(_square(found[0]), *found)
-            linear = Linear(*found)
-            size, moved = np.trace(linear.product), weights - start
-            if size == 0:
-                break  # there are no labels that any weight moves
-            asked = evidence and (iteration >= WARM or settled)
-            if asked:
-                rho = _evidence(linear, moved, max(rho, np.finfo(float).eps ** 2 * size))
-            elif evidence and iteration == 0:
-                rho = START * size
-            total = linear.loss + rho * _square(moved)
-            while damping < LARGEST:
-                move, expected = _step(linear, moved, rho, damping * size)
-                move += _bent(linear, move, rho + damping * size, weights, residuals_at)
-                lower = _square(residuals_at(tf.constant(weights - move)).numpy())
-                fall = total - lower - rho * _square(moved - move)
-                if fall > 0:
-                    break
-                damping, growth = damping * growth, 2 * growth
-            else:
-                break  # no step lowers the sum: its minimum, as far as the precision reaches
-            weights = weights - move
-            gain, settled = fall / expected, fall < SETTLED * total
-            damping, growth = max(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), 1e-14), 2.0
-            if fit.end_iteration(weights, lower) or (
-                fall <= tolerance * total and asked == evidence
-            ):
-                break
+        ridge = _Ridge(None if evidence else float(regularization))
+        _minimize(fit, iterations, ridge, _Damping(damping), tolerance)
     return fit.history
 
 
-def _refuse(model, problem):
-    """Raises ValueError for what is no sum of squares of full derivatives."""
-    if model.projection:
-        raise ValueError("fit_least_squares: without projection= only; fit_lbfgs takes all models.")
-    for name, loss in model.objective.losses.items():
-        squared = isinstance(loss, losses.SquaredNorm | keras.losses.MeanSquaredError)
-        if model.objective.takes(name) and not squared and loss is not losses.resolve("mse"):
-            raise ValueError(
-                f"fit_least_squares: the loss of {name} is not a squared error; expected "
-                'st.losses.SquaredNorm or "mse". fit_lbfgs takes any loss.'
-            )
-    problem.loss()  # losses of activities are there after a pass
-    if model.losses:
-        raise ValueError("fit_least_squares: without regularisation; fit_lbfgs takes it.")
+class _Ridge:
+    """ρ of loss + ρ‖w - w₀‖², of the whole fit or, if None, by evidence.
 
-
-class Linear:
-    """The problem as its linearisation has it: residuals r [M], their Jacobian J [M,N].
-
-    Labels that no weight moves (missing ones, those of weight 0) count in the loss alone.
+    Attributes:
+      is_final: whether ρ is the one of the regularization that was requested.
     """
 
-    def __init__(self, residuals, jacobian):
-        self.loss, self.live = _square(residuals), jacobian.any(1)
-        if not self.live.all():  # a copy, which most fits are spared
-            residuals, jacobian = residuals[self.live], jacobian[self.live]
-        self.residuals, self.jacobian = residuals, jacobian
-        labels, weights = jacobian.shape
-        self.wide = labels <= weights  # NumPy sees that JJᵀ is symmetric, and does half the work
-        self.product = jacobian @ jacobian.T if self.wide else jacobian.T @ jacobian
+    def __init__(self, rho: float | None):
+        self.evidence, self.rho = rho is None, rho or 0.0
+        self.is_final = not self.evidence
 
-    def solve(self, right, damping):
-        """(JᵀJ + μ)⁻¹ Jᵀ right; where labels are fewer, Jᵀ (JJᵀ + μ)⁻¹ right, which is the same."""
-        damped = self.product + damping * np.eye(len(self.product))
-        if self.wide:
-            return self.jacobian.T @ np.linalg.solve(damped, right)
-        return np.linalg.solve(damped, self.jacobian.T @ right)
-
-
-def _residuals_at(fit):
-    """weights [N] -> r [M]; the loss is r² summed."""
-
-    def residuals_at(weights):
-        fit.assign(weights)
-        _, _, _, residuals = _errors(fit)
-        return _matrix(residuals, 0)
-
-    return residuals_at
+    def update(
+        self, linear: LinearProblem, moved: np.ndarray, iteration: int, settled: bool
+    ) -> float:
+        """Choose ρ of an iteration from its linearized problem and w - w₀ [N]."""
+        if not self.evidence:
+            return self.rho
+        trace = np.trace(linear.product)
+        self.is_final = iteration >= _WARM_UP or settled
+        if self.is_final:
+            least = np.finfo(float).eps ** 2 * trace
+            self.rho = most_probable_rho(linear, moved, max(self.rho, least))
+        elif iteration == 0:
+            self.rho = _FIRST_RHO * trace
+        return self.rho
 
 
-def _linearised(fit):
-    """weights [N] -> r [M] and its Jacobian [M,N]."""
+class _Damping:
+    """μ in units of the trace of JᵀJ, by Nielsen's rule (1999)."""
 
-    def linearised(weights):
-        fit.assign(weights)
-        x, predicted, roots, residuals = _errors(fit)
-        jacobians = {n: j * roots[n][..., None] for n, j in _by_row(fit, x, predicted).items()}
-        return _matrix(residuals, 0), _matrix(jacobians, 1)
+    def __init__(self, mu: float):
+        self.mu, self.growth = mu, 2.0
 
-    return linearised
+    def grow(self) -> None:
+        """After a step that did not lower the sum."""
+        self.mu, self.growth = self.mu * self.growth, 2 * self.growth
+
+    def shrink(self, gain: float) -> None:
+        """After a step that lowered the sum by `gain` times what the linear problem predicts."""
+        share = max(1 / 3, 1 - (2 * gain - 1) ** 3)
+        self.mu, self.growth = max(self.mu * share, _SMALLEST), 2.0
 
 
-def _errors(fit):
-    """x, what the model predicts of it, and by name the roots of the weights, and weighted errors.
+def _minimize(
+    fit: FullBatch, iterations: int, ridge: _Ridge, damping: _Damping, tolerance: float
+) -> None:
+    linearize, residuals_at = linearization(fit), residual_function(fit)
+    weights = start = fit.last_weights
+    settled = False
+    for iteration in range(iterations):
+        residuals, jacobian = (t.numpy() for t in linearize(tf.constant(weights)))
+        fit.refuse_not_finite(sum_of_squares(residuals), residuals, jacobian)
+        linear, moved = LinearProblem(residuals, jacobian), weights - start
+        if np.trace(linear.product) == 0:
+            return  # there are no labels that any weight moves
+        rho = ridge.update(linear, moved, iteration, settled)
+        total = linear.loss + rho * sum_of_squares(moved)
+        step = _lowering_step(linear, weights, moved, rho, damping, residuals_at)
+        if step is None:
+            return  # the minimum, as far as the precision reaches
+        move, expected, loss = step
+        fall = total - loss - rho * sum_of_squares(moved - move)
+        weights = weights - move
+        settled = fall < _SETTLED * total
+        damping.shrink(fall / expected)
+        stop = fit.end_iteration(weights, loss)
+        if stop or (ridge.is_final and fall <= tolerance * total):
+            return
 
-    Weights are read off the loss itself: of a squared error e it has slope 2we and curvature 2w,
-    and r = slope / sqrt(2 curvature) = sqrt(w) e.
+
+def _lowering_step(
+    linear: LinearProblem,
+    weights: np.ndarray,
+    moved: np.ndarray,
+    rho: float,
+    damping: _Damping,
+    residuals_at: Callable,
+) -> tuple | None:
+    """The first step that lowers the sum, damped more and more; None if there is none.
+
+    Returns (step [N], by how much the linear problem falls, the loss after it).
     """
-    comparison = fit.problem.compare()
-    predicted = comparison.predicted
-    with tf.GradientTape() as outer:
-        outer.watch(predicted)
-        with tf.GradientTape() as inner:
-            inner.watch(predicted)
-            loss = fit.problem.loss_of(comparison)
-        slopes = inner.gradient(loss, predicted, unconnected_gradients="zero")
-    curvatures = outer.gradient(slopes, predicted, unconnected_gradients="zero")
-    roots = {name: tf.sqrt(c / 2) for name, c in curvatures.items()}
-    residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in predicted}
-    return comparison.x, predicted, roots, residuals
-
-
-def _by_row(fit, x, predicted):
-    """d predicted / d weights [B,...,N] by name: row by row, since a row depends on no other."""
-    order = max(map(labels.order_of, predicted))
-    directions = fit.problem.data[1].get("directions", {})
-    values = [variable.value for variable in fit.variables]
-
-    def row(row):
-        x, directions = keras.tree.map_structure(lambda t: t[None], row)
-        with tf.GradientTape(persistent=True) as tape:
-            terms = fit.problem.predict_terms(x, directions, order)
-            entries = {n: tf.unstack(tf.reshape(t, [-1])) for n, t in terms.items()}
-        return {
-            name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
-            for name, of_term in entries.items()
-        }
-
-    rows = tf.vectorized_map(row, (x, directions))
-    return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
-
-
-def _gradient(tape, entry, values):
-    parts = tape.gradient(entry, values, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
-
-
-def _matrix(by_name, axes):
-    """Terms joined along all but their last `axes` axes, in float64."""
-    parts = [tf.reshape(t, [-1, *t.shape[len(t.shape) - axes :]]) for t in by_name.values()]
-    return tf.cast(tf.concat(parts, 0), tf.float64)
-
-
-def _step(linear, moved, rho, damping):
-    """δ [N] of (JᵀJ + ρ + μ) δ = Jᵀr + ρ (w - w₀), and by how much the linearised sum falls."""
-    back = rho / (rho + damping) * moved
-    move = linear.solve(linear.residuals - linear.jacobian @ back, rho + damping) + back
-    slope = linear.jacobian.T @ linear.residuals + rho * moved
-    return move, move @ (damping * move + slope)
-
-
-def _bent(linear, move, damping, weights, residuals_at):
-    """What to add to a step, since r has a curve along it, d²r; zero where that would be much."""
-    there = residuals_at(tf.constant(weights - AHEAD * move)).numpy()[linear.live]
-    curve = (there - linear.residuals + AHEAD * (linear.jacobian @ move)) * 2 / AHEAD**2
-    bent = linear.solve(curve, damping) / 2
-    return bent if np.linalg.norm(bent) <= BEND * np.linalg.norm(move) else 0.0
-
-
-def _evidence(linear, moved, rho):
-    """The ρ of the most probable labels of the linearised problem, at most ten times off the last.
-
-    Its labels y = J(w - w₀) - r are N(0, σ²(1 + JJᵀ/ρ)), the variance σ² whatever is best for ρ.
-    """
-    y = linear.jacobian @ moved - linear.residuals
-    found, axes = np.linalg.eigh(linear.product)
-    if linear.wide:
-        found, squares, rest = np.maximum(found, 0), (axes.T @ y) ** 2, 0.0
-    else:
-        kept = found > len(found) * np.finfo(float).eps * found[-1]  # the others are rounding
-        found, squares = found[kept], (axes.T[kept] @ (linear.jacobian.T @ y)) ** 2 / found[kept]
-        rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
-    for decades in (1, 1 / 20, 1 / 400):
-        rhos = rho * np.logspace(-decades, decades, 41)[:, None]
-        misfits = rest + np.sum(squares * rhos / (found + rhos), 1)
-        surprises = len(y) * np.log(misfits) + np.sum(np.log1p(found / rhos), 1)
-        rho = rhos[np.argmin(surprises)].item()
-    return rho
-
-
-def _square(t):
-    return np.sum(t**2)
+    trace, total = np.trace(linear.product), linear.loss + rho * sum_of_squares(moved)
+    while damping.mu < _LARGEST:
+        move, expected = solve_step(linear, moved, rho, damping.mu * trace)
+        move += bend_step(linear, move, rho + damping.mu * trace, weights, residuals_at)
+        loss = sum_of_squares(residuals_at(tf.constant(weights - move)).numpy())
+        if total - loss - rho * sum_of_squares(moved - move) > 0:
+            return move, expected, loss
+        damping.grow()
+    return None

@@ -67,10 +67,15 @@ def modern(
     first = [rows[:FIRST_ROWS] for rows in (x, *labels)]
     rounds = max(len(first[0]) // 100, 1)  # more points need more iterations
     st.fit_least_squares(
-        model, first[0], first[1:], iterations=rounds * steps, regularization="evidence"
+        model,
+        first[0],
+        first[1:],
+        iterations=rounds * steps,
+        regularization="evidence",
+        verbose=0,
     )
     if len(x) > FIRST_ROWS:
-        st.fit_lbfgs(model, x, labels, iterations=steps)
+        st.fit_lbfgs(model, x, labels, iterations=steps, verbose=0)
     return model
 
 

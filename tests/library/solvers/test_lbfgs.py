@@ -48,13 +48,13 @@ def test_it_goes_far_below_a_first_order_optimizer():
     np.testing.assert_allclose(jet.derivatives[0][:, 0], DY, atol=5e-3)
 
 
-def test_the_loss_is_that_of_evaluate_with_weights_scaling_and_regularisation():
+def test_the_loss_is_that_of_evaluate_with_weights_scaling_and_regularization():
     net = st.nets.mlp(2, hidden=[6], activation="tanh", dtype="float64")
     net.layers[0].kernel_regularizer = net.layers[0].kernel.regularizer = keras.regularizers.L2(0.1)
     model = compiled(net, loss_weights=[2.0, 0.5])
     model.adapt(X, (Y, DY))
     weight = np.linspace(0.5, 2, len(X))
-    history = st.fit_lbfgs(model, X, (Y, DY), weight, iterations=5)
+    history = st.fit_lbfgs(model, X, (Y, DY), sample_weight=weight, iterations=5)
     evaluated = model.evaluate(X, (Y, DY), 12, 0, weight)[0]
     assert history.history["loss"][-1] == pytest.approx(evaluated, rel=1e-5)  # rounds x on its way
 
@@ -93,6 +93,28 @@ def test_callbacks_see_iterations_and_can_stop():
     history = st.fit_lbfgs(compiled(), X, (Y, DY), callbacks=[StopAtThree()])
     assert history.epoch == [0, 1, 2]
     assert "STOP" in history.message.upper()
+
+
+@pytest.mark.parametrize("fit", [st.fit_lbfgs, st.fit_least_squares])
+def test_a_line_shows_iteration_loss_and_time(fit, capsys, monkeypatch):
+    def shown(**options):
+        history = fit(compiled(), X, (Y, DY), iterations=4, **options)
+        return history.history["loss"], capsys.readouterr().out
+
+    losses, line = shown(verbose=1)
+    assert "4/4" in line
+    assert f"loss: {losses[-1]:.4f}" in line
+    assert "/iteration" in line
+    assert line.endswith("\n")
+    assert not shown()[1]  # "auto", and no terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "4/4" in shown()[1]
+    assert not shown(verbose=0)[1]
+    ended, line = shown(verbose=1, tolerance=0.99)
+    assert f"{len(ended)}/4" in line
+    assert line.endswith("\n")
+    with pytest.raises(ValueError, match='verbose is "auto", 0 or 1, got 3'):
+        shown(verbose=3)
 
 
 def test_a_tolerance_is_a_share_of_the_loss_below_one_too():

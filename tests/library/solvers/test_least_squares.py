@@ -9,8 +9,9 @@ import scipy.optimize
 import tensorflow as tf
 
 import sobolev_tf as st
-from sobolev_tf.solvers import least_squares
+from sobolev_tf.solvers import least_squares, linear
 from sobolev_tf.solvers.full_batch import FullBatch
+from sobolev_tf.solvers.residuals import linearization
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1, 1, [12, 2])
@@ -57,8 +58,8 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
     model.adapt(X, labels)
     weight = np.linspace(0, 2, 12)
     with FullBatch("here", model, X, labels, weight, 1, None) as fit:
-        linearise = fit.compiled(least_squares._linearised(fit))
-        residuals, jacobian = linearise(tf.constant(fit.last_weights))
+        linearize = linearization(fit)
+        residuals, jacobian = linearize(tf.constant(fit.last_weights))
         loss, _ = model._step(fit.problem.data, training=False)
         assert float(loss) == pytest.approx(np.sum(residuals.numpy() ** 2), rel=1e-12)
         for i in RNG.choice(len(fit.last_weights), 5, replace=False):
@@ -66,7 +67,7 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
             for step in (1e-6, -1e-6):
                 moved = fit.last_weights.copy()
                 moved[i] += step
-                ends.append(linearise(tf.constant(moved))[0].numpy())
+                ends.append(linearize(tf.constant(moved))[0].numpy())
             slope = (ends[0] - ends[1]) / 2e-6
             np.testing.assert_allclose(jacobian[:, i], slope, atol=1e-8)
 
@@ -75,15 +76,15 @@ def test_residuals_and_jacobian_are_those_of_the_loss(hidden):
 def test_both_forms_of_a_step_are_the_normal_equations(count):
     """Fewer labels than weights, and more; with a pull back to where the weights were."""
     jacobian, residuals, moved = (RNG.normal(size=s) for s in ([count, 9], count, 9))
-    linear = least_squares.Linear(residuals, jacobian)
-    assert len(linear.product) == min(count, 9)
-    move, fall = least_squares._step(linear, moved, 0.2, 0.3)
+    problem = linear.LinearProblem(residuals, jacobian)
+    assert len(problem.product) == min(count, 9)
+    move, fall = linear.solve_step(problem, moved, 0.2, 0.3)
     normal, right = jacobian.T @ jacobian, jacobian.T @ residuals + 0.2 * moved
     expected = np.linalg.solve(normal + 0.5 * np.eye(9), right)
     np.testing.assert_allclose(move, expected, rtol=1e-9)
-    linear = np.sum(residuals**2) - np.sum((residuals - jacobian @ expected) ** 2)
-    linear += 0.2 * (np.sum(moved**2) - np.sum((moved - expected) ** 2))
-    assert float(fall) == pytest.approx(linear, rel=1e-9)
+    by_hand = np.sum(residuals**2) - np.sum((residuals - jacobian @ expected) ** 2)
+    by_hand += 0.2 * (np.sum(moved**2) - np.sum((moved - expected) ** 2))
+    assert float(fall) == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_a_step_is_bent_along_the_residuals_curve():
@@ -92,11 +93,11 @@ def test_a_step_is_bent_along_the_residuals_curve():
     def residuals_at(w):
         return 3 * w + w**2
 
-    linear = least_squares.Linear(np.zeros(2), 3 * np.eye(2))
+    problem = linear.LinearProblem(np.zeros(2), 3 * np.eye(2))
     move = np.array([0.2, -0.1])
-    bent = least_squares._bent(linear, move, 0.0, np.zeros(2), residuals_at)
+    bent = linear.bend_step(problem, move, 0.0, np.zeros(2), residuals_at)
     np.testing.assert_allclose(bent, move**2 / 3, rtol=1e-9)
-    long = least_squares._bent(linear, 10 * move, 0.0, np.zeros(2), residuals_at)
+    long = linear.bend_step(problem, 10 * move, 0.0, np.zeros(2), residuals_at)
     assert long == 0  # 1.3 and -0.3 against 2 and -1
 
 
@@ -169,11 +170,20 @@ def test_labels_that_no_weight_moves():
         model = compiled()
         weight = weight and np.array(weight)
         st.fit_least_squares(
-            model, x, (y,), weight, iterations=15, regularization="evidence", damping=0.01
+            model,
+            x,
+            (y,),
+            sample_weight=weight,
+            iterations=15,
+            regularization="evidence",
+            damping=0.01,
         )
         found.append(model.predict(X, verbose=0))
     np.testing.assert_allclose(*found, rtol=1e-5)
-    history = st.fit_least_squares(compiled(), X, (Y,), np.zeros(12), regularization="evidence")
+    weight = np.zeros(12)
+    history = st.fit_least_squares(
+        compiled(), X, (Y,), sample_weight=weight, regularization="evidence"
+    )
     assert history.history == {}
 
 
@@ -185,13 +195,32 @@ def test_a_fit_that_is_perfect_from_the_start():
         assert sum(history.history.get("loss", [])) < 1e-25
 
 
-def test_evidence_is_asked_before_a_tolerance_ends_the_fit(monkeypatch):
-    asked = []
-    evidence = least_squares._evidence
-    monkeypatch.setattr(least_squares, "_evidence", lambda *a: asked.append(a) or evidence(*a))
+def test_evidence_decides_before_a_tolerance_ends_the_fit(monkeypatch):
+    searches = []
+    search = least_squares.most_probable_rho
+    monkeypatch.setattr(
+        least_squares, "most_probable_rho", lambda *a: searches.append(a) or search(*a)
+    )
     model, _, x, y = linear_problem(30, 0.5)
     st.fit_least_squares(model, x, (y,), regularization="evidence", tolerance=0.1)
-    assert asked
+    assert searches
+
+
+def test_weights_of_the_loss_may_be_schedules():
+    """A function of the optimizer's step, read at the step that the optimizer is at."""
+    finals = []
+    for weights in ([lambda step: 1.0 / (1.0 + step), 0.25], [0.2, 0.25]):
+        keras.utils.set_random_seed(0)
+        model = compiled(loss_weights=weights)
+        model.optimizer.build(model.trainable_variables)
+        model.optimizer.iterations.assign(4)
+        history = st.fit_least_squares(model, X, (Y, DY), iterations=10)
+        finals.append((history.history["loss"], model.get_weights()))
+        evaluated = model.evaluate(X, (Y, DY), 12, 0)[0]
+        assert history.history["loss"][-1] == pytest.approx(evaluated, rel=1e-4, abs=1e-9)
+    assert finals[0][0] == pytest.approx(finals[1][0], rel=1e-3)
+    for scheduled, constant in zip(finals[0][1], finals[1][1], strict=True):
+        np.testing.assert_allclose(scheduled, constant, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("regularization", [-1.0, np.nan, np.inf, None, "Evidence"])
@@ -254,18 +283,18 @@ def test_what_it_does_not_take_is_said(options, change, message):
         st.fit_least_squares(compiled(**options), **{"x": X, "y": (Y, DY)} | change)
 
 
-def test_projections_regularisers_and_infinity_are_refused():
+def test_projections_regularizers_and_infinity_are_refused():
     net = st.nets.mlp(2, hidden=[6], activation="tanh", dtype="float64")
     projected = st.SobolevModel(net, projection="input")
     projected.compile()
     with pytest.raises(ValueError, match="without projection="):
         st.fit_least_squares(projected, X, (Y, DY))
     net.layers[0].kernel_regularizer = net.layers[0].kernel.regularizer = keras.regularizers.L2(0.1)
-    with pytest.raises(ValueError, match="without regularisation"):
+    with pytest.raises(ValueError, match="without regularization"):
         st.fit_least_squares(compiled(net), X, (Y, DY))
     active = keras.layers.Dense(1, activity_regularizer="l2", dtype="float64")
     net = keras.Sequential([keras.Input([2], dtype="float64"), active])
-    with pytest.raises(ValueError, match="without regularisation"):
+    with pytest.raises(ValueError, match="without regularization"):
         st.fit_least_squares(compiled(net), X, (Y, DY))
     with pytest.raises(FloatingPointError, match="fit_least_squares: the loss is inf"):
         st.fit_least_squares(compiled(), X, (Y + np.inf, DY))

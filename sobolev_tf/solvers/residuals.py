@@ -1,0 +1,109 @@
+"""The loss as a sum of squares: residuals of all labels, and their Jacobian in the weights."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf import losses
+from sobolev_tf.model import labels
+from sobolev_tf.solvers.full_batch import FullBatch
+
+
+def refuse_other_losses(fit: FullBatch) -> None:
+    """Refuse what is not a sum of squares of full derivatives.
+
+    Raises:
+      ValueError: a loss is not squared, or there is a projection or regularization.
+    """
+    caller, model = fit.caller, fit.model
+    if model.projection:
+        raise ValueError(f"{caller}: without projection= only; fit_lbfgs takes all models.")
+    for name, loss in model.objective.losses.items():
+        squared = isinstance(loss, losses.SquaredNorm | keras.losses.MeanSquaredError)
+        if model.objective.takes(name) and not squared and loss is not losses.resolve("mse"):
+            raise ValueError(
+                f"{caller}: the loss of {name} is not a squared error; expected "
+                'st.losses.SquaredNorm or "mse". fit_lbfgs takes any loss.'
+            )
+    fit.problem.loss()  # losses of activities are there after a pass
+    if model.losses:
+        raise ValueError(f"{caller}: without regularization; fit_lbfgs takes it.")
+
+
+def residual_function(fit: FullBatch) -> Callable:
+    """Make the function from weights [N] to residuals r [M]; the loss is the sum of r²."""
+
+    def residuals_at(weights):
+        fit.assign(weights)
+        _, _, _, residuals = _weighted_errors(fit)
+        return _join(residuals, 0)
+
+    return fit.compiled(residuals_at)
+
+
+def linearization(fit: FullBatch) -> Callable:
+    """Make the function from weights [N] to residuals r [M] and their Jacobian [M,N]."""
+
+    def linearize(weights):
+        fit.assign(weights)
+        x, predicted, roots, residuals = _weighted_errors(fit)
+        jacobians = {
+            name: jacobian * roots[name][..., None]
+            for name, jacobian in _jacobians(fit, x, predicted).items()
+        }
+        return _join(residuals, 0), _join(jacobians, 1)
+
+    return fit.compiled(linearize)
+
+
+def _weighted_errors(fit: FullBatch) -> tuple:
+    """x, predicted terms, the roots of their weights, and weighted errors, by name of term.
+
+    Weights are read off the loss itself: of a squared error e it has slope 2we and curvature 2w,
+    and r = slope / sqrt(2 curvature) = sqrt(w) e.
+    """
+    comparison = fit.problem.compare()
+    predicted = comparison.predicted
+    with tf.GradientTape() as outer:
+        outer.watch(predicted)
+        with tf.GradientTape() as inner:
+            inner.watch(predicted)
+            loss = fit.problem.loss_of(comparison)
+        slopes = inner.gradient(loss, predicted, unconnected_gradients="zero")
+    curvatures = outer.gradient(slopes, predicted, unconnected_gradients="zero")
+    roots = {name: tf.sqrt(c / 2) for name, c in curvatures.items()}
+    residuals = {name: tf.math.divide_no_nan(slopes[name], 2 * roots[name]) for name in predicted}
+    return comparison.x, predicted, roots, residuals
+
+
+def _jacobians(fit: FullBatch, x: Any, predicted: dict) -> dict:
+    """d predicted / d weights [B,...,N] by name: row by row, since a row depends on no other."""
+    order = max(map(labels.order_of, predicted))
+    directions = fit.problem.data[1].get("directions", {})
+    values = [variable.value for variable in fit.variables]
+
+    def of_row(row):
+        x, directions = keras.tree.map_structure(lambda t: t[None], row)
+        with tf.GradientTape(persistent=True) as tape:
+            terms = fit.problem.predict_terms(x, directions, order)
+            entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
+        return {
+            name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
+            for name, of_term in entries.items()
+        }
+
+    rows = tf.vectorized_map(of_row, (x, directions))
+    return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
+
+
+def _gradient(tape: tf.GradientTape, entry: tf.Tensor, values: Sequence) -> tf.Tensor:
+    parts = tape.gradient(entry, values, unconnected_gradients="zero")
+    return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+
+
+def _join(by_name: dict, axes: int) -> tf.Tensor:
+    """Terms joined along all but their last `axes` axes, in float64."""
+    parts = [tf.reshape(t, [-1, *t.shape[len(t.shape) - axes :]]) for t in by_name.values()]
+    return tf.cast(tf.concat(parts, 0), tf.float64)
