@@ -157,9 +157,17 @@ class DecoupledModel(DistributedModel):
         return keras.Model(start, x)
 
     def export(self, filepath: Any, **kwargs: Any) -> None:
-        """Writes the plain network, without critics, as a SavedModel with `serving_default`."""
+        """Writes the plain network, without critics, as a SavedModel with `serving_default`.
+
+        Raises:
+          ValueError: for Keras's other arguments.
+        """
         if kwargs:
-            raise ValueError(f"export takes a directory alone, got {', '.join(kwargs)}.")
+            options = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+            raise ValueError(
+                "DecoupledModel.export writes a SavedModel and takes its directory only, got "
+                f"{options}."
+            )
         export.export_network(self.network(), filepath)
 
     def compile(

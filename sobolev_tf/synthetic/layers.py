@@ -54,7 +54,9 @@ class _CutLayer(keras.layers.Layer):
         """(m [B] or None, SG [B, *H], p(h) [B, *K] or None), with h gradient-stopped."""
         raise NotImplementedError
 
-    def compute_output_spec(self, h: keras.KerasTensor, *args, **kwargs) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, h: keras.KerasTensor, *args: Any, **kwargs: Any
+    ) -> keras.KerasTensor:
         return keras.KerasTensor(h.shape, h.dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -12,13 +12,6 @@ NOT_YET = {  # modules whose annotations are not complete
     "sobolev_tf.solvers.full_batch",
     "sobolev_tf.solvers.lbfgs",
     "sobolev_tf.solvers.least_squares",
-    "sobolev_tf.synthetic.critic_loss",
-    "sobolev_tf.synthetic.critics",
-    "sobolev_tf.synthetic.decoupled",
-    "sobolev_tf.synthetic.diagnostics",
-    "sobolev_tf.synthetic.layers",
-    "sobolev_tf.synthetic.placement",
-    "sobolev_tf.synthetic.splitting",
 }
 
 MODULES = [

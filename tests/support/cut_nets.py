@@ -8,7 +8,7 @@ from sobolev_tf.synthetic import DecoupledModel, dense_critic, split
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
-OPTIONS = ("gradient_target", "diagnose_every")
+OPTIONS = ("gradient_target", "diagnose_every", "placement")
 
 
 def tanh_net():
@@ -47,7 +47,7 @@ def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1
         critic_optimizer=keras.optimizers.SGD(critic_rate),
         # Built here: a loss keeps the float type of its birth.
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # Faster than a trace; test_decoupled_keras.py holds both against each other.
+        # Faster than a trace; test_decoupled_keras.py compares both.
         **{"run_eagerly": not tf.distribute.has_strategy()} | kwargs,
     )
     return model

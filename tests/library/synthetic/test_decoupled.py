@@ -1,4 +1,4 @@
-"""The engine against hand-computed gradients, stock Keras and known critics."""
+"""Training steps against hand-computed gradients, stock Keras and known critics."""
 
 import keras
 import numpy as np
@@ -8,12 +8,14 @@ import tensorflow as tf
 from sobolev_tf.synthetic import (
     METHODS,
     DecoupledModel,
+    SyntheticGradient,
     dense_critic,
     direct_module,
     imagenet_critic,
     split,
 )
 from tests.support.cut_nets import CROSS_ENTROPY, CUTS, compiled, conv_net, images, points, tanh_net
+from tests.support.hand_gradients import hand_gradients
 
 
 @pytest.fixture
@@ -29,70 +31,6 @@ def dense_direct(shape, outputs):
     h, y = keras.Input(shape), keras.Input([outputs])
     x = keras.layers.Dense(6, "tanh")(keras.layers.Concatenate()([h, y]))
     return keras.Model([h, y], keras.layers.Dense(shape[-1])(x))
-
-
-def hand_gradients(model, x, y, weight):
-    """Updates of SGD at rate 1, stage by stage with explicit output gradients, and the targets."""
-    weight = tf.constant(weight)
-    n = len(x)
-    tapes, ins, outs = [], [], []
-    h = tf.constant(x)
-    for stage in model.stages:
-        tape = tf.GradientTape(persistent=True)
-        with tape:
-            tape.watch(h)
-            out = stage(h, training=True)
-        tapes.append(tape)
-        ins.append(h)
-        outs.append(out)
-        h = out
-    with tf.GradientTape() as tape:
-        tape.watch(outs[-1])
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, outs[-1])
-    arriving = tape.gradient(losses, outs[-1])  # per example
-    synthetic, critic_tapes, values = [], [], []
-    for critic, h in zip(model.critics, outs[:-1], strict=False):
-        critic_tape = tf.GradientTape(persistent=True)
-        if model.method == "direct":
-            with critic_tape:
-                synthetic.append(critic([h, tf.one_hot(y, 3, dtype=h.dtype)]))
-                m = losses  # not predicted
-        else:
-            with critic_tape, tf.GradientTape() as tape:
-                tape.watch(h)
-                m = tf.nn.sparse_softmax_cross_entropy_with_logits(y, critic(h))
-            with critic_tape:
-                synthetic.append(tape.gradient(m, h))
-        critic_tapes.append(critic_tape)
-        values.append(m)
-    true, bootstrapped, updates = [], [], []
-    full = arriving
-    for k in (2, 1, 0):
-        handed = synthetic[k] if model.synthetic_gradients and k < 2 else full if k == 2 else None
-        if model.method == "backprop":
-            handed = full
-        if handed is not None:
-            share = handed * (weight / n)[:, None]
-            updates = tapes[k].gradient(outs[k], model.stages[k].weights, share) + updates
-            bootstrapped.insert(0, tapes[k].gradient(outs[k], ins[k], handed))
-        full = tapes[k].gradient(outs[k], ins[k], full)
-        true.insert(0, full)
-    targets = (true if model.gradient_target == "true" else bootstrapped)[1:]
-    value_weight = 2.0 * (model.method in ("sobolev", "critic"))
-    gradient_weight = 0.5 * (model.method in ("sobolev", "vfbn", "direct"))
-    critic_updates = []
-    for critic, tape, m, sg, g, h in zip(
-        model.critics, critic_tapes, values, synthetic, targets, outs, strict=False
-    ):
-        with tape:
-            objective = value_weight * tf.reduce_sum(weight * tf.abs(m - losses)) / n
-            objective += gradient_weight * tf.reduce_sum(weight[:, None] * tf.abs(sg - g)) / n
-            if label_weight := model.critic_loss.label_weight:
-                said, truth = tf.nn.log_softmax(critic(h)), tf.nn.log_softmax(outs[-1])
-                classes = said - tf.stop_gradient(truth)
-                objective += label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
-        critic_updates += tape.gradient(objective, critic.trainable_variables)
-    return updates, critic_updates
 
 
 @pytest.mark.parametrize("label_weight", [0.0, 0.3])
@@ -254,7 +192,55 @@ def test_a_direct_module_learns_to_give_gradients(one_hot):
         *(f"cut{k}_{name}" for k in (1, 2) for name in ("gradient_loss", "cosine", "norm_ratio")),
         "loss",
     }
-    assert logs["cut2_cosine"][0] == 0  # starts at zero, and hands nothing down
+    assert logs["cut2_cosine"][0] == 0  # starts at zero
     assert logs["cut2_cosine"][-1] > 0.5
     with pytest.raises(ValueError, match="those of h and y"):
         DecoupledModel(split(conv_net(), at=CUTS), imagenet_critic, method="direct")
+
+
+@pytest.mark.parametrize("placement", [None, ["CPU:0", "CPU:1", "CPU:0"]])
+def test_the_layers_are_the_wiring(placement, monkeypatch):
+    """Layers whose gradient is twice as large move the stages below them twice as far."""
+
+    def updates():
+        keras.utils.set_random_seed(1)
+        model = compiled(tanh_net(), placement=placement, rate=0.1)
+        before = [v.numpy() for v in model.network_variables]
+        model.train_on_batch(*points())
+        return [a - v.numpy() for a, v in zip(before, model.network_variables, strict=True)]
+
+    once, call = updates(), SyntheticGradient.call
+
+    def twice(layer, h, y, *, weight=1.0, **options):
+        return call(layer, h, y, weight=2.0 * weight, **options)
+
+    monkeypatch.setattr(SyntheticGradient, "call", twice)
+    for k, (single, double) in enumerate(zip(once, updates(), strict=True)):
+        assert np.abs(single).max() > 1e-4
+        np.testing.assert_allclose(double, single * (2 if k < 4 else 1), rtol=1e-4, atol=1e-7)
+
+
+def test_two_replicas_by_default_update_a_critic_one_after_another(two_replicas, float64):
+    """The stages by the mean of the halves' gradients, a critic by the sum of its own of each."""
+    x, y = points(8)
+    weight = np.array([1.0, 0.5, 2.0, 0.0, 1.5, 3.0, 1.0, 0.2])
+    with two_replicas.scope():
+        model = compiled(tanh_net(), critic_loss_weights=[2.0, 0.5])
+    assert model.critic_updates == "sequential_async"
+    twin = compiled(tanh_net(), critic_loss_weights=[2.0, 0.5])
+    twin.set_weights(model.get_weights())
+    halves = [hand_gradients(twin, x[k], y[k], weight[k]) for k in (slice(0, 4), slice(4, 8))]
+    network, critics = (
+        [a + b for a, b in zip(*pair, strict=True)] for pair in zip(*halves, strict=True)
+    )
+    expected = [*(gradient / 2 for gradient in network), *critics]
+    data = tf.data.Dataset.from_tensor_slices((x, y, weight)).batch(8)
+    model.fit(data, shuffle=False, verbose=0)
+    assert keras.ops.convert_to_numpy(model.critic_optimizer.iterations) == 2
+    pairs = [
+        *zip(twin.network_variables, model.network_variables, strict=True),
+        *zip(twin.critic_variables, model.critic_variables, strict=True),
+    ]
+    for (before, after), gradient in zip(pairs, expected, strict=True):
+        moved = before.numpy() - keras.ops.convert_to_numpy(after)
+        np.testing.assert_allclose(moved, gradient, rtol=1e-9, atol=1e-12)

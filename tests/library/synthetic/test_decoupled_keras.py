@@ -66,17 +66,17 @@ def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
         np.testing.assert_allclose(together, first + second, rtol=1e-3, atol=1e-7)
 
 
-def test_a_critics_regulariser_counts_once_and_for_the_critic_alone(two_replicas):
+def test_a_critics_regularizer_counts_once_and_for_the_critic_alone(two_replicas):
     """SGD at rate 1 with hardly any critic loss moves the kernel by exactly 2 * 0.1 * w."""
 
-    def regularised(shape, outputs):
+    def regularized(shape, outputs):
         dense = keras.layers.Dense(outputs, kernel_regularizer=keras.regularizers.L2(0.1))
         return keras.Sequential([keras.Input(shape), dense])
 
     with two_replicas.scope():
         model = compiled(
             tanh_net(),
-            critic=regularised,
+            critic=regularized,
             rate=0.0,
             critic_loss_weights=[1e-9, 0.0],
             critic_updates="sync",
@@ -166,6 +166,7 @@ def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):
         metrics=["accuracy"],
         critic_losses=["mae", SquaredNorm()],
         critic_loss_weights=[1.0, 0.1],
+        label_weight=0.3,
         run_eagerly=True,
     )
     x, y = images()
@@ -173,12 +174,32 @@ def test_keras_file_keeps_weights_critics_and_both_optimizers(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.gradient_target == "true"
+    assert loaded.critic_loss.weights == (1.0, 0.1)
+    assert loaded.critic_loss.label_weight == 0.3
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     for one in (model, loaded):
         one.fit(x, y, batch_size=8, shuffle=False, verbose=0)
     for a, b in zip(model.variables, loaded.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     assert int(loaded.critic_optimizer.iterations) == 6
+
+
+def test_a_label_weight_in_an_older_file_s_constructor_is_taken_over():
+    model = compiled(tanh_net())
+    config, compiled_with = model.get_config(), model.get_compile_config()
+    assert "label_weight" not in config
+    assert compiled_with.pop("label_weight") == 0.0
+    loaded = DecoupledModel.from_config({**config, "label_weight": 0.3})
+    loaded.compile_from_config(compiled_with)
+    assert loaded.critic_loss.label_weight == 0.3
+
+
+def test_export_takes_a_directory_only(tmp_path):
+    model = compiled(tanh_net())
+    with pytest.raises(
+        ValueError, match=r"DecoupledModel\.export .*directory only, .*format='onnx'"
+    ):
+        model.export(tmp_path / "saved", format="onnx")
 
 
 def test_evaluate_reports_the_network_alone():

@@ -1,4 +1,4 @@
-"""What users give a DecoupledModel: labels, losses and parts of all kinds, right and wrong."""
+"""Arguments of DecoupledModel: labels, losses, stages and critics of all kinds, good and bad."""
 
 import keras
 import numpy as np
@@ -55,6 +55,18 @@ def test_bad_arguments_are_named(options, message):
         DecoupledModel(split(net(), at=CUTS), **{"critic": dense_critic, **options})
 
 
+def test_one_critic_at_two_cuts_is_refused():
+    start = keras.Input([4])
+    x = keras.layers.Dense(6, "tanh", name="first")(start)
+    x = keras.layers.Dense(6, "tanh", name="second")(x)
+    stages = split(keras.Model(start, keras.layers.Dense(3)(x)), CUTS)
+    critic = dense_critic((6,), 3)
+    message = "DecoupledModel: the critic at cut 2 is the one at cut 1; each cut needs its own"
+    for given in ([critic, critic], lambda *_: critic):
+        with pytest.raises(ValueError, match=message):
+            DecoupledModel(stages, given)
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -85,6 +97,18 @@ def test_bad_settings_are_named(settings, message):
     model = DecoupledModel(split(net(), at=CUTS), dense_critic)
     with pytest.raises(ValueError, match=message):
         compiled(model, **settings)
+
+
+def test_a_direct_module_has_no_label_gradient():
+    model = DecoupledModel(split(net(), CUTS), direct_dense, "direct")
+    with pytest.raises(ValueError, match="compile: label_weight needs a critic"):
+        compiled(model, label_weight=0.1)
+
+
+def test_labels_are_needed():
+    model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
+    with pytest.raises(ValueError, match=r"fit: labels are missing: pass them as fit\(x, y\)"):
+        model.fit(X, verbose=0)
 
 
 def test_a_loss_of_the_whole_batch_is_named():

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf.synthetic import SyntheticGradient, cifar_critic, dense_critic, imagenet_critic
+from sobolev_tf.synthetic import (
+    DirectGradient,
+    SyntheticGradient,
+    cifar_critic,
+    dense_critic,
+    imagenet_critic,
+)
 from sobolev_tf.synthetic.cut import replace_gradient
 from sobolev_tf.synthetic.diagnostics import compare
 
@@ -68,6 +74,65 @@ def test_layer_round_trip():
     other.critic.set_weights(layer.critic.get_weights())
     h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
     np.testing.assert_allclose(other.jet(h, y).value, layer.jet(h, y).value)
+
+
+def direct_dense(shape, outputs):
+    h, y = keras.Input(shape), keras.Input([outputs])
+    return keras.Model([h, y], keras.layers.Dense(shape[-1])(keras.layers.Concatenate()([h, y])))
+
+
+def test_direct_layer_round_trip_also_from_a_file_that_names_a_loss():
+    layer = DirectGradient(direct_dense((4,), 3))
+    h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
+    expected = layer.critic([h, tf.one_hot(y, 3)])
+    for config in (layer.get_config(), {**layer.get_config(), "loss": None}):
+        other = DirectGradient.from_config(config)
+        other.critic.set_weights(layer.critic.get_weights())
+        np.testing.assert_array_equal(gradient_below(other, h, y), expected)
+
+
+def gradient_below(layer, h, y, **options):
+    with tf.GradientTape() as tape:
+        tape.watch(h)
+        above = layer(h, y, **options)
+    return tape.gradient(above, h)
+
+
+def test_a_critic_learns_from_the_cut_without_a_second_forward_pass():
+    """The cut has the critic's jet and outputs, differentiable in its weights."""
+    layer = SyntheticGradient(dense_critic((4,), 3), CROSS_ENTROPY)
+    h, y = tf.random.normal([5, 4]), tf.constant([0, 1, 2, 0, 1])
+    with tf.GradientTape(persistent=True) as tape:
+        cut = layer(h, y, weight=0.2, return_cut=True)
+        jet = layer.jet(h, y)
+        ends = [
+            [tf.reduce_sum(cut.predicted_loss), tf.reduce_sum(cut.synthetic_gradient**2)],
+            [tf.reduce_sum(jet.value), tf.reduce_sum(jet.derivatives[0] ** 2)],
+        ]
+    np.testing.assert_array_equal(cut.h, h)
+    np.testing.assert_array_equal(cut.h_out, h)
+    np.testing.assert_array_equal(cut.outputs, layer.critic(h))
+    for end in zip(*ends, strict=True):
+        learned, expected = (tape.gradient(e, layer.critic.trainable_variables[0]) for e in end)
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(learned, expected, rtol=1e-6)
+
+
+def test_labels_and_weights_keep_their_precision_under_a_half_precision_policy():
+    h, y = tf.random.normal([5, 4]), tf.fill([5, 3], 1e5)  # beyond float16
+    critic = dense_critic((4,), 3)
+    full, half = (
+        gradient_below(SyntheticGradient(critic, "mae", dtype=dtype), h, y, weight=1e6)
+        for dtype in ("float32", "mixed_float16")
+    )
+    assert np.abs(full).max() > 1e3
+    np.testing.assert_array_equal(full, half)
+
+
+def test_a_layer_without_a_loss_says_what_is_missing():
+    layer = SyntheticGradient(dense_critic((4,), 3), name="first_cut")
+    with pytest.raises(ValueError, match="SyntheticGradient: 'first_cut' has no loss; pass one"):
+        layer(tf.ones([2, 4]), tf.constant([0, 1]))
 
 
 def test_replace_gradient_keeps_half_precision_below():
