@@ -72,25 +72,16 @@ def no_autograph_failures():
     assert not failures, failures
 
 
-_defaults = {}  # of every script's flags, before a preset has set others
-
-
 @pytest.fixture
 def run_script(monkeypatch, capsys):
     """Calls a script as the command line does; returns (exit code, stdout, stderr)."""
 
     def call(script, *arguments):
         name = script.__name__.removeprefix("train.").removesuffix(".__main__")
-        values = script.FLAGS
-        defaults = _defaults.setdefault(name, {flag: values[flag].default for flag in values})
         monkeypatch.setattr("sys.argv", [name, *arguments])
         monkeypatch.setattr(cli, "script", lambda: f"train.{name}")
-        values.unparse_flags()
-        for flag, default in defaults.items():
-            values[flag].present, values[flag].using_default_value = 0, True
-            values[flag].value = default
         with pytest.raises(SystemExit) as ended:
-            cli.run(script.main, values, getattr(script, "PRESETS", None))
+            cli.run(script.main, script.FLAGS, getattr(script, "PRESETS", None))
         return ended.value.code or 0, *capsys.readouterr()
 
     return call

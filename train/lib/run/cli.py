@@ -16,6 +16,7 @@ Every script has `FlagValues` of its own, so that two scripts can be imported si
 are read once, in `run`, into a `Settings`; nothing else reads or writes a flag.
 """
 
+import copy
 import difflib
 import errno
 import hashlib
@@ -158,11 +159,12 @@ def fail(message: object, code: int) -> None:
 
 
 def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = None) -> Settings:
-    """Return the settings of a command line.
+    """Return the settings of a command line; `values` stay as they were defined.
 
     Raises:
       UsageError: for an unknown flag, a bad value, or an argument that is no flag.
     """
+    values = _copy(values)
     try:
         _, *arguments = values(argv)
     except flags.UnrecognizedFlagError as error:
@@ -181,6 +183,13 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
         {name: _frozen(values[name].value) for name in values},
         frozenset(name for name in values if values[name].present),
     )
+
+
+def _copy(values: flags.FlagValues) -> flags.FlagValues:
+    copied = flags.FlagValues()
+    for name in values:
+        copied[name] = copy.deepcopy(values[name])
+    return copied
 
 
 def _frozen(value: Any) -> Any:

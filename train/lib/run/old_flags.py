@@ -69,14 +69,15 @@ VALUES: dict[str, dict[str, dict[Any, Any]]] = {
     "distill net": {"method": {"regular": "values"}},
 }
 # Flags that came when there were runs already, and what those did without them.
+IMAGES_DEFAULTS = {
+    "devices": None,
+    "num_classes": None,
+    "gradient_loss": "l1",
+    "gradient_weight": 1.0,
+}
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
-    "imagenet": {"num_classes": None, "gradient_loss": "l1", "gradient_weight": 1.0},
-    "cifar10": {
-        "num_classes": None,
-        "gradient_loss": "l1",
-        "gradient_weight": 1.0,
-        "direct_init": "zeros",
-    },
+    "imagenet": IMAGES_DEFAULTS,
+    "cifar10": {**IMAGES_DEFAULTS, "direct_init": "zeros"},
     "teacher": {"init_from": None, "normalize_advantages": False, "discount": 0.99},
 }
 # Scripts whose flags have their new names already. Add yours in the commit that renames them:
@@ -129,7 +130,7 @@ def current(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def defaults(script: str | None) -> dict[str, Any]:
     """Return what runs of a script did before a flag existed, under the names of `read_config`."""
-    new = {"devices": None, **FLAG_DEFAULTS_OF_OLD_RUNS.get(script or "", {})}
+    new = FLAG_DEFAULTS_OF_OLD_RUNS.get(script or "", {})
     if script in RENAMED:
         return new
     old_names = {v: k for k, v in NAMES.get(script or "", {}).items()}

@@ -1,0 +1,85 @@
+"""Runs of before flags were renamed: their folders are read, and resume with today's command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from train import cifar10, imagenet
+from train.distill import __main__ as distill
+from train.lib.run import cli, old_flags, run_folder
+from train.lib.run.help_text import as_typed
+from train.record import __main__ as record
+from train.regression import __main__ as regression
+from train.teacher import __main__ as teacher
+
+SCRIPTS = {
+    "cifar10": cifar10,
+    "distill": distill,
+    "imagenet": imagenet,
+    "record": record,
+    "regression": regression,
+    "teacher": teacher,
+}
+RESULTS = Path(__file__).parents[3] / "train" / "results"
+CONFIGS = sorted(RESULTS.rglob("config.json"))
+
+
+def command(script, flags):
+    """The command line that sets flags as a run has them."""
+    typed = []
+    for name, value in flags.items():
+        flag = SCRIPTS[script].FLAGS[name]
+        if flag.boolean:
+            typed.append(f"--{'' if value else 'no'}{name}")
+        elif isinstance(value, list) and flag.flag_type().startswith("multi"):
+            typed += [f"--{name}={each}" for each in value]
+        elif value is not None:
+            typed.append(f"--{name}={as_typed(value)}")
+    return typed
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.parent.relative_to(RESULTS)))
+def test_committed_runs_resume_with_todays_command(path, tmp_path):
+    """Every flag is one of the script today, and takes the value that the run has."""
+    config = run_folder.read_config(path)
+    script = config["script"]
+    if script not in old_flags.RENAMED:
+        pytest.skip("its flags have their old names")
+    assert set(config["flags"]) <= set(SCRIPTS[script].FLAGS)
+    (tmp_path / "config.json").write_text(path.read_text())
+    typed = command(script, old_flags.complete(script, config["flags"]))
+    settings = cli.parse(SCRIPTS[script].FLAGS, [script, *typed])
+    with run_folder.Run(tmp_path, settings.stored(), script) as run:
+        assert run.config["flags"] == json.loads(json.dumps(settings.stored()))
+
+
+@pytest.mark.parametrize(
+    ("script", "old", "new"),
+    [(script, old, new) for script in SCRIPTS for old, new in old_flags.NAMES[script].items()],
+)
+def test_an_old_name_is_refused_with_its_new_one(script, old, new, run_script):
+    if script not in old_flags.RENAMED:
+        pytest.skip("its flags have their old names")
+    assert old not in SCRIPTS[script].FLAGS
+    assert new in SCRIPTS[script].FLAGS
+    code, _, err = run_script(SCRIPTS[script], f"--{old}=1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--{old} has a new name: --{new}" in err
+
+
+def test_a_run_that_was_stopped_before_resumes(run_script, tmp_path):
+    arguments = ["--num_workers=0", "--num_points=6", "--num_seeds=1", "--steps=3", "--hidden=4"]
+    arguments += ["--function=booth", f"--workdir={tmp_path}"]
+    assert run_script(regression, *arguments)[0] == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    new_names = {new: old for old, new in old_flags.NAMES["regression"].items()}
+    config["flags"] = {new_names.get(k, k): v for k, v in config["flags"].items()}
+    assert "sizes" in config["flags"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    code, out, err = run_script(regression, *arguments)
+    assert code == 0, err
+    assert "2 of 2 nets are done" in out
+    code, _, err = run_script(regression, *arguments, "--num_points=7")
+    assert code == 2
+    assert "--num_points was " in err
