@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,14 +11,16 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.old_names import rewrite_config, with_old_names
 from tests.support.stacked import stacked
 from train import plot
 from train.distill import __main__ as distill
 from train.distill import baselines, figures, splits, students
 from train.lib.atari import policies, recordings
-from train.lib.run import cli
+from train.lib.run import cli, run_folder
 from train.record.writer import Writer
 
+RESULTS = sorted(Path(plot.__file__).parent.glob("results/distill_*"))
 LENGTHS = [30, 50, 21, 40, 60, 33, 26]
 TINY = ["--game=breakout", "--steps=6", "--num_evals=2", "--batch_size=8", "--eval_episodes=1"]
 TINY += ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1", "--search_percent=60"]
@@ -166,6 +169,7 @@ def test_figure_4_by_hand():
     assert means[5.0, "sobolev"]["test_kl"] == (3, 2, 4)
     assert means[1.0, "values"]["test_action_error"] == (0.5, 0.5, 0.5)
     figure = figures.figure4(rows, "Distillation, pong")
+    assert figure.get_suptitle() == "Distillation, pong"
     panels = np.reshape(figure.axes, [2, 3])
     assert [axis.get_ylabel() for axis in panels[:, 0]] == [*figures.MEASURES.values()]
     legend = [text.get_text() for text in panels[0, 0].get_legend().get_texts()]
@@ -217,6 +221,61 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     assert (folder / "metrics.csv").read_text() == before
     plot.main([str(folder)])
     assert (folder / "figure4.png").exists()
+
+
+def test_a_run_of_before_the_renaming_is_drawn_and_resumed(run, tmp_path):
+    """Its method of values is called regular, also by its folders and in its tables."""
+    folder = tmp_path / "run"
+    arguments = ["--train_percent=20", "--learning_rate=1e-3", f"--workdir={folder}"]
+    assert run(*arguments, "--method=values")[0] == 0
+    now = (folder / "metrics.csv").read_text()
+    old = now.replace("train_percent", "percent").replace("values", "regular")
+    (folder / "metrics.csv").write_text(old)
+    net = folder / "nets" / "20-values"
+    net = net.rename(net.with_name("20-regular"))
+    for each in (folder, net):
+        rewrite_config(each)
+    summary = json.loads((net / "summary.json").read_text())
+    old_summary = with_old_names("distill net", summary)
+    assert old_summary["method"] == "regular"
+    assert old_summary["percent"] == 20
+    (net / "summary.json").write_text(json.dumps(old_summary))
+    assert figures.read_rows(folder)[0]["method"] == "values"
+    plot.main([str(folder)])
+
+    code, out, err = run(*arguments, "--method=values,sobolev")
+    assert code == 0, err
+    assert "net 1 of 1, 20 %, Sobolev" in out  # the other one is done
+    assert sorted(path.name for path in (folder / "nets").iterdir()) == ["20-regular", "20-sobolev"]
+    assert (folder / "metrics.csv").read_text().startswith(now)
+    nets = json.loads((folder / "summary.json").read_text())["nets"]
+    assert [each["method"] for each in nets] == ["values", "sobolev"]
+    assert nets[0] == summary
+
+    (net / "summary.json").unlink()  # as if it had been killed before it
+    code, out, err = run(*arguments, "--method=values,sobolev")
+    assert code == 0, err
+    assert f"{net}: all 6 steps are done" in out
+
+
+def test_trials_of_before_the_renaming_count(tmp_path):
+    trial = students.Trial("values", 1e-3, 0.0, 2, np.arange(2), np.arange(2))
+    with run_folder.Run(tmp_path / "run", {}, "distill") as run:
+        new = students.trial_path(run, trial)
+        assert new.name == "values-rate=0.001-alpha=0.json"
+        new.parent.mkdir()
+        old = new.with_name("regular-rate=0.001-alpha=0.json")
+        old.write_text("{}")
+        assert students.trial_path(run, trial) == old
+
+
+@pytest.mark.parametrize("folder", RESULTS, ids=lambda path: path.name)
+def test_committed_runs_are_readable(folder):
+    rows = figures.read_rows(folder)
+    assert {row["method"] for row in rows} <= {"values", "sobolev"}
+    assert all(0 < row["train_percent"] < 100 for row in rows)
+    run_folder.read_config(folder / "config.json", ["train_percent", "method", "recording"])
+    assert figures.later_half(rows)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 import sobolev_tf as st
+from tests.support.old_names import rewrite_config
 from train import plot
 from train.lib.atari import environment, play, policies
 from train.lib.run import cli
@@ -77,6 +78,10 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     (folder / "curve.png").unlink()
     plot.main([str(folder)])
     assert (folder / "curve.png").stat().st_size > 10_000
+    assert run(*TINY, f"--workdir={folder}")[0] == 0
+    assert best.read_bytes() == before
+    rewrite_config(folder)  # as a run of before, whose flags had other names
+    assert "rollout" in json.loads((folder / "config.json").read_text())["flags"]
     assert run(*TINY, f"--workdir={folder}")[0] == 0
     assert best.read_bytes() == before
 

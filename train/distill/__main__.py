@@ -3,11 +3,12 @@
     python -m train.record --game=breakout --teacher=released --workdir=runs/recording
     python -m train.distill --game=breakout --recording=runs/recording --train_percent=10
 
-trains the paper's student net on the first 10 % of the recording, by KL only (values only) and
-with the teacher's projected input gradients as well (Sobolev), and tests both on later episodes;
-`--train_percent=1,5,10,25,50` does it for all of figure 4. Without --learning_rate and --alpha,
-each method first chooses its own by a search on held-out episodes of the first --search_percent %.
-The search's trials are long on purpose: a large alpha first slows learning, and pays later.
+This trains the paper's student net on the first 10 % of the recording, once by KL only (values
+only) and once with the teacher's projected input gradients as well (Sobolev), and tests both on
+later episodes. `--train_percent=1,5,10,25,50`, the default, does so for all of figure 4. Without
+--learning_rate and --alpha, each method first chooses its own by a search on held-out episodes of
+the first --search_percent %. The search's trials are long on purpose: a large alpha first slows
+learning, and pays later.
 
 The run folder holds metrics.csv, summary.json, figure4.png (test KL and action error: how often
 the most probable actions differ), every student in nets/, and the best one's saved_model, which

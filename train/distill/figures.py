@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from train.distill.students import METHODS, SCRIPT
+from train.lib.atari.titles import title
 from train.lib.run import files, metrics_csv, old_flags, run_folder
 
 COLORS = {"values": "C7", "sobolev": "C0"}
@@ -15,12 +16,12 @@ MEASURES = {"test_kl": "test_kl, nats", "test_action_error": "test_action_error,
 UNITS = {"test_kl": 1, "test_action_error": 100}
 # Flags that the title names where they differ from these defaults.
 TITLE = {
-    "seed": (0, "seed {}"),
-    "learning_rate": (None, "learning rate {}"),
-    "alpha": (None, "alpha {}"),
-    "schedule": ("constant", "{} schedule"),
-    "num_projections": (1, "{} projections"),
-    "divergence": ("student_teacher", "divergence {}"),
+    "seed": 0,
+    "learning_rate": None,
+    "alpha": None,
+    "schedule": "constant",
+    "num_projections": 1,
+    "divergence": "student_teacher",
 }
 
 
@@ -33,7 +34,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     flags = run_folder.read_config(folder / "config.json", ["game"])["flags"]
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
-        figure4(read_rows(folder), title(flags)).savefig(file, format="png", dpi=110)
+        figure = figure4(read_rows(folder), title(f"Distillation, {flags['game']}", flags, TITLE))
+        figure.savefig(file, format="png", dpi=110)
     return [path]
 
 
@@ -45,22 +47,6 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     percent = "percent" if is_old else "train_percent"
     rows = metrics_csv.read_rows(path, [percent, "step", *MEASURES], ["method"])
     return [old_flags.rename(SCRIPT, row) for row in rows]
-
-
-def title(flags: Mapping[str, Any]) -> str:
-    """Return the figure's title: the game, and flags that differ from their defaults.
-
-    Example:
-
-    >>> title({"game": "pong", "seed": 1, "alpha": 0.01, "schedule": "constant"})
-    'Distillation, pong: seed 1, alpha 0.01'
-    """
-    differ = [
-        text.format(flags[name])
-        for name, (default, text) in TITLE.items()
-        if flags.get(name, default) != default
-    ]
-    return f"Distillation, {flags['game']}" + (f": {', '.join(differ)}" if differ else "")
 
 
 def later_half(
@@ -90,7 +76,7 @@ def _spread(numbers):
     return statistics.mean(numbers), min(numbers), max(numbers)
 
 
-def figure4(rows: list[dict[str, Any]], title: str) -> Any:
+def figure4(rows: list[dict[str, Any]], heading: str) -> Any:
     """Return the figure: a row for each measure; a panel for each share, over training.
 
     Where there are several shares, a last panel has the means over the later half of the tests,
@@ -123,7 +109,7 @@ def figure4(rows: list[dict[str, Any]], title: str) -> Any:
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(heading, fontsize="medium")
     return figure
 
 

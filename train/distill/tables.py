@@ -14,7 +14,7 @@ HEADER = [
     "test_kl",
     "test_action_error",
     "test_kl, later half",
-    "test_action_error",
+    "test_action_error, later half",
 ]
 
 

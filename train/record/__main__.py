@@ -2,10 +2,10 @@
 
     python -m train.record --game=breakout --teacher=released
 
-records 100,000 steps of the released teacher, in a few minutes on two cores, some 50 MB. A step is
-one action, of four game frames. The run folder holds data/, which TFDS reads
-(`tfds.builder_from_directory`), and the teacher. Until it is whole it is called data.partial; the
-same command resumes after its last shard, with new games.
+This records 100,000 steps of the released teacher, some 50 MB, in a few minutes on two cores. A
+step is one action, of four game frames. The run folder holds data/, which TFDS reads
+(`tfds.builder_from_directory`), and the teacher. Until it is whole, data/ is called data.partial;
+the same command resumes after its last shard, with new games.
 
 Every episode that has begun is recorded to its end. All games begin at once, so a recording holds
 at least `--num_envs` whole episodes, of about 2,000 steps each: for a small one give fewer games.

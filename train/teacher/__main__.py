@@ -1,18 +1,22 @@
 """Trains the teachers of section 4.2 on Pong, Breakout and Space Invaders by A3C.
 
+To train the paper's teacher net for 10 million agent steps (40 million frames):
+
     python -m train.teacher --game=breakout
 
-trains the paper's teacher net for 10 million agent steps (40 million frames), which takes hours on
-two cores; the paper trains for 80 million steps. The released teachers (train/teachers) have less:
-Breakout's, of 3.2 million steps of `--steps=4000000 --num_evals=20 --unroll_length=8
---nonormalize_advantages`, scores 346 over 30 episodes. The run folder holds config.json,
-metrics.csv, summary.json, curve.png and checkpoints, the best one among them; the same command
-resumes, with new games. `--init_from=released` trains a released teacher on, in a run of its own.
+This takes hours on two cores; the paper trains for 80 million steps. The released teachers
+(train/teachers) have less: Breakout's, of 3.2 million steps of `--steps=4000000 --num_evals=20
+--unroll_length=8 --nonormalize_advantages`, scores 346 over 30 episodes. The run folder holds
+config.json, metrics.csv, summary.json, curve.png and checkpoints, the best one among them; the
+same command resumes, with new games. `--init_from=released` starts a new run from a released
+teacher.
+
+To play episodes with a trained policy:
 
     python -m train.teacher --game=breakout --eval_policy=runs/teacher-game=breakout --gif=clip.gif
 
-plays episodes with a trained policy: a run folder, `released`, an .npz of a teacher, a .keras file
-or a SavedModel from frames [B,84,84,4] to logits.
+The policy is a run folder, `released`, an .npz of a teacher, a .keras file or a SavedModel from
+frames [B,84,84,4] to logits.
 """
 
 import math
@@ -42,7 +46,9 @@ flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required
 flags.DEFINE_string(
     "eval_policy", None, "Play with this policy instead of training: see above.", **OWN
 )
-flags.DEFINE_string("gif", None, "With --eval_policy: write its first half minute here.", **OWN)
+flags.DEFINE_string(
+    "gif", None, "With --eval_policy: write a clip of its first half minute to this file.", **OWN
+)
 flags.DEFINE_string(
     "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
 )
@@ -50,7 +56,7 @@ flags.DEFINE_string(
     "init_from", None, "Start from this teacher: a run folder, an .npz or `released`.", **OWN
 )
 flags.DEFINE_integer(
-    "num_actors", DEFAULTS.num_actors, "Asynchronous actor-learners; 1 is A2C.", 1, **OWN
+    "num_actors", DEFAULTS.num_actors, "Asynchronous actor-learners; 1 gives A2C.", 1, **OWN
 )
 flags.DEFINE_integer(
     "num_envs", DEFAULTS.num_envs, "Games that an actor plays side by side.", 1, **OWN
@@ -58,9 +64,15 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "unroll_length", DEFAULTS.unroll_length, "Steps of every game between two updates.", 1, **OWN
 )
-flags.DEFINE_enum("optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "RMSprop is A3C's.", **OWN)
+flags.DEFINE_enum(
+    "optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "The optimizer; RMSprop is A3C's.", **OWN
+)
 flags.DEFINE_float(
-    "learning_rate", DEFAULTS.learning_rate, "At the start; it falls to zero.", 0.0, **OWN
+    "learning_rate",
+    DEFAULTS.learning_rate,
+    "Learning rate at the start; it falls to zero.",
+    0.0,
+    **OWN,
 )
 flags.DEFINE_float(
     "entropy_cost", DEFAULTS.entropy_cost, "Weight of the policy's entropy.", 0.0, **OWN
@@ -76,7 +88,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "discount",
     DEFAULTS.discount,
-    "Gamma: what a point is worth one agent step later.",
+    "Gamma: the worth of a point one agent step later.",
     0.0,
     1.0,
     **OWN,

@@ -1,4 +1,4 @@
-"""What a trained policy is good for: its scores, a clip of its play, its release."""
+"""A trained policy at play: its scores, a clip, its release."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ CLIP_STEPS = 450  # half a minute of play
 
 
 class PrintedScores(play.Scores):
-    """Observer: prints whenever a game's first episode ends; good players take minutes over it."""
+    """Observer of scores that prints when an episode ends: good players play for minutes."""
 
     steps = 0
 
@@ -42,8 +42,16 @@ class Film:
         self._over |= bool(trajectory.is_last()[0])
 
 
-def evaluate(path, game, episodes, seed, gif=None):
-    """Print the true scores of `episodes` episodes; write a clip of the first one to `gif`."""
+def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None = None) -> None:
+    """Play a policy and print its true scores.
+
+    Args:
+      path: of the policy, see `policies.load`.
+      game: the game's name.
+      episodes: number of episodes.
+      seed: of the games and the actions.
+      gif: file for a clip of the first episode.
+    """
     if gif and Path(gif).suffix != ".gif":
         raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
     if gif and (Path(gif).is_dir() or not Path(gif).parent.is_dir()):
@@ -58,20 +66,22 @@ def evaluate(path, game, episodes, seed, gif=None):
         print(f"Clip: {gif}")
 
 
-def describe(scores):
-    """One line: mean, spread and every score.
+def describe(scores: np.ndarray) -> str:
+    """Return mean, spread and every score as one line.
+
+    Example:
 
     >>> describe(np.array([3.0, 5.0]))
     'mean true score 4.0 +- 1.4 over 2 episodes: 3 5'
     """
     spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
-    each = " ".join(f"{score:.0f}" for score in scores)
+    listed = " ".join(f"{score:.0f}" for score in scores)
     return (
-        f"mean true score {scores.mean():.1f} +- {spread:.1f} over {len(scores)} episodes: {each}"
+        f"mean true score {scores.mean():.1f} +- {spread:.1f} over {len(scores)} episodes: {listed}"
     )
 
 
-def write_gif(path, frames, scale=3):
+def write_gif(path: str | Path, frames: list[np.ndarray], scale: int = 3) -> None:
     """Write grey frames, uint8 [84,84] each, as a clip at the game's own speed."""
     from PIL import Image  # Comes with matplotlib.
 
@@ -83,11 +93,11 @@ def write_gif(path, frames, scale=3):
         )
 
 
-def release(folder, game, seed):
+def release(folder: str | Path, game: str, seed: int) -> None:
     """Write the best teacher of a run folder in half precision, and its card, to teachers/.
 
-    The scores on the card are those of the rounded weights. The card names the checksum of the
-    weights; a test holds both against each other.
+    The scores on the card are those of the rounded weights. The card has the checksum of the
+    weights; a test compares both.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -117,5 +127,6 @@ def release(folder, game, seed):
     print(f"{path}: {describe(scores)}")
 
 
-def checksum(path):
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
