@@ -10,11 +10,12 @@ Preset `small` (the default) has a quarter of the channels and takes four passes
 49 with noprop. `paper` is the paper's recipe: 100,000 steps of 320 images (the paper: 93.5 %
 with sobolev, 94.3 % with backprop).
 
-The run folder has config.json, metrics.csv, summary.json, figure.png, checkpoints and saved_model.
-The same command resumes.
+The run folder has metrics.csv, summary.json, figure.png and saved_model; the same command resumes.
 """
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 
 import keras
 from absl import flags
@@ -22,6 +23,7 @@ from absl import flags
 import sobolev_tf as st
 from train.lib.images import callbacks, datasets, devices, image_flags, optimizer, report
 from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
+from train.lib.run.settings import Settings
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
 PRESETS = {
@@ -63,7 +65,7 @@ INITIALIZERS = ["zeros", "glorot_uniform"]
 flags.DEFINE_enum("direct_init", "zeros", INITIALIZERS, "Last layer of direct's modules.", **OWN)
 
 
-def make_critic(settings):
+def make_critic(settings: Settings) -> Callable[..., keras.Model]:
     """Returns the function that builds what stands at a cut, for `st.DecoupledModel`."""
     share = settings.critic_width_multiplier or settings.width_multiplier
     channels = max(1, round(share * 128))
@@ -73,7 +75,9 @@ def make_critic(settings):
     return functools.partial(st.synthetic.cifar_critic, channels=channels)
 
 
-def build_model(settings, images, cuts, schedule_steps):
+def build_model(
+    settings: Settings, images: datasets.Images, cuts: list[str], schedule_steps: int
+) -> st.DecoupledModel:
     """Splits the net at `cuts`, puts a critic at each, and compiles."""
     net = st.nets.cifar10(images.num_classes, settings.width_multiplier, images.image_size)
     optimizer.add_l2(net, settings.l2)
@@ -99,7 +103,7 @@ def build_model(settings, images, cuts, schedule_steps):
     return model
 
 
-def train(settings, cuts, folder):
+def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
     """Trains, evaluates and exports in `folder`; returns the content of summary.json."""
     seeding.seed_everything(settings)
     changeable = image_flags.FLAGS_THAT_MAY_CHANGE
@@ -134,7 +138,7 @@ def train(settings, cuts, folder):
         return report.finish(run, settings, "The paper's net", images, cuts, rows, difference)
 
 
-def main(settings):
+def main(settings: Settings) -> None:
     """Trains once, or with each of --seeds in a folder of its own."""
     image_flags.check(settings)
     cuts = image_flags.chosen_cuts(settings, CUTS)

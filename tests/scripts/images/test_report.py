@@ -47,5 +47,6 @@ def test_figure_with_a_cut(tmp_path, monkeypatch):
 
 def test_a_title_has_the_flags_that_were_typed():
     values = {"method": "sobolev", "steps": 20, "workdir": "x", "l2": 0.0, "augmentation": "flip"}
-    settings = Settings(values, frozenset(values) - {"augmentation"})
-    assert report.flags_of_title(settings) == ["--l2=0.0", "--steps=20"]
+    values["seed"] = 3
+    settings = Settings(values, frozenset(values) - {"augmentation", "seed"})
+    assert report.flags_of_title(settings) == ["--l2=0.0", "--seed=3", "--steps=20"]

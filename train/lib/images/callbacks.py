@@ -15,7 +15,7 @@ def make_callbacks(
     """Returns the progress line and, with --tensorboard, Keras's events in the run folder."""
     cosines = [f"cut{k}_cosine" for k in range(1, len(cuts) + 1)]
     names = ["loss", "accuracy", "val_accuracy", *cosines]
-    callbacks = [progress.Progress(steps, names={name: name for name in names})]
+    callbacks: list[keras.callbacks.Callback] = [progress.Progress(steps, names)]
     if settings.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(run.path("tensorboard"), write_graph=False))
     return callbacks

@@ -116,7 +116,11 @@ def _define_what(cuts, own):
         **own,
     )
     flags.DEFINE(
-        Seeds(), "seeds", None, "Repeat with these seeds; report mean and deviation.", **own
+        Seeds(),
+        "seeds",
+        None,
+        "Repeat with these seeds, such as 0,1,2; report mean and deviation.",
+        **own,
     )
 
 
@@ -220,7 +224,8 @@ def _define_critics(own):
         "critic_updates",
         "sequential_async",
         st.synthetic.CRITIC_UPDATES,
-        "How critics learn from several replicas: from the average, or from one after another.",
+        "How critics learn from several replicas. sync: from their average. sequential_async: from "
+        "one after another.",
         **own,
     )
 

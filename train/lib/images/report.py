@@ -82,7 +82,8 @@ def finish(
         baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
     name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
     what = f"{net} on {name}, {NAMES[settings.method]}, {len(cuts)} cuts"
-    title = " ".join([what, *flags_of_title(settings)])
+    changes = " ".join(flags_of_title(settings))
+    title = f"{what}: {changes}" if changes else what
     figure.draw(run.path("figure.png"), title, rows, cuts, baselines)
     results = summary.head(
         run,
@@ -118,8 +119,11 @@ def finish(
 
 
 def flags_of_title(settings: Settings) -> list[str]:
-    """Returns the flags that were typed, as far as they may change a number."""
-    return [f"--{name}={settings.values[name]}" for name in sorted(settings.given - NOT_IN_TITLE)]
+    """Returns the flags that were typed, as far as they may change a number, and the seed."""
+    names = settings.given - NOT_IN_TITLE
+    if settings.seed:
+        names |= {"seed"}
+    return [f"--{name}={settings.values[name]}" for name in sorted(names)]
 
 
 def scores_table(row: Mapping[str, float], baselines: Mapping[str, float]) -> str:
@@ -150,7 +154,7 @@ def places(run: Run, results: Mapping[str, Any]) -> str:
     """Returns where things are, how long they took, and what to do next."""
     seconds, steps = results["seconds"], results["steps"]
     return "\n".join([
-        f"Time: {progress.time_of(seconds)}, {steps / seconds:.3g} steps/s, evaluation included",
+        f"Training took {progress.time_of(seconds)}: {steps / seconds:.3g} steps/s with evaluation",
         f"Run folder: {run.folder}: config.json, metrics.csv, summary.json, checkpoints",
         f"Figure: {run.path('figure.png')}",
         f"SavedModel: {run.path('saved_model')} (its outputs differ from the model's by "
