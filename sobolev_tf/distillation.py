@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,7 +11,9 @@ import tensorflow as tf
 
 from sobolev_tf import jets, losses, targets
 from sobolev_tf.model import labels
+from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.projections import Projection
 
 DIVERGENCES = ("student_teacher", "teacher_student")
 BYTE = 255.0  # the largest of a uint8 image
@@ -111,6 +114,71 @@ class ActionError(keras.metrics.MeanMetricWrapper):
         return {"name": self.name, "dtype": self.dtype}
 
 
+class PolicyEquation(Equation):
+    """The terms of section 4.2: student and teacher are log-policies, states may be images.
+
+    Attributes:
+      alpha, uint8_images: as for `PolicyDistiller`; None until the first s decides.
+    """
+
+    alpha: float = 1.0
+    uint8_images: bool | None = None
+
+    def net_at(self, x: tf.Tensor, training: bool | None) -> Callable:
+        """Return log π as a function of s."""
+        net = super().net_at(x, training)
+        return lambda point: log_policy(net(point))
+
+    def target_at(self, target: Callable, x: tf.Tensor) -> Callable:
+        """Return log π* as a function of s."""
+        teacher = super().target_at(target, x)
+        return lambda point: log_policy(teacher(point))
+
+    def read_batch(self, data: Any) -> labels.Batch:
+        """Read a batch (s, logits, sample_weight), its logits as a log-policy."""
+        batch = super().read_batch(data)
+        if "value" in batch.labels:
+            batch.labels["value"] = log_policy(batch.labels["value"])
+        return batch
+
+    def requested(self, given: dict, target: Callable | None, training: bool) -> list[str]:
+        """Return the terms to compare: stored logits spare the teacher's run, but for gradients."""
+        if not (training and self.order):
+            return super().requested(given, target, training)
+        if target is None:
+            raise ValueError(
+                f"alpha={self.alpha} learns from a teacher's input gradients, and there is no "
+                "teacher: give one (after loading: model.target = ...), or alpha=0."
+            )
+        return labels.names(self.order)
+
+    def cast(self, x: Any) -> Any:
+        """Return s as floats; integers are taken in images only, elsewhere they are an error."""
+        if not isinstance(x, dict | list | tuple):
+            x = tf.convert_to_tensor(x)
+            if self.uint8_images is None:
+                self.uint8_images = x.dtype == tf.uint8
+            if x.dtype == tf.uint8 and not self.uint8_images:
+                raise ValueError(
+                    "PolicyDistiller: s is uint8, but the first s was not: for images of 0..255 "
+                    "give uint8_images=True, for anything else floats."
+                )
+            if self.uint8_images and not x.dtype.is_floating:
+                x = tf.cast(x, keras.config.floatx())
+        return super().cast(x)
+
+    def specs(self) -> list[tf.TensorSpec]:
+        """Return TensorSpecs of the states that an exported model takes: uint8 for images."""
+        specs = super().specs()
+        if not self.uint8_images:
+            return specs
+        return [tf.TensorSpec(spec.shape, tf.uint8, spec.name) for spec in specs]
+
+    def served(self, tensors: list) -> tuple:
+        """Return (log π, s) at an exported model's inputs."""
+        return super().served([self.cast(t) for t in tensors])
+
+
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PolicyDistiller(SobolevModel):
     """A student policy that learns its teacher's values and input gradients (section 4.2).
@@ -154,6 +222,9 @@ class PolicyDistiller(SobolevModel):
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
     """
 
+    _equation_class = PolicyEquation
+    equation: PolicyEquation
+
     def __init__(
         self,
         net: keras.Model,
@@ -170,13 +241,25 @@ class PolicyDistiller(SobolevModel):
         self.alpha, self.divergence = alpha, divergence
         order = 1 if alpha else 0
         super().__init__(net, order, target=_frozen(teacher), projection="output", **kwargs)
-        self._take_images(uint8_images)
+        self.equation.alpha, self.equation.uint8_images = alpha, uint8_images
 
-    def _take_images(self, uint8_images):
-        """Sets `uint8_images`, and the length of v with it: <log π, v> is linear in v."""
-        self.uint8_images = uint8_images
-        if uint8_images and self.projection:
-            self.projection = dataclasses.replace(self.projection, length=BYTE)
+    @property
+    def uint8_images(self) -> bool | None:
+        """Whether s are images of 0..255; None before the first s is there."""
+        return self.equation.uint8_images
+
+    @property
+    def projection(self) -> Projection:
+        """The directions v on actions; their length turns ∇ by s into ∇ by s / 255 for images.
+
+        <log π, v> is linear in v.
+        """
+        length = BYTE if self.equation.uint8_images else 1.0
+        return dataclasses.replace(self._projection, length=length)
+
+    @projection.setter
+    def projection(self, projection: Projection) -> None:
+        self._projection = projection
 
     def build(self, input_shape: Any) -> None:
         """Build the student where it is not built yet.
@@ -229,61 +312,11 @@ class PolicyDistiller(SobolevModel):
         """Compute log π [B,A] at s [B,*in]."""
         return super().call(self._cast(x), training)
 
-    def _read_batch(self, data):
-        batch = super()._read_batch(data)
-        if "value" in batch.labels:
-            batch.labels["value"] = log_policy(batch.labels["value"])
-        return batch
-
-    def _requested(self, given, training):
-        """Stored logits spare the teacher's run, but where its gradients are learned from."""
-        if not (training and self.order):
-            return super()._requested(given, training)
-        if self.target is None:
-            raise ValueError(
-                f"alpha={self.alpha} learns from a teacher's input gradients, and there is no "
-                "teacher: give one (after loading: model.target = ...), or alpha=0."
-            )
-        return labels.names(self.order)
-
-    def _net_at(self, x, training):
-        net = super()._net_at(x, training)
-        return lambda point: log_policy(net(point))
-
-    def _target_at(self, x):
-        teacher = super()._target_at(x)
-        return lambda point: log_policy(teacher(point))
-
-    def _cast(self, x):
-        """Integers become floats in images; elsewhere they stay an error."""
-        if not isinstance(x, dict | list | tuple):
-            x = tf.convert_to_tensor(x)
-            if self.uint8_images is None:
-                self._take_images(x.dtype == tf.uint8)
-            if x.dtype == tf.uint8 and not self.uint8_images:
-                raise ValueError(
-                    "PolicyDistiller: s is uint8, but the first s was not: for images of 0..255 "
-                    "give uint8_images=True, for anything else floats."
-                )
-            if self.uint8_images and not x.dtype.is_floating:
-                x = tf.cast(x, keras.config.floatx())
-        return super()._cast(x)
-
-    def _specs(self):
-        specs = super()._specs()
-        if not self.uint8_images:
-            return specs
-        return [tf.TensorSpec(spec.shape, tf.uint8, spec.name) for spec in specs]
-
-    def _served(self, tensors):
-        return super()._served([self._cast(t) for t in tensors])
-
     def get_config(self) -> dict:
         config = super().get_config()
         for fixed in ("order", "projection", "wrt"):
             config.pop(fixed)
         projection = self.projection
-        assert projection is not None
         return {
             "teacher": config.pop("target"),
             **config,

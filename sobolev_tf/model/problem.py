@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.missing import refuse_nan
-from sobolev_tf.projections import FullDerivatives
 
 
 class Problem:
@@ -22,6 +21,7 @@ class Problem:
 
     Attributes:
       data: (x, labels) or (x, labels, weights) as tensors, by name of term.
+      directions: of jvp and vjp labels, by name; empty where there are none.
 
     Raises:
       ValueError: for NaN in labels, unless the model leaves them out.
@@ -44,6 +44,7 @@ class Problem:
         self.data = keras.tree.map_structure(
             tf.convert_to_tensor, keras.tree.lists_to_tuples(batch)
         )
+        self.directions = self.data[1].get("directions", {})
         self.model = model
 
     def build(self) -> None:
@@ -65,19 +66,15 @@ class Problem:
         """Compute the loss as a function of what is predicted."""
         return self.model.compute_loss(*comparison, training=False)
 
-    def predict_terms(self, x: Any, directions: dict[str, tf.Tensor], order: int) -> terms.Terms:
-        """Compute the full terms of any rows, as `compare` does of all of them.
+    def full_terms(self, x: Any, order: int, directions: dict[str, tf.Tensor]) -> terms.Terms:
+        """Compute the full terms of any rows, as `compare` does of all: see `Equation.full_terms`.
 
         Args:
-          x: the net's inputs, [B,*in], as `Comparison.x` holds them.
-          directions: "jvp" [B,P,*in] and "vjp" [B,P,*out], as in `data`; empty for none.
+          x: rows of `Comparison.x`.
           order: the highest order to compute.
+          directions: rows of `directions`.
 
         Returns:
           Predicted terms by name, between z-scores.
         """
-        model = self.model
-        z = model.scaling.scale_x(model._inputs.point(x))
-        scaled = terms.scale_directions(directions, z, model.output_dims, model.scaling)
-        net = model._net_at(x, training=False)
-        return terms.predicted_terms(net, z, order, FullDerivatives(), scaled)
+        return self.model.equation.full_terms(x, directions, order)

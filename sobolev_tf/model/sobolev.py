@@ -1,6 +1,5 @@
 """SobolevModel: a Keras model that learns values and derivatives together (equation 1)."""
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,17 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets, targets
+from sobolev_tf import jets
 from sobolev_tf.keras_support import batching, export, loss_scaling, pitfalls, strategies
 from sobolev_tf.keras_support.callbacks import StopAtNaN
 from sobolev_tf.metrics import has_state, jet_metrics, refuse_unknown
 from sobolev_tf.model import arguments, labels, saving, term_metrics, terms
-from sobolev_tf.model.inputs import Inputs
+from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.missing import complete_rows, refuse_nan, refuse_nan_in
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sample_weights import beside_labels
-from sobolev_tf.model.scaling import Scaling, UnscaledFunction
 from sobolev_tf.model.statistics import fit_statistics
 from sobolev_tf.projections import FullDerivatives, Projection
 
@@ -61,6 +59,8 @@ class SobolevModel(strategies.DistributedModel):
     (8, 1, 2)
     """
 
+    _equation_class = Equation
+
     def __init__(
         self,
         net: keras.Model,
@@ -83,11 +83,11 @@ class SobolevModel(strategies.DistributedModel):
         self.net, self.order, self.wrt, self.target = net, order, wrt, target
         shorthand = {"contraction": contraction, "unbiased": unbiased, "orthogonal": orthogonal}
         self.projection = arguments.as_projection(projection, seed, count=projections, **shorthand)
-        self.scaling = Scaling()
+        self.equation = self._equation_class(net, order, wrt)
+        self.scaling = self.equation.scaling
         self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
         self.missing: str | None = None
-        self._inputs = Inputs(net, wrt)
-        self._full_jet = tf.function(self._compute_full_jet, reduce_retracing=True)
+        self._full_jet = tf.function(self.equation.jet, reduce_retracing=True)
         # State is made here: a built model accepts none in `compile`.
         if self.projection:
             self._steps_drawn = self.add_weight(
@@ -98,7 +98,7 @@ class SobolevModel(strategies.DistributedModel):
         self._jet_metrics = jet_metrics(names)
         self._shown_metrics: tuple[str, ...] = ()
         # At once where the net knows its inputs: a built model accepts no more state.
-        if (shape := self._inputs.known_shape()) is not None:
+        if (shape := self.equation.inputs.known_shape()) is not None:
             self.build(shape)
 
     def build(self, input_shape: Any) -> None:
@@ -110,13 +110,16 @@ class SobolevModel(strategies.DistributedModel):
         Raises:
           ValueError: for a net of several outputs, or of axes whose size is not known.
         """
-        self._input_shape = input_shape
-        dims, self.output_dims = self._inputs.build(input_shape, owner=type(self).__name__)
-        self.scaling.build((dims, self.output_dims))
+        self.equation.build(input_shape, owner=type(self).__name__)
+
+    @property
+    def output_dims(self) -> tuple:
+        """The shape of one value, out; empty before `build`."""
+        return self.equation.output_dims
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
         """Compute values [B,*out] at x [B,*in], in the user's units."""
-        return self._unscaled_at(x, training)(self._inputs.point(x))
+        return self.equation.value(x, training)
 
     def compile(
         self,
@@ -193,7 +196,9 @@ class SobolevModel(strategies.DistributedModel):
           ValueError: for no data, data without end, or an infinite entry.
         """
         batches = arguments.label_batches(x, y, batch_size, steps, f"{type(self).__name__}.adapt")
-        known = (self._known(*batch) for batch in batches)
+        # Projections are for targets whose full derivatives would be too many.
+        order = 0 if self.projection else self.order
+        known = (self.equation.known(self._cast(x), y, self.target, order) for x, y in batches)
         classes = self.compiled and self.objective.classes
         statistics = fit_statistics(known, lambda: self.output_dims, classes)
         self.scaling.set(*statistics.scales())
@@ -231,8 +236,13 @@ class SobolevModel(strategies.DistributedModel):
           ValueError: for Keras's other arguments, or a model that is not built.
         """
         arguments.refuse_export_options(self, kwargs)
-        layers = [self.net, self.scaling]
-        export.export_jets(layers, self._served, self._specs(), self.order, filepath)
+        export.export_jets(
+            [self.net, self.scaling],
+            self.equation.served,
+            self.equation.specs(),
+            self.order,
+            filepath,
+        )
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
         """Return the loss of arrays as a function of the weights only, for full-batch solvers."""
@@ -284,25 +294,10 @@ class SobolevModel(strategies.DistributedModel):
         return comparison.fold_projections(filter(self._is_projected, comparison.labels))
 
     def _compute_terms(self, data, training):
-        """Labels and predictions of a batch, by name of term, as this step's view shows them."""
-        batch = self._read_batch(data)
-        x = self._cast(batch.x)
-        requested = self._requested(batch.labels, training)
-        order = max(map(labels.order_of, requested))
-        view = self._view(training)
-
-        z = self.scaling.scale_x(self._inputs.point(x))
-        directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)
-        predicted = terms.predicted_terms(self._net_at(x, training), z, order, view, directions)
-        true = terms.label_terms(
-            batch.labels, predicted, z, view, self.scaling, self._inputs, self.objective.classes
-        )
-        if absent := [name for name in requested if name not in true]:
-            if self.target is None:
-                raise ValueError("no labels: give a y, or give the model a target.")
-            live = terms.target_terms(self._target_at(x), predicted, z, order, view, self.scaling)
-            true |= {name: live[name] for name in absent}
-        return terms.Comparison(x, true, predicted, batch.weights)
+        batch = self.equation.read_batch(data)
+        batch = batch._replace(x=self._cast(batch.x))
+        view, classes = self._view(training), self.objective.classes
+        return self.equation.compare(batch, view, self.target, classes, training)
 
     def compute_loss(
         self,
@@ -478,14 +473,6 @@ class SobolevModel(strategies.DistributedModel):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def _read_batch(self, data):
-        """The batch in the one form that everything below reads."""
-        return labels.read_batch(data, self.order)
-
-    def _requested(self, given, training):
-        """The terms to compare: those with labels; without any, all that a live target has."""
-        return list(given) or labels.names(self.order)
-
     def _view(self, training):
         """How this step looks at derivatives: in full, or along directions drawn for it."""
         if not self.projection:
@@ -501,52 +488,13 @@ class SobolevModel(strategies.DistributedModel):
         return name in labels.DIRECTIONAL or (self.projection is not None and name != "value")
 
     def _cast(self, x):
-        """x in the net's dtype: cast once out here, derivatives are with respect to the same x."""
-        x = self._inputs.cast(x)
+        """x as the equation takes it; builds a model that is not built yet."""
+        x = self.equation.cast(x)
         if not self.built:
             if not self.net.built:
                 self.net(keras.tree.map_structure(lambda t: keras.KerasTensor(t.shape, t.dtype), x))
             self.build(keras.tree.map_structure(lambda t: tuple(t.shape), x))
         return x
-
-    def _net_at(self, x, training):
-        """The net as a function of what is differentiated in x, between z-scores."""
-        return self._inputs.at(functools.partial(self.net, training=training), x)
-
-    def _target_at(self, x):
-        """The live target as a function of what is differentiated in x, in the user's units."""
-        return self._inputs.at(self.target, x)
-
-    def _unscaled_at(self, x, training=False):
-        """The model as a function of what is differentiated in x, in the user's units."""
-        return UnscaledFunction(self._net_at(x, training), self.scaling)
-
-    def _compute_full_jet(self, x):
-        return self._unscaled_at(x).jet(self._inputs.point(x), self.order)
-
-    def _specs(self):
-        """TensorSpecs of the inputs that an exported model takes."""
-        return self._inputs.specs(self._input_shape)
-
-    def _served(self, tensors):
-        """(f, point) at the net's inputs [t, ...], in the order of their names."""
-        x = self._inputs.structure(tensors, self._input_shape)
-        return self._unscaled_at(x), self._inputs.point(x)
-
-    def _known(self, x, y):
-        """Points and labels of a batch as arrays, from y or from a live target."""
-        x = self._cast(x)
-        known, outputs = labels.by_name(y, self.order, extra=("directions",)), self.output_dims
-        if not known and self.target is not None:
-            # Projections are for targets whose full derivatives would be too many.
-            order = 0 if self.projection else self.order
-            target = self._target_at(x)
-            jet = targets.tabulate(target, self._inputs.point(x), order, verbose=0)
-            known = dict(zip(labels.names(order), jet, strict=True))
-        if "d1" in known:
-            known["d1"] = self._inputs.join(known["d1"], len(outputs))
-        names = [name for name in labels.names(self.order) if name in known]
-        return self._inputs.point(x).numpy(), {name: np.asarray(known[name]) for name in names}
 
     def _normalize(self, y, sample_weight):
         """Labels and weights of arrays as Keras takes them; NaN is refused."""

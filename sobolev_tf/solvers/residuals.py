@@ -81,20 +81,19 @@ def _weighted_errors(fit: FullBatch) -> tuple:
 def _jacobians(fit: FullBatch, x: Any, predicted: dict) -> dict:
     """d predicted / d weights [B,...,N] by name: row by row, since a row depends on no other."""
     order = max(map(labels.order_of, predicted))
-    directions = fit.problem.data[1].get("directions", {})
     values = [variable.value for variable in fit.variables]
 
     def of_row(row):
         x, directions = keras.tree.map_structure(lambda t: t[None], row)
         with tf.GradientTape(persistent=True) as tape:
-            terms = fit.problem.predict_terms(x, directions, order)
+            terms = fit.problem.full_terms(x, order, directions)
             entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
         return {
             name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
             for name, of_term in entries.items()
         }
 
-    rows = tf.vectorized_map(of_row, (x, directions))
+    rows = tf.vectorized_map(of_row, (x, fit.problem.directions))
     return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
 
 

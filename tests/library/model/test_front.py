@@ -108,7 +108,7 @@ def test_a_problem_is_what_evaluate_computes():
     assert comparison.predicted["d1"].shape == (64 * 3, 2)
     assert comparison.weights["d1"].shape == (64 * 3,)
     assert comparison.predicted["jvp"].shape == (64, 2)
-    full = problem.predict_terms(comparison.x, problem.data[1]["directions"], order=1)
+    full = problem.full_terms(comparison.x, 1, problem.directions)
     np.testing.assert_allclose(
         full["d1"], model.predict_jet(X).derivatives[0], rtol=1e-4, atol=1e-6
     )

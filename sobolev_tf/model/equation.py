@@ -1,0 +1,164 @@
+"""Equations 1 and 2 at one batch: what the net predicts there, and what it is compared with."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import jets, targets
+from sobolev_tf.model import labels, terms
+from sobolev_tf.model.inputs import Inputs
+from sobolev_tf.model.scaling import Scaling, UnscaledFunction
+from sobolev_tf.projections import FullDerivatives
+
+
+class Equation:
+    """A net with its inputs and its scaling, and the terms that it is trained on.
+
+    Between the user's x and the net, and between the net and the user's y, stands `scaling`: the
+    identity until `SobolevModel.adapt`. Subclasses change what the net, the target and the labels
+    are, as `PolicyDistiller` does.
+
+    Args:
+      net: a Keras model x [B,*in] -> [B,*out].
+      order: J, the highest order that is compared.
+      wrt: what is differentiated, see `Inputs`.
+    """
+
+    def __init__(self, net: keras.Model, order: int, wrt: str | list[str] | None = None) -> None:
+        self.net, self.order = net, order
+        self.inputs, self.scaling = Inputs(net, wrt), Scaling()
+        self.output_dims: tuple = ()
+        self._input_shape: Any = None
+
+    def build(self, input_shape: Any, owner: str) -> None:
+        """Build the net, where it is not built yet, and the scaling around it.
+
+        Args:
+          input_shape: [B,*in], in the structure of the net's inputs.
+          owner: the class that errors name.
+
+        Raises:
+          ValueError: for a net of several outputs, or of axes whose size is not known.
+        """
+        dims, self.output_dims = self.inputs.build(input_shape, owner)
+        self._input_shape = input_shape
+        self.scaling.build((dims, self.output_dims))
+
+    def cast(self, x: Any) -> Any:
+        """Return x as tensors of the net's dtype: derivatives are with respect to these."""
+        return self.inputs.cast(x)
+
+    def net_at(self, x: Any, training: bool | None) -> Callable:
+        """Return the net as a function of what is differentiated in x, between z-scores."""
+        return self.inputs.at(functools.partial(self.net, training=training), x)
+
+    def target_at(self, target: Callable, x: Any) -> Callable:
+        """Return a target as a function of what is differentiated in x, in the user's units."""
+        return self.inputs.at(target, x)
+
+    def unscaled_at(self, x: Any, training: bool | None = False) -> UnscaledFunction:
+        """Return the net as a function of what is differentiated in x, in the user's units."""
+        return UnscaledFunction(self.net_at(x, training), self.scaling)
+
+    def value(self, x: Any, training: bool | None) -> tf.Tensor:
+        """Compute values [B,*out] in the user's units."""
+        return self.unscaled_at(x, training)(self.inputs.point(x))
+
+    def jet(self, x: Any) -> jets.Jet:
+        """Compute values [B,*out] and full derivatives [B,*out,*in × j] in the user's units."""
+        return self.unscaled_at(x).jet(self.inputs.point(x), self.order)
+
+    def specs(self) -> list[tf.TensorSpec]:
+        """Return TensorSpecs of the inputs that an exported model takes."""
+        return self.inputs.specs(self._input_shape)
+
+    def served(self, tensors: list) -> tuple[UnscaledFunction, tf.Tensor]:
+        """Return (f, point) at an exported model's inputs, in the order of `specs`."""
+        x = self.inputs.structure(tensors, self._input_shape)
+        return self.unscaled_at(x), self.inputs.point(x)
+
+    def read_batch(self, data: Any) -> labels.Batch:
+        """Read a batch (x, y, sample_weight) in the one form that everything below takes."""
+        return labels.read_batch(data, self.order)
+
+    def requested(self, given: dict, target: Callable | None, training: bool) -> list[str]:
+        """Return the terms to compare: those with labels; without any, all that a target has."""
+        return list(given) or labels.names(self.order)
+
+    def compare(
+        self,
+        batch: labels.Batch,
+        view: Any,
+        target: Callable | None,
+        classes: bool,
+        training: bool,
+    ) -> terms.Comparison:
+        """Compute labels and predictions of a batch, by name of term, as `view` shows them.
+
+        Only missing labels are gradient-stopped.
+
+        Args:
+          batch: its x is what `cast` returns.
+          view: `FullDerivatives` or `ProjectedDerivatives`.
+          target: supplies the labels that the batch does not have, or None.
+          classes: the value's loss takes class numbers.
+          training: whether layers are in training mode.
+
+        Raises:
+          ValueError: for labels of another shape, or no labels at all.
+        """
+        x, requested = batch.x, self.requested(batch.labels, target, training)
+        order = max(map(labels.order_of, requested))
+        z = self.scaling.scale_x(self.inputs.point(x))
+        directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)
+        predicted = terms.predicted_terms(self.net_at(x, training), z, order, view, directions)
+        true = terms.label_terms(
+            batch.labels, predicted, z, view, self.scaling, self.inputs, classes
+        )
+        if absent := [name for name in requested if name not in true]:
+            if target is None:
+                raise ValueError("no labels: give a y, or give the model a target.")
+            target = self.target_at(target, x)
+            live = terms.target_terms(target, predicted, z, order, view, self.scaling)
+            true |= {name: live[name] for name in absent}
+        return terms.Comparison(x, true, predicted, batch.weights)
+
+    def full_terms(
+        self, x: Any, directions: dict[str, tf.Tensor], order: int, training: bool = False
+    ) -> terms.Terms:
+        """Compute the net's full terms at x, as `compare` does: by name, between z-scores.
+
+        Args:
+          x: as `cast` returns it.
+          directions: "jvp" [B,P,*in] and "vjp" [B,P,*out] in the user's units; empty for none.
+          order: the highest order to compute.
+          training: whether layers are in training mode.
+        """
+        z = self.scaling.scale_x(self.inputs.point(x))
+        scaled = terms.scale_directions(directions, z, self.output_dims, self.scaling)
+        net = self.net_at(x, training)
+        return terms.predicted_terms(net, z, order, FullDerivatives(), scaled)
+
+    def known(
+        self, x: Any, y: Any, target: Callable | None, order: int
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return points [B,*in] and labels by name of a batch as arrays, for `adapt`.
+
+        Args:
+          x: as `cast` returns it.
+          y: labels in any form.
+          target: supplies them where y has none, or None.
+          order: the highest order that the target is run for.
+        """
+        point, known = self.inputs.point(x), self.read_batch((x, y)).labels
+        if not known and target is not None:
+            jet = targets.tabulate(self.target_at(target, x), point, order, verbose=0)
+            known = dict(zip(labels.names(order), jet, strict=True))
+        if "d1" in known:
+            known["d1"] = self.inputs.join(known["d1"], len(self.output_dims))
+        names = [name for name in labels.names(self.order) if name in known]
+        return point.numpy(), {name: np.asarray(known[name]) for name in names}
