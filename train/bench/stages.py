@@ -1,7 +1,7 @@
 """Stages on two single-core workers: decoupled steps against model-parallel backpropagation.
 
 Both are the same code with the same placement, several steps in one tf.function, every gradient
-operation on its stage's device; they differ in what a stage waits for. "Modules frozen" uses
+operation on its stage's device; they differ in what a stage waits for. "Critic frozen" uses
 synthetic gradients and does not train the critic; with both stages on one worker, all the work is
 done there, which measures how much work there is.
 """
@@ -16,7 +16,7 @@ from train.bench import benchmark
 from train.lib.run import processes, tf_servers
 
 SIDE, CHANNELS, BATCH, UNROLLED = 16, 64, 32, 16
-BARS = {"modules frozen": 1.5, "sobolev": 1.3}
+BARS = {"critic frozen": 1.5, "sobolev": 1.3}
 
 
 def rows(turns: int = 5, calls: int = 1) -> benchmark.Rows:
@@ -63,7 +63,7 @@ def _runner(name, placement, side, channels, batch):
 
 
 def _model(name, placement, side, channels):
-    """Two stages of three full convolutions each, and a module of a tenth of a stage's cost."""
+    """Two stages of three full convolutions each, and a critic of a tenth of a stage's cost."""
     keras.utils.set_random_seed(0)
     x = inputs = keras.Input([side, side, 3])
     for k in range(7):
@@ -78,7 +78,7 @@ def _model(name, placement, side, channels):
             keras.layers.Dense(10),
         ]
     )
-    critic.trainable = name != "modules frozen"
+    critic.trainable = name != "critic frozen"
     method = "backprop" if name == "backprop" else "sobolev"
     model = st.DecoupledModel(stages, [critic], method, placement=placement)
     model.compile(

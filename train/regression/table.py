@@ -46,7 +46,7 @@ def sobolev_lower(medians: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
 
 def text(medians: Iterable[Mapping[str, Any]]) -> str:
     """Returns the test errors as aligned text: the median, and the range over the seeds."""
-    header = ["function", "points", "method", "test MSE", "(of the seeds)", "gradient MSE", ""]
+    header = ["function", "points", "method", "test MSE", "(range)", "gradient MSE", "(range)"]
     rows = []
     for m in medians:
         cells = [m["function"][:30], m["size"], recipes.METHOD_NAMES[m["method"]]]
