@@ -250,7 +250,7 @@ class FiniteDifferences:
             h = _reach(v, step)[..., None] * v
             low, high = ((x + side * h).astype(coarse.dtype) - x for side in sides)
             ends.append((low, high))
-            # The step to divide by is the one between the rounded ends, not the one asked for.
+            # The step to divide by is the one between the rounded ends, not the requested one.
             square = np.sum(v**2, -1)
             taken = np.sum((high - low) * v, -1) / np.where(square, square, 1)
             width = width * np.where(square, taken, 1)

@@ -154,7 +154,7 @@ class Teacher(keras.layers.Layer):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        pass
+        """Ignore the student's setter, which reaches down to here."""
 
     def build(self, input_shape: Any) -> None:
         """Build the teacher where it is a Keras model that is not built yet."""

@@ -49,7 +49,7 @@ def random_values(data: Data, values: Values, rows: np.ndarray) -> list[Finding]
     """Compare two calls of fn at the same points."""
     first, again = values.at(data.points(rows)), values.at(data.points(rows))
     change = float(np.nanmax(np.abs(again - first) / spread_of(first), initial=0.0))
-    text = "fn gives other values when asked again: make it the same each time"
+    text = "fn gives other values when called again: make it the same each time"
     return [Finding("noise", change, text)] if change > _RANDOM else []
 
 

@@ -77,7 +77,7 @@ def explain_residuals(
     scatter = math.sqrt(mean_of((nearest / spread_of(data.y)) ** 2) / 2)
     noisy = error < _USELESS and power < _POWER_OF_NOISE and scatter > _SCATTER
     if usual > _PASSES and noisy:
-        text = f"values scatter by {scatter:.2g} of their spread about what dy promises"
+        text = f"values scatter by {scatter:.2g} of their spread about what dy implies"
         return [Finding("noise", scatter, text)]
     size = secants.step.shape[-1]
     count = 2 * size + _NEAREST  # neighbours that slopes can be fitted to

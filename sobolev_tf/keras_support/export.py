@@ -1,4 +1,4 @@
-"""A network's SavedModel that computes derivatives, for TensorFlow alone."""
+"""A network's SavedModel that computes derivatives and needs only TensorFlow."""
 
 import contextlib
 import logging

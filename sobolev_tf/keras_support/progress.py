@@ -1,4 +1,4 @@
-"""Keras's progress bar, shown on terminals only unless it is asked for."""
+"""Keras's progress bar, by default only on a terminal."""
 
 import sys
 from collections.abc import Sequence

@@ -34,11 +34,11 @@ def pair(inputs, outputs, seed=0):
     return black, white, rng
 
 
-def errors(found, true, floor=0.0):
+def errors(result, true, floor=0.0):
     """Relative errors of the values and of each derivative; shapes must agree."""
     relative = []
     for a, b in zip(
-        [found.value, *found.derivatives], [true.value, *true.derivatives], strict=True
+        [result.value, *result.derivatives], [true.value, *true.derivatives], strict=True
     ):
         assert a.shape == b.shape
         a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
@@ -86,13 +86,13 @@ def test_jets_agree_with_autodiff(inputs, outputs, batch, projections, scheme, s
     v, w = (tf.constant(rng.normal(size=[batch, projections, *inputs])) for _ in range(2))
     u = tf.constant(rng.normal(size=[batch, projections, *outputs]))
     target = FiniteDifferences(black, scheme)
-    for found, true in [
+    for result, true in [
         (target.jet(x, 2), jets.jet(white, x, 2)),
         (target.directional_jet(x, [v, w]), jets.directional_jet(white, x, [v, w])),
         (target.partial_jet(x, v, 2), jets.partial_jet(white, x, v, 2)),
         (target.projected_jet(x, 2, lambda _: u), jets.projected_jet(white, x, 2, lambda _: u)),
     ]:
-        value, *derivatives = errors(found, true, floor=1)  # a contraction may vanish
+        value, *derivatives = errors(result, true, floor=1)  # a contraction may vanish
         assert value < 1e-14
         assert np.all(np.array(derivatives) < 10 * np.array(ACCURACY[scheme]))
 
@@ -119,10 +119,10 @@ def test_a_black_box_in_float32_gets_longer_steps(dtype, handed):
 
     true = jets.jet(white, tf.constant(x), 2)
     target = FiniteDifferences(single, dtype=handed)
-    found = target.jet(tf.constant(x.astype(dtype)), 2)
+    result = target.jet(tf.constant(x.astype(dtype)), 2)
     assert set(seen) == {handed}
-    assert {t.dtype.name for t in (found.value, *found.derivatives)} == {dtype}
-    assert np.all(np.array(errors(found, true)) < [1e-6, 1e-3, 1e-2])
+    assert {t.dtype.name for t in (result.value, *result.derivatives)} == {dtype}
+    assert np.all(np.array(errors(result, true)) < [1e-6, 1e-3, 1e-2])
     forward = FiniteDifferences(single, "forward").jet(tf.constant(x), 1)
     assert errors(forward, true._replace(derivatives=true.derivatives[:1]))[1] < 1e-2
 
@@ -150,9 +150,9 @@ def test_projections_cost_no_more_in_many_dimensions():
     black, white, rng = pair((28, 28, 1), (10,))
     x, calls = tf.constant(rng.normal(size=[2, 28, 28, 1])), []
     v = tf.constant(rng.normal(size=[2, 3, 28, 28, 1]))
-    found = FiniteDifferences(counted(black, calls)).directional_jet(x, [v, v])
+    result = FiniteDifferences(counted(black, calls)).directional_jet(x, [v, v])
     assert sum(calls) == 2 * (1 + 3 * 2 + 3 * 4)
-    _, first, second = errors(found, jets.directional_jet(white, x, [v, v]))
+    _, first, second = errors(result, jets.directional_jet(white, x, [v, v]))
     assert first < 1e-8
     assert second < 1e-5
 
@@ -186,8 +186,8 @@ def test_forward_differences_never_step_below_x():
 def test_a_direction_of_zero():
     for scheme in SCHEMES:
         zero = tf.zeros([2, 1, 3])
-        found = FiniteDifferences(np.sin, scheme).directional_jet(tf.ones([2, 3]), [zero, zero])
-        assert not any(np.any(d) for d in found.derivatives)
+        result = FiniteDifferences(np.sin, scheme).directional_jet(tf.ones([2, 3]), [zero, zero])
+        assert not any(np.any(d) for d in result.derivatives)
 
 
 def test_a_black_box_may_reuse_its_arrays():
@@ -212,30 +212,30 @@ def test_no_rows():
 
     for scheme in SCHEMES:
         none = tf.zeros([0, 3])
-        found = FiniteDifferences(fussy, scheme, outputs=[3]).jet(none, 2)
-        assert [d.shape for d in found.derivatives] == [(0, 3, 3), (0, 3, 3, 3)]
-        found = FiniteDifferences(np.sin, scheme).directional_jet(none, [tf.zeros([0, 2, 3])])
-        assert found.derivatives[0].shape == (0, 2, 3)
+        result = FiniteDifferences(fussy, scheme, outputs=[3]).jet(none, 2)
+        assert [d.shape for d in result.derivatives] == [(0, 3, 3), (0, 3, 3, 3)]
+        result = FiniteDifferences(np.sin, scheme).directional_jet(none, [tf.zeros([0, 2, 3])])
+        assert result.derivatives[0].shape == (0, 2, 3)
 
 
-@pytest.mark.parametrize("known", ["never", "given", "learnt"])
+@pytest.mark.parametrize("known", ["never", "given", "learned"])
 def test_inside_a_graph(known):
     black, _, rng = pair((4,), (3,))
     x, v, u = (tf.constant(rng.normal(size=s), tf.float32) for s in ([2, 4], [2, 5, 4], [2, 5, 3]))
     target = FiniteDifferences(black, outputs=[3] if known == "given" else None)
-    if known == "learnt":
+    if known == "learned":
         target(x[:1])
     shapes = []
 
     def all_of_them(x, v):
-        found = [
+        results = [
             target.jet(x, 2),
             target.directional_jet(x, [v, v]),
             target.partial_jet(x, v, 2),
             target.projected_jet(x, 2, lambda _: u),
         ]
-        shapes.extend(f.derivatives[1].shape for f in found)
-        return found
+        shapes.extend(f.derivatives[1].shape for f in results)
+        return results
 
     signature = [tf.TensorSpec([None, 4]), tf.TensorSpec([None, 5, 4])]
     compiled = tf.function(all_of_them, input_signature=signature)(x, v)
@@ -280,9 +280,9 @@ def test_nothing_flows_through_it():
         tape.watch(x)
         eager = FiniteDifferences(np.sin).jet(x)
         compiled = tf.function(FiniteDifferences(np.sin, outputs=[2]).jet)(x)
-    for found in (eager, compiled):
-        assert tape.gradient(found.value, x) is None
-        assert tape.gradient(found.derivatives[0], x) is None
+    for result in (eager, compiled):
+        assert tape.gradient(result.value, x) is None
+        assert tape.gradient(result.derivatives[0], x) is None
 
 
 FAULTS = {

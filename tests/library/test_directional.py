@@ -77,8 +77,8 @@ def test_metrics_along_directions_are_raw():
     model = compiled(jet_metrics=["rmse"])
     model.adapt(X, (Y, DY))
     labels = {"jvp": np.einsum("bki,bi->bk", DY, v), "vjp": np.einsum("bki,bk->bi", DY, u)}
-    given = {**labels, "directions": {"jvp": v, "vjp": u}}
-    logs = model.evaluate(X, given, verbose=0, return_dict=True)
+    labeled = {**labels, "directions": {"jvp": v, "vjp": u}}
+    logs = model.evaluate(X, labeled, verbose=0, return_dict=True)
     d1 = model.predict_jet(X).derivatives[0]
     error = np.einsum("bki,bi->bk", d1, v) - labels["jvp"]
     assert logs["jvp_rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-3)

@@ -104,24 +104,24 @@ def test_directions_are_on_the_sphere_of_actions_and_drawn_anew():
 
 def test_metrics_by_hand():
     true = np.log([[0.7, 0.3], [0.2, 0.8]])
-    said = np.log([[0.5, 0.5], [0.9, 0.1]]) + 3  # logits of any offset
-    said[0, 0] += 0.1
-    logs = log_softmax(said)
+    predicted = np.log([[0.5, 0.5], [0.9, 0.1]]) + 3  # logits of any offset
+    predicted[0, 0] += 0.1
+    logs = log_softmax(predicted)
     metric = distillation.KL("teacher_student")
-    metric.update_state(true, said, sample_weight=[1.0, 3.0])
+    metric.update_state(true, predicted, sample_weight=[1.0, 3.0])
     assert float(metric.result()) == pytest.approx(np.average(kl(true, logs), weights=[1, 3]))
     metric = distillation.ActionError()
-    metric.update_state(true, said, sample_weight=[1.0, 3.0])
+    metric.update_state(true, predicted, sample_weight=[1.0, 3.0])
     assert float(metric.result()) == 0.75
 
 
 def test_regular_distillation_reads_stored_logits_without_a_teacher():
     teacher, after = policy(seed=2), []
     logits = teacher.predict(FRAMES, verbose=0) + 7  # any offset says the same
-    for given in ({"x": FRAMES, "y": logits}, {"x": FRAMES.astype("float32")}):
-        model = PolicyDistiller(policy(seed=1), None if "y" in given else teacher, alpha=0)
-        model.compile("adam", run_eagerly="y" not in given)
-        model.fit(**given, shuffle=False, epochs=3, verbose=0)
+    for data in ({"x": FRAMES, "y": logits}, {"x": FRAMES.astype("float32")}):
+        model = PolicyDistiller(policy(seed=1), None if "y" in data else teacher, alpha=0)
+        model.compile("adam", run_eagerly="y" not in data)
+        model.fit(**data, shuffle=False, epochs=3, verbose=0)
         after.append([w.numpy() for w in model.net.weights])
     for stored, live in zip(*after, strict=True):
         np.testing.assert_allclose(stored, live, rtol=1e-4, atol=1e-6)
@@ -131,10 +131,10 @@ def test_stored_logits_beside_a_live_teacher_are_the_values_and_the_gradients_ar
     other = np.random.default_rng(0).normal(size=[10, 3]).astype("float32")
     live, stored = distiller(alpha=0.3), distiller(alpha=0.3)
     for model, data in ((live, (FRAMES, None, None)), (stored, (FRAMES, other, None))):
-        _, true, said, _ = model._compute_terms(data, training=True)
+        _, true, predicted, _ = model._compute_terms(data, training=True)
         expected = log_softmax(other) if model is stored else true["value"]
         np.testing.assert_allclose(true["value"], expected, rtol=1e-5)
-        assert true["d1"].shape == said["d1"].shape == [10, 1, 6, 6, 2]
+        assert true["d1"].shape == predicted["d1"].shape == [10, 1, 6, 6, 2]
         model.slopes = true["d1"]
     np.testing.assert_allclose(live.slopes, stored.slopes, rtol=1e-5)
     logs = stored.evaluate(FRAMES, other, verbose=0, return_dict=True)
@@ -185,8 +185,8 @@ def test_a_saved_distiller_goes_on_exactly(tmp_path):
     assert settings == (0.3, "teacher_student", True, 2)
     expected = model.evaluate(FRAMES, verbose=0, return_dict=True)
     assert again.evaluate(FRAMES, verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-5)
-    for each in (model, again):
-        each.fit(FRAMES, shuffle=False, verbose=0)
+    for trained in (model, again):
+        trained.fit(FRAMES, shuffle=False, verbose=0)
     for ours, theirs in zip(model.net.weights, again.net.weights, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-6)
 
@@ -224,15 +224,15 @@ def test_the_exported_student_takes_bytes_and_plays(tmp_path):
 def test_the_background_is_zero_to_the_net(net):
     """Frames on grey are to it what the same ones on black are to a net without background."""
     frames = tf.random.uniform([2, 84, 84, 4], maxval=100.0)
-    found = []
+    results = []
     for background in (0, 87):
         keras.utils.set_random_seed(0)
         made, x = net(3, background), frames + background
         with tf.GradientTape() as tape:
             tape.watch(x)
             logits = tf.nest.flatten(made(x))[0]
-        found.append((logits, tape.gradient(logits, x)))
-    for black, grey in zip(*found, strict=True):
+        results.append((logits, tape.gradient(logits, x)))
+    for black, grey in zip(*results, strict=True):
         np.testing.assert_allclose(black, grey, rtol=1e-3, atol=1e-6)
 
 
@@ -262,7 +262,7 @@ def test_where_patches_do_not_fit_it_is_a_convolution(options):
 
 def test_a_convolution_on_patches_is_the_same_one():
     """Value, gradient in the image, and that gradient's own gradient in the kernel."""
-    images, found = tf.constant(FRAMES, tf.float32) / 255, []
+    images, results = tf.constant(FRAMES, tf.float32) / 255, []
     for layer in (nets.PatchConv2D(3, 4, 2), keras.layers.Conv2D(3, 4, 2)):
         layer.build(images.shape)
         rng = np.random.default_rng(0)
@@ -272,8 +272,8 @@ def test_a_convolution_on_patches_is_the_same_one():
                 lambda x, f=layer: tf.tanh(f(x)), images, tf.ones([10, 2, 2, 3])
             )
             square = tf.reduce_sum(slope**2)
-        found.append((value, slope, *tape.gradient(square, layer.trainable_weights)))
-    for ours, theirs in zip(*found, strict=True):
+        results.append((value, slope, *tape.gradient(square, layer.trainable_weights)))
+    for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -314,8 +314,8 @@ def test_a_patched_net_keeps_all_other_layers(tmp_path):
     assert isinstance(copy.layers[-1], nets.PatchConv2D)
     np.testing.assert_allclose(copy(images), net(images), rtol=1e-4, atol=1e-4)
     assert not isinstance(loaded.layers[-1], nets.PatchConv2D)
-    for each in (loaded, copy):  # both can still be saved, though they share layers
-        each.save(tmp_path / "again.keras")
+    for model in (loaded, copy):  # both can still be saved, though they share layers
+        model.save(tmp_path / "again.keras")
         again = keras.saving.load_model(tmp_path / "again.keras")
         np.testing.assert_allclose(again(images), net(images), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(loaded(images), net(images), rtol=1e-6)

@@ -21,7 +21,7 @@ def net(inputs=2, outputs=1):
 
 def compiled(a_net=None, target=None, **options):
     model = st.SobolevModel(a_net or net(), target=target)
-    # Eager steps are faster than a trace; test_model.py holds both against each other.
+    # Eager steps are faster than a trace; test_model.py compares the two.
     model.compile("adam", **{"run_eagerly": True} | options)
     return model
 
@@ -90,8 +90,8 @@ def test_free_axes_are_named():
 
 def test_a_missing_entry_takes_no_part_in_a_relative_norm():
     term = objective.Objective(0, losses.RelativeNorm(), missing="nan").term
-    given = tf.constant([[3.0, np.nan]])
-    assert [float(term("value", given, tf.constant([[6.0, p]]))) for p in (0.0, 400.0)] == [1, 1]
+    label = tf.constant([[3.0, np.nan]])
+    assert [float(term("value", label, tf.constant([[6.0, p]]))) for p in (0.0, 400.0)] == [1, 1]
 
 
 def test_metrics_of_partly_labelled_rows():
@@ -101,9 +101,9 @@ def test_metrics_of_partly_labelled_rows():
     partly[:, 0, 1] = np.nan
     partly[::2] = np.nan
     logs = model.evaluate(X, (Y, partly), verbose=0, return_dict=True, batch_size=60)
-    said, true = model.predict_jet(X).derivatives[0][1::2, 0, 0], partly[1::2, 0, 0]
-    assert logs["d1_rmse"] == pytest.approx(np.sqrt(np.mean((said - true) ** 2)), rel=1e-5)
-    assert logs["d1_cosine"] == pytest.approx(np.mean(np.sign(said * true)), rel=1e-5)
+    predicted, true = model.predict_jet(X).derivatives[0][1::2, 0, 0], partly[1::2, 0, 0]
+    assert logs["d1_rmse"] == pytest.approx(np.sqrt(np.mean((predicted - true) ** 2)), rel=1e-5)
+    assert logs["d1_cosine"] == pytest.approx(np.mean(np.sign(predicted * true)), rel=1e-5)
 
 
 def test_r2_of_labels_that_come_later():

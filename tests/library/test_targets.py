@@ -125,18 +125,18 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "output"),
+    ("name", "as_model", "output"),
     [("plain", str, None), ("two", Path, "policy"), ("jets", tf.saved_model.load, None)],
 )
-def test_a_saved_model_teaches(saved, name, given, output):
+def test_a_saved_model_teaches(saved, name, as_model, output):
     net, folder = saved
-    teacher = targets.Teacher(given(str(folder / name)), output)
+    teacher = targets.Teacher(as_model(str(folder / name)), output)
     x = tf.constant(np.random.default_rng(0).normal(size=[5, 2]), tf.float32)
     true = jets.jet(net, x, 2)
     for dtype in (tf.float32, tf.float64):  # the second is cast to what was saved
-        found = jets.jet(teacher, tf.cast(x, dtype), 2)
-        assert len(found.derivatives) == 2
-        for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(true), strict=True):
+        result = jets.jet(teacher, tf.cast(x, dtype), 2)
+        assert len(result.derivatives) == 2
+        for a, b in zip(keras.tree.flatten(result), keras.tree.flatten(true), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     teacher.trainable = True
     assert not teacher.trainable_weights
@@ -176,9 +176,9 @@ def test_a_saved_model_that_cannot_teach(saved, tmp_path):
         targets.Teacher(folder / "two", output="value")
     bare = tf.Module()
     tf.saved_model.save(bare, str(tmp_path / "bare"))
-    for given in (tmp_path / "bare", tf.saved_model.load(str(tmp_path / "bare"))):
+    for model in (tmp_path / "bare", tf.saved_model.load(str(tmp_path / "bare"))):
         with pytest.raises(ValueError, match="serving_default"):
-            targets.Teacher(given)
+            targets.Teacher(model)
     a, b = keras.Input([1], name="a"), keras.Input([1], name="b")
     both = keras.Model([a, b], keras.layers.Add()([a, b]))
     export.export_network(both, tmp_path / "both")

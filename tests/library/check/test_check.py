@@ -1,4 +1,4 @@
-"""check: right labels pass, each fault is found and named, and too little data is said to be so."""
+"""check: right labels pass, each fault is found and named, and too little data decides nothing."""
 
 import numpy as np
 import pytest
@@ -71,14 +71,14 @@ def test_wrong_signs(fn, function):
 @pytest.mark.parametrize("factor", [2.0, np.pi / 180])
 def test_wrong_scales_are_measured(fn, factor, function):
     x, y, dy = data(fn)
-    [found] = check_labels(x, y, factor * dy, function(fn)).findings
-    assert (found.kind, found.outputs, found.inputs) == ("wrong scale", (), ())
-    assert found.number == pytest.approx(factor, rel=0.1)
+    [finding] = check_labels(x, y, factor * dy, function(fn)).findings
+    assert (finding.kind, finding.outputs, finding.inputs) == ("wrong scale", (), ())
+    assert finding.number == pytest.approx(factor, rel=0.1)
     dy[:, :, 0] *= factor
-    [found] = check_labels(x, y, dy, function(fn)).findings
-    assert (found.kind, found.inputs) == ("wrong scale", (0,))
-    assert found.number == pytest.approx(factor, rel=0.1)
-    assert ("degrees" in found.message) == (factor != 2)
+    [finding] = check_labels(x, y, dy, function(fn)).findings
+    assert (finding.kind, finding.inputs) == ("wrong scale", (0,))
+    assert finding.number == pytest.approx(factor, rel=0.1)
+    assert ("degrees" in finding.message) == (factor != 2)
 
 
 def test_scaled_inputs_and_outputs(function):
@@ -88,9 +88,9 @@ def test_scaled_inputs_and_outputs(function):
     assert [f.inputs for f in check.findings] == [(0,), (1,), (2,)]
     assert [f.number for f in check.findings] == pytest.approx(x.std(0), rel=0.05)
     assert all("scaled x" in f.message for f in check.findings)
-    [found] = check_labels(x, (y - y.mean()) / y.std(), dy).findings
-    assert (found.kind, found.inputs) == ("wrong scale", ())
-    assert found.number == pytest.approx(y.std(), rel=0.05)
+    [finding] = check_labels(x, (y - y.mean()) / y.std(), dy).findings
+    assert (finding.kind, finding.inputs) == ("wrong scale", ())
+    assert finding.number == pytest.approx(y.std(), rel=0.05)
     x, y, dy = data(pair, 1000)
     dy[:, 1] *= -3
     check = check_labels(x, y, dy, function(pair))
@@ -104,9 +104,9 @@ def test_scaled_inputs_and_outputs(function):
 @pytest.mark.parametrize("fn", FUNCTIONS)
 def test_swapped_axes(fn, function):
     x, y, dy = data(fn)
-    [found] = check_labels(x, y, np.roll(dy, 1, axis=2), function(fn)).findings
-    assert found.kind == "swapped axes"
-    assert found.number == x.shape[1] * y.shape[1]
+    [finding] = check_labels(x, y, np.roll(dy, 1, axis=2), function(fn)).findings
+    assert finding.kind == "swapped axes"
+    assert finding.number == x.shape[1] * y.shape[1]
     for wrong in [dy.swapaxes(1, 2)] * (fn is pair) + [dy[:, ::-1]] * (y.shape[1] > 1):
         assert kinds(check_labels(x, y, wrong, function(fn))) == {"swapped axes"}
 
@@ -115,20 +115,20 @@ def test_swapped_axes(fn, function):
 def test_shuffled_rows(fn, function):
     x, y, dy = data(fn)
     for offset in (1, -2):
-        [found] = check_labels(x, y, np.roll(dy, offset, axis=0), function(fn)).findings
-        assert (found.kind, found.number) == ("shuffled rows", offset)
+        [finding] = check_labels(x, y, np.roll(dy, offset, axis=0), function(fn)).findings
+        assert (finding.kind, finding.number) == ("shuffled rows", offset)
     shuffled = np.random.default_rng(1).permutation(dy)
     check = check_labels(x, y, shuffled, function(fn))
     if function(fn) or fn is not five:
         assert kinds(check) == {"shuffled rows"}
-    else:  # 400 points in 5 dimensions: that they disagree is all that can be seen, if so much
+    else:  # 400 points in 5 dimensions show at most that labels disagree
         assert kinds(check) <= {"shuffled rows", "disagree", "cannot tell"}
 
 
 def test_an_offset_of_half_the_table_needs_the_function():
     x, y, dy = data(sines)
-    [found] = check_labels(x, y, np.roll(dy, 200, axis=0), sines).findings
-    assert (found.kind, found.number) == ("shuffled rows", 200)
+    [finding] = check_labels(x, y, np.roll(dy, 200, axis=0), sines).findings
+    assert (finding.kind, finding.number) == ("shuffled rows", 200)
 
 
 @pytest.mark.parametrize("fn", CURVED)
@@ -138,9 +138,9 @@ def test_derivatives_at_other_points(fn, function):
     if fn is five:
         shift[-1] = 0  # y is linear in the last input: a shift of it changes no derivative
     _, dy = labels(fn, x + shift)
-    [found] = check_labels(x, y, dy, function(fn)).findings
-    assert found.kind == "other points"
-    assert found.number == pytest.approx(np.linalg.norm(shift / x.std(0)), rel=0.2)
+    [finding] = check_labels(x, y, dy, function(fn)).findings
+    assert finding.kind == "other points"
+    assert finding.number == pytest.approx(np.linalg.norm(shift / x.std(0)), rel=0.2)
 
 
 def test_kinks(function):
@@ -176,14 +176,14 @@ def test_a_few_bad_rows(function):
 def test_wrong_values_and_random_functions():
     x, y, dy = data(pair)
     y[:, 1] = y[:, 1] * 2 + 1
-    [found] = check_labels(x, y, dy, pair).findings
-    assert (found.kind, found.outputs) == ("wrong values", (1,))
+    [finding] = check_labels(x, y, dy, pair).findings
+    assert (finding.kind, finding.outputs) == ("wrong values", (1,))
     rng = np.random.default_rng(0)
     x, y, dy = data(sines)
-    [found] = check_labels(
+    [finding] = check_labels(
         x, y, dy, lambda x: sines(x) + 0.1 * rng.normal(size=[len(x), 1])
     ).findings
-    assert (found.kind, "other values" in found.message) == ("noise", True)
+    assert (finding.kind, "other values" in finding.message) == ("noise", True)
 
 
 @settings(max_examples=10, deadline=None)

@@ -36,11 +36,11 @@ def test_images(function):
     y, dy = labels(fn, x)
     assert dy.shape == (500, 1, 4, 4, 1)
     assert check_labels(x, y, dy, function(fn)).ok
-    [found] = check_labels(x, y, dy.swapaxes(2, 3), function(fn)).findings
-    assert found.kind == "swapped axes"
+    [finding] = check_labels(x, y, dy.swapaxes(2, 3), function(fn)).findings
+    assert finding.kind == "swapped axes"
     dy[:, :, 0, 1] *= -1
-    [found] = check_labels(x, y, dy, function(fn)).findings
-    assert (found.kind, found.inputs) == ("wrong sign", ((0, 1, 0),))
+    [finding] = check_labels(x, y, dy, function(fn)).findings
+    assert (finding.kind, finding.inputs) == ("wrong sign", ((0, 1, 0),))
 
 
 def test_one_output_in_short(function):
@@ -64,8 +64,8 @@ def test_tensors_keras_models_and_single_precision():
     assert check.ok, check
     assert check == check_labels(x, y, dy, model)
     assert check_labels(x, y, dy).ok
-    [found] = check_labels(x, y, 1.05 * dy, model).findings
-    assert found.number == pytest.approx(1.05, rel=1e-2)
+    [finding] = check_labels(x, y, 1.05 * dy, model).findings
+    assert finding.number == pytest.approx(1.05, rel=1e-2)
     # Double outside, single inside; and a NumPy function, and one that takes float32 alone.
     x, y, dy = data(styblinski_tang)
     single = [

@@ -136,9 +136,9 @@ def test_saved_model_cli_runs_what_was_trained_in_half_precision_under_xla(tmp_p
     for signature, answers in expected.items():
         arguments = ["--dir", tmp_path / "saved", "--tag_set", "serve", "--overwrite"]
         arguments += ["--signature_def", signature, "--outdir", tmp_path / signature]
-        given = [f"{name}={tmp_path}/in.npz[{name}]" for name in takes.get(signature, ["x"])]
+        inputs = [f"{name}={tmp_path}/in.npz[{name}]" for name in takes.get(signature, ["x"])]
         cli = shutil.which("saved_model_cli", path=os.path.dirname(sys.executable))
-        command = [cli, "run", *map(str, arguments), "--inputs", ";".join(given)]
+        command = [cli, "run", *map(str, arguments), "--inputs", ";".join(inputs)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         for name, answer in answers.items():

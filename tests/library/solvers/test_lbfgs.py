@@ -118,9 +118,9 @@ def test_a_line_shows_iteration_loss_and_time(fit, capsys, monkeypatch):
 
 
 def test_a_tolerance_is_a_share_of_the_loss_below_one_too():
-    found = st.fit_lbfgs(compiled(), X, (Y,), iterations=500, tolerance=0.02).history["loss"]
-    falls = [1 - b / a for a, b in itertools.pairwise(found)]
-    assert found[-1] < 0.1
+    losses = st.fit_lbfgs(compiled(), X, (Y,), iterations=500, tolerance=0.02).history["loss"]
+    falls = [1 - b / a for a, b in itertools.pairwise(losses)]
+    assert losses[-1] < 0.1
     assert falls[-1] < 0.02 <= min(falls[:-1])
 
 

@@ -164,7 +164,7 @@ def test_evidence_does_not_learn_noise(points):
 
 def test_labels_that_no_weight_moves():
     """Half of weight zero: as if they were not there."""
-    found = []
+    predictions = []
     for x, y, weight in ((X, Y, [2.0] * 6 + [0.0] * 6), (X[:6], Y[:6], None)):
         keras.utils.set_random_seed(0)
         model = compiled()
@@ -178,8 +178,8 @@ def test_labels_that_no_weight_moves():
             regularization="evidence",
             damping=0.01,
         )
-        found.append(model.predict(X, verbose=0))
-    np.testing.assert_allclose(*found, rtol=1e-5)
+        predictions.append(model.predict(X, verbose=0))
+    np.testing.assert_allclose(*predictions, rtol=1e-5)
     weight = np.zeros(12)
     history = st.fit_least_squares(
         compiled(), X, (Y,), sample_weight=weight, regularization="evidence"
@@ -262,8 +262,8 @@ def test_a_live_target_callbacks_and_the_end_at_a_tolerance():
     )
     model.compile()
     assert st.fit_least_squares(model, X, callbacks=[StopAtThree()]).epoch == [0, 1, 2]
-    found = st.fit_least_squares(model, X, iterations=50, tolerance=0.5).history["loss"]
-    falls = [1 - b / a for a, b in itertools.pairwise(found)]
+    losses = st.fit_least_squares(model, X, iterations=50, tolerance=0.5).history["loss"]
+    falls = [1 - b / a for a, b in itertools.pairwise(losses)]
     assert falls[-1] <= 0.5 < min(falls[:-1], default=1)
 
 
