@@ -40,7 +40,7 @@ flags.DEFINE_string(
 )
 
 
-class Run(NamedTuple):
+class PlottedRun(NamedTuple):
     """A run that can be drawn: its folder, its script, and the folder that was typed for it."""
 
     folder: Path
@@ -51,7 +51,7 @@ class Run(NamedTuple):
 def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
     """Returns a drawer that calls `draw(folder, into)` for each run, and prints the paths."""
 
-    def drawer(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+    def drawer(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
         drawn = 0
         for run in runs:
             into = workdir / run.folder.name if workdir else run.folder
@@ -67,7 +67,7 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
     return drawer
 
 
-def table_1(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
     """Prints Table 1, and writes it where several runs, or --workdir, give it a home."""
     results = []
     for run in runs:
@@ -97,7 +97,7 @@ def table_1(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> i
     return 1
 
 
-def comparison_only(runs: Sequence[Run], workdir: Path | None, problems: list[str]) -> int:
+def comparison_only(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
     """Draws nothing: two runs or more are compared, as those of every script."""
     if len(runs) > 1:
         return len(runs)
@@ -109,7 +109,7 @@ def comparison_only(runs: Sequence[Run], workdir: Path | None, problems: list[st
 
 
 # (runs, --workdir, the lines about what is skipped, which it adds to) -> how much it has drawn.
-Drawer = Callable[[Sequence[Run], Path | None, list[str]], int]
+Drawer = Callable[[Sequence[PlottedRun], Path | None, list[str]], int]
 DRAWERS: dict[str, Drawer] = {
     "cifar10": table_1,
     "imagenet": table_1,
@@ -147,7 +147,7 @@ def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None
         print(f"skipped: {problem}", file=sys.stderr)
 
 
-def find_runs(typed: Sequence[Path], problems: list[str]) -> list[Run]:
+def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
     """Returns the runs in the folders; adds a line to `problems` for each that is none.
 
     Raises:
@@ -162,7 +162,7 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[Run]:
         try:
             for each in _with_seeds(folder):
                 try:
-                    runs.append(Run(each, _script(each), folder))
+                    runs.append(PlottedRun(each, _script(each), folder))
                 except UsageError as error:
                     problems.append(str(error))
         except UsageError as error:
