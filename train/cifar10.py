@@ -61,8 +61,9 @@ flags.DEFINE_float(
     1 / 128,
     **OWN,
 )
-INITIALIZERS = ["zeros", "glorot_uniform"]
-flags.DEFINE_enum("direct_init", "zeros", INITIALIZERS, "Last layer of direct's modules.", **OWN)
+flags.DEFINE_enum(
+    "direct_init", "zeros", ["zeros", "glorot_uniform"], "How direct's last layer starts.", **OWN
+)
 
 
 def make_critic(settings: Settings) -> Callable[..., keras.Model]:

@@ -192,7 +192,7 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"image_size": 31}, "image_size=31 is too small: expected at least 32"),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
@@ -203,8 +203,8 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
         ),
     ],
 )
-def test_bad_options(intact, changes, said):
-    with pytest.raises(UsageError, match=said):
+def test_bad_options(intact, changes, message):
+    with pytest.raises(UsageError, match=message):
         opened(intact, **changes)
 
 
@@ -231,15 +231,15 @@ def test_a_split_without_examples_is_named(broken):
 
 
 @pytest.mark.parametrize(
-    ("folder", "said"),
+    ("folder", "message"),
     [
         ("~nobodyx/y", "no home directory for .*~nobodyx/y"),
         ("no/where", "no/where is not a folder"),
     ],
 )
-def test_a_data_folder_that_is_not_there(folder, said):
+def test_a_data_folder_that_is_not_there(folder, message):
     for name in (None, "mnist"):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             datasets.load(name, data_dir=folder)
 
 
@@ -288,10 +288,10 @@ def test_a_corrupt_shard_is_named_while_reading(broken, monkeypatch, parallel):
     content[len(content) // 2] ^= 0xFF
     victim.write_bytes(content)
     images = opened(broken)
-    said = rf"shard .*{victim.name} is corrupt at record \d"
-    with pytest.raises(UsageError, match=said), images.named_errors():
+    message = rf"shard .*{victim.name} is corrupt at record \d"
+    with pytest.raises(UsageError, match=message), images.named_errors():
         batches(images.train_stream(), 10)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         opened(broken, num_classes=2)
 
 
@@ -299,8 +299,8 @@ def test_a_label_outside_the_classes_is_named(broken):
     features = broken / "features.json"
     features.write_text(features.read_text().replace('"numClasses": "5"', '"numClasses": "4"'))
     images = opened(broken)
-    said = "label 4 in .*: expected 0 to 3"
-    with pytest.raises(UsageError, match=said), images.named_errors():
+    message = "label 4 in .*: expected 0 to 3"
+    with pytest.raises(UsageError, match=message), images.named_errors():
         batches(images.train_stream(), 10)
 
 

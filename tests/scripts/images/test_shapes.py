@@ -48,7 +48,7 @@ def test_outlines_have_the_same_area():
     assert np.ptp(areas) / areas.mean() < 0.12
 
 
-def test_no_class_has_a_colour_or_a_contrast_of_its_own(some):
+def test_no_class_has_a_color_or_a_contrast_of_its_own(some):
     images, labels = some
     for statistic in (images.mean((1, 2)), images.std((1, 2))):
         for channel in statistic.T:

@@ -106,7 +106,7 @@ def _place(kinds, key, size):
 
 
 def _paint(layers, key, size):
-    """Colours the ground and the layers, each with a grating of its own: [L,H,W,3]."""
+    """Colors the ground and the layers, each with a grating of its own: [L,H,W,3]."""
     keys = tf.unstack(tf.random.split(key, 3))
     u = tf.unstack(tf.random.stateless_uniform([6, layers], keys[0]))
     ground = 0.35 + 0.3 * u[0][0]
