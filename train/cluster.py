@@ -1,11 +1,12 @@
-"""Runs a script of section 4.3 asynchronously on this machine: one parameter server, two workers.
+"""Trains a script of section 4.3 asynchronously on this machine: one parameter server, two workers.
 
     python -m train.cluster train.cifar10 --method=sobolev
 
-is `python -m train.cifar10 --method=sobolev --strategy=parameter_server`, with the processes that
-it needs, and a TF_CONFIG that names them. Over several machines start that command on each, with
-the TF_CONFIG of each: {"cluster": {"chief": ["host:port"], "ps": [...], "worker": [...]},
-"task": {"type": "worker", "index": 0}}.
+is `python -m train.cifar10 --method=sobolev --strategy=parameter_server` with a TF_CONFIG, and with
+the server processes that TF_CONFIG names. --workers=N, before the script, sets how many there are.
+
+For several machines run the second command on each, with its own TF_CONFIG: {"cluster": {"chief":
+["host:port"], "ps": [...], "worker": [...]}, "task": {"type": "worker", "index": 0}}.
 """
 
 import json
@@ -13,39 +14,59 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from train.lib.run import cli, tf_servers
+from train.lib.run.errors import UsageError
 
 SCRIPTS = ("train.cifar10", "train.imagenet")
 FLAGS = flags.FlagValues()
-flags.DEFINE_integer("workers", 2, "How many take steps; before the script.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "workers", 2, "Number of workers; stands before the script.", 1, flag_values=FLAGS
+)
 
 
-def main(script, arguments, workers):
+def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
+    """Run a script as the chief of a new local cluster, and return its exit code.
+
+    Args:
+      script: one of SCRIPTS.
+      arguments: the script's flags.
+      workers: how many workers the cluster has.
+
+    Raises:
+      UsageError: for another script.
+    """
     if script not in SCRIPTS:
-        raise cli.UsageError(f"expected one of {', '.join(SCRIPTS)}, given {script or 'none'}")
+        expected = " or ".join(SCRIPTS)
+        raise UsageError(f"{script or 'no script'} is given: expected {expected} after the flags")
     with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
-        print(f"A parameter server and {workers} workers run on this machine", flush=True)
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        signal.signal(signal.SIGINT, lambda *_: None)  # the script's to act on
-        command = [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"]
-        sys.exit(subprocess.run(command, env=environment).returncode)
+        print(f"Started a parameter server and {workers} workers on this machine", flush=True)
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the script
+        return subprocess.run(
+            [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"],
+            env={**os.environ, "TF_CONFIG": json.dumps(config)},
+        ).returncode
 
 
-def split(typed):
-    """Flags before the script's name, the name, and what is after it.
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str, list[str]]:
+    """Return the flags before the script's name, the name, and what is after it.
 
-    >>> split(["--workers=3", "train.cifar10", "--seed=1"])
+    >>> split_arguments(["--workers=3", "train.cifar10", "--seed=1"])
     (['--workers=3'], 'train.cifar10', ['--seed=1'])
     """
-    at = next((i for i, each in enumerate(typed) if not each.startswith("-")), len(typed))
-    return typed[:at], typed[at] if at < len(typed) else "", typed[at + 1 :]
+    names = [i for i, argument in enumerate(arguments) if not argument.startswith("-")]
+    if not names:
+        return list(arguments), "", []
+    return list(arguments[: names[0]]), arguments[names[0]], list(arguments[names[0] + 1 :])
 
 
 if __name__ == "__main__":
-    sys.argv[1:], script, arguments = split(sys.argv[1:])
-    cli.run(lambda settings: main(script, arguments, settings.workers), FLAGS)
+    own, script, arguments = split_arguments(sys.argv[1:])
+    sys.argv[1:] = own
+    # The script says itself how long it took.
+    cli.run(lambda settings: sys.exit(run_on_cluster(script, arguments, settings.workers)), FLAGS)

@@ -17,7 +17,8 @@ from train import plot
 from train.distill import __main__ as distill
 from train.distill import baselines, figures, splits, students
 from train.lib.atari import policies, recordings
-from train.lib.run import cli, run_folder
+from train.lib.run import run_folder
+from train.lib.run.errors import UsageError
 from train.record.writer import Writer
 
 RESULTS = sorted(Path(plot.__file__).parent.glob("results/distill_*"))
@@ -203,7 +204,7 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
     assert (folder / "figure4.png").stat().st_size > 10_000
-    with pytest.raises(cli.UsageError, match=r"expected one of teacher: .*saved_model is its net"):
+    with pytest.raises(UsageError, match=r"expected one of teacher: .*saved_model is its net"):
         policies.load(folder, "breakout")
     frames, best = np.zeros([2, 84, 84, 4], np.uint8), summary["saved_model"]
     answers = [
@@ -396,19 +397,19 @@ def test_a_damaged_shard_is_named(recorded, tmp_path):
     first = 16 + int.from_bytes(whole[:8], "little")  # the first record, and no other
     for damaged in (cut, bytes(flipped), whole[:first], b""):
         shard.write_bytes(damaged)
-        with pytest.raises(cli.UsageError, match=f"{shard.name} is damaged or not whole"):
+        with pytest.raises(UsageError, match=f"{shard.name} is damaged or not whole"):
             recordings.read(folder, "breakout")
     shard.unlink()
-    with pytest.raises(cli.UsageError, match=shard.name):
+    with pytest.raises(UsageError, match=shard.name):
         recordings.read(folder, "breakout")
     (folder / "features.json").write_text("{")
-    with pytest.raises(cli.UsageError, match="cannot be read as a data set"):
+    with pytest.raises(UsageError, match="cannot be read as a data set"):
         recordings.read(folder, "breakout")
 
 
 def test_an_unfinished_recording_is_said(tmp_path):
     (tmp_path / "data.partial").mkdir()
-    with pytest.raises(cli.UsageError, match="not finished, run its command again"):
+    with pytest.raises(UsageError, match="not finished, run its command again"):
         recordings.find(tmp_path)
 
 

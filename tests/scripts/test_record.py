@@ -15,7 +15,7 @@ from tests.support.stacked import stacked
 from train.lib.atari import environment, episode_format, policies
 from train.lib.atari.driver import DynamicStepDriver
 from train.lib.atari.trajectory import PolicyInfo, StepType, Trajectory
-from train.lib.run import cli, files
+from train.lib.run import errors, files
 from train.record import __main__ as record
 from train.record.recorder import Recorder
 from train.record.status import Status
@@ -208,13 +208,13 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
     whole = shard.read_bytes()
     for damage in (lambda: shard.write_bytes(whole[:-1]), shard.unlink):
         damage()
-        with pytest.raises(cli.UsageError, match=r"no whole recording .*remove it, and record"):
+        with pytest.raises(errors.UsageError, match=r"no whole recording .*remove it, and record"):
             Writer(tmp_path / "data", "breakout")
     (tmp_path / "data.partial" / "shards.json").write_text("[")
-    with pytest.raises(cli.UsageError, match="no whole recording"):
+    with pytest.raises(errors.UsageError, match="no whole recording"):
         Writer(tmp_path / "data", "breakout")
     (tmp_path / "data").mkdir()
-    with pytest.raises(cli.UsageError, match="no whole recording"):
+    with pytest.raises(errors.UsageError, match="no whole recording"):
         Writer(tmp_path / "data", "breakout")
 
 

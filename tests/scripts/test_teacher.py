@@ -18,7 +18,7 @@ import sobolev_tf as st
 from tests.support.old_names import rewrite_config
 from train import plot
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli
+from train.lib.run import errors
 from train.teacher import __main__ as teacher
 from train.teacher import a3c, losses
 from train.teacher.settings import A2CSettings
@@ -56,7 +56,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     code, _, err = run(*TINY, f"--workdir={folder}")
     assert code == 143
     assert "SIGTERM: saved at step" in err
-    with pytest.raises(cli.UsageError, match="no evaluation yet"):
+    with pytest.raises(errors.UsageError, match="no evaluation yet"):
         plot.main([str(folder)])
     monkeypatch.setattr(play, "scores", scores)
     code, out, err = run(*TINY, "--save_minutes=0", f"--workdir={folder}")
@@ -161,7 +161,7 @@ def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
     path, weights = tmp_path / "teacher.npz", {v.path: v.numpy() for v in net.variables}
 
     def refused(message):
-        with pytest.raises(cli.UsageError, match=message):
+        with pytest.raises(errors.UsageError, match=message):
             policies.load_teacher(path, "breakout")
 
     for value, message in ((np.nan, "finite real"), (1j, "finite real"), ("a", "finite real")):

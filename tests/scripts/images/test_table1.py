@@ -6,7 +6,7 @@ import pytest
 
 from train import plot
 from train.lib.images import table1
-from train.lib.run import cli
+from train.lib.run.errors import UsageError
 
 
 def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
@@ -51,14 +51,14 @@ def test_a_run_may_be_older_than_a_flag(tmp_path):
     first, second, third = (table1.read(tmp_path / name) for name in "abc")
     [column] = table1.cells([first, second]).values()
     assert len(column["sobolev"]) == 2
-    with pytest.raises(cli.UsageError, match="--gradient_loss is l1 and squared"):
+    with pytest.raises(UsageError, match="--gradient_loss is l1 and squared"):
         table1.cells([first, third])
 
 
 @pytest.mark.parametrize("top1", [float("nan"), 41.0, None])
 def test_an_accuracy_is_a_share(tmp_path, top1):
     write(tmp_path / "a", top1=top1)
-    with pytest.raises(cli.UsageError, match=r"summary\.json is not a summary of train\.cifar10"):
+    with pytest.raises(UsageError, match=r"summary\.json is not a summary of train\.cifar10"):
         table1.read(tmp_path / "a")
 
 
@@ -91,7 +91,7 @@ def test_two_scripts_and_other_data_have_columns_of_their_own(tmp_path, capsys):
 def test_what_does_not_make_one_cell(second, message, tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", **second)
-    with pytest.raises(cli.UsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         plot.main([str(tmp_path / "a"), str(tmp_path / "b")])
     assert not (tmp_path / "table1.md").exists()
 
@@ -114,7 +114,7 @@ def test_a_table_has_one_home_or_is_printed_only(tmp_path, capsys):
 def test_a_damaged_summary_is_named(damage, tmp_path):
     write(tmp_path / "a")
     (tmp_path / "a" / "summary.json").write_text(damage)
-    with pytest.raises(cli.UsageError, match="is not a summary of"):
+    with pytest.raises(UsageError, match="is not a summary of"):
         plot.main([str(tmp_path / "a")])
 
 
@@ -126,5 +126,5 @@ def test_what_seeds_and_methods_must_share(tmp_path, capsys):
     write(tmp_path / "c", seed=1)
     path = tmp_path / "c" / "summary.json"
     path.write_text(path.read_text().replace('"cifar10"}', '"cifar10", "train_size": 9}'))
-    with pytest.raises(cli.UsageError, match=r"--dataset is .* and .*9"):
+    with pytest.raises(UsageError, match=r"--dataset is .* and .*9"):
         plot.main([str(tmp_path / name) for name in "ac"])

@@ -172,7 +172,7 @@ def test_another_format_is_an_error(tmp_path):
 def test_non_finite_weights_are_never_saved(tmp_path, value):
     model, store = make(), Checkpoints(tmp_path)
     model.last.bias.assign([0, value])
-    with pytest.raises(checkpoints.NonFinite, match="bias is not finite"):
+    with pytest.raises(checkpoints.NonFinite, match="bias is no longer finite"):
         store.save(model, 1)
     assert list(tmp_path.iterdir()) == []
 

@@ -45,7 +45,7 @@ def values():
     ],
 )
 def test_bad_arguments_say_what_was_expected(values, argument, message):
-    with pytest.raises(cli.UsageError) as error:
+    with pytest.raises(errors.UsageError) as error:
         cli.parse(values, ["script", argument], PRESETS)
     assert message in str(error.value)
 
@@ -80,8 +80,8 @@ def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
 @pytest.mark.parametrize(
     ("raised", "code", "line"),
     [
-        (cli.UsageError("no\n such   cut"), 2, "no such cut"),
-        (cli.CommandError("diverged"), 1, "diverged"),
+        (errors.UsageError("no\n such   cut"), 2, "no such cut"),
+        (errors.CommandError("diverged"), 1, "diverged"),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
         (OSError(errno.ENOSPC, "No space left", "/x"), 1, "/x: No space left; make room"),
@@ -109,7 +109,7 @@ def test_a_bug_keeps_its_traceback(values, monkeypatch):
 
 
 def test_library_errors_during_set_up_are_usage_errors():
-    with pytest.raises(cli.UsageError, match="no such layer"), errors.usage_errors():
+    with pytest.raises(errors.UsageError, match="no such layer"), errors.usage_errors():
         raise ValueError("no such layer")
 
 

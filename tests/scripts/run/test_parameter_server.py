@@ -10,6 +10,7 @@ import pytest
 
 from train import cifar10, cluster
 from train.lib.run import parameter_server, tf_servers
+from train.lib.run.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,9 +52,9 @@ def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path
         assert not (tmp_path / "run").exists()
 
 
-def test_what_cluster_cannot_run_is_said(monkeypatch, capsys):
-    with pytest.raises(cluster.cli.UsageError, match="given nothing"):
-        cluster.main("nothing", [], 2)
+def test_a_script_that_cluster_cannot_run_is_refused():
+    with pytest.raises(UsageError, match="nothing is given"):
+        cluster.run_on_cluster("nothing", [], 2)
 
 
 @pytest.mark.slow

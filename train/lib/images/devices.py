@@ -15,7 +15,7 @@ def prepare(settings: Settings, num_stages: int) -> Settings:
       The settings, with the strategy that --placement=stages implies.
     """
     if settings.strategy == "parameter_server":
-        parameter_server.serve_if_asked()
+        parameter_server.serve_unless_chief()
     strategies.make_logical_devices(settings.devices)
     if settings.placement != "stages":
         return settings

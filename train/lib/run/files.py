@@ -4,17 +4,21 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Open a temporary file beside `path`; when the block ends well it takes the name `path`.
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, which gets the name `path` when the block succeeds.
 
-    Raises OSError, with the path in it, when the disk is full or the folder not writable.
+    Raises:
+      OSError: with the path in it, when the disk is full or the folder is not writable.
 
+    Example:
         with replacing("figure.png") as file:
             plot.savefig(file)
     """
@@ -33,13 +37,13 @@ def replacing(path):
         beside.unlink(missing_ok=True)
 
 
-def write_json(path, value):
+def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinities, which JSON lacks, as null."""
     with replacing(path) as file:
         file.write(json.dumps(_finite(value), indent=2, allow_nan=False).encode() + b"\n")
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -47,8 +51,8 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def sync_folder(folder):
-    """Bring a rename in `folder` to the disk: without it a power cut may undo the rename."""
+def sync_folder(folder: Path) -> None:
+    """Flush renames in `folder` to the disk: otherwise a power cut may undo them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,12 +60,12 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that a killed process left in `folder`."""
     for path in Path(folder).glob(f".*{TEMPORARY}"):
         path.unlink()
 
 
-def named(error, path):
-    """Return `error` with the file's name in it: a failed write does not say where it was."""
+def named(error: OSError, path: Path) -> OSError:
+    """Return `error` with the file's name in it, which a failed write lacks."""
     return error if error.filename else OSError(error.errno, error.strerror, str(path))

@@ -7,7 +7,9 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from train.lib.run import files, old_flags
 from train.lib.run.errors import UsageError
@@ -19,18 +21,32 @@ VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
 class Run:
     """An open run folder, owned by this process until `close` or its death.
 
-    Raises UsageError if another run owns the folder, if it holds something else than a run, or
-    a run with other flags. The flags named in `changeable` may differ, and are stored anew.
-
     config.json is written by the first `add_facts`, so call it when all input was accepted: a
     command that is refused before leaves nothing behind.
 
+    Args:
+      folder: it is made if there is none.
+      flags: the settings of the run, `Settings.stored()`.
+      script: name of the script.
+      changeable: flags that may differ when the run is resumed; their new values are stored.
+
+    Raises:
+      UsageError: if another run owns the folder, or if it holds something else than a run, a run
+        of another script, or one with other flags.
+
+    Example:
         with Run("runs/first", flags={"seed": 0}, changeable=["epochs"]) as run:
             run.add_facts(dataset="shapes", train_images=4000)
             run.write_summary({"accuracy": 0.5})
     """
 
-    def __init__(self, folder, flags, script=None, changeable=()):
+    def __init__(
+        self,
+        folder: Path,
+        flags: Mapping[str, Any],
+        script: str | None = None,
+        changeable: Iterable[str] = (),
+    ):
         self.folder = Path(folder)
         self._made = make_folder(self.folder)
         check_folder(self.folder)
@@ -61,14 +77,15 @@ class Run:
             self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
             self.config |= {"commit": git_commit(), "versions": versions()}
 
-    def path(self, name):
-        """Return the path of the file or folder `name` of this run."""
+    def path(self, name: str) -> Path:
+        """Return the path of the run's file or folder `name`."""
         return self.folder / name
 
-    def add_facts(self, **facts):
+    def add_facts(self, **facts: Any) -> None:
         """Store what the run depends on besides flags, such as the data set and its size.
 
-        Raises UsageError if a fact differs from the one that the run started with.
+        Raises:
+          UsageError: if a fact differs from the one that the run started with.
         """
         facts = json.loads(json.dumps(facts))
         for name, value in facts.items():
@@ -80,12 +97,12 @@ class Run:
                 )
         files.write_json(self.path("config.json"), self.config)
 
-    def write_summary(self, summary):
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: the run's results."""
         files.write_json(self.path("summary.json"), summary)
 
-    def close(self):
-        """Give the folder free; remove it if this run made it and wrote nothing."""
+    def close(self) -> None:
+        """Release the folder; remove it if this run made it and wrote nothing."""
         if self._made and not self.path("config.json").exists():
             self.path(".lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # Something else was put there.
@@ -100,7 +117,7 @@ class Run:
         self.close()
 
 
-def make_folder(folder):
+def make_folder(folder: Path) -> list[Path]:
     """Create `folder` and those above it, or raise UsageError; return the new ones, it first."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -112,7 +129,7 @@ def make_folder(folder):
     return new
 
 
-def check_folder(folder):
+def check_folder(folder: Path) -> None:
     """Raise UsageError if `folder` holds something else than a run."""
     visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if visible and not (folder / "config.json").exists():
@@ -121,10 +138,11 @@ def check_folder(folder):
         )
 
 
-def lock(folder):
-    """Return a descriptor that holds the folder's lock for as long as the process lives.
+def lock(folder: Path) -> int:
+    """Return a descriptor that holds the folder's lock until the process ends.
 
-    Raises UsageError, naming the process, if another one holds it.
+    Raises:
+      UsageError: naming the process, if another one holds it.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -141,41 +159,54 @@ def lock(folder):
     return descriptor
 
 
-def read_config(path, needs=()):
-    """Return the stored config, whose flags have today's names and those in `needs` among them.
+def read_config(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a stored config.json, with the names and values that flags have today.
 
-    Raises UsageError if it is damaged or of another format.
+    Args:
+      path: the file.
+      needs: flags that it must have.
+
+    Raises:
+      UsageError: if it is damaged, of another format, or lacks one of `needs`.
     """
     try:
         config = json.loads(path.read_text())
         script = config.get("script")
         config["flags"] = old_flags.current(script, config["flags"])
-        known = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
+        valid = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         raise UsageError(
             f"{path} is damaged or not a config of format {FORMAT}: choose another folder"
         )
     return config
 
 
-def read_json(path, *needs):
-    """Return what a run has written into a file, which has the keys `needs`.
+def read_json(path: Path, *needs: str) -> Any:
+    """Return the content of a JSON file of a run, which must have the keys `needs`.
 
-    Raises UsageError where it is missing or damaged.
+    Raises:
+      UsageError: if it is missing or damaged.
     """
     try:
-        found = json.loads(path.read_text())
-        [found[name] for name in needs]
-        return found
+        content = json.loads(path.read_text())
+        for name in needs:
+            content[name]
+        return content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} is missing or damaged ({error!r}): remove it, and run the command again"
         ) from error
 
 
-def compare(stored, given, changeable, folder, script=None):
+def compare(
+    stored: Mapping[str, Any],
+    given: Mapping[str, Any],
+    changeable: Iterable[str],
+    folder: Path,
+    script: str | None = None,
+) -> None:
     """Raise UsageError, naming the flags, if any but the `changeable` differ."""
     stored, given = (old_flags.complete(script, flags) for flags in (stored, given))
     changeable = old_flags.rename(script, dict.fromkeys(changeable))
@@ -191,22 +222,23 @@ def compare(stored, given, changeable, folder, script=None):
         )
 
 
-def git_commit():
+def git_commit() -> str | None:
     """Return the commit of this checkout, with "+" if files differ; None without git."""
     here = Path(__file__).parent
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.check_output(
             ["git", *arguments], cwd=here, text=True, stderr=subprocess.DEVNULL
         ).strip()
 
     try:
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain"))
+        commit = git("rev-parse", "HEAD")
+        return f"{commit}+" if git("status", "--porcelain") else commit
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers may depend on."""
     found = {"python": platform.python_version()}
     for package in VERSIONS:

@@ -88,7 +88,7 @@ class Saver(keras.callbacks.Callback):
         self.began = self.saved_at = time.monotonic()
         self.saved_step = self.step
         self.validates = validates
-        self.restored_metrics = None
+        self.restored_metrics: list[tuple[Any, Any]] = []
 
     def on_train_begin(self, logs=None):
         # Keras resets the metrics when an epoch begins, also one that is resumed in the middle.
@@ -99,10 +99,9 @@ class Saver(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_start = self.step
-        if self.restored_metrics:
-            for copy, value in self.restored_metrics:
-                copy.assign(value)
-            self.restored_metrics = None
+        for copy, value in self.restored_metrics:
+            copy.assign(value)
+        self.restored_metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self.epoch_start + batch + 1

@@ -15,11 +15,11 @@ NOISE = re.compile(
 )
 
 
-def import_tensorflow():
+def import_tensorflow() -> None:
     """Import tensorflow; of what it prints, drop the known noise and pass on the rest.
 
-    TensorFlow writes these lines below Python's `sys.stderr`, so the file descriptor itself is
-    led into a temporary file for as long as the import takes. TF_CPP_MIN_LOG_LEVEL=0 shows all.
+    TensorFlow writes these lines below Python's `sys.stderr`, so the file descriptor itself goes
+    to a temporary file during the import. TF_CPP_MIN_LOG_LEVEL=0 shows all.
     """
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # 1: warnings and errors.
     if level == "0" or "tensorflow" in sys.modules:
@@ -31,7 +31,7 @@ def import_tensorflow():
         try:
             import tensorflow
 
-            tensorflow.config.list_physical_devices()  # says what it thinks of a missing GPU
+            tensorflow.config.list_physical_devices()  # prints about a missing GPU
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
@@ -39,7 +39,7 @@ def import_tensorflow():
             os.write(2, without_noise(printed.read()))
 
 
-def without_noise(printed):
+def without_noise(printed: bytes) -> bytes:
     """Return the lines of `printed` that are not noise.
 
     >>> without_noise(b"I0000 00:00:1.5 1 port.cc:153] oneDNN is on\\nE0000 no memory\\n")
