@@ -1,5 +1,6 @@
 """Figure 4: test KL and action-prediction error, from a run folder and nothing else."""
 
+import contextlib
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -42,9 +43,10 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's metrics.csv; those of older runs under today's names."""
     path = folder / "metrics.csv"
-    lines = metrics_csv.whole_lines(path) if path.exists() else []
-    is_old = bool(lines) and lines[0].startswith("percent,")
-    percent = "percent" if is_old else "train_percent"
+    percent = "train_percent"
+    with contextlib.suppress(IndexError, *metrics_csv.DAMAGE):  # which `read_rows` reports
+        if metrics_csv.whole_lines(path)[0].startswith("percent,"):
+            percent = "percent"
     rows = metrics_csv.read_rows(path, [percent, "step", *MEASURES], ["method"])
     return [old_flags.rename(SCRIPT, row) for row in rows]
 
