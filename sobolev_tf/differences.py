@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sobolev_tf import contractions, jets
+from sobolev_tf.black_box import BlackBox, shown
 
 # Numbers in the x of one call to the black box: 32 MB of float64.
 _AT_ONCE = 2**22
@@ -82,8 +83,7 @@ class FiniteDifferences:
             if length is not None and not np.all(np.isfinite(length) & np.greater(length, 0)):
                 raise ValueError(f"{name} is a length, finite and above 0, got {length!r}.")
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
-        self._outputs = None if outputs is None else tuple(outputs)
-        self._returned: np.dtype | None = None  # of what fn returns
+        self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
 
     def __call__(self, x: ArrayLike) -> tf.Tensor:
         """Evaluate fn at x [B,*in]: [B,*out]."""
@@ -187,7 +187,7 @@ class FiniteDifferences:
 
         def compute(x, *directions):
             dtype, x = x.dtype, x.astype("f8")
-            value = self._evaluate(x, len(x))
+            value = self._black_box.evaluate(x, len(x))
             terms = [value.real]
             for j in range(1, order + 1):
                 vs = [_flat(v.astype("f8"), 2) for v in directions[: along(j)]]
@@ -198,10 +198,11 @@ class FiniteDifferences:
             terms = [tf.constant(t) for t in compute(*(t.numpy() for t in (x, *directions)))]
         else:
             terms = tf.numpy_function(compute, [x, *directions], [x.dtype] * (order + 1))
-        terms[0].set_shape(_joined(x.shape[:1], self._outputs))
+        terms[0].set_shape(_joined(x.shape[:1], self._black_box.outputs))
         lead = directions[0].shape[:2] if directions else x.shape[:1]
         for j, term in enumerate(terms[1:], 1):
-            term.set_shape(_joined(lead, self._outputs, *[x.shape[1:]] * (j - along(j))))
+            free = [x.shape[1:]] * (j - along(j))
+            term.set_shape(_joined(lead, self._black_box.outputs, *free))
         return jets.Jet(terms[0], tuple(terms[1:]))
 
     def _derivative(self, x, value, directions, free):
@@ -230,7 +231,7 @@ class FiniteDifferences:
         """D^j f[v1, ..., vj] [B,p,K]: a difference of differences, one for each direction."""
         rows, dims, base = len(x), x.shape[1:], _flat(value, 1)[:, None]
         # What fn can tell apart: the coarser of what it takes and what it returns.
-        precisions = np.finfo(self.dtype), np.finfo(self._returned or self.dtype)
+        precisions = np.finfo(self.dtype), np.finfo(self._black_box.returned or self.dtype)
         coarse = max(precisions, key=lambda precision: precision.eps)
         x = _flat(x.astype(coarse.dtype).astype("f8"), 1)[:, None]
         size = np.maximum(np.abs(x), _per_component(self.scale, dims, "scale"))
@@ -258,7 +259,7 @@ class FiniteDifferences:
             row = np.argwhere(width == 0)[0][0]
             raise ValueError(
                 f"step={self.step!r} is lost in {coarse.dtype} rounding in row {row} of x, "
-                f"{_shown(x[row, 0])}: make it longer, or leave it out."
+                f"{shown(x[row, 0])}: make it longer, or leave it out."
             )
 
         corners, signs, total = [], [], 0.0
@@ -271,52 +272,10 @@ class FiniteDifferences:
             corners.append(x + offset + imaginary)
             signs.append(sign)
         points = np.stack(corners, axis=1)  # [B,corners,p,D]
-        y = self._evaluate(points.reshape(-1, *dims), rows)
+        y = self._black_box.evaluate(points.reshape(-1, *dims), rows)
         y = y.reshape(*points.shape[:3], base.shape[-1])
         total = total + np.einsum("c,bcpk->bpk", signs, y)
         return (total.imag if self.scheme == "complex" else total) / width[..., None]
-
-    def _evaluate(self, x, rows):
-        """fn at x [N,*in], N/rows points for each row: [N,*out], checked, in double precision."""
-        imaginary = self.scheme == "complex"
-        x = x.astype(np.result_type(self.dtype, "c8") if imaginary else self.dtype)
-        wide = np.result_type(x, "f8")
-        if not len(x) and self._outputs is not None:
-            return np.empty((0, *self._outputs), wide)
-        try:
-            y = np.array(self.fn(x))  # a copy: fn may fill the same buffer at every call
-        except Exception as error:
-            raise ValueError(
-                f"fn raised {type(error).__name__}: {error} (x has shape {x.shape} and starts with "
-                f"{_shown(x[:1])})."
-            ) from error
-        if y.shape[:1] != x.shape[:1]:
-            raise ValueError(
-                f"fn returned shape {y.shape} for x of shape {x.shape}, expected "
-                f"({len(x)}, *out): one result for each row of x."
-            )
-        if y.dtype.kind != x.dtype.kind:
-            advice = ': compute in complex numbers throughout, or scheme="central".'
-            advice = advice if imaginary else "."
-            raise ValueError(
-                f"fn returned {y.dtype} for x of {x.dtype}, expected the same kind" + advice
-            )
-        outputs = y.shape[1:] if self._outputs is None else self._outputs
-        returned = y.dtype if self._returned is None else self._returned
-        if (y.shape[1:], y.dtype) != (outputs, returned):
-            raise ValueError(
-                f"fn returned rows of {y.dtype} {y.shape[1:]}, expected {returned} {outputs}, "
-                "as in outputs= or in its first result."
-            )
-        finite = np.isfinite(_flat(y, 1)).all(1)
-        if not finite.all():
-            i = np.argmin(finite)
-            row = i // (len(x) // rows)
-            raise ValueError(
-                f"fn returned {_shown(y[i])} in row {row} of x, evaluated at {_shown(x[i])}."
-            )
-        self._outputs, self._returned = outputs, returned
-        return y.astype(wide)
 
 
 def _joined(*parts: Any) -> tf.TensorShape:
@@ -342,7 +301,3 @@ def _reach(v: np.ndarray, unit: np.ndarray) -> np.ndarray:
     largest = np.max(unit, initial=0.0)  # keeps the squares in range
     length = np.linalg.norm(v * (largest / unit), axis=-1)
     return largest / np.where(length, length, 1)
-
-
-def _shown(a: ArrayLike) -> str:
-    return np.array2string(np.asarray(a), precision=6, threshold=8, edgeitems=3)
