@@ -124,7 +124,7 @@ class PlacedTrainer:
     diagnostics: Sequence[CutDiagnostics]
 
     def train(self, batches: Sequence[Batch]) -> list[Step]:
-        """Takes one training step on each of `batches`; the critics learn late, as said above."""
+        """Takes one training step on each of `batches`; the critics learn late (see above)."""
         optimizers = [each for each in (self.optimizer, self.critic_optimizer) if each is not None]
         counts = [tf.identity(optimizer.iterations.value) for optimizer in optimizers]
         late: list[collections.deque] = [collections.deque() for _ in self.layers]
@@ -241,7 +241,7 @@ def _apply(optimizer, number, gradients, variables):
 
 
 def _after(made, device, x):
-    """x, ready once `device` has said that it made `made`: by a value, lest it be pruned."""
+    """x, ready once `made` is, on `device`: it reads a value of it, lest the wait be pruned."""
     with on(device):
         ready = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
     wait = functools.partial(tf.where, ready)

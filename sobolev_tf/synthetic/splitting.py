@@ -14,7 +14,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
     Args:
       net: a functional Keras model with one output.
       at: layer names, in the order of the graph; everything above a cut may see what is
-        below it through that layer's output alone.
+        below it through that layer's output only.
 
     Returns:
       A list of `len(at) + 1` functional models, from the input upwards.

@@ -60,8 +60,8 @@ def hand_gradients(model, x, y, weight):
             objective = value_weight * tf.reduce_sum(weight * tf.abs(m - losses)) / n
             objective += gradient_weight * tf.reduce_sum(weight[:, None] * tf.abs(sg - g)) / n
             if label_weight := model.critic_loss.label_weight:
-                said, truth = tf.nn.log_softmax(critic(h)), tf.nn.log_softmax(outs[-1])
-                classes = said - tf.stop_gradient(truth)
+                predicted, actual = tf.nn.log_softmax(critic(h)), tf.nn.log_softmax(outs[-1])
+                classes = predicted - tf.stop_gradient(actual)
                 objective += label_weight * tf.reduce_sum(weight[:, None] * classes**2) / n
         critic_updates += tape.gradient(objective, critic.trainable_variables)
     return updates, critic_updates

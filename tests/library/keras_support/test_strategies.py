@@ -28,7 +28,7 @@ def free_ports(n):
 
 def start(path, config=None):
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
-    environment["PYTHONPATH"] = str(SCRIPT.parents[1])
+    environment["PYTHONPATH"] = str(SCRIPT.parents[2])
     if config:
         environment["TF_CONFIG"] = json.dumps(config)
     return subprocess.Popen(

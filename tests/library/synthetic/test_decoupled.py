@@ -106,7 +106,7 @@ def test_a_critic_that_is_the_true_upper_part_gives_the_true_gradient():
     np.testing.assert_allclose(logs["cut1_gradient_loss"], 0, atol=1e-5)
 
 
-def test_what_trains_the_critic_leaves_the_network_alone():
+def test_what_trains_the_critic_does_not_train_the_network():
     """One step of sobolev, critic and vfbn differ in the critics only."""
     updates = []
     for method in ("sobolev", "critic", "vfbn"):

@@ -75,7 +75,7 @@ def test_one_critic_at_two_cuts_is_refused():
         (split(net(), CUTS)[::-1], "stage 2 takes .*, and stage 1 gives"),
     ],
 )
-def test_what_are_no_stages_is_said(stages, message):
+def test_stages_that_do_not_fit_are_named(stages, message):
     with pytest.raises(ValueError, match=message):
         DecoupledModel(stages, dense_critic)
 

@@ -56,9 +56,9 @@ def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
     def one_rate():
         return keras.optimizers.SGD(1e-3)
 
-    alone = tf.distribute.get_strategy()
+    single = tf.distribute.get_strategy()
     halves = [
-        critic_steps(alone.scope(), batches(s, 4), one_rate)[0] for s in (slice(0, 4), slice(4, 8))
+        critic_steps(single.scope(), batches(s, 4), one_rate)[0] for s in (slice(0, 4), slice(4, 8))
     ]
     both, steps = critic_steps(two_replicas.scope(), batches(slice(8), 8), one_rate)
     assert steps == 2
@@ -66,7 +66,7 @@ def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
         np.testing.assert_allclose(together, first + second, rtol=1e-3, atol=1e-7)
 
 
-def test_a_critics_regularizer_counts_once_and_for_the_critic_alone(two_replicas):
+def test_a_critics_regularizer_counts_once_and_for_the_critic_only(two_replicas):
     """SGD at rate 1 with hardly any critic loss moves the kernel by exactly 2 * 0.1 * w."""
 
     def regularized(shape, outputs):
@@ -202,14 +202,14 @@ def test_export_takes_a_directory_only(tmp_path):
         model.export(tmp_path / "saved", format="onnx")
 
 
-def test_evaluate_reports_the_network_alone():
+def test_evaluate_reports_the_network_only():
     model = compiled(conv_net(), critic=imagenet_critic, metrics=["accuracy"])
     logs = model.fit(*images(), batch_size=8, validation_data=images(), verbose=0).history
     assert [name for name in logs if name.startswith("val_")] == ["val_accuracy", "val_loss"]
     assert set(model.evaluate(*images(), return_dict=True, verbose=0)) == {"loss", "accuracy"}
 
 
-def test_export_is_the_plain_network_for_tensorflow_alone(tmp_path):
+def test_export_is_the_plain_network_for_tensorflow_only(tmp_path):
     model = compiled(conv_net(), critic=imagenet_critic)
     x, _ = images(3)
     model.export(tmp_path / "saved")

@@ -52,7 +52,7 @@ def test_nothing_flows_into_the_critic_through_the_layer():
 
 
 def test_layer_wires_a_users_own_model_and_training_loop():
-    """Half a network learns to classify from the critic's gradient alone."""
+    """Half a network learns to classify from the critic's gradient only."""
     lower = keras.Sequential([keras.Input([2]), keras.layers.Dense(8, "tanh")])
     layer = SyntheticGradient(dense_critic((8,), 2), CROSS_ENTROPY)
     x = tf.random.normal([16, 2])

@@ -156,8 +156,8 @@ def descend(variables, gradients, rate):
 @pytest.mark.slow
 def test_variables_and_gradients_are_on_their_stage_s_device():
     model = compiled(placed="stages")
-    for k, parts in enumerate(zip(model.stages, [*model.critics, model.stages[1]], strict=True)):
-        for variable in (part_variable for part in parts for part_variable in part.variables):
+    for k, models in enumerate(zip(model.stages, [*model.critics, model.stages[1]], strict=True)):
+        for variable in (v for each in models for v in each.variables):
             assert variable.value.device.endswith(TWO[k])
     for variable in model.optimizer.variables[2:]:
         assert variable.value.device.endswith(TWO["third" in variable.path])
@@ -239,7 +239,7 @@ def test_what_a_user_does_with_a_model_works_placed(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_placed_is_said(given, message):
+def test_what_cannot_be_placed_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         compiled(**given)
 
