@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets, losses, targets
-from sobolev_tf.model import labels
+from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
-from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.projections import Projection
 
 DIVERGENCES = ("student_teacher", "teacher_student")
@@ -180,7 +180,7 @@ class PolicyEquation(Equation):
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-class PolicyDistiller(SobolevModel):
+class PolicyDistiller(EquationModel):
     """A student policy that learns its teacher's values and input gradients (section 4.2).
 
     min  D_KL(π(s) ‖ π*(s)) + α E_v ‖∇_s <log π*(s), v> - ∇_s <log π(s), v>‖, with v uniform on
@@ -222,7 +222,6 @@ class PolicyDistiller(SobolevModel):
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
     """
 
-    _equation_class = PolicyEquation
     equation: PolicyEquation
 
     def __init__(
@@ -233,15 +232,21 @@ class PolicyDistiller(SobolevModel):
         alpha: float = 1.0,
         divergence: str = "student_teacher",
         uint8_images: bool | None = None,
+        projections: int = 1,
+        unbiased: bool = False,
+        orthogonal: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ):
         if not 0 <= alpha < np.inf:
             raise ValueError(f"alpha is a finite number of at least 0, got {alpha}.")
         PolicyDivergence(divergence)  # refuses an unknown direction
         self.alpha, self.divergence = alpha, divergence
-        order = 1 if alpha else 0
-        super().__init__(net, order, target=_frozen(teacher), projection="output", **kwargs)
-        self.equation.alpha, self.equation.uint8_images = alpha, uint8_images
+        fields = {"count": projections, "unbiased": unbiased, "orthogonal": orthogonal}
+        projection = arguments.as_projection("output", seed, **fields)
+        equation = PolicyEquation(net, order=1 if alpha else 0)
+        equation.alpha, equation.uint8_images = alpha, uint8_images
+        super().__init__(equation, _frozen(teacher), projection, **kwargs)
 
     @property
     def uint8_images(self) -> bool | None:
@@ -250,10 +255,7 @@ class PolicyDistiller(SobolevModel):
 
     @property
     def projection(self) -> Projection:
-        """The directions v on actions; their length turns ∇ by s into ∇ by s / 255 for images.
-
-        <log π, v> is linear in v.
-        """
+        """Directions v on actions: for images of length 255, which makes ∇ by s one by s / 255."""
         length = BYTE if self.equation.uint8_images else 1.0
         return dataclasses.replace(self._projection, length=length)
 
@@ -268,8 +270,9 @@ class PolicyDistiller(SobolevModel):
           ValueError: the student's output is not [B,A].
         """
         super().build(input_shape)
-        if len(self.output_dims) != 1:
-            raise ValueError(f"the student returns {['B', *self.output_dims]}, expected [B, A].")
+        outputs = self.equation.output_dims
+        if len(outputs) != 1:
+            raise ValueError(f"the student returns {['B', *outputs]}, expected [B, A].")
 
     def compile(
         self,
@@ -284,12 +287,10 @@ class PolicyDistiller(SobolevModel):
         """Configure as `SobolevModel.compile`, by default as section 4.2.
 
         Args:
-          optimizer: Keras's.
+          optimizer, metrics, *args, **kwargs: as for `SobolevModel.compile`.
           loss: [of the policy, of its gradient]; by default [PolicyDivergence, Norm].
           loss_weights: by default [1, alpha]; with a schedule for α, [1, schedule].
-          metrics: Keras's, of the policy.
           weighted_metrics: by default [KL, ActionError].
-          *args, **kwargs: as for `SobolevModel.compile`.
         """
         pair = [PolicyDivergence(self.divergence), losses.Norm()]
         if weighted_metrics is None:
@@ -313,20 +314,19 @@ class PolicyDistiller(SobolevModel):
         return super().call(self._cast(x), training)
 
     def get_config(self) -> dict:
-        config = super().get_config()
-        for fixed in ("order", "projection", "wrt"):
-            config.pop(fixed)
+        """Return the constructor's arguments for a saved model."""
         projection = self.projection
         return {
-            "teacher": config.pop("target"),
-            **config,
+            "name": self.name,
+            "net": targets.serialize_net(self.net),
+            "teacher": targets.serialize(self.target),
+            "alpha": self.alpha,
+            "divergence": self.divergence,
+            "uint8_images": self.uint8_images,
             "projections": projection.count,
             "unbiased": projection.unbiased,
             "orthogonal": projection.orthogonal,
             "seed": projection.seed,
-            "alpha": self.alpha,
-            "divergence": self.divergence,
-            "uint8_images": self.uint8_images,
         }
 
     @classmethod

@@ -1,6 +1,7 @@
 """Callbacks that every `fit` of a SobolevModel runs."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -33,3 +34,10 @@ class StopAtNaN(keras.callbacks.Callback):
                     "learning rate, or look for NaN or infinity in x and in the labels. The "
                     "weights of this model are lost; go back to a checkpoint."
                 )
+
+
+def stop_at_nan_first(callbacks: Any) -> Any:
+    """Return callbacks of `fit` with `StopAtNaN` before them; a CallbackList as it is."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [StopAtNaN(), *keras.tree.flatten(callbacks or [])]

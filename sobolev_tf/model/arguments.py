@@ -63,6 +63,19 @@ def metrics_of_values(metrics: Any, order: int) -> Any:
     return metrics["value"] if list(metrics) == ["value"] else metrics
 
 
+def without_xla_for_black_boxes(options: dict[str, Any], target: Any) -> dict[str, Any]:
+    """Return compile's options, with jit_compile=False where the target is a black box.
+
+    Raises:
+      ValueError: for jit_compile=True there.
+    """
+    if not hasattr(target, "jet"):
+        return options
+    if options.get("jit_compile") is True:
+        raise ValueError("jit_compile=True: XLA cannot call a black box; leave it out.")
+    return options | {"jit_compile": False}
+
+
 def refuse_labels_as_batch_size(batch_size: Any, where: str) -> None:
     """Raise ValueError where `batch_size` is no number: derivatives in its place, most likely."""
     if batch_size is not None and not isinstance(batch_size, Integral):

@@ -49,8 +49,14 @@ class Equation:
         self.scaling.build((dims, self.output_dims))
 
     def cast(self, x: Any) -> Any:
-        """Return x as tensors of the net's dtype: derivatives are with respect to these."""
-        return self.inputs.cast(x)
+        """Return x as tensors of the net's dtype: derivatives are with respect to these.
+
+        Builds a net that is not built yet, for inputs of these shapes and dtypes.
+        """
+        x = self.inputs.cast(x)
+        if not self.net.built:
+            self.net(keras.tree.map_structure(lambda t: keras.KerasTensor(t.shape, t.dtype), x))
+        return x
 
     def net_at(self, x: Any, training: bool | None) -> Callable:
         """Return the net as a function of what is differentiated in x, between z-scores."""

@@ -1,6 +1,5 @@
 """Missing labels: NaN entries are masked under `compile(missing="nan")`, or refused."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf.model import labels
+from sobolev_tf.model.sample_weights import beside_labels
 
 
 def mask_missing(
@@ -100,14 +100,49 @@ such entries out.
             )
 
 
-def refuse_nan_in(dataset: Iterable, order: int) -> None:
+def refuse_nan_in(
+    dataset: Any, order: int, missing: str | None = None, steps: int | None = None
+) -> None:
     """Refuse a data set of batches (x, y, ...) with NaN labels; reads up to the first of them.
+
+    Args:
+      dataset: anything but a data set passes.
+      order: J.
+      missing: None refuses NaN.
+      steps: how many batches to read; None for all.
 
     Raises:
       ValueError: as `refuse_nan`.
     """
+    if missing is not None or not isinstance(dataset, tf.data.Dataset):
+        return
     start = 0
-    for batch in dataset:
+    for batch in dataset.take(steps or -1):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
         refuse_nan(y, order, start)
         start += len(tf.nest.flatten(x)[0])
+
+
+def normalize(y: Any, sample_weight: Any, order: int, missing: str | None) -> tuple[Any, Any]:
+    """Return labels and weights of arrays as Keras takes them: in the same structure, by name.
+
+    One array of labels passes unchanged, and so does one array of weights.
+
+    Args:
+      y: labels in any form, or None.
+      sample_weight: [B], or by name of term, or None.
+      order: J.
+      missing: None refuses NaN.
+
+    Raises:
+      ValueError: as `refuse_nan` and `labels.normalize`.
+    """
+    by_name = labels.normalize(y, order)
+    if missing is None:
+        refuse_nan(by_name, order)
+    if not keras.tree.is_nested(y):  # class_weight needs it as it is
+        return y, sample_weight
+    if keras.tree.is_nested(sample_weight):
+        weights = labels.weights_by_name(sample_weight, order)
+        sample_weight = beside_labels(by_name, weights)
+    return by_name or None, sample_weight

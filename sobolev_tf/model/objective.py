@@ -93,6 +93,8 @@ class Objective:
         component_weights: dict | str | None = None,
         missing: str | None = None,
     ) -> None:
+        if missing not in (None, "nan"):
+            raise ValueError(f'missing is None or "nan", got {missing!r}.')
         by_term = per_term(loss, order, losses.SquaredNorm(), "loss")
         self.losses: dict[str, Any] = {
             name: None if loss is None else losses.resolve(loss) for name, loss in by_term.items()

@@ -5,7 +5,7 @@ Terms are `value` [B,*out], d1, ..., dJ as the view shows them, and `jvp` [B,P,*
 where the net lives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -35,13 +35,18 @@ class Comparison(NamedTuple):
     predicted: Terms
     weights: Terms
 
-    def fold_projections(self, names: Iterable[str]) -> "Comparison":
-        """Fold the projections of the terms `names` into the batch, [B,P,...] -> [B·P,...].
+    def fold_projections(self, derivatives: bool) -> "Comparison":
+        """Fold projections into the batch, [B,P,...] -> [B·P,...]; each is an example then.
 
-        Each projection then counts as an example, with its example's weight.
+        Weights are repeated with their examples.
+
+        Args:
+          derivatives: whether d1, ..., dJ have an axis of projections; jvp and vjp always do.
         """
         folded = Comparison(self.x, dict(self.labels), dict(self.predicted), dict(self.weights))
-        for name in names:
+        for name in self.labels:
+            if name not in labels.DIRECTIONAL and not (derivatives and name != "value"):
+                continue
             weight = self.weights.get(name)
             if weight is not None:
                 projections = tf.shape(self.predicted[name])[1]
@@ -49,6 +54,16 @@ class Comparison(NamedTuple):
             folded.labels[name] = fold_projections(self.labels[name])
             folded.predicted[name] = fold_projections(self.predicted[name])
         return folded
+
+    def unscaled_terms(
+        self, scaling: Scaling, projection: Projection | None
+    ) -> Iterator[tuple[str, tf.Tensor, tf.Tensor, tf.Tensor | None]]:
+        """Yield (name, label, predicted, weight) of terms in the user's units, for metrics."""
+        for name, label in self.labels.items():
+            label, predicted = (
+                unscale_term(name, t, scaling, projection) for t in (label, self.predicted[name])
+            )
+            yield name, label, predicted, self.weights.get(name)
 
 
 def batch_size(x: Any) -> tf.Tensor:

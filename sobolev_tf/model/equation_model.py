@@ -1,0 +1,349 @@
+"""EquationModel: a Keras model that trains on the terms of equations 1 and 2."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import jets
+from sobolev_tf.keras_support import batching, export, loss_scaling, pitfalls, strategies
+from sobolev_tf.keras_support.callbacks import stop_at_nan_first
+from sobolev_tf.metrics import has_state, jet_metrics, refuse_unknown
+from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
+from sobolev_tf.model.equation import Equation
+from sobolev_tf.model.missing import complete_rows, normalize, refuse_nan_in
+from sobolev_tf.model.objective import Objective
+from sobolev_tf.model.problem import Problem
+from sobolev_tf.projections import FullDerivatives, Projection
+
+
+class EquationModel(strategies.DistributedModel):
+    """A Keras model that trains an `Equation`: its steps, losses, metrics, jets and files.
+
+    `SobolevModel` and `PolicyDistiller` say what the equation is.
+
+    Args:
+      equation: the net with its inputs and scaling, and the terms that it is trained on.
+      target: supplies labels inside the step, or None.
+      projection: of equation 2, or None for full derivatives.
+      **kwargs: Keras's, such as name.
+    """
+
+    def __init__(
+        self, equation: Equation, target: Any, projection: Projection | None, **kwargs: Any
+    ) -> None:
+        # Transparent to dtypes: the net itself decides what to cast.
+        super().__init__(autocast=False, **kwargs)
+        self.equation = equation
+        self.net, self.order, self.target = equation.net, equation.order, target
+        self.scaling, self.projection = equation.scaling, projection
+        self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
+        self.missing: str | None = None
+        self._full_jet = tf.function(equation.jet, reduce_retracing=True)
+        # State is made here: a built model accepts none in `compile`.
+        if projection:
+            self._steps_drawn = self.add_weight(
+                (), "zeros", "int64", trainable=False, name="steps_drawn"
+            )
+        names = labels.all_terms(self.order)
+        self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
+        self._jet_metrics = jet_metrics(names)
+        self._shown_metrics: tuple[str, ...] = ()
+        # At once where the net knows its inputs: a built model accepts no more state.
+        if (shape := equation.inputs.known_shape()) is not None:
+            self.build(shape)
+
+    def build(self, input_shape: Any) -> None:
+        """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
+        self.equation.build(input_shape, owner=type(self).__name__)
+
+    def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
+        """Compute values [B,*out] at x [B,*in], in the user's units."""
+        return self.equation.value(x, training)
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        jet_metrics: str | Iterable[str] = (),
+        component_weights: dict[str, Any] | str | None = None,
+        missing: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configure as in Keras, with one loss and one weight for each term.
+
+        Half-precision nets get Keras's dynamic loss scaling, as they do in Keras.
+
+        Args:
+          optimizer: Keras's.
+          loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names and
+            jvp, vjp; or one for all. None leaves its term out. Default: SquaredNorm, weight 1.
+            A weight may be a function of the step, such as a Keras schedule.
+          metrics, weighted_metrics: Keras's, of values only.
+          jet_metrics: some of "rmse", "r2", "cosine", of every term that has labels.
+          component_weights: what multiplies each component's error before its loss: a dict of
+            arrays [*out,*in × j] by name, or "rms", one over the root mean square of each
+            component of the labels that `adapt` saw. Not with a projection.
+          missing: "nan" leaves NaN entries of labels out. The losses' mean stays over the whole
+            batch, so a term shrinks with them; `jet_metrics` do not. Keras's metrics, and r2,
+            see rows without NaN only. None makes NaN an error.
+          **kwargs: Keras's: jit_compile, run_eagerly, steps_per_execution.
+
+        Raises:
+          ValueError: for an unknown setting.
+        """
+        if component_weights is not None and self.projection:
+            raise ValueError("component_weights needs full derivatives: projection=None.")
+        kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
+        self.objective = Objective(self.order, loss, loss_weights, component_weights, missing)
+        self.objective.balance(self.label_sizes)
+        self.missing = missing
+        self._shown_metrics = refuse_unknown(jet_metrics)
+        optimizer = loss_scaling.scale_half_precision(optimizer, self._flatten_layers())
+        metrics = arguments.metrics_of_values(metrics, self.order)
+        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
+        self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
+        self._own_config["jet_metrics"] = list(self._shown_metrics)
+
+    def predict_jet(self, x: Any, batch_size: int = 256) -> jets.Jet:
+        """Compute values [B,*out] and full derivatives D^j [B,*out,*in × j] as NumPy arrays.
+
+        Args:
+          x: arrays, or a finite data set of batches, whose labels are left aside.
+          batch_size: rows of arrays that are computed at once.
+        """
+        batches = arguments.input_batches(x, batch_size, f"{type(self).__name__}.predict_jet")
+        parts = [self._full_jet(self._cast(batch)) for batch in batches]
+        terms = zip(*((part.value, *part.derivatives) for part in parts), strict=True)
+        value, *derivatives = map(np.concatenate, terms)
+        return jets.Jet(value, tuple(derivatives))
+
+    def export(self, filepath: str, **kwargs: Any) -> None:
+        """Write a SavedModel that answers values and derivatives: see `export.export_jets`.
+
+        Args:
+          filepath: its directory, which appears whole or not at all; an older one is replaced.
+
+        Raises:
+          ValueError: for Keras's other arguments, or a model that is not built.
+        """
+        arguments.refuse_export_options(self, kwargs)
+        layers, served, specs = [self.net, self.scaling], self.equation.served, self.equation.specs
+        export.export_jets(layers, served, specs(), self.order, filepath)
+
+    def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
+        """Return the loss of arrays as a function of the weights only, for full-batch solvers."""
+        return Problem(self, x, y, sample_weight)
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """Keras's list, without metrics that were not requested or that no label has built yet."""
+        shown = {f"{name}_{kind}" for name in self._loss_trackers for kind in self._shown_metrics}
+        hidden = {id(metric) for name, metric in self._jet_metrics.items() if name not in shown}
+        return [m for m in super().metrics if id(m) not in hidden and has_state(m)]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Take one step of the optimizer on a batch (x, y, sample_weight); return its logs."""
+        with tf.GradientTape() as tape:
+            loss, comparison = self._step(data, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        pairs = gradients.connect(tape.gradient(scaled, variables), variables)
+        self.optimizer.apply_gradients(pairs)
+        return strategies.reducible_logs(self.compute_metrics(*comparison))
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Compute the logs of a batch (x, y, sample_weight)."""
+        _, comparison = self._step(data, training=False)
+        return strategies.reducible_logs(self.compute_metrics(*comparison))
+
+    def _step(self, data, training):
+        """The loss of a batch, and the comparison that it comes from."""
+        comparison = self._compare(data, training)
+        x, y, y_pred, sample_weight = comparison
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training)
+        # The stock step's tracker; the loss is divided by the replicas for the gradient's sake.
+        divided = strategies.replicas()
+        self._loss_tracker.update_state(loss * divided, sample_weight=terms.batch_size(x))
+        return loss, comparison
+
+    def _compare(self, data, training, fold=True):
+        """Labels and predictions of a batch, by name of term; a projection is an example."""
+        batch = self.equation.read_batch(data)
+        batch = batch._replace(x=self._cast(batch.x))
+        view, classes = self._view(training), self.objective.classes
+        comparison = self.equation.compare(batch, view, self.target, classes, training)
+        return comparison.fold_projections(bool(self.projection)) if fold else comparison
+
+    def compute_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
+        """Compute equation 1 for the fields of a `Comparison`, plus regularization losses."""
+        step, dtype, size = self.optimizer.iterations, y_pred["value"].dtype, terms.batch_size(x)
+        total = []
+        for name, weight, value in self.objective.terms(y, y_pred, sample_weight or {}, step):
+            self._loss_trackers[name].update_state(value, sample_weight=size)
+            total.append(tf.cast(value, dtype) * tf.cast(weight, dtype))
+        total += [tf.cast(loss, dtype) for loss in self.losses]
+        return tf.add_n(total) / strategies.replicas()
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Update metrics with the fields of a `Comparison`; return those of terms with labels."""
+        if not isinstance(y_pred, dict):  # Keras builds its metrics from here
+            y, y_pred = term_metrics.first_values(y, y_pred, self.order, self.objective.classes)
+        comparison = terms.Comparison(x, y, y_pred, sample_weight or {})
+        unscaled = comparison.unscaled_terms(self.scaling, self.projection)
+        for name, true, predicted, weight in unscaled:
+            for kind in self._shown_metrics:
+                if metric := self._jet_metrics.get(f"{name}_{kind}"):
+                    term_metrics.update(metric, true, predicted, weight, self.missing)
+            if name == "value":
+                if self.missing == "nan":
+                    true, predicted, weight = complete_rows(true, predicted, weight)
+                super().compute_metrics(x, true, predicted, weight)
+        taken = [name for name in y if self.objective.takes(name)]
+        absent = term_metrics.absent(self._loss_trackers, labeled=y, taken=taken)
+        results = self.get_metrics_result()
+        return {name: value for name, value in results.items() if name not in absent}
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | None = None,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> keras.callbacks.History:
+        """Train as in Keras; `fit(x)` is enough where the model has a live target.
+
+        With `steps_per_epoch`, arrays are shuffled and repeated without end, in full batches:
+        an epoch then is as long as you like, which trains small data many times faster.
+
+        Args: Keras's, but
+          y: labels in any form of `model.labels`: values, (y, dy), or a dict by name.
+          sample_weight: [B], for all terms, or a dict by name of term.
+          shuffle: None shuffles arrays, and leaves data sets and generators as they are.
+
+        Raises:
+          ValueError: for NaN in labels (unless missing="nan"), or labels of another shape.
+          FloatingPointError: for a loss that became NaN, before callbacks see the epoch's end.
+        """
+        arguments.refuse_labels_as_batch_size(batch_size, f"{type(self).__name__}.fit")
+        y, sample_weight = normalize(y, sample_weight, self.order, self.missing)
+        if isinstance(validation_data, tuple | list):
+            x_val, y_val, w_val = keras.utils.unpack_x_y_sample_weight(validation_data)
+            validation_data = x_val, *normalize(y_val, w_val, self.order, self.missing)
+        pitfalls.warn_about_net(self.net, self.order)
+        self._forget_traces_without_state()
+        callbacks = stop_at_nan_first(callbacks)
+        arrays = batching.are_arrays(x)
+        options = {"validation_split": validation_split, "validation_data": validation_data}
+        # Keras's own default warns that it cannot shuffle a data set or a generator.
+        options["shuffle"] = arrays if shuffle is None else shuffle
+        if arrays and steps_per_epoch:
+            data = labels.as_batch(x, y, sample_weight, self.order)
+            x, options = batching.repeat_arrays(data, batch_size or 32, options)
+            y = sample_weight = batch_size = None
+        try:
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
+                **options,
+            )
+        except FloatingPointError:
+            refuse_nan_in(x, self.order, self.missing, steps_per_epoch)
+            raise
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Compute losses and metrics as in Keras; labels, weights and errors are as for `fit`."""
+        arguments.refuse_labels_as_batch_size(batch_size, f"{type(self).__name__}.evaluate")
+        y, sample_weight = normalize(y, sample_weight, self.order, self.missing)
+        self._forget_traces_without_state()
+        results = super().evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
+        )
+        if np.isnan(keras.tree.flatten(results)).any():
+            refuse_nan_in(x, self.order, self.missing, steps)
+        return results
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "EquationModel":
+        """Make a model from `get_config`'s arguments, or from those of older files."""
+        return cls(**saving.deserialize(config, custom_objects))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return compile's arguments for a saved model; empty before `compile`."""
+        if not self.compiled:
+            return {}
+        balanced = {"component_weights": self.objective.config()}
+        own = keras.saving.serialize_keras_object(self._own_config | balanced)
+        return {**super().get_compile_config(), **own}
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile as `get_compile_config` says, and build the optimizer's state."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def _view(self, training):
+        """How this step looks at derivatives: in full, or along directions drawn for it."""
+        if not self.projection:
+            return FullDerivatives()
+        if not training:
+            return self.projection.sample(0)
+        step = tf.convert_to_tensor(self._steps_drawn) + 1
+        self._steps_drawn.assign(step)
+        return self.projection.sample(step)
+
+    def _cast(self, x):
+        """x as the equation takes it; builds a model that is not built yet."""
+        x = self.equation.cast(x)
+        if not self.built:
+            self.build(keras.tree.map_structure(lambda t: tuple(t.shape), x))
+        return x
+
+    def _forget_traces_without_state(self):
+        """A new R2Score makes its state in a new trace only."""
+        stateless = not all(map(has_state, self._jet_metrics.values()))
+        if stateless and "r2" in self._shown_metrics:
+            self.train_function = self.test_function = None
