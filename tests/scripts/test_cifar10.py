@@ -15,7 +15,7 @@ import pytest
 import sobolev_tf as st
 from train import cifar10
 from train.lib.images import shapes
-from train.lib.run import cli, old_flags
+from train.lib.run import cli
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width_multiplier=0.03"]
 ROOT = Path(__file__).parent.parent.parent
@@ -157,15 +157,6 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     code, _, err = run(*given)
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
-
-
-@pytest.mark.parametrize("old", sorted(old_flags.NAMES["cifar10"]))
-def test_an_old_flag_says_its_new_name(old, run, tmp_path):
-    new = old_flags.NAMES["cifar10"][old]
-    assert new in cifar10.FLAGS
-    code, _, err = run(f"--{old}=1", f"--workdir={tmp_path}")
-    assert (code, err.count("\n")) == (2, 1)
-    assert f"--{old} has a new name: --{new}" in err
 
 
 def test_events_for_tensorboard_are_in_the_run_folder(run, tmp_path):

@@ -127,15 +127,6 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     run_folder.Run(tmp_path, {"another": "command"}).close()
 
 
-@pytest.mark.parametrize("old", sorted(old_flags.NAMES["imagenet"]))
-def test_an_old_flag_says_its_new_name(old, run, tmp_path):
-    new = old_flags.NAMES["imagenet"][old]
-    assert new in imagenet.FLAGS
-    code, _, err = run(f"--{old}=1", f"--workdir={tmp_path}")
-    assert (code, err.count("\n")) == (2, 1)
-    assert f"--{old} has a new name: --{new}" in err
-
-
 def test_settings_are_frozen(run, monkeypatch):
     seen = []
     monkeypatch.setattr(imagenet, "train", lambda settings, *_: seen.append(settings))

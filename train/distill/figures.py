@@ -1,6 +1,5 @@
 """Figure 4: test KL and action-prediction error, from a run folder and nothing else."""
 
-import contextlib
 import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from train.distill.students import METHODS, SCRIPT
 from train.lib.atari.titles import title
-from train.lib.run import files, metrics_csv, old_flags, run_folder
+from train.lib.run import files, metrics_csv, run_folder
 
 COLORS = {"values": "C7", "sobolev": "C0"}
 MEASURES = {"test_kl": "test_kl, nats", "test_action_error": "test_action_error, %"}
@@ -43,12 +42,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's metrics.csv; those of older runs under today's names."""
     path = folder / "metrics.csv"
-    percent = "train_percent"
-    with contextlib.suppress(IndexError, *metrics_csv.DAMAGE):  # which `read_rows` reports
-        if metrics_csv.whole_lines(path)[0].startswith("percent,"):
-            percent = "percent"
-    rows = metrics_csv.read_rows(path, [percent, "step", *MEASURES], ["method"])
-    return [old_flags.rename(SCRIPT, row) for row in rows]
+    numbers = ["train_percent", "step", *MEASURES]
+    return metrics_csv.read_rows(path, numbers, ["method"], script=SCRIPT)
 
 
 def later_half(

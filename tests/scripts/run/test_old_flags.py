@@ -44,8 +44,6 @@ def test_committed_runs_resume_with_todays_command(path, tmp_path):
     """Every flag is one of the script today, and takes the value that the run has."""
     config = run_folder.read_config(path)
     script = config["script"]
-    if script not in old_flags.RENAMED:
-        pytest.skip("its flags have their old names")
     assert set(config["flags"]) <= set(SCRIPTS[script].FLAGS)
     (tmp_path / "config.json").write_text(path.read_text())
     typed = command(script, old_flags.complete(script, config["flags"]))
@@ -59,27 +57,8 @@ def test_committed_runs_resume_with_todays_command(path, tmp_path):
     [(script, old, new) for script in SCRIPTS for old, new in old_flags.NAMES[script].items()],
 )
 def test_an_old_name_is_refused_with_its_new_one(script, old, new, run_script):
-    if script not in old_flags.RENAMED:
-        pytest.skip("its flags have their old names")
     assert old not in SCRIPTS[script].FLAGS
     assert new in SCRIPTS[script].FLAGS
     code, _, err = run_script(SCRIPTS[script], f"--{old}=1")
     assert (code, err.count("\n")) == (2, 1)
     assert f"--{old} has a new name: --{new}" in err
-
-
-def test_a_run_that_was_stopped_before_resumes(run_script, tmp_path):
-    arguments = ["--num_workers=0", "--num_points=6", "--num_seeds=1", "--steps=3", "--hidden=4"]
-    arguments += ["--function=booth", f"--workdir={tmp_path}"]
-    assert run_script(regression, *arguments)[0] == 0
-    config = json.loads((tmp_path / "config.json").read_text())
-    new_names = {new: old for old, new in old_flags.NAMES["regression"].items()}
-    config["flags"] = {new_names.get(k, k): v for k, v in config["flags"].items()}
-    assert "sizes" in config["flags"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    code, out, err = run_script(regression, *arguments)
-    assert code == 0, err
-    assert "2 of 2 nets are done" in out
-    code, _, err = run_script(regression, *arguments, "--num_points=7")
-    assert code == 2
-    assert "--num_points was " in err

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import files
+from train.lib.run import files, old_flags
 from train.lib.run.errors import UsageError
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, csv.Error)
@@ -58,6 +58,7 @@ def read_rows(
     numbers: Iterable[str] | None = None,
     texts: Sequence[str] = (),
     remedy: str = "run the run's command again",
+    script: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of a finished run's metrics.csv.
 
@@ -66,12 +67,14 @@ def read_rows(
       numbers: columns to return as floats; None for all that are not in `texts`.
       texts: columns to return as text.
       remedy: what to do about a damaged file, for the error.
+      script: the run's script, where columns are named after its flags: those of runs of before
+        are returned with today's names and values.
 
     Raises:
       UsageError: where there are no rows, or one lacks a column or has something else in it.
     """
     try:
-        rows = _parse(whole_lines(path), numbers, texts)
+        rows = _parse(whole_lines(path), numbers, texts, script)
         if not rows:
             raise ValueError("it has no rows")
     except DAMAGE as error:
@@ -85,11 +88,15 @@ def whole_lines(path: Path) -> list[str]:
 
 
 def _parse(
-    lines: Iterable[str], numbers: Iterable[str] | None = None, texts: Sequence[str] = ()
+    lines: Iterable[str],
+    numbers: Iterable[str] | None = None,
+    texts: Sequence[str] = (),
+    script: str | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of CSV lines. Raises one of DAMAGE."""
     rows = []
-    for row in csv.DictReader(lines, restval=""):
+    for stored in csv.DictReader(lines, restval=""):
+        row = old_flags.rename(script, stored) if script else stored
         names = [name for name in row if name not in texts] if numbers is None else numbers
         rows.append(
             {name: row[name] for name in texts} | {name: float(row[name]) for name in names}

@@ -60,36 +60,25 @@ NAMES: dict[str, dict[str, str]] = {
     "distill net": {"percent": "train_percent", "rate": "learning_rate"},
     "regression": {"sizes": "num_points", "seeds": "num_seeds", "jobs": "num_workers"},
 }
-# {script: {new name: {old value: new value}}}; in a list, of each element.
 SPLITS = {"0": 0, "1": 1, "3": 3}
+# {script: {new name: {old value: new value}}}; in a list, of each element.
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
     "imagenet": {"splits": SPLITS, "eval_split": {False: "validation", True: "selection"}},
     "cifar10": {"splits": SPLITS},
     "distill": {"method": {"regular": "values"}},
     "distill net": {"method": {"regular": "values"}},
 }
-# Flags that came when there were runs already, and what those did without them.
 IMAGES_DEFAULTS = {
     "devices": None,
     "num_classes": None,
     "gradient_loss": "l1",
     "gradient_weight": 1.0,
 }
+# Flags that came when there were runs already, and what those did without them.
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
     "imagenet": IMAGES_DEFAULTS,
     "cifar10": {**IMAGES_DEFAULTS, "direct_init": "zeros"},
     "teacher": {"init_from": None, "normalize_advantages": False, "discount": 0.99},
-}
-# Scripts whose flags have their new names already. Add yours in the commit that renames them:
-# from then on their old config.json is read with new names.
-RENAMED: set[str] = {
-    "cifar10",
-    "distill",
-    "distill net",
-    "imagenet",
-    "record",
-    "regression",
-    "teacher",
 }
 
 
@@ -121,22 +110,6 @@ def _new_value(value: Any, changed: Mapping[Any, Any]) -> Any:
     return changed.get(value, value) if changed else value
 
 
-def current(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `rename` for scripts in RENAMED; of others, only what all scripts have renamed."""
-    if script in RENAMED:
-        return rename(script, flags)
-    return {EVERY_SCRIPT.get(name, name): value for name, value in flags.items()}
-
-
-def defaults(script: str | None) -> dict[str, Any]:
-    """Return what runs of a script did before a flag existed, under the names of `read_config`."""
-    new = FLAG_DEFAULTS_OF_OLD_RUNS.get(script or "", {})
-    if script in RENAMED:
-        return new
-    old_names = {v: k for k, v in NAMES.get(script or "", {}).items()}
-    return {old_names.get(name, name): value for name, value in new.items()}
-
-
 def complete(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's flags with today's names, and with those that it did not have yet."""
-    return rename(script, defaults(script)) | rename(script, flags)
+    """Return `rename`, with the flags that the run did not have yet."""
+    return FLAG_DEFAULTS_OF_OLD_RUNS.get(script or "", {}) | rename(script, flags)

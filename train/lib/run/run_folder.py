@@ -172,7 +172,7 @@ def read_config(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
         script = config.get("script")
-        config["flags"] = old_flags.current(script, config["flags"])
+        config["flags"] = old_flags.rename(script, config["flags"])
         valid = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         valid = False
@@ -209,7 +209,7 @@ def compare(
 ) -> None:
     """Raise UsageError, naming the flags, if any but the `changeable` differ."""
     stored, given = (old_flags.complete(script, flags) for flags in (stored, given))
-    changeable = old_flags.rename(script, dict.fromkeys(changeable))
+    changeable = set(changeable)
     differ = [
         f"--{name} was {stored.get(name)}, now {given.get(name)}"
         for name in sorted(stored.keys() | given.keys())
