@@ -119,8 +119,8 @@ def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
 
     Args:
       actions: A.
-      background: the grey level that is zero to the net. On a screen that is mostly grey, all
-        units would otherwise see little but the grey. Gradients in the frames do not depend on it.
+      background: the gray level that is zero to the net. On a screen that is mostly gray, all
+        units would otherwise see little but the gray. Gradients in the frames do not depend on it.
 
     Returns:
       A Keras model, frames [B,84,84,4] of 0..255 -> logits [B,A] and value [B,1].
