@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -86,6 +87,16 @@ def export_network(net: keras.Model, path: str | os.PathLike) -> None:
     """
     with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
         net.export(temporary, verbose=False)
+
+
+def refuse_options(model: keras.Model, options: dict[str, Any]) -> None:
+    """Raise ValueError for Keras's options of `export`, or for a model that is not built."""
+    where = f"{type(model).__name__}.export"
+    if options:
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"{where} writes a SavedModel and takes its directory only, got {given}.")
+    if not model.built:
+        raise ValueError(f"{where} needs a built model: call it, fit it or build it first.")
 
 
 @contextlib.contextmanager

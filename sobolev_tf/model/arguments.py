@@ -125,13 +125,3 @@ def input_batches(x: Any, batch_size: int, where: str) -> Iterator:
     rows = len(keras.tree.flatten(x)[0])
     for i in range(0, max(rows, 1), batch_size):
         yield keras.tree.map_structure(lambda t, i=i: t[i : i + batch_size], x)
-
-
-def refuse_export_options(model: keras.Model, options: dict[str, Any]) -> None:
-    """Raise ValueError for Keras's options of `export`, or for a model that is not built."""
-    where = f"{type(model).__name__}.export"
-    if options:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise ValueError(f"{where} writes a SavedModel and takes its directory only, got {given}.")
-    if not model.built:
-        raise ValueError(f"{where} needs a built model: call it, fit it or build it first.")

@@ -132,7 +132,7 @@ class EquationModel(strategies.DistributedModel):
         Raises:
           ValueError: for Keras's other arguments, or a model that is not built.
         """
-        arguments.refuse_export_options(self, kwargs)
+        export.refuse_options(self, kwargs)
         layers, served, specs = [self.net, self.scaling], self.equation.served, self.equation.specs
         export.export_jets(layers, served, specs(), self.order, filepath)
 

@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Batch:
-    """Makes a `Batch` of what Keras's `fit` passes on.
+    """Make a `Batch` of what Keras's `fit` passes on.
 
     Args:
       data: x, (x, y) or (x, y, sample_weight).
@@ -63,7 +63,7 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
 def example_weights(
     x: Any, sample_weight: tf.Tensor | None, loss_scale: tf.Tensor | float
 ) -> tf.Tensor:
-    """Computes what multiplies an example's loss in the objective, a scalar or [B].
+    """Compute what multiplies an example's loss in the objective, a scalar or [B].
 
     1/B over all replicas, its sample weight, and loss scaling.
     """
@@ -74,5 +74,5 @@ def example_weights(
 
 
 def batch_size(x: Any) -> tf.Tensor:
-    """Returns B of inputs [B, ...] in any structure, as a float."""
+    """Return B of inputs [B, ...] in any structure, as a float."""
     return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], keras.config.floatx())

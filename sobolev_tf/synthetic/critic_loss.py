@@ -53,7 +53,7 @@ class CriticLoss:
         weights: Any,
         label_weight: float,
     ) -> "CriticLoss":
-        """Makes the critic loss of a method, whose own weights are multiplied by `weights`.
+        """Make the critic loss of a method, whose own weights are multiplied by `weights`.
 
         Raises:
           ValueError: unless there are two losses and two weights, and one term counts; or if
@@ -80,7 +80,7 @@ class CriticLoss:
         outputs: tf.Tensor,
         track: Callable[[str, tf.Tensor], None],
     ) -> tf.Tensor:
-        """Computes l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
+        """Compute l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
 
         Differentiable in the critic's weights; the target and the network are gradient-stopped
         as the caller has them.

@@ -11,7 +11,7 @@ import keras
 
 
 def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
-    """Builds the paper's critic for ImageNet (SM 4.3): p(h) for activations h.
+    """Build the paper's critic for ImageNet (SM 4.3): p(h) for activations h.
 
     conv 64 3x3/1, ReLU, conv 64 3x3/2, ReLU, global average, linear to `outputs` logits.
 
@@ -34,7 +34,7 @@ def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
 
 
 def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> keras.Model:
-    """Builds the paper's critic for CIFAR-10 (SM 4.2): p(h) for activations h.
+    """Build the paper's critic for CIFAR-10 (SM 4.2): p(h) for activations h.
 
     conv 128 3x3/1, ReLU, linear to `outputs` logits.
 
@@ -57,7 +57,7 @@ def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> ker
 
 
 def dense_critic(shape: Sequence[int], outputs: int) -> keras.Model:
-    """Builds a critic for flat activations: linear to 64, SiLU, linear to `outputs`.
+    """Build a critic for flat activations: linear to 64, SiLU, linear to `outputs`.
 
     Args:
       shape: of h without B.
@@ -82,7 +82,7 @@ def direct_module(
     channels: int = 128,
     initializer: str | keras.initializers.Initializer = "zeros",
 ) -> keras.Model:
-    """Builds the paper's module of direct synthetic gradients (SM 4.2): g(h, y).
+    """Build the paper's module of direct synthetic gradients (SM 4.2): g(h, y).
 
     Three 3x3 convolutions to 128 channels that keep the resolution, with ReLU between, then
     linear, 1x1, to the C channels of h. y [B, outputs], one-hot, comes as further channels of the
@@ -113,7 +113,7 @@ def build(
     critic: Callable | keras.Model | Sequence[keras.Model] | None,
     direct: bool = False,
 ) -> list[keras.Model]:
-    """Builds a critic for each cut, for the shape of h and the network's outputs.
+    """Build a critic for each cut, for the shape of h and the network's outputs.
 
     Args:
       stages: a network's stages, as `split` returns them.

@@ -28,7 +28,7 @@ class Cut(NamedTuple):
 def replace_gradient(
     h: tf.Tensor, synthetic: tf.Tensor, weight: tf.Tensor | float = 1.0
 ) -> tf.Tensor:
-    """Returns h, whose gradient is `weight * synthetic` whatever arrives from above.
+    """Return h, whose gradient is `weight * synthetic` whatever arrives from above.
 
     Args:
       h: activations [B, *H].
@@ -53,7 +53,7 @@ def replace_gradient(
 
 
 def refuse_mask(h: tf.Tensor) -> tf.Tensor:
-    """Returns h. Raises ValueError if it has a Keras mask, which would be lost at a cut."""
+    """Return h; raise ValueError if it has a Keras mask, which would be lost at a cut."""
     if getattr(h, "_keras_mask", None) is not None:
         raise ValueError(
             "DecoupledModel: activations carry a Keras mask, which would be lost at a cut; use "
@@ -65,7 +65,7 @@ def refuse_mask(h: tf.Tensor) -> tf.Tensor:
 def true_gradients(
     tape: tf.GradientTape, cuts: list[Cut], arriving: list[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Computes dL/dh [B, *H] at every cut, by full backpropagation from the top one.
+    """Compute dL/dh [B, *H] at every cut, by full backpropagation from the top one.
 
     Args:
       tape: a persistent tape that recorded the stages.
@@ -80,12 +80,12 @@ def true_gradients(
 
 
 def per_example_gradient(gradient: tf.Tensor, example_weights: tf.Tensor) -> tf.Tensor:
-    """Divides an example's weight out of dL/dh [B, *H]: its own gradient; 0 at weight 0."""
+    """Divide an example's weight out of dL/dh [B, *H]: its own gradient; 0 at weight 0."""
     return scale_examples(gradient, tf.math.reciprocal_no_nan(example_weights))
 
 
 def scale_examples(x: tf.Tensor, weight: tf.Tensor | float) -> tf.Tensor:
-    """Multiplies x [B, ...], in float32 or wider, by a scalar or per-example weight [B]."""
+    """Multiplie x [B, ...], in float32 or wider, by a scalar or per-example weight [B]."""
     x = at_least_float32(x)
     weight = tf.cast(weight, x.dtype)
     return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))

@@ -142,14 +142,14 @@ class DecoupledModel(DistributedModel):
         return [loss for stage in self.stages for loss in stage.losses]
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
-        """Computes the network's outputs [B, *K]."""
+        """Compute the network's outputs [B, *K]."""
         for stage, device in zip(self.stages, self.devices, strict=True):
             with placing.on(device):
                 x = stage(x, training=training)
         return x
 
     def network(self) -> keras.Model:
-        """Returns the plain network, a Keras model that shares the weights, if not placed."""
+        """Return the plain network, a Keras model that shares the weights, if not placed."""
         stages = placing.move(self.stages, ["CPU:0" if self.placed else None] * len(self.stages))
         start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
         for stage in stages:
@@ -157,17 +157,12 @@ class DecoupledModel(DistributedModel):
         return keras.Model(start, x)
 
     def export(self, filepath: Any, **kwargs: Any) -> None:
-        """Writes the plain network, without critics, as a SavedModel with `serving_default`.
+        """Write the plain network, without critics, as a SavedModel with `serving_default`.
 
         Raises:
           ValueError: for Keras's other arguments.
         """
-        if kwargs:
-            options = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-            raise ValueError(
-                "DecoupledModel.export writes a SavedModel and takes its directory only, got "
-                f"{options}."
-            )
+        export.refuse_options(self, kwargs)
         export.export_network(self.network(), filepath)
 
     def compile(
@@ -183,7 +178,7 @@ class DecoupledModel(DistributedModel):
         critic_updates: str = "sequential_async",
         **kwargs: Any,
     ) -> None:
-        """Configures training, with an optimizer and losses of the critics' own.
+        """Configure training, with an optimizer and losses of the critics' own.
 
         Args:
           optimizer: of the network; any Keras optimizer or its name.
@@ -230,8 +225,10 @@ class DecoupledModel(DistributedModel):
             if isinstance(layer, SyntheticGradient):
                 layer.loss = loss
         self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
-        with errors_of("compile"):
-            self._trainer = self._make_trainer()
+        if self.placed:
+            optimizers = filter(None, (self.optimizer, self.critic_optimizer))
+            with errors_of("compile"):
+                placed_trainer.check(self.gradient_target, self.jit_compile, optimizers)
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
@@ -270,11 +267,11 @@ class DecoupledModel(DistributedModel):
         return model
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Updates the stages and the critics on one batch; returns the logs."""
+        """Update the stages and the critics on one batch; return the logs."""
         return self._train([data])
 
     def make_train_function(self, force: bool = False) -> None:
-        """Makes what `fit` calls; with a placement, all of an execution's steps in one graph."""
+        """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
         if self.train_function is None or force:
             super().make_train_function(force)
             if self.placed and self.steps_per_execution > 1 and not self.run_eagerly:
@@ -283,7 +280,7 @@ class DecoupledModel(DistributedModel):
                 )
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Computes the network's loss and metrics on one batch."""
+        """Compute the network's loss and metrics on one batch."""
         results = super().test_step(data)
         return reducible_logs({k: v for k, v in results.items() if not k.startswith("cut")})
 
@@ -306,11 +303,11 @@ class DecoupledModel(DistributedModel):
     def _train(self, data):
         """One step on each batch of a list; the last one's logs."""
         batches = [self._unpack(each) for each in data]
-        for batch, step in zip(batches, self._trainer.train(batches), strict=True):
+        for batch, step in zip(batches, self._trainer().train(batches), strict=True):
             logs = self._update_logs(step.loss, batch, step.outputs)
         return logs
 
-    def _make_trainer(self):
+    def _trainer(self):
         shared = {
             "stages": self.stages,
             "layers": self.synthetic_gradients,
@@ -322,8 +319,6 @@ class DecoupledModel(DistributedModel):
             "diagnostics": self.diagnostics,
         }
         if self.placed:
-            optimizers = filter(None, (self.optimizer, self.critic_optimizer))
-            placed_trainer.check(self.gradient_target, self.jit_compile, optimizers)
             return placed_trainer.PlacedTrainer(devices=self.devices, **shared)
         return Trainer(
             gradient_target=self.gradient_target,

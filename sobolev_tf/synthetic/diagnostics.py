@@ -30,7 +30,7 @@ class CutDiagnostics:
         }
 
     def track(self, name: str, value: tf.Tensor, finite_only: bool = False) -> None:
-        """Adds a batch's value; `finite_only` leaves out a step that loss scaling will skip."""
+        """Add a batch's value; `finite_only` leaves out a step that loss scaling will skip."""
         counts = tf.math.is_finite(value) if finite_only else True
         weight = tf.cast(counts, tf.float32)
         self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
@@ -38,7 +38,7 @@ class CutDiagnostics:
     def track_accuracy(
         self, loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor | None
     ) -> None:
-        """Adds the share of classes that the critic's outputs [B,...,K] name.
+        """Add the share of classes that the critic's outputs [B,...,K] name.
 
         Does nothing unless the network's loss is a cross-entropy and there are outputs.
         """
@@ -51,19 +51,19 @@ class CutDiagnostics:
         self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)))
 
     def compare(self, synthetic: tf.Tensor, true: tf.Tensor, finite_only: bool = False) -> None:
-        """Adds cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
+        """Add cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
         cosine, ratio = compare(synthetic, true)
         self.track("cosine", cosine, finite_only)
         self.track("norm_ratio", ratio, finite_only)
 
     def metrics(self, loss: keras.losses.Loss | Callable | None) -> list[keras.metrics.Metric]:
-        """Lists what can be reported under the network's loss."""
+        """List what can be reported under the network's loss."""
         known = isinstance(loss, CROSS_ENTROPIES)
         return [metric for name, metric in self.trackers.items() if known or name != "accuracy"]
 
 
 def compare(synthetic: tf.Tensor, true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the batch.
+    """Compute cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the batch.
 
     Zero where a norm is zero.
 
@@ -89,7 +89,7 @@ def compare_when(
     example_weights: tf.Tensor,
     finite_only: bool,
 ) -> None:
-    """Adds every cut's cosine and norm ratio where `due`, at the cost of a backward pass.
+    """Add every cut's cosine and norm ratio where `due`, at the cost of a backward pass.
 
     Args:
       due: a boolean scalar.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 @contextlib.contextmanager
 def errors_of(caller: str) -> Iterator[None]:
-    """Puts a caller's name in front of the ValueErrors from below.
+    """Put a caller's name in front of the ValueErrors from below.
 
     Example:
 
@@ -22,6 +22,6 @@ def errors_of(caller: str) -> Iterator[None]:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raises ValueError unless `value` is one of `choices`."""
+    """Raise ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(choices)}; given {value!r}.")

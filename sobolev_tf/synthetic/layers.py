@@ -34,7 +34,7 @@ class _CutLayer(keras.layers.Layer):
         training: bool | None = None,
         return_cut: bool = False,
     ) -> tf.Tensor | Cut:
-        """Returns h; below, its gradient is weight * SG(h, y).
+        """Return h; below, its gradient is weight * SG(h, y).
 
         Args:
           h: activations [B, *H].
@@ -105,7 +105,7 @@ class SyntheticGradient(_CutLayer):
         self.loss = keras.losses.get(loss)
 
     def jet(self, h: tf.Tensor, y: tf.Tensor, training: bool | None = None) -> Jet:
-        """Computes m [B] and its synthetic gradient SG = dm/dh [B, *H], per example.
+        """Compute m [B] and its synthetic gradient SG = dm/dh [B, *H], per example.
 
         h is gradient-stopped. Differentiable in the critic's weights.
         """

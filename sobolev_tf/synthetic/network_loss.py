@@ -19,7 +19,7 @@ LOSS_CLASSES = {  # Keras's names of losses stand for functions
 
 
 def network_loss(loss: keras.losses.Loss | Callable | str) -> keras.losses.Loss | Callable:
-    """Returns a Keras loss or a function of (y, outputs); the class of a cross-entropy's name.
+    """Return a Keras loss or a function of (y, outputs); the class of a cross-entropy's name.
 
     Raises:
       ValueError: if the loss is not a mean over the batch.
@@ -36,7 +36,7 @@ def network_loss(loss: keras.losses.Loss | Callable | str) -> keras.losses.Loss 
 def label_gradient(
     loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor
 ) -> tf.Tensor:
-    """Computes dL/dy [B, *K] of a loss of labels y and a network's outputs (SM 4.1).
+    """Compute dL/dy [B, *K] of a loss of labels y and a network's outputs (SM 4.1).
 
     For a cross-entropy it is -log p over all classes, y the one-hot label; integer labels stand
     for theirs. Differentiable in the outputs.

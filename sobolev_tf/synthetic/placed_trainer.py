@@ -40,7 +40,7 @@ COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumula
 
 
 def check(gradient_target: str, jit_compile: bool, optimizers: Iterable) -> None:
-    """Raises ValueError for what makes one stage wait for all, or is for one device."""
+    """Raise ValueError for what makes one stage wait for all, or is for one device."""
     if gradient_target != "bootstrapped":
         raise ValueError(
             "placement: gradient_target='true' is full backpropagation, for which every stage "
@@ -61,7 +61,7 @@ def check(gradient_target: str, jit_compile: bool, optimizers: Iterable) -> None
 
 
 def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
-    """Makes a Keras train function that traces `steps` batches of an iterator as one function.
+    """Make a Keras train function that traces `steps` batches of an iterator as one function.
 
     Where the data ends early, the batches that are left are a function of their own.
 
@@ -124,7 +124,7 @@ class PlacedTrainer:
     diagnostics: Sequence[CutDiagnostics]
 
     def train(self, batches: Sequence[Batch]) -> list[Step]:
-        """Takes one training step on each of `batches`; the critics learn late (see above)."""
+        """Take one training step on each of `batches`; the critics learn late (see above)."""
         optimizers = [each for each in (self.optimizer, self.critic_optimizer) if each is not None]
         counts = [tf.identity(optimizer.iterations.value) for optimizer in optimizers]
         late: list[collections.deque] = [collections.deque() for _ in self.layers]
@@ -195,7 +195,7 @@ class PlacedTrainer:
         return _Pass(tape, critic_tape, h, cut, penalties)
 
     def _backward(self, number, passes, loss):
-        """Updates every stage that a gradient reaches; dL/dh [B, *H] of the objective at every cut.
+        """Update every stage that a gradient reaches; dL/dh [B, *H] of the objective at every cut.
 
         What arrives at a cut with a layer is replaced there by the synthetic gradient.
         """

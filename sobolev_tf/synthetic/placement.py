@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def devices(placement: str | Sequence[str] | None, stages: int) -> list[str | None]:
-    """Names a device for each stage.
+    """Name a device for each stage.
 
     Args:
       placement: None, for none (a list of None); "stages", for the workers that TensorFlow is
@@ -78,7 +78,7 @@ def _local(kind, least):
 
 
 def move(models: Sequence[keras.Model], names: Sequence[str | None]) -> list[keras.Model]:
-    """Copies functional Keras models, each with its variables on the device of that name.
+    """Copie functional Keras models, each with its variables on the device of that name.
 
     Where the name is None, the model itself is returned.
     """
@@ -95,5 +95,5 @@ def _copy(model, name):
 
 
 def on(name: str | None) -> AbstractContextManager:
-    """Opens the scope of a device; for None, the scope that is there stays."""
+    """Open the scope of a device; for None, the scope that is there stays."""
     return tf.device(name) if name else contextlib.nullcontext()

@@ -7,7 +7,7 @@ import keras
 
 
 def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
-    """Cuts `net` after each layer named in `at`; the stages, called in turn, are the net.
+    """Cut `net` after each layer named in `at`; the stages, called in turn, are the net.
 
     The stages share their layers and weights with `net`: nothing is copied.
 
@@ -58,7 +58,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
 
 
 def check(stages: Sequence[keras.Model]) -> None:
-    """Raises ValueError unless `stages` are functional models that fit each other, in order."""
+    """Raise ValueError unless `stages` are functional models that fit each other, in order."""
     listed = isinstance(stages, (list, tuple)) and len(stages) > 0
     if not listed or not all(getattr(stage, "inputs", None) for stage in stages):
         raise ValueError(
@@ -119,7 +119,7 @@ def _check_order(net, names, cuts):
 
 
 def _check_separates(name, cut, end):
-    """Walks down from `end`; whatever is not above `cut` must be reached through it."""
+    """Walk down from `end`; whatever is not above `cut` must be reached through it."""
     for above, below in _edges(end, stop=cut):
         if below is cut or not (_reaches(cut, below) or _is_input(below)):
             continue

@@ -52,7 +52,7 @@ class Trainer:
     diagnostics: Sequence[CutDiagnostics]
 
     def train(self, batches: Sequence[Batch]) -> list[Step]:
-        """Takes one training step on each of `batches`."""
+        """Take one training step on each of `batches`."""
         return [self._step(batch) for batch in batches]
 
     def _step(self, batch):
@@ -122,6 +122,6 @@ class Trainer:
 
 
 def network_variables(stages: Sequence[keras.Model], method: str) -> list[keras.Variable]:
-    """Lists what the optimizer updates: all trainable weights; in noprop, the last stage's."""
+    """List what the optimizer updates: all trainable weights; in noprop, the last stage's."""
     trained = stages[-1:] if method == "noprop" else stages
     return [variable for stage in trained for variable in stage.trainable_variables]
