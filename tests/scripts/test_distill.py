@@ -1,4 +1,4 @@
-"""Recordings read back, splits by time, and the distillation script in a tiny configuration."""
+"""The distillation script in a tiny configuration, on a recording of noise."""
 
 import csv
 import json
@@ -8,21 +8,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.noise_recording import LENGTHS, record_noise
 from tests.support.old_names import rewrite_config, with_old_names
-from tests.support.stacked import stacked
 from train import plot
 from train.distill import __main__ as distill
-from train.distill import baselines, figures, splits, students
-from train.lib.atari import policies, recordings
+from train.distill import baselines, figures, students
+from train.lib.atari import policies
 from train.lib.run import run_folder
 from train.lib.run.errors import UsageError
-from train.record.writer import Writer
 
 RESULTS = sorted(Path(plot.__file__).parent.glob("results/distill_*"))
-LENGTHS = [30, 50, 21, 40, 60, 33, 26]
 TINY = ["--game=breakout", "--steps=6", "--num_evals=2", "--batch_size=8", "--eval_episodes=1"]
 TINY += ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1", "--search_percent=60"]
 
@@ -42,34 +39,10 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """(a run folder as train.record leaves it, its episodes): noise, seen by a small teacher."""
+    """(a run folder as train.record leaves it, its episodes)."""
     folder = tmp_path_factory.mktemp("recording")
     keras.utils.set_random_seed(0)
-    teacher, written = small_net(4, outputs=2), []
-    teacher.save(folder / "teacher.keras")
-    rng = np.random.default_rng(0)
-    writer = Writer(folder / "data", "breakout", shard_steps=100)
-    for length in LENGTHS:
-        frames = rng.integers(0, 256, [length + 1, 84, 84], dtype=np.uint8)
-        logits, values = teacher.predict(stacked(frames), verbose=0)
-        places = np.arange(length + 1)
-        written.append(
-            {
-                "observation": frames,
-                "action": np.zeros(length + 1, np.int32),
-                "reward": rng.integers(0, 2, length + 1).astype(np.float32),
-                "discount": np.ones(length + 1, np.float32),
-                "logits": logits,
-                "value": values[:, 0],
-                "is_first": places == 0,
-                "is_last": places == length,
-                "is_terminal": places == length,
-            }
-        )
-        writer.add(written[-1])
-    writer.flush()
-    writer.finish()
-    return folder, written
+    return folder, record_noise(folder, small_net(4, outputs=2))
 
 
 @pytest.fixture
@@ -78,64 +51,6 @@ def run(run_script, recorded):
         return run_script(distill, *TINY, f"--recording={recorded[0]}", *arguments)
 
     return call
-
-
-def test_what_is_read_is_what_was_recorded(recorded):
-    folder, written = recorded
-    recording = recordings.read(folder / "data", "breakout")
-    assert recording.lengths.tolist() == LENGTHS
-    shards = json.loads((folder / "data" / "shards.json").read_text())
-    assert len(shards) > 1
-    np.testing.assert_array_equal(recording.scores, [e["reward"].sum() for e in written])
-    stacks, logits = recording.batch(np.arange(sum(LENGTHS), dtype=np.int32))
-    expected = [stacked(e["observation"])[:-1] for e in written]
-    np.testing.assert_array_equal(stacks, np.concatenate(expected))
-    np.testing.assert_array_equal(logits, np.concatenate([e["logits"][:-1] for e in written]))
-    assert recording.frames.dtype == stacks.dtype == tf.uint8
-
-
-def test_batches_are_a_function_of_seed_and_number(recorded):
-    recording = recordings.read(recorded[0] / "data", "breakout")
-    steps = np.arange(40, 90, dtype=np.int32)
-
-    def some(start, seed=3):
-        data = recordings.random_batches(recording, steps, 16, seed, start)
-        return [batch.numpy() for batch, _ in data.take(4 - start)]
-
-    np.testing.assert_array_equal(some(0)[2:], some(2))
-    assert (some(0)[0] != some(0, seed=4)[0]).any()
-    allowed = {frame.tobytes() for frame in recording.batch(steps)[0].numpy()}
-    assert {frame.tobytes() for batch in some(0) for frame in batch} <= allowed
-    tests = recordings.in_order(recording, steps, 20)
-    assert [len(batch) for batch, _ in tests] == [20, 20, 10]
-
-
-def test_splits_by_hand():
-    train, test = splits.split([4, 3, 3], 40)  # a border between episodes
-    assert (train.tolist(), test[0], test[-1]) == ([0, 1, 2, 3], 4, 9)
-    train, test = splits.split([4, 3, 3], 60, "whole")
-    assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3], [7, 8, 9])
-    assert splits.split([4, 3, 3], 10, test_percent=40)[1].tolist() == [7, 8, 9]
-    assert [len(part) for part in splits.held_out([4, 3, 3], 10)] == [7, 3]
-    assert [len(part) for part in splits.held_out([4, 3, 3], 5)] == [4, 1]
-
-
-@pytest.mark.parametrize("kind", ["cut", "whole"])
-@pytest.mark.parametrize("percent", [1, 5, 10, 25, 50, 80])
-def test_training_and_test_share_no_episode(kind, percent):
-    lengths = np.random.default_rng(0).integers(5, 90, 500)
-    episode = np.repeat(np.arange(500), lengths)
-    train, test = splits.split(lengths, percent, kind)
-    assert not set(episode[train]) & set(episode[test])
-    assert max(train) < min(test)
-    assert len(train) == int(sum(lengths) * percent / 100) or kind == "whole"
-    assert (
-        np.bincount(episode[test])[np.unique(episode[test])] == lengths[episode[test[0]] :]
-    ).all()
-    learn, held_out = splits.held_out(lengths, len(train))
-    assert not set(episode[learn]) & set(episode[held_out])
-    assert [*learn, *held_out] == [*train]
-    assert len(held_out) >= len(train) / 10
 
 
 def test_the_constant_policy_by_hand():
@@ -385,32 +300,6 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
         assert code == 2
         assert message in err
         assert f"{name}.keras" in err
-
-
-def test_a_damaged_shard_is_named(recorded, tmp_path):
-    folder = tmp_path / "data"
-    shutil.copytree(recorded[0] / "data", folder)
-    shard = sorted(folder.glob("*tfrecord*"))[1]
-    whole = shard.read_bytes()
-    cut, flipped = whole[: len(whole) // 2], bytearray(whole)
-    flipped[len(whole) // 2] ^= 255
-    first = 16 + int.from_bytes(whole[:8], "little")  # the first record, and no other
-    for damaged in (cut, bytes(flipped), whole[:first], b""):
-        shard.write_bytes(damaged)
-        with pytest.raises(UsageError, match=f"{shard.name} is damaged or not whole"):
-            recordings.read(folder, "breakout")
-    shard.unlink()
-    with pytest.raises(UsageError, match=shard.name):
-        recordings.read(folder, "breakout")
-    (folder / "features.json").write_text("{")
-    with pytest.raises(UsageError, match="cannot be read as a data set"):
-        recordings.read(folder, "breakout")
-
-
-def test_an_unfinished_recording_is_said(tmp_path):
-    (tmp_path / "data.partial").mkdir()
-    with pytest.raises(UsageError, match="not finished, run its command again"):
-        recordings.find(tmp_path)
 
 
 @pytest.mark.slow

@@ -264,7 +264,7 @@ def test_the_time_left_of_a_recording_by_hand():
     play(False, False)
     assert recorder.turns_left() == 2 - 1  # the youngest one is one step old
     assert status.line(seconds=3.0) == (
-        "16 steps, 1 whole episodes, 2 games play theirs to the end, 2 steps/s, about 0:00:01 left"
+        "16 steps, 1 whole and 2 open episodes, 2 steps/s, about 0:00:01 left"
     )
     play(True, True)
     assert not recorder.recording.any()

@@ -51,7 +51,7 @@ def later_half(
 ) -> dict[tuple[float, str], dict[str, tuple[float, float, float]]]:
     """Return mean, lowest and highest of each measure over the later half of the tests.
 
-    One test says little: the rate does not fall, and KL goes up and down with every test.
+    One test is noisy: the rate does not fall, and KL goes up and down with every test.
 
     Args:
       rows: of metrics.csv.

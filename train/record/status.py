@@ -9,7 +9,7 @@ from train.record.recorder import Recorder
 
 
 class Status:
-    """Observer: prints recorded steps, whole episodes, open games and the time left.
+    """Observer: prints recorded steps, whole and open episodes, and the time left.
 
     Args:
       recorder: called before this observer.
@@ -35,11 +35,11 @@ class Status:
     def line(self, seconds: float) -> str:
         """Return the line after so many seconds of play."""
         recorder = self.recorder
-        parts = [f"{self.recorded + recorder.num_seen} steps"]
-        parts.append(f"{len(recorder.lengths)} whole episodes")
-        if recorder.num_seen >= recorder.num_steps and recorder.recording.any():
-            parts.append(f"{recorder.recording.sum()} games play theirs to the end")
-        parts.append(f"{recorder.num_seen / seconds:.0f} steps/s")
+        parts = [
+            f"{self.recorded + recorder.num_seen} steps",
+            f"{len(recorder.lengths)} whole and {recorder.recording.sum()} open episodes",
+            f"{recorder.num_seen / seconds:.0f} steps/s",
+        ]
         left = recorder.turns_left()
         if left:
             parts.append(f"about {progress.time_of(seconds / self.turns * left)} left")

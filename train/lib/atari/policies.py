@@ -171,7 +171,7 @@ def _saved_model_policy(path):
     inputs = saved.signatures["serving_default"].structured_input_signature[1]
     _check_inputs([spec.shape for spec in inputs.values()], path)
     [(name, spec)] = inputs.items()
-    # By way of `saved`: the signature alone does not keep its variables alive.
+    # By way of `saved`: a signature does not keep its variables alive.
     return Policy(
         lambda frames: saved.signatures["serving_default"](**{name: frames}), dtype=spec.dtype
     )
@@ -180,8 +180,8 @@ def _saved_model_policy(path):
 def _check_inputs(shapes: Iterable, path: Path) -> None:
     """Raise UsageError unless the one input is [B,84,84,4]."""
     if [tuple(shape)[1:] for shape in shapes] != [FRAMES]:
-        given = ", ".join(str(list(shape)) for shape in shapes)
-        raise UsageError(f"{path} takes {given}: expected one input of frames [B,84,84,4]")
+        inputs = ", ".join(str(list(shape)) for shape in shapes)
+        raise UsageError(f"{path} takes {inputs}: expected one input of frames [B,84,84,4]")
 
 
 def _checked(policy, path, game):
@@ -200,7 +200,7 @@ def _checked(policy, path, game):
 
 
 def _teacher_config(folder, game):
-    """Return the config of a teacher's run folder; what another folder is, a UsageError says."""
+    """Return the config of a teacher's run folder. Raises UsageError for another folder."""
     if not (folder / "config.json").exists():
         raise UsageError(f"{folder} is no run folder and no SavedModel: choose another policy")
     config = run_folder.read_config(folder / "config.json")
