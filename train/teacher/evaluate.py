@@ -86,7 +86,7 @@ def write_gif(path: str | Path, frames: list[np.ndarray], scale: int = 3) -> Non
     from PIL import Image  # Comes with matplotlib.
 
     shown = [Image.fromarray(frame).resize([84 * scale] * 2, 0) for frame in frames]
-    with files.replacing(path) as file:
+    with files.replacing(Path(path)) as file:
         milliseconds = 1000 * environment.FRAMES_PER_STEP / 60
         shown[0].save(
             file, "GIF", save_all=True, append_images=shown[1:], duration=milliseconds, loop=0
