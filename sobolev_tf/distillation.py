@@ -9,109 +9,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets, losses, targets
+from sobolev_tf import losses, targets
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
+from sobolev_tf.policies import DIVERGENCES, KL, ActionError, PolicyDivergence, kl, log_policy
 from sobolev_tf.projections import Projection
 
-DIVERGENCES = ("student_teacher", "teacher_student")
+__all__ = [
+    "DIVERGENCES",
+    "KL",
+    "ActionError",
+    "PolicyDistiller",
+    "PolicyDivergence",
+    "kl",
+    "log_policy",
+]
+
 BYTE = 255.0  # the largest of a uint8 image
-
-
-def log_policy(logits: tf.Tensor) -> tf.Tensor:
-    """Normalize logits [B,A] to log π [B,A], in float32 or wider.
-
-    >>> np.round(np.exp(log_policy(tf.math.log([[1.0, 3.0]]))), 4).tolist()
-    [[0.25, 0.75]]
-    """
-    return tf.nn.log_softmax(jets.at_least_float32(tf.convert_to_tensor(logits)))
-
-
-def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-    """Compute D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)).
-
-    Args:
-      log_p: log-policy [B,A].
-      log_q: log-policy [B,A].
-
-    Returns:
-      [B], in nats.
-
-    Example:
-
-    >>> p, q = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
-    >>> round(float(kl(p, q)[0]), 4), round(float(kl(q, p)[0]), 4)
-    (0.1438, 0.1308)
-    """
-    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1)
-
-
-@keras.saving.register_keras_serializable(package="sobolev_tf")
-class PolicyDivergence(keras.losses.Loss):
-    """KL divergence of two policies, given as logits [B,A] of any offset.
-
-    Args:
-      direction: "student_teacher" is D_KL(π ‖ π*), as section 4.2 prints it, with π the
-        prediction; "teacher_student" is D_KL(π* ‖ π).
-
-    Example:
-
-    >>> teacher, student = tf.math.log([[0.5, 0.5]]), tf.math.log([[0.25, 0.75]])
-    >>> round(float(PolicyDivergence()(teacher, student)), 4)
-    0.1308
-    """
-
-    def __init__(
-        self, direction: str = "student_teacher", name: str = "policy_divergence", **kwargs: Any
-    ):
-        super().__init__(name=name, **kwargs)
-        if direction not in DIVERGENCES:
-            raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got {direction!r}.")
-        self.direction = direction
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Compare the teacher's logits y_true and the student's y_pred [B,A]: [B]."""
-        teacher, student = log_policy(y_true), log_policy(y_pred)
-        if self.direction == "student_teacher":
-            return kl(student, teacher)
-        return kl(teacher, student)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "direction": self.direction}
-
-
-@keras.saving.register_keras_serializable(package="sobolev_tf")
-class KL(keras.metrics.MeanMetricWrapper):
-    """Mean KL divergence of policies given as logits [B,A].
-
-    Args:
-      direction: as in `PolicyDivergence`.
-    """
-
-    def __init__(self, direction: str = "student_teacher", name: str = "kl", **kwargs: Any):
-        super().__init__(PolicyDivergence(direction).call, name=name, **kwargs)
-        self.direction = direction
-
-    def get_config(self) -> dict:
-        return {"name": self.name, "dtype": self.dtype, "direction": self.direction}
-
-
-@keras.saving.register_keras_serializable(package="sobolev_tf")
-class ActionError(keras.metrics.MeanMetricWrapper):
-    """How often the most probable actions of two policies [B,A] differ, from 0 to 1.
-
-    >>> metric = ActionError()
-    >>> metric.update_state(tf.constant([[1.0, 2.0], [2.0, 1.0]]), tf.constant([[0.0, 5.0]] * 2))
-    >>> float(metric.result())
-    0.5
-    """
-
-    def __init__(self, name: str = "action_error", **kwargs: Any):
-        super().__init__(_actions_differ, name=name, **kwargs)
-
-    def get_config(self) -> dict:
-        return {"name": self.name, "dtype": self.dtype}
 
 
 class PolicyEquation(Equation):
@@ -344,7 +259,3 @@ def _frozen(teacher: Any) -> Any:
     if model and not isinstance(teacher, targets.Teacher):
         return targets.Teacher(teacher)
     return teacher
-
-
-def _actions_differ(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.argmax(y_true, -1) != tf.argmax(y_pred, -1), tf.float32)
