@@ -56,10 +56,10 @@ class PolicyEquation(Equation):
             batch.labels["value"] = log_policy(batch.labels["value"])
         return batch
 
-    def requested(self, given: dict, target: Callable | None, training: bool) -> list[str]:
+    def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: stored logits spare the teacher's run, but for gradients."""
         if not (training and self.order):
-            return super().requested(given, target, training)
+            return super().requested(labeled, target, training)
         if target is None:
             raise ValueError(
                 f"alpha={self.alpha} learns from a teacher's input gradients, and there is no "

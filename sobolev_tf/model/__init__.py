@@ -1,1 +1,13 @@
-"""SobolevModel (equations 1 and 2): labels, terms, objective, inputs, scaling, the step."""
+"""SobolevModel: equations 1 and 2 as a Keras model.
+
+| module | holds |
+| --- | --- |
+| sobolev | `SobolevModel`: its arguments, and `adapt` |
+| equation_model | how an equation is trained: compile, fit, steps, losses, metrics, files |
+| equation | one batch: what the net predicts, and what it is compared with |
+| terms | predicted terms, labels and a target's terms, by name |
+| objective | losses, weights and component weights of terms |
+| labels, label_shapes, sample_weights, missing | what users may pass, in one form |
+| inputs, scaling, scaled_target, statistics | what is differentiated, and z-scores around it |
+| problem | the loss of all data as a function of the weights, for solvers |
+"""

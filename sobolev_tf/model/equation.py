@@ -91,9 +91,9 @@ class Equation:
         """Read a batch (x, y, sample_weight) in the one form that everything below takes."""
         return labels.read_batch(data, self.order)
 
-    def requested(self, given: dict, target: Callable | None, training: bool) -> list[str]:
+    def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: those with labels; without any, all that a target has."""
-        return list(given) or labels.names(self.order)
+        return list(labeled) or labels.names(self.order)
 
     def compare(
         self,

@@ -22,7 +22,7 @@ from sobolev_tf.projections import FullDerivatives, Projection
 class EquationModel(strategies.DistributedModel):
     """A Keras model that trains an `Equation`: its steps, losses, metrics, jets and files.
 
-    `SobolevModel` and `PolicyDistiller` say what the equation is.
+    `SobolevModel` and `PolicyDistiller` choose the equation.
 
     Args:
       equation: the net with its inputs and scaling, and the terms that it is trained on.

@@ -122,7 +122,7 @@ def predicted_terms(
 
 
 def label_terms(
-    given: dict[str, Any],
+    y: dict[str, Any],
     predicted: Terms,
     z: tf.Tensor,
     view: Any,
@@ -133,7 +133,7 @@ def label_terms(
     """Check and scale labels, and look at them as `view` shows the net's own jet.
 
     Args:
-      given: labels by name, in the user's units.
+      y: labels by name, in the user's units.
       predicted: as `predicted_terms` gives them.
       z, view: as for `predicted_terms`.
       scaling: the `Scaling` between.
@@ -147,7 +147,7 @@ def label_terms(
       ValueError: for a label of another shape.
     """
     terms, value = {}, predicted["value"]
-    for name, label in given.items():
+    for name, label in y.items():
         if name in labels.DIRECTIONAL:
             label = fit_directional_shape(label, predicted[name].shape, name)
             label = tf.cast(label, predicted[name].dtype)

@@ -59,10 +59,10 @@ def test_a_label_conforms_or_is_refused(label, outputs, inputs):
 
 def test_missing_entries_have_no_error_and_no_gradient():
     prediction = tf.Variable([[1.0, 2.0], [3.0, 4.0]])
-    given = tf.constant([[np.nan, 5.0], [np.nan, np.nan]])
+    partial = tf.constant([[np.nan, 5.0], [np.nan, np.nan]])
     with tf.GradientTape() as tape:
         weights = tf.constant([[2.0], [2.0]])
-        label, prediction, weight = missing.mask_missing(given, prediction, weights)
+        label, prediction, weight = missing.mask_missing(partial, prediction, weights)
         loss = tf.reduce_sum((label - prediction) ** 2)
     np.testing.assert_array_equal(tape.gradient(loss, prediction), [[0, -6], [0, 0]])
     np.testing.assert_array_equal(weight, [2, 0])

@@ -1,4 +1,4 @@
-"""`adapt`: learning between z-scores, answering in the units that were given."""
+"""`adapt`: learning between z-scores, predicting in the user's units."""
 
 import keras
 import numpy as np
