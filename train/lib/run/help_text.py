@@ -26,18 +26,23 @@ PLACEHOLDERS = {
     "int": "N",
     "float": "X",
     "string": "TEXT",
+    "string enum": "NAME",
     "comma separated list of strings": "A,B",
 }
 
 
 def help_text(values: flags.FlagValues, presets: Mapping[str, Mapping[str, Any]] | None) -> str:
-    """Return the text of --help."""
+    """Return the text of --help. Defaults are those of the first preset."""
+    presets = presets or {}
+    defaults = {name: values[name].default for name in values}
+    defaults |= next(iter(presets.values()), {})
     lines = [(sys.modules["__main__"].__doc__ or "").strip()]
     for group, names in grouped(values).items():
         lines += ["", f"{group}:"]
         for name in names:
-            lines += ["  " + _usage(values[name]), *_wrapped(_sentence(values[name]), indent=6)]
-    for preset, chosen in (presets or {}).items():
+            lines.append(f"  {_usage(values[name], defaults[name])}")
+            lines += _wrapped(_sentences(values[name], defaults[name]), indent=6)
+    for preset, chosen in presets.items():
         typed = " ".join(_typed(values[name], value) for name, value in chosen.items())
         lines += ["", f"--preset={preset} stands for:", *_wrapped(typed, indent=2)]
     return "\n".join(lines)
@@ -69,29 +74,32 @@ def as_typed(value: Any) -> str:
 def _typed(flag: flags.Flag, value: Any) -> str:
     if flag.boolean:
         return f"--{flag.name}" if value else f"--no{flag.name}"
-    return f"--{flag.name}={as_typed(value)}"
+    text = as_typed(value)
+    return f"--{flag.name}={text.removesuffix('.0') if isinstance(value, float) else text}"
 
 
-def _usage(flag: flags.Flag) -> str:
+def _usage(flag: flags.Flag, default: Any) -> str:
     """The flag with its default, or with a placeholder where it has none."""
     if flag.boolean:
         return f"--[no]{flag.name}"
-    if flag.default is None or isinstance(flag, flags.MultiFlag):
+    if default is None or isinstance(flag, flags.MultiFlag):
         return f"--{flag.name}={PLACEHOLDERS.get(flag.flag_type(), 'TEXT')}"
-    return _typed(flag, flag.default)
+    return _typed(flag, default)
 
 
-def _sentence(flag: flags.Flag) -> str:
+def _sentences(flag: flags.Flag, default: Any) -> str:
     """The flag's help without absl's additions, its choices, and a default that `_usage` lacks."""
     text = flag.help
     choices = getattr(flag.parser, "enum_values", None)
     if choices:
         text = text.removeprefix(f"<{'|'.join(choices)}>: ")
-        text += f" One of {', '.join(choices)}."
+        if not all(f"{choice}:" in text for choice in choices):
+            text += f" One of {', '.join(choices)}."
     if isinstance(flag, flags.MultiFlag):
-        text = text.partition(";\n")[0]
-        text += f" May be repeated. Default: {as_typed(flag.default)}." if flag.default else ""
-    if flag.boolean and flag.default:
+        text = text.partition(";\n")[0] + " May be repeated."
+        if default:
+            text += f" Default: {as_typed(default)}."
+    if flag.boolean and default:
         text += f" Default: --{flag.name}."
     return text
 
