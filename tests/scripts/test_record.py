@@ -258,6 +258,9 @@ def test_the_time_left_of_a_recording_by_hand():
 
     play(False, False)
     assert recorder.turns_left() is None
+    assert status.line(1.0).endswith(
+        "0 whole and 2 open episodes, 2 steps/s, time left unknown until an episode ends"
+    )
     play(True, False)
     # 2 of 6 steps are missing, of two games; then an episode of the length of the longest.
     assert recorder.turns_left() == 2 / 2 + 2

@@ -41,6 +41,8 @@ class Status:
             f"{recorder.num_seen / seconds:.0f} steps/s",
         ]
         left = recorder.turns_left()
-        if left:
+        if left is None:
+            parts.append("time left unknown until an episode ends")
+        elif left:
             parts.append(f"about {progress.time_of(seconds / self.turns * left)} left")
         return ", ".join(parts)
