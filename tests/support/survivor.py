@@ -5,7 +5,7 @@ python -m tests.support.survivor --workdir=runs/survivor --deterministic
 
 import time
 
-from train.lib.run import cli, resumable, run_folder, seeding, strategies  # isort: skip: quiets TensorFlow
+from train.lib.run import cli, progress, resumable, run_folder, seeding, strategies  # isort: skip: quiets TensorFlow
 
 import keras
 import numpy as np
@@ -14,9 +14,9 @@ from absl import flags
 
 PRESETS = {"small": {"epochs": 3, "steps": 40, "strategy": "none"}}
 FLAGS = cli.common_flags(PRESETS)
-flags.DEFINE_float("rate", 0.01, "Learning rate.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 0.01, "Learning rate.", lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_float("pause", 0.0, "Seconds to wait after a step.", flag_values=FLAGS)
-flags.DEFINE_integer("together", 1, "Steps per execution.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("steps_per_execution", 1, "Steps in one execution.", 1, flag_values=FLAGS)
 
 
 def stream(seed, start_step, batch=8):
@@ -31,7 +31,7 @@ def stream(seed, start_step, batch=8):
     return tf.data.Dataset.counter(start_step).map(draw)
 
 
-def build(rate, jit=False, together=1):
+def build(learning_rate, jit_compile=False, steps_per_execution=1):
     """Return the compiled convnet."""
     model = keras.Sequential(
         [
@@ -44,11 +44,11 @@ def build(rate, jit=False, together=1):
         ]
     )
     model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9),
+        keras.optimizers.SGD(learning_rate, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        jit_compile=jit,
-        steps_per_execution=together,
+        jit_compile=jit_compile,
+        steps_per_execution=steps_per_execution,
     )
     return model
 
@@ -69,7 +69,9 @@ def main(settings):
     workdir = cli.workdir(settings)
     with run_folder.Run(workdir, settings.stored(), cli.script(), ["pause"]) as run:
         with strategies.strategy(settings).scope():
-            model = build(settings.rate, settings.jit_compile, settings.together)
+            model = build(
+                settings.learning_rate, settings.jit_compile, settings.steps_per_execution
+            )
         rows = resumable.fit(
             model,
             lambda step: stream(settings.seed, step),
@@ -77,7 +79,11 @@ def main(settings):
             settings.epochs,
             settings.steps,
             validation_data=stream(settings.seed + 1, 0).take(4),
-            callbacks=[Pause(settings.pause)],
+            callbacks=[
+                Pause(settings.pause),
+                progress.Progress(settings.epochs * settings.steps, seconds=0),
+            ],
+            verbose=0,
             saving=resumable.Saving(steps=7, monitor="val_loss", mode="min"),
         )
         run.write_summary(rows[-1])

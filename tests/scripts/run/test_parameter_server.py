@@ -71,9 +71,11 @@ def test_a_worker_that_is_killed_does_not_lose_the_run(tmp_path):
         options = {"env": environment, "cwd": ROOT, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen([*command, "--epochs=3"], **options) as run:
             for line in run.stdout:
-                if line.startswith("step 64 of 192"):  # the second epoch begins
+                if line.startswith("step 64/192"):  # the second epoch begins
                     started[2].kill()
                     break
+            else:
+                pytest.fail("the run ended before a worker was killed")
             rest = run.stdout.read()
         assert run.returncode == 0, rest
         assert json.loads((tmp_path / "summary.json").read_text())["step"] == 192

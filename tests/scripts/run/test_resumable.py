@@ -82,11 +82,13 @@ def unbroken(tmp_path_factory):
     return train(tmp_path_factory.mktemp("unbroken"))
 
 
-@pytest.mark.parametrize("options", [{}, {"together": 2}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}], ids=str)
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, unbroken, options):
     """First in training, with a damaged checkpoint and half a row, then in validation."""
     with pytest.raises(ConnectionError):
-        train(tmp_path, callbacks=[Break(train=7 // options.get("together", 1))], **options)
+        train(
+            tmp_path, callbacks=[Break(train=7 // options.get("steps_per_execution", 1))], **options
+        )
     newest = max((tmp_path / "checkpoints").glob("*.npz"))
     newest.write_bytes(newest.read_bytes()[:-100])
     with open(tmp_path / "metrics.csv", "a") as file:
@@ -97,9 +99,9 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, unbroken, options)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"jit": True}, {}], ids=["XLA", "two replicas"])
+@pytest.mark.parametrize("options", [{"jit_compile": True}, {}], ids=["XLA", "two replicas"])
 def test_an_interrupted_run_with_numbers_of_its_own(tmp_path, two_replicas, options):
-    """XLA draws other random numbers, and replicas normalise over their own part of a batch."""
+    """XLA draws other random numbers, and replicas normalize over their own part of a batch."""
     options = options or {"strategy": two_replicas}
     with pytest.raises(ConnectionError):
         train(tmp_path / "b", callbacks=[Break(train=7)], **options)
@@ -136,7 +138,7 @@ def test_a_bad_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(UsageError, match="steps_per_epoch=4, now it is 5"):
         train(tmp_path, steps=5)
     with pytest.raises(ValueError, match="steps_per_epoch=4 must be a multiple"):
-        train(tmp_path, together=3)
+        train(tmp_path, steps_per_execution=3)
 
 
 class Poison(keras.callbacks.Callback):
@@ -170,7 +172,7 @@ def start(workdir, *arguments):
 
 def training(workdir, process):
     """Wait until the process trains; False if it came to its end."""
-    while b"/step" not in Path(f"{workdir}.log").read_bytes():
+    while not re.search(rb"step [1-9]", Path(f"{workdir}.log").read_bytes()):
         if process.poll() is not None:
             return False
         time.sleep(0.02)
@@ -212,12 +214,15 @@ def test_killed_processes_end_with_the_same_weights(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--strategy=none", "--strategy=auto", "--together=4"])
+@pytest.mark.parametrize(
+    "option", ["--strategy=none", "--strategy=auto", "--steps_per_execution=4"]
+)
 def test_ten_kills_end_with_the_same_weights(tmp_path, option):
+    # Long enough that ten kills come before the end: four steps in one execution pause once.
+    pause = "--pause=0.4" if "execution" in option else "--pause=0.1"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole, option).wait() == 0
     for _ in range(10):
-        # Long enough that ten kills come before the end: four steps together pause once.
-        break_off(broken, signal.SIGKILL, option, f"--pause={0.4 if 'together' in option else 0.1}")
+        break_off(broken, signal.SIGKILL, option, pause)
     assert start(broken, option).wait() == 0
     assert_identical(whole, broken)
