@@ -11,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf import contractions, jets
+from sobolev_tf import jets
+from sobolev_tf.jets import contractions
 
 CONTRACTIONS = ("distinct", "same", "first")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf import contractions, jets
+from sobolev_tf import jets
+from sobolev_tf.jets import contractions
 from sobolev_tf.model.scaling import Scaling
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from sobolev_tf import contractions, jets
+from sobolev_tf import jets
+from sobolev_tf.jets import contractions
 from sobolev_tf.model import labels
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_directional_shape, fit_directions, fit_shape

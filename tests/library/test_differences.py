@@ -7,8 +7,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sobolev_tf import differences, jets, targets
-from sobolev_tf.differences import FiniteDifferences
+from sobolev_tf import jets, targets
+from sobolev_tf.differences import FiniteDifferences, finite_differences
 
 SCHEMES = ["central", "forward", "complex"]
 # Relative errors by order, for a function and inputs of size 1 in float64.
@@ -138,7 +138,7 @@ def test_evaluations_are_few_and_in_few_calls(scheme, evaluations, monkeypatch):
     assert calls[:2] == [4, 4 * evaluations]
     pairs = 15
     assert calls[2:] == [4 * pairs * {"central": 4, "forward": 3, "complex": 2}[scheme]]
-    monkeypatch.setattr(differences, "_AT_ONCE", 200)
+    monkeypatch.setattr(finite_differences, "_AT_ONCE", 200)
     calls.clear()
     for a, b in zip(target.jet(x, 2).derivatives, whole.derivatives, strict=True):
         np.testing.assert_array_equal(a, b)

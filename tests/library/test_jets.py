@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import contractions, jets
+from sobolev_tf import jets
+from sobolev_tf.jets import contractions
 
 A = np.array([[1.0, 2.0, 0.5], [-1.0, 0.3, 4.0]])
 

@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sobolev_tf import contractions, jets, projections
+from sobolev_tf import jets, projections
+from sobolev_tf.jets import contractions
 from sobolev_tf.projections import Projection
 
 

@@ -1,8 +1,8 @@
 """The figure of a run: its accuracy over steps, and its synthetic gradients beside it."""
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from train.lib.run import files
 
@@ -14,7 +14,7 @@ WIDTH = 4.6  # inches of a panel
 
 
 def draw(
-    path: str | os.PathLike,
+    path: Path,
     title: str,
     rows: Sequence[Mapping[str, float]],
     cuts: Sequence[str],

@@ -10,21 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, targets
+from sobolev_tf.distillation.policies import (
+    KL,
+    ActionError,
+    PolicyDivergence,
+    log_policy,
+)
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
-from sobolev_tf.policies import DIVERGENCES, KL, ActionError, PolicyDivergence, kl, log_policy
 from sobolev_tf.projections import Projection
-
-__all__ = [
-    "DIVERGENCES",
-    "KL",
-    "ActionError",
-    "PolicyDistiller",
-    "PolicyDivergence",
-    "kl",
-    "log_policy",
-]
 
 BYTE = 255.0  # the largest of a uint8 image
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf.contractions import contract_outputs, reshape_static
+from sobolev_tf.jets.contractions import contract_outputs, reshape_static
 
 
 class Jet(NamedTuple):

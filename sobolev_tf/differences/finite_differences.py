@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import contractions, jets
-from sobolev_tf.black_box import BlackBox, shown
+from sobolev_tf import jets
+from sobolev_tf.differences.black_box import BlackBox, shown
+from sobolev_tf.jets import contractions
 
 # Numbers in the x of one call to the black box: 32 MB of float64.
 _AT_ONCE = 2**22
