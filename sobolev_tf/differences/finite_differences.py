@@ -181,7 +181,8 @@ class FiniteDifferences:
         """
         if order not in (0, 1, 2):
             raise ValueError(f"order is 0, 1 or 2, got {order}: higher ones would be rounding.")
-        x, directions = jets.as_differentiable(x), [tf.convert_to_tensor(v) for v in directions]
+        x = jets.as_differentiable(x)
+        directions = [tf.convert_to_tensor(v) for v in directions]
         for v in directions:
             if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
                 raise ValueError(f"directions are {v.shape} for x {x.shape}, expected [B,P,*in].")

@@ -15,6 +15,9 @@ from typing import NamedTuple
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from sobolev_tf import checks
+from sobolev_tf.jets import arguments
+from sobolev_tf.jets.arguments import as_differentiable
 from sobolev_tf.jets.contractions import contract_outputs, reshape_static
 
 
@@ -54,7 +57,7 @@ def jet(fn: Callable, x: ArrayLike, order: int = 1) -> Jet:
     >>> [t.numpy().tolist() for t in (f.value, *f.derivatives)]
     [[8.0], [12.0], [12.0]]
     """
-    return _differentiate(fn, as_differentiable(x), order, lambda value: value)
+    return _differentiate("jet", fn, _point("jet", x), order, lambda value: value)
 
 
 def projected_jet(fn: Callable, x: ArrayLike, order: int, directions: Callable) -> Jet:
@@ -78,9 +81,13 @@ def projected_jet(fn: Callable, x: ArrayLike, order: int, directions: Callable) 
     >>> f.derivatives[0].shape
     TensorShape([1, 3, 2])
     """
-    return _differentiate(
-        fn, as_differentiable(x), order, lambda value: contract_outputs(value, directions(value))
-    )
+    caller = "projected_jet"
+
+    def project(value):
+        v = arguments.directions(caller, "directions", directions(value), value, True)
+        return contract_outputs(value, v)
+
+    return _differentiate(caller, fn, _point(caller, x), order, project)
 
 
 def directional_jet(fn: Callable, x: ArrayLike, directions: Sequence[tf.Tensor]) -> Jet:
@@ -104,8 +111,9 @@ def directional_jet(fn: Callable, x: ArrayLike, directions: Sequence[tf.Tensor])
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[6.0]], [[4.0]]]
     """
-    point = as_differentiable(x)
-    [value], *derivatives = _along(fn, point, [tf.unstack(v, axis=1) for v in directions])
+    point = _point("directional_jet", x)
+    along = [_projections("directional_jet", "directions", v, point) for v in directions]
+    [value], *derivatives = _along("directional_jet", fn, point, along)
     return Jet(value, tuple(tf.stack(d, 1) for d in derivatives))
 
 
@@ -130,17 +138,22 @@ def partial_jet(fn: Callable, x: ArrayLike, v: tf.Tensor, order: int) -> Jet:
     >>> [t.numpy().tolist() for t in f.derivatives]
     [[[3.0]], [[[4.0, 2.0]]]]
     """
-    point, values = as_differentiable(x), []
+    caller = "partial_jet"
+    order = checks.whole_number(caller, "order", order, at_least=0)
+    point, values = _point(caller, x), []
+    if order == 0:
+        return Jet(arguments.answer(caller, fn, point, differentiated=False))
+    directions = _projections(caller, "v", v, point)
 
     def along(x):
-        [value], tangents = _along(fn, x, [tf.unstack(v, axis=1)])
+        [value], tangents = _along(caller, fn, x, [directions])
         values.append(value)
         return tf.stack(tangents, 1)
 
-    if order == 0:
-        return Jet(fn(point))
     # Df[v] may be constant in x where f itself is not.
-    tangent, derivatives = _differentiate(along, point, order - 1, lambda t: t, required=False)
+    tangent, derivatives = _differentiate(
+        caller, along, point, order - 1, lambda t: t, required=False
+    )
     return Jet(values[0], (tangent, *derivatives))
 
 
@@ -160,7 +173,9 @@ def jvp(fn: Callable, x: ArrayLike, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     >>> [t.numpy().tolist() for t in jvp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    [value], [tangent] = _along(fn, as_differentiable(x), [[v]])
+    point = _point("jvp", x)
+    v = arguments.directions("jvp", "v", v, point)
+    [value], [tangent] = _along("jvp", fn, point, [[v]])
     return value, tangent
 
 
@@ -180,10 +195,11 @@ def vjp(fn: Callable, x: ArrayLike, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     >>> [t.numpy().tolist() for t in vjp(tf.sin, tf.constant([0.0]), tf.constant([2.0]))]
     [[0.0], [2.0]]
     """
-    point = as_differentiable(x)
+    point = _point("vjp", x)
     with tf.GradientTape() as tape:
         tape.watch(point)
-        value = fn(point)
+        value = arguments.answer("vjp", fn, point)
+    u = tf.cast(arguments.directions("vjp", "u", u, value), value.dtype)
     return value, _connected([tape.gradient(value, point, output_gradients=u)], point)[0]
 
 
@@ -211,16 +227,19 @@ def hvp(
     >>> [t.numpy().tolist() for t in hvp(lambda x: x**3, tf.constant([2.0]), tf.constant([1.0]))]
     [[8.0], [12.0]]
     """
-    point = as_differentiable(x)
+    point = _point("hvp", x)
+    v = tf.cast(arguments.directions("hvp", "v", v, point), point.dtype)
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         outer.watch(point)
         with tf.GradientTape(watch_accessed_variables=False) as inner:
             inner.watch(point)
-            value = fn(point)
-        if u is None and value.shape[1:].num_elements() != 1:
+            value = arguments.answer("hvp", fn, point)
+        if u is not None:
+            u = tf.cast(arguments.directions("hvp", "u", u, value), value.dtype)
+        elif value.shape[1:].num_elements() != 1:
             raise ValueError(f"hvp needs u: fn has outputs of shape {value.shape}, not one.")
         [gradient] = _connected([inner.gradient(value, point, output_gradients=u)], point)
-    product = outer.gradient(gradient, point, output_gradients=tf.cast(v, point.dtype))
+    product = outer.gradient(gradient, point, output_gradients=v)
     return value, _connected([product], point, required=False)[0]
 
 
@@ -244,43 +263,22 @@ def reshape_derivative(d: tf.Tensor, outputs: Sequence[int], x: tf.Tensor, j: in
     return tf.reshape(d, [tf.shape(x)[0], *outputs, *list(x.shape[1:]) * j])
 
 
-def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
-    """Convert x to a floating tensor.
-
-    Args:
-      x: one array.
-      name: what errors call it.
-
-    Raises:
-      ValueError: x has integers, or is several arrays.
-
-    Example:
-
-    >>> as_differentiable([1, 2])
-    Traceback (most recent call last):
-    ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
-    """
-    several = isinstance(x, list | tuple) and any(hasattr(entry, "shape") for entry in x)
-    if isinstance(x, dict | list | tuple) and (several or isinstance(x, dict)):
-        raise ValueError(
-            f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
-            'that stay, as in lambda a: f({"a": a, "b": b}).'
-        )
-    point = tf.convert_to_tensor(x)
-    if not point.dtype.is_floating:
-        raise ValueError(
-            f"{name} holds {point.dtype.name}, which cannot be differentiated: "
-            f'pass {name}.astype("float32").'
-        )
-    return point
+def _point(caller, x) -> tf.Tensor:
+    return arguments.refuse_scalar(caller, as_differentiable(x))
 
 
-def _differentiate(fn, x, order, project, required=True) -> Jet:
+def _projections(caller, name, v, point) -> list:
+    """Directions [B,P,*in] as P tensors [B,*in]."""
+    return tf.unstack(arguments.directions(caller, name, v, point, projections=True), axis=1)
+
+
+def _differentiate(caller, fn, x, order, project, required=True) -> Jet:
     """Nested tapes: the value of fn, and the derivatives of project(value)."""
+    order = checks.whole_number(caller, "order", order, at_least=0)
 
     def up_to(j):
         if j == 0:
-            value = fn(x)
+            value = arguments.answer(caller, fn, x, differentiated=order > 0)
             return [value, project(value)]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(x)
@@ -295,7 +293,7 @@ def _differentiate(fn, x, order, project, required=True) -> Jet:
     return Jet(value, tuple(derivatives))
 
 
-def _along(fn, x, directions):
+def _along(caller, fn, x, directions):
     """[[f], [Df[v1], ...], [D²f[v1,v2], ...], ...]: a list over P for each order.
 
     directions: for each order, P tensors [B,*in]. Reverse over reverse: the gradient of <f, u>
@@ -304,12 +302,12 @@ def _along(fn, x, directions):
     eagerly.
     """
     if not directions:
-        return [[fn(x)]]
+        return [[arguments.answer(caller, fn, x)]]
     *lower, vs = directions
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as over_u:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as over_x:
             over_x.watch(x)
-            terms = _along(fn, x, lower)
+            terms = _along(caller, fn, x, lower)
         us = [tf.ones_like(t) for t in terms[-1]]
         over_u.watch(us)
         pairs = zip(terms[-1], us, strict=True)

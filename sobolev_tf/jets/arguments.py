@@ -1,0 +1,152 @@
+"""What `jets` takes, checked once at its door: orders, points, directions, and what fn answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+
+def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
+    """Convert x to a floating tensor.
+
+    Args:
+      x: one array.
+      name: what errors call it.
+
+    Raises:
+      ValueError: x has integers, or is several arrays.
+
+    Example:
+
+    >>> as_differentiable([1, 2])
+    Traceback (most recent call last):
+    ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
+    """
+    several = isinstance(x, list | tuple) and any(hasattr(entry, "shape") for entry in x)
+    if isinstance(x, dict | list | tuple) and (several or isinstance(x, dict)):
+        raise ValueError(
+            f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
+            'that stay, as in lambda a: f({"a": a, "b": b}).'
+        )
+    point = tf.convert_to_tensor(x)
+    if not point.dtype.is_floating:
+        raise ValueError(
+            f"{name} holds {point.dtype.name}, which cannot be differentiated: "
+            f'pass {name}.astype("float32").'
+        )
+    return point
+
+
+def refuse_scalar(caller: str, x: tf.Tensor) -> tf.Tensor:
+    """Return x [B,*in]; refuse one number, which has no axis for the batch."""
+    if x.shape.rank == 0:
+        raise ValueError(f"{caller}: x is one number, expected [B,*in], as in x[None].")
+    return x
+
+
+def directions(
+    caller: str, name: str, v: Any, like: tf.Tensor, projections: bool = False
+) -> tf.Tensor:
+    """Return directions as a tensor; they must not broadcast.
+
+    Args:
+      caller: the function that errors name.
+      name: what errors call the directions.
+      v: [B,*dims], or with projections [B,P,*dims].
+      like: [B,*dims].
+      projections: whether v has an axis P.
+
+    Raises:
+      ValueError: for another shape, or what is no array of numbers.
+
+    Example:
+
+    >>> directions("jvp", "v", tf.ones([2]), tf.ones([4, 2]))
+    Traceback (most recent call last):
+    ValueError: jvp: v has shape [2], expected [4, 2].
+    """
+    if v is None:
+        raise ValueError(f"{caller}: {name} is missing, expected {_shown(like, projections)}.")
+    try:
+        v = tf.convert_to_tensor(v)
+        v = v if v.dtype.is_floating else tf.cast(v, like.dtype)
+    except (TypeError, ValueError, tf.errors.UnimplementedError) as error:
+        raise ValueError(
+            f"{caller}: {name} is a {type(v).__name__} that holds no numbers, expected an array "
+            f"{_shown(like, projections)}."
+        ) from error
+    expected = like.shape[:1].concatenate([None] * projections).concatenate(like.shape[1:])
+    if not expected.is_compatible_with(v.shape):
+        raise ValueError(
+            f"{caller}: {name} has shape {list(v.shape)}, expected {_shown(like, projections)}."
+        )
+    return v
+
+
+def answer(caller: str, fn: Callable, x: tf.Tensor, differentiated: bool = True) -> tf.Tensor:
+    """Call fn at x [B,*in] and return what it answers, [B,*out].
+
+    Args:
+      caller: the function that errors name.
+      fn: of TensorFlow operations.
+      x: [B,*in].
+      differentiated: whether a derivative is taken: a NumPy array has none.
+
+    Raises:
+      ValueError: fn answers no tensor, or not one row for each row of x.
+
+    Example:
+
+    >>> answer("jet", tf.reduce_sum, tf.ones([4, 2]))
+    Traceback (most recent call last):
+    ValueError: jet: fn gives shape [] for x of shape [4, 2], expected [4,*out]: one row for each \
+row of x.
+    """
+    if not callable(fn):
+        raise ValueError(f"{caller}: fn is a function of x, got {type(fn).__name__}.")
+    try:
+        value = fn(x)
+    except (NotImplementedError, AttributeError) as error:
+        # What TensorFlow says where NumPy is called on a tensor that is only traced.
+        if "numpy" not in str(error).lower() or hasattr(x, "numpy"):
+            raise
+        raise ValueError(_numpy(caller)) from error
+    if isinstance(value, np.ndarray | np.generic | float | int) and not tf.is_symbolic_tensor(x):
+        if differentiated:
+            raise ValueError(_numpy(caller))
+        value = tf.convert_to_tensor(value)
+    if not tf.is_tensor(value):
+        raise ValueError(
+            f"{caller}: fn gives {_kind(value)}, expected one tensor [B,*out] of TensorFlow."
+        )
+    value = tf.convert_to_tensor(value)
+    if value.shape.rank is not None and not value.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(
+            f"{caller}: fn gives shape {list(value.shape)} for x of shape {list(x.shape)}, "
+            f"expected [{_rows(x)},*out]: one row for each row of x."
+        )
+    return value
+
+
+def _numpy(caller: str) -> str:
+    return (
+        f"{caller}: fn computes with NumPy, which cannot be differentiated: use TensorFlow "
+        "operations, or targets.FiniteDifferences(fn)."
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict | list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _rows(x: tf.Tensor) -> str | int:
+    return x.shape[0] or "B"
+
+
+def _shown(like: tf.Tensor, projections: bool) -> str:
+    sizes: Sequence = [_rows(like), *["P"] * projections, *like.shape[1:]]
+    return "[" + ", ".join("?" if size is None else str(size) for size in sizes) + "]"
