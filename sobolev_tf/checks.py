@@ -136,6 +136,69 @@ def model(caller: str, name: str, value: Any) -> keras.Model:
     raise ValueError(f"{caller}: {name} is a keras.Model, got {shown(value)}{advice}.")
 
 
+def function(caller: str, name: str, value: Any) -> Any:
+    """Return what can be called.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> function("Function", "fn", 3)
+    Traceback (most recent call last):
+    ValueError: Function: fn is a function, got 3.
+    """
+    if callable(value) and not isinstance(value, type):
+        return value
+    raise ValueError(f"{caller}: {name} is a function, got {shown(value)}.")
+
+
+def switch(caller: str, name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> switch("Projection", "unbiased", "no")
+    Traceback (most recent call last):
+    ValueError: Projection: unbiased is True or False, got 'no'.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"{caller}: {name} is True or False, got {shown(value)}.")
+
+
+def lengths(caller: str, name: str, value: Any, at_least: int = 1) -> tuple[int, ...]:
+    """Return whole numbers, such as the lengths of axes or the units of layers.
+
+    Args:
+      caller: the public function or class, which the error names.
+      name: the argument.
+      value: what was passed.
+      at_least: the smallest number that is accepted.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> lengths("mlp", "hidden", [8, 8.5])
+    Traceback (most recent call last):
+    ValueError: mlp: hidden is a list of whole numbers of at least 1, got [8, 8.5].
+    """
+    try:
+        if isinstance(value, str | bytes | dict):
+            raise TypeError
+        return tuple(whole_number(caller, name, entry, at_least) for entry in value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{caller}: {name} is a list of whole numbers of at least {at_least}, got "
+            f"{shown(value)}."
+        ) from None
+
+
 def same_rows(caller: str, arrays: dict[str, Any], at_least: int = 1) -> int:
     """Return how many rows all arrays have; None entries are left aside.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import checks, jets
 from sobolev_tf.jets import contractions
 
 CONTRACTIONS = ("distinct", "same", "first")
@@ -70,12 +70,20 @@ class Projection:
     length: float = 1.0
 
     def __post_init__(self):
-        if self.side not in ("output", "input"):
-            raise ValueError(f'projection is None, "output" or "input", got {self.side!r}.')
-        if self.count < 1:
-            raise ValueError(f"projections is at least 1, got {self.count}.")
-        if self.contraction not in CONTRACTIONS:
-            raise ValueError(f"contraction is one of {CONTRACTIONS}, got {self.contraction!r}.")
+        caller = "Projection"
+        if not isinstance(self.side, str) or self.side not in ("output", "input"):
+            got = checks.shown(self.side)
+            raise ValueError(f'{caller}: projection is None, "output" or "input", got {got}.')
+        checks.whole_number(caller, "projections", self.count, at_least=1)
+        if not isinstance(self.contraction, str) or self.contraction not in CONTRACTIONS:
+            got = checks.shown(self.contraction)
+            raise ValueError(f"{caller}: contraction is one of {CONTRACTIONS}, got {got}.")
+        checks.switch(caller, "unbiased", self.unbiased)
+        checks.switch(caller, "orthogonal", self.orthogonal)
+        seed = checks.whole_number(caller, "seed", self.seed)
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"{caller}: seed is a whole number of 64 bits, got {seed}.")
+        checks.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
         """Draw the view of one training step; every replica draws directions of its own."""

@@ -16,8 +16,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import jets
+from sobolev_tf import checks, jets
 from sobolev_tf.differences import FiniteDifferences
+from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
 from sobolev_tf.keras_support.progress import progress_bar
 
@@ -47,9 +48,7 @@ class Table:
 
     def __init__(self, x: np.ndarray, *labels: np.ndarray):
         names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
-        rows = {name: len(a) for name, a in zip(names, (x, *labels), strict=True)}
-        if len(set(rows.values())) > 1:
-            raise ValueError(f"Table needs as many rows in every array, got {rows}.")
+        checks.same_rows("Table", dict(zip(names, (x, *labels), strict=True)), at_least=0)
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "labels", labels)
 
@@ -72,6 +71,8 @@ class Table:
         >>> x.shape, y.shape
         (TensorShape([3, 2]), TensorShape([3, 1]))
         """
+        batch_size = checks.whole_number("Table.dataset", "batch_size", batch_size, at_least=1)
+        checks.same_rows("Table.dataset", {"x": self.x})
         return batching.batches((self.x, self.labels), batch_size, seed=seed)
 
 
@@ -92,11 +93,11 @@ class Function:
     """
 
     def __init__(self, fn: Callable):
-        self.fn = fn
+        self.fn = checks.function("Function", "fn", fn)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Compute fn(x) [B,*out] at x [B,*in]."""
-        return tf.convert_to_tensor(self.fn(x))
+        return arguments.answer("Function", self.fn, x, differentiated=False)
 
     def get_config(self) -> dict:
         return {"fn": keras.saving.serialize_keras_object(self.fn)}
@@ -142,6 +143,11 @@ class Teacher(keras.layers.Layer):
                 ) from error
         if isinstance(model, keras.layers.Layer):
             model.trainable = False
+        elif not hasattr(model, "signatures"):
+            raise ValueError(
+                "Teacher takes a Keras model, or a SavedModel as its path or loaded; got "
+                f"{checks.shown(model)}."
+            )
         self.model, self.output_name = model, output
         self._serve = _endpoint(model)
         if self._serve is not None:
@@ -220,8 +226,9 @@ def tabulate(
             f"tabulate takes one array x [B,*in], got a {type(x).__name__}: join several inputs "
             "into one array, or wrap the target in a function that takes them apart."
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is at least 1, got {batch_size}.")
+    order = checks.whole_number("tabulate", "order", order, at_least=0)
+    batch_size = checks.whole_number("tabulate", "batch_size", batch_size, at_least=1)
+    checks.function("tabulate", "target", target)
     points = jets.as_differentiable(x)
     starts = range(0, max(len(points), 1), batch_size)
     several = len(starts) > 1

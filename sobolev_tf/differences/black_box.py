@@ -18,6 +18,8 @@ class BlackBox:
     Attributes:
       outputs: *out; None before the first result.
       returned: the dtype of results; None before the first one.
+      failure: what the last evaluation raised, for callers who see a graph's report of it only:
+        fn's own error, or the error of its answer; None where it went well.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class BlackBox:
         self.dtype = np.result_type(dtype, "c8") if is_complex else np.dtype(dtype)
         self.outputs = None if outputs is None else tuple(outputs)
         self.returned: np.dtype | None = None
+        self.failure: Exception | None = None
 
     def evaluate(self, x: np.ndarray, rows: int) -> np.ndarray:
         """Evaluate fn.
@@ -46,7 +49,15 @@ class BlackBox:
           ValueError: fn raises; or returns other rows, shapes or dtypes than expected, or a value
             that is not finite.
         """
-        x = x.astype(self.dtype)
+        self.failure = None
+        try:
+            return self._evaluate(x.astype(self.dtype), rows)
+        except ValueError as error:
+            own = error.__cause__
+            self.failure = own if isinstance(own, Exception) else error
+            raise
+
+    def _evaluate(self, x, rows):
         double = np.result_type(x, "f8")
         if not len(x) and self.outputs is not None:
             return np.empty((0, *self.outputs), double)

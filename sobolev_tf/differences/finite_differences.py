@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import jets
+from sobolev_tf import checks, jets
 from sobolev_tf.differences.black_box import BlackBox, shown
-from sobolev_tf.jets import contractions
+from sobolev_tf.jets import arguments, contractions
 
 # Numbers in the x of one call to the black box: 32 MB of float64.
 _AT_ONCE = 2**22
@@ -57,7 +57,8 @@ class FiniteDifferences:
 
     Raises:
       ValueError: fn raises; or returns other rows, shapes or dtypes than expected, or a value that
-        is not finite. Inside `tf.function` it is a tf.errors.OpError with the same text.
+        is not finite. Inside `tf.function` it is a tf.errors.OpError with the same text; a model's
+        `fit` raises what fn raised, as it was.
 
     Example:
 
@@ -76,15 +77,22 @@ class FiniteDifferences:
         outputs: Sequence[int] | None = None,
         dtype: str = "float64",
     ):
-        if scheme not in ("central", "forward", "complex"):
-            raise ValueError(f'scheme is "central", "forward" or "complex", got {scheme!r}.')
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f'dtype is "float32" or "float64", got {dtype!r}.')
-        for name, length in (("step", step), ("scale", scale)):
-            if length is not None and not np.all(np.isfinite(length) & np.greater(length, 0)):
-                raise ValueError(f"{name} is a length, finite and above 0, got {length!r}.")
+        caller = "FiniteDifferences"
+        checks.function(caller, "fn", fn)
+        checks.one_of(caller, "scheme", scheme, ("central", "forward", "complex"))
+        checks.one_of(caller, "dtype", dtype, ("float32", "float64"))
+        _refuse_no_length("scale", scale)
+        if step is not None:
+            _refuse_no_length("step", step)
+        if outputs is not None:
+            outputs = checks.lengths(caller, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the last evaluation raised; None where it went well."""
+        return self._black_box.failure
 
     def __call__(self, x: ArrayLike) -> tf.Tensor:
         """Evaluate fn at x [B,*in]: [B,*out]."""
@@ -179,9 +187,10 @@ class FiniteDifferences:
 
         At once when eager, in a graph as one operation.
         """
-        if order not in (0, 1, 2):
+        order = checks.whole_number("FiniteDifferences", "order", order, at_least=0)
+        if order > 2:
             raise ValueError(f"order is 0, 1 or 2, got {order}: higher ones would be rounding.")
-        x = jets.as_differentiable(x)
+        x = arguments.refuse_scalar("FiniteDifferences", jets.as_differentiable(x))
         directions = [tf.convert_to_tensor(v) for v in directions]
         for v in directions:
             if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
@@ -291,6 +300,16 @@ def _per_component(lengths: ArrayLike, dims: tuple, name: str) -> np.ndarray:
     if lengths.shape not in ((), dims):
         raise ValueError(f"{name} has shape {lengths.shape}, expected a number or shape {dims}.")
     return lengths.reshape(-1)
+
+
+def _refuse_no_length(name: str, length: Any) -> None:
+    lengths = np.asarray(length)
+    number = lengths.dtype.kind in "fiu"
+    if not number or not np.all(np.isfinite(lengths) & np.greater(lengths, 0)):
+        raise ValueError(
+            f"FiniteDifferences: {name} is a length, finite and above 0, got "
+            f"{checks.shown(length)}."
+        )
 
 
 def _flat(a: np.ndarray, lead: int) -> np.ndarray:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import losses, targets
+from sobolev_tf import checks, losses, targets
 from sobolev_tf.distillation.policies import (
     KL,
     ActionError,
     PolicyDivergence,
     log_policy,
 )
+from sobolev_tf.keras_support import options
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -128,7 +128,7 @@ class PolicyDistiller(EquationModel):
     ...     return keras.Sequential([keras.Input([4]), *layers])
     >>> model = PolicyDistiller(net(8), teacher=net(16), alpha=0.1)
     >>> model.compile("adam")
-    >>> sorted(model.fit(np.ones([8, 4], "f"), verbose=0).history)
+    >>> sorted(model.fit(tf.ones([8, 4]), verbose=0).history)
     ['action_error', 'd1_loss', 'kl', 'loss', 'value_loss']
     """
 
@@ -148,15 +148,21 @@ class PolicyDistiller(EquationModel):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        if not 0 <= alpha < np.inf:
-            raise ValueError(f"alpha is a finite number of at least 0, got {alpha}.")
+        caller, distiller = type(self).__name__, PolicyDistiller
+        renamed = {"frames": "uint8_images", "target": "teacher"}
+        options.refuse_unknown(caller, kwargs, distiller.__init__, distiller.compile, renamed)
+        checks.model(caller, "net", net)
+        checks.number(caller, "alpha", alpha, at_least=0)
         PolicyDivergence(divergence)  # refuses an unknown direction
+        checks.one_of(caller, "uint8_images", uint8_images, (True, False, None))
+        teacher = _frozen(teacher)
+        arguments.refuse_no_target(caller, teacher)
         self.alpha, self.divergence = alpha, divergence
         fields = {"count": projections, "unbiased": unbiased, "orthogonal": orthogonal}
         projection = arguments.as_projection("output", seed, **fields)
         equation = PolicyEquation(net, order=1 if alpha else 0)
         equation.alpha, equation.uint8_images = alpha, uint8_images
-        super().__init__(equation, _frozen(teacher), projection, **kwargs)
+        super().__init__(equation, teacher, projection, **kwargs)
 
     @property
     def uint8_images(self) -> bool | None:

@@ -110,10 +110,10 @@ row of x.
         value = fn(x)
     except (NotImplementedError, AttributeError) as error:
         # What TensorFlow says where NumPy is called on a tensor that is only traced.
-        if "numpy" not in str(error).lower() or hasattr(x, "numpy"):
+        if "numpy" not in str(error).lower() or not tf.is_symbolic_tensor(x):
             raise
         raise ValueError(_numpy(caller)) from error
-    if isinstance(value, np.ndarray | np.generic | float | int) and not tf.is_symbolic_tensor(x):
+    if isinstance(value, np.ndarray | np.generic | float | int):
         if differentiated:
             raise ValueError(_numpy(caller))
         value = tf.convert_to_tensor(value)
@@ -122,10 +122,11 @@ row of x.
             f"{caller}: fn gives {_kind(value)}, expected one tensor [B,*out] of TensorFlow."
         )
     value = tf.convert_to_tensor(value)
-    if value.shape.rank is not None and not value.shape[:1].is_compatible_with(x.shape[:1]):
+    points = x.shape if hasattr(x, "shape") else np.shape(x)
+    if value.shape.rank is not None and not value.shape[:1].is_compatible_with(points[:1]):
         raise ValueError(
-            f"{caller}: fn gives shape {list(value.shape)} for x of shape {list(x.shape)}, "
-            f"expected [{_rows(x)},*out]: one row for each row of x."
+            f"{caller}: fn gives shape {list(value.shape)} for x of shape {list(points)}, "
+            f"expected [{points[0] or 'B'},*out]: one row for each row of x."
         )
     return value
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import checks
 from sobolev_tf import metrics as jet_metrics
 from sobolev_tf.model import labels
 from sobolev_tf.projections import Projection
@@ -45,6 +46,28 @@ def as_projection(
     # Without a side, too: wrong settings are refused.
     settings = Projection(projection or "input", seed=seed, **shorthand)
     return settings if projection else None
+
+
+def refuse_no_target(caller: str, target: Any) -> None:
+    """Refuse a target that has no values: neither a function of x nor a method `jet`.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> refuse_no_target("SobolevModel", "teacher")
+    Traceback (most recent call last):
+    ValueError: SobolevModel: target is a function of x, such as those of st.targets, got \
+'teacher'.
+    """
+    known = callable(target) or hasattr(target, "jet")
+    if target is None or (known and not isinstance(target, type)):
+        return
+    raise ValueError(
+        f"{caller}: target is a function of x, such as those of st.targets, got "
+        f"{checks.shown(target)}."
+    )
 
 
 def metrics_of_values(metrics: Any, order: int) -> Any:

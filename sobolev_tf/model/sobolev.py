@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from sobolev_tf import checks
+from sobolev_tf.keras_support import options
 from sobolev_tf.model import arguments, saving
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -65,8 +67,11 @@ class SobolevModel(EquationModel):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if order < 0:
-            raise ValueError(f"order is at least 0, got {order}.")
+        caller = type(self).__name__
+        options.refuse_unknown(caller, kwargs, SobolevModel.__init__, SobolevModel.compile)
+        checks.model(caller, "net", net)
+        order = checks.whole_number(caller, "order", order, at_least=0)
+        arguments.refuse_no_target(caller, target)
         drawn = arguments.as_projection(
             projection,
             seed,

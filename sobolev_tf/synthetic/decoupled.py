@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support import export
+from sobolev_tf import checks
+from sobolev_tf.keras_support import export, options
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.keras_support.strategies import DistributedModel, reducible_logs, replicas
 from sobolev_tf.losses import L1Norm
@@ -92,12 +93,13 @@ class DecoupledModel(DistributedModel):
         placement: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        with errors_of("DecoupledModel"):
+        caller, decoupled = type(self).__name__, DecoupledModel
+        options.refuse_unknown(caller, kwargs, decoupled.__init__, decoupled.compile)
+        checks.whole_number(caller, "diagnose_every", diagnose_every, at_least=1)
+        with errors_of(caller):
             splitting.check(stages)
             check_choice("method", method, METHODS)
             check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
-            if diagnose_every < 1:
-                raise ValueError(f"diagnose_every is at least 1; given {diagnose_every}.")
             direct = method == "direct"
             built = critics.build(stages, critic, direct) if method in TERM_WEIGHTS else []
             devices = placing.devices(placement, len(stages))
@@ -199,6 +201,7 @@ class DecoupledModel(DistributedModel):
           ValueError: if `loss` is missing, or is not a mean over the batch; if the critics learn
             from nothing; or if an option does not go with a placement.
         """
+        checks.number("compile", "label_weight", label_weight, at_least=0)
         with errors_of("compile"):
             if loss is None or isinstance(loss, (list, dict)):
                 raise ValueError(f"expected one loss, for the network's output; given {loss}.")

@@ -23,5 +23,5 @@ def errors_of(caller: str) -> Iterator[None]:
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is one of {', '.join(choices)}; given {value!r}.")

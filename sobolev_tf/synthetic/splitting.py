@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Sequence
 
 import keras
+import numpy as np
+
+from sobolev_tf import checks
 
 
 def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
@@ -37,6 +40,8 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
             "split: expected a functional keras.Model, whose graph of layers is known; given "
             f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
         )
+    if not isinstance(at, str) and not (np.iterable(at) and all(isinstance(n, str) for n in at)):
+        raise ValueError(f"split: at is a list of layer names, got {checks.shown(at)}.")
     if isinstance(at, str):
         raise ValueError(f"split: at is a list of layer names, at=[{at!r}].")
     if len(net.outputs) != 1:

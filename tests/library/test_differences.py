@@ -330,8 +330,8 @@ def test_faults_of_the_caller():
         (lambda: target.directional_jet(x, [tf.ones([4, 1, 2])] * 3), "order is 0, 1 or 2, got 3"),
         (lambda: target.directional_jet(x, [tf.ones([4, 2])]), r"expected \[B,P,\*in\]"),
         (lambda: target.jet(tf.ones([4, 2], tf.int32)), "x holds int32"),
-        (lambda: FiniteDifferences(np.sin, "backward"), 'scheme is "central"'),
-        (lambda: FiniteDifferences(np.sin, dtype="float16"), 'dtype is "float32"'),
+        (lambda: FiniteDifferences(np.sin, "backward"), "scheme is 'central'"),
+        (lambda: FiniteDifferences(np.sin, dtype="float16"), "dtype is 'float32'"),
         (lambda: FiniteDifferences(np.sin, step=0.0), "step is a length"),
         (lambda: FiniteDifferences(np.sin, scale=[1.0, np.nan]), "scale is a length"),
     ]:

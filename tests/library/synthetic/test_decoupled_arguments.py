@@ -35,7 +35,7 @@ def direct_dense(shape, outputs):
     [
         ({"method": "sobolov"}, "method is one of sobolev, .*; given 'sobolov'"),
         ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
-        ({"diagnose_every": 0}, "diagnose_every is at least 1; given 0"),
+        ({"diagnose_every": 0}, "diagnose_every is a whole number of at least 1, got 0"),
         ({"critic": None}, "expected a critic builder, or 2 critics"),
         ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; given 1"),
         ({"critic": dense_critic((6,), 3)}, "2 critics, one for each cut; given 1"),
