@@ -151,7 +151,7 @@ def resolve(loss: Any) -> Callable:
 
 
 def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """Compute one number per example: the loss, averaged over all axes that it leaves but B.
+    """Compute one number per example: the loss, averaged over all its axes but the batch's.
 
     Args:
       loss: as `resolve` returns it.

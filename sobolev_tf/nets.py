@@ -227,7 +227,7 @@ def _as_patch_convolution(layer: keras.layers.Layer) -> keras.layers.Layer:
 def _atari_trunk(
     convolutions: list, units: int, background: float, first: type = keras.layers.Conv2D
 ) -> tuple:
-    """Scales 255 to 1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
+    """Scale 255 to 1, then convolutions (filters, kernel, stride) and a dense layer, all ReLU."""
 
     def relu():
         return {"activation": "relu", "kernel_initializer": keras.initializers.Orthogonal(2**0.5)}

@@ -74,7 +74,7 @@ def no_autograph_failures():
 
 @pytest.fixture
 def run_script(monkeypatch, capsys):
-    """Calls a script as the command line does; returns (exit code, stdout, stderr)."""
+    """Call a script as the command line does; return (exit code, stdout, stderr)."""
 
     def call(script, *arguments):
         name = script.__name__.removeprefix("train.").removesuffix(".__main__")
@@ -118,7 +118,7 @@ def killed_and_whole(tmp_path):
 
 @pytest.fixture
 def refused(run_script, tmp_path):
-    """Calls a script that must say why it does not run: one line, exit code 2, no run folder."""
+    """Call a script that must say why it does not run: one line, exit code 2, no run folder."""
 
     def call(script, *arguments):
         folder = tmp_path / "run"

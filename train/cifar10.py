@@ -67,7 +67,7 @@ flags.DEFINE_enum(
 
 
 def make_critic(settings: Settings) -> Callable[..., keras.Model]:
-    """Returns the function that builds what stands at a cut, for `st.DecoupledModel`."""
+    """Return the function that builds what stands at a cut, for `st.DecoupledModel`."""
     share = settings.critic_width_multiplier or settings.width_multiplier
     channels = max(1, round(share * 128))
     if settings.method == "direct":
@@ -79,7 +79,7 @@ def make_critic(settings: Settings) -> Callable[..., keras.Model]:
 def build_model(
     settings: Settings, images: datasets.Images, cuts: list[str], schedule_steps: int
 ) -> st.DecoupledModel:
-    """Splits the net at `cuts`, puts a critic at each, and compiles."""
+    """Split the net at `cuts`, put a critic at each, and compile."""
     net = st.nets.cifar10(images.num_classes, settings.width_multiplier, images.image_size)
     optimizer.add_l2(net, settings.l2)
     model = st.DecoupledModel(
@@ -105,7 +105,7 @@ def build_model(
 
 
 def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
-    """Trains, evaluates and exports in `folder`; returns the content of summary.json."""
+    """Train, evaluate and export in `folder`; return the content of summary.json."""
     seeding.seed_everything(settings)
     changeable = image_flags.FLAGS_THAT_MAY_CHANGE
     with run_folder.Run(folder, settings.stored(), "cifar10", changeable) as run:
@@ -140,7 +140,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
 
 
 def main(settings: Settings) -> None:
-    """Trains once, or with each of --seeds in a folder of its own."""
+    """Train once, or with each of --seeds in a folder of its own."""
     image_flags.check(settings)
     cuts = image_flags.chosen_cuts(settings, CUTS)
     settings = devices.prepare(settings, num_stages=len(cuts) + 1)

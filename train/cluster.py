@@ -1,4 +1,4 @@
-"""Trains a script of section 4.3 asynchronously on this machine: one parameter server, two workers.
+"""Train a script of section 4.3 asynchronously on this machine: one parameter server, two workers.
 
     python -m train.cluster train.cifar10 --method=sobolev
 

@@ -65,7 +65,7 @@ def resnet50(image_size: int, num_classes: int) -> keras.Model:
 
 
 def set_batch_norm(net: keras.Model, momentum: float, gamma: float) -> None:
-    """Sets the momentum of the averages, and the initial scale of the residual branches."""
+    """Set the momentum of the averages, and the initial scale of the residual branches."""
     for layer in net.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
@@ -76,7 +76,7 @@ def set_batch_norm(net: keras.Model, momentum: float, gamma: float) -> None:
 def build_model(
     settings: Settings, images: datasets.Images, cuts: list[str], schedule_steps: int
 ) -> st.DecoupledModel:
-    """Splits the net at `cuts`, puts a critic at each, and compiles."""
+    """Split the net at `cuts`, put a critic at each, and compile."""
     net = resnet50(images.image_size, images.num_classes)
     set_batch_norm(net, settings.bn_momentum, settings.residual_gamma_init)
     optimizer.add_l2(net, settings.l2)
@@ -104,7 +104,7 @@ def build_model(
 
 
 def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
-    """Trains, evaluates and exports in `folder`; returns the content of summary.json."""
+    """Train, evaluate and export in `folder`; return the content of summary.json."""
     seeding.seed_everything(settings)
     changeable = image_flags.FLAGS_THAT_MAY_CHANGE
     with run_folder.Run(folder, settings.stored(), "imagenet", changeable) as run:
@@ -140,7 +140,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
 
 
 def main(settings: Settings) -> None:
-    """Trains once, or with each of --seeds in a folder of its own."""
+    """Train once, or with each of --seeds in a folder of its own."""
     image_flags.check(settings)
     cuts = image_flags.chosen_cuts(settings, CUTS)
     settings = devices.prepare(settings, num_stages=len(cuts) + 1)

@@ -1,4 +1,4 @@
-"""Draws figures and tables of finished runs, from their folders alone, and compares runs.
+"""Draw figures and tables of finished runs, from their folders alone, and compare runs.
 
     python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
@@ -49,7 +49,7 @@ class PlottedRun(NamedTuple):
 
 
 def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
-    """Returns a drawer that calls `draw(folder, into)` for each run, and prints the paths."""
+    """Return a drawer that calls `draw(folder, into)` for each run and prints the paths."""
 
     def drawer(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
         drawn = 0
@@ -68,7 +68,7 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
 
 
 def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
-    """Prints Table 1, and writes it where several runs, or --workdir, give it a home."""
+    """Print Table 1, and write it where several runs, or --workdir, give it a home."""
     results = []
     for run in runs:
         try:
@@ -98,7 +98,7 @@ def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str
 
 
 def comparison_only(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
-    """Draws nothing: two runs or more are compared, as those of every script."""
+    """Draw nothing: two runs or more are compared, as those of every script."""
     if len(runs) > 1:
         return len(runs)
     problems += [
@@ -122,7 +122,7 @@ DRAWN_UNFINISHED = ("teacher",)
 
 
 def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None:
-    """Draws every figure and table that the runs in the folders give, and compares them.
+    """Draw every figure and table that the runs in the folders give, and compare them.
 
     Raises:
       UsageError: where nothing was drawn.
@@ -148,7 +148,7 @@ def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None
 
 
 def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
-    """Returns the runs in the folders; adds a line to `problems` for each that is none.
+    """Return the runs in the folders; add a line to `problems` for each that is none.
 
     Raises:
       UsageError: where no folder was typed.
@@ -171,7 +171,7 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
 
 
 def _with_seeds(folder: Path) -> list[Path]:
-    """Returns a run's folder itself, or those that --seeds has made in it."""
+    """Return a run's folder itself, or those that --seeds has made in it."""
     if not folder.exists():
         raise UsageError(f"{folder} does not exist: expected a run's folder")
     seeds = sorted(folder.glob("seed*/config.json"))
@@ -181,7 +181,7 @@ def _with_seeds(folder: Path) -> list[Path]:
 
 
 def _script(folder: Path) -> str:
-    """Returns the script that made a run, which is finished where its drawer needs that."""
+    """Return the script that made a run, which is finished where its drawer needs that."""
     script = run_folder.read_config(folder / "config.json").get("script")
     if script not in DRAWERS:
         raise UsageError(f"{folder} is a run of train.{script}: expected {' or '.join(DRAWERS)}")
@@ -193,7 +193,7 @@ def _script(folder: Path) -> str:
 
 
 def _home(folders: Iterable[Path]) -> Path | None:
-    """Returns the folder that holds all of several folders, if one does."""
+    """Return the folder that holds all of several folders, if one does."""
     folders = set(folders)
     parents = {folder.absolute().parent: folder.parent for folder in folders}
     return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None

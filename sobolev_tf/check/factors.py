@@ -23,7 +23,7 @@ _DECIMALS = 6  # outputs whose factors agree to so many are one finding
 def scaled_labels(
     data: Data, secants: Secants, terms: np.ndarray, tolerance: float, fitted: Secants
 ) -> Iterator[list[Hypothesis]]:
-    """Suppose factors: one for all, one for each output, for each input, for each entry.
+    """Suppose that dy is off by factors: one for all entries, or one per output, input or entry.
 
     Args:
       data: the labels.
@@ -42,13 +42,13 @@ def scaled_labels(
     seen = np.flatnonzero((np.nan_to_num(parts) != 0).any((0, 1, 2)))
     summed = parts.sum(-1, keepdims=True), cubes.sum(-1, keepdims=True), slice(None)
     single = parts[..., seen], cubes[..., seen], seen
-    together: list = [slice(None)]
+    all_outputs: list = [slice(None)]
     by_output: list = [[k] for k in range(target.shape[-1])]
     for (features, beside, inputs), outputs in itertools.product(
-        (summed, single), (together, by_output)
+        (summed, single), (all_outputs, by_output)
     ):
         if outputs is by_output and len(by_output) == 1:
-            yield []  # the same as together
+            yield []  # the same as all_outputs
             continue
         c, error = np.ones(terms.shape[2:]), np.zeros(terms.shape[2:])
         for k in outputs:

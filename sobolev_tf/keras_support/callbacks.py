@@ -7,7 +7,7 @@ import keras
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training where a loss is NaN or infinite, and names the loss.
+    """A callback that ends training where a loss is NaN or infinite, and names the loss.
 
     Looks at steps 1, 2, 4, ... and at the epoch's end, before any other callback does: a running
     mean keeps a NaN, and reading it at every step would slow training. A callback that saves

@@ -101,7 +101,7 @@ def refuse_options(model: keras.Model, options: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Silences these loggers below errors: TensorFlow lists the files that it writes."""
+    """Silence these loggers below errors: TensorFlow lists the files that it writes."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

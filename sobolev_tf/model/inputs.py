@@ -10,7 +10,7 @@ from sobolev_tf import jets
 
 
 class Inputs:
-    """Takes the *point*, what derivatives are with respect to, out of x and puts it back.
+    """The way to take the *point*, what derivatives are with respect to, out of x and back.
 
     Args:
       net: a Keras model of one input tensor, of a list of them, or of a dict.

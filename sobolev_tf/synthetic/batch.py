@@ -51,9 +51,7 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
     if y is None:
         raise ValueError("labels are missing: pass them as fit(x, y), or in the data set.")
     if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
-        raise ValueError(
-            f"sample_weight is [B], one number an example; given {sample_weight.shape}."
-        )
+        raise ValueError(f"sample_weight is [B], one number an example; got {sample_weight.shape}.")
     y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
     if len(y.shape) == 1 and output_shape[1:] == (1,):
         y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.

@@ -64,7 +64,7 @@ class CriticLoss:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2 or None in pair:
                 raise ValueError(
                     "critic_losses and critic_loss_weights are pairs, for values and gradients; "
-                    f"given {pair}."
+                    f"got {pair}."
                 )
         for weight in weights:
             checks.number("critic_loss_weights", "a weight", weight, at_least=0)
@@ -112,8 +112,8 @@ class CriticLoss:
                 total += weight * value
         if self.label_weight:
             true, predicted = (
-                label_gradient(self.network_loss, batch.y, each)
-                for each in (at_least_float32(outputs), cut.outputs)
+                label_gradient(self.network_loss, batch.y, prediction)
+                for prediction in (at_least_float32(outputs), cut.outputs)
             )
             value = batch_mean(per_example(SquaredNorm(), true, predicted), batch.sample_weight)
             total += self.label_weight * value

@@ -135,12 +135,12 @@ def build(
         critics = list(critic or []) if isinstance(critic, (list, tuple, type(None))) else [critic]
     if len(critics) != len(cuts):
         raise ValueError(
-            f"expected a critic builder, or {len(cuts)} critics, one for each cut; given "
+            f"expected a critic builder, or {len(cuts)} critics, one for each cut; got "
             f"{len(critics)}."
         )
-    for k, (each, stage) in enumerate(zip(critics, cuts, strict=True)):
-        _check(each, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
-        first = [other is each for other in critics].index(True)
+    for k, (model, stage) in enumerate(zip(critics, cuts, strict=True)):
+        _check(model, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
+        first = [other is model for other in critics].index(True)
         if first < k:
             raise ValueError(
                 f"the critic at cut {k + 1} is the one at cut {first + 1}; each cut needs its own."
@@ -155,11 +155,11 @@ def _check(critic: Any, name: str, h: tuple, outputs: tuple, direct: bool) -> No
             f"{name} is {critic!r}, expected a keras.Model whose inputs are known: one with "
             "keras.Input."
         )
-    given = [tuple(t.shape[1:]) for t in critic.inputs]
-    if given != takes:
+    shapes = [tuple(t.shape[1:]) for t in critic.inputs]
+    if shapes != takes:
         whose = "those of h and y" if direct else "that of the cut"
-        shown, expected = (", ".join(map(str, each)) for each in (given, takes))
-        raise ValueError(f"{name} takes inputs of shape {shown}, expected {whose}, {expected}.")
+        got, expected = (", ".join(map(str, s)) for s in (shapes, takes))
+        raise ValueError(f"{name} takes inputs of shape {got}, expected {whose}, {expected}.")
     if critic.output_shape[1:] != gives:
         whose = "that of the cut" if direct else "the network's own"
         raise ValueError(

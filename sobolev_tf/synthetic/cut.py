@@ -85,7 +85,7 @@ def per_example_gradient(gradient: tf.Tensor, example_weights: tf.Tensor) -> tf.
 
 
 def scale_examples(x: tf.Tensor, weight: tf.Tensor | float) -> tf.Tensor:
-    """Multiplie x [B, ...], in float32 or wider, by a scalar or per-example weight [B]."""
+    """Multiply x [B, ...], in float32 or wider, by a scalar or per-example weight [B]."""
     x = at_least_float32(x)
     weight = tf.cast(weight, x.dtype)
     return x * tf.reshape(weight, tf.concat([tf.shape(weight), [1] * (x.shape.rank - 1)], 0))

@@ -111,8 +111,10 @@ class DecoupledModel(DistributedModel):
         self.devices = devices
         layer = DirectGradient if direct else SyntheticGradient
         # Critics get the network's loss from `compile`: they are there before it, to be saved.
-        self.synthetic_gradients = [layer(each) for each in placing.move(built, devices)]
-        self.stages = placing.move(stages, devices)
+        self.synthetic_gradients = [
+            layer(model) for model in placing.copy_to_devices(built, devices)
+        ]
+        self.stages = placing.copy_to_devices(stages, devices)
         self.diagnostics = [
             CutDiagnostics(k + 1, direct, compared=not self.placed) for k in range(len(built))
         ]
@@ -146,13 +148,15 @@ class DecoupledModel(DistributedModel):
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
         """Compute the network's outputs [B, *K]."""
         for stage, device in zip(self.stages, self.devices, strict=True):
-            with placing.on(device):
+            with placing.device_scope(device):
                 x = stage(x, training=training)
         return x
 
     def network(self) -> keras.Model:
         """Return the plain network, a Keras model that shares the weights, if not placed."""
-        stages = placing.move(self.stages, ["CPU:0" if self.placed else None] * len(self.stages))
+        stages = placing.copy_to_devices(
+            self.stages, ["CPU:0" if self.placed else None] * len(self.stages)
+        )
         start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
         for stage in stages:
             x = stage(x)
@@ -204,7 +208,7 @@ class DecoupledModel(DistributedModel):
         checks.number("compile", "label_weight", label_weight, at_least=0)
         with errors_of("compile"):
             if loss is None or isinstance(loss, (list, dict)):
-                raise ValueError(f"expected one loss, for the network's output; given {loss}.")
+                raise ValueError(f"expected one loss, for the network's output; got {loss}.")
             if kwargs.get("loss_weights") is not None:
                 raise ValueError("loss_weights is for several losses; here there is one.")
             check_choice("critic_updates", critic_updates, CRITIC_UPDATES)

@@ -13,7 +13,7 @@ def errors_of(caller: str) -> Iterator[None]:
     >>> with errors_of("compile"):
     ...     check_choice("method", "sobolov", ["sobolev", "vfbn"])
     Traceback (most recent call last):
-    ValueError: compile: method is one of sobolev, vfbn; given 'sobolov'.
+    ValueError: compile: method is one of sobolev, vfbn; got 'sobolov'.
     """
     try:
         yield
@@ -24,4 +24,4 @@ def errors_of(caller: str) -> Iterator[None]:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} is one of {', '.join(choices)}; given {value!r}.")
+        raise ValueError(f"{name} is one of {', '.join(choices)}; got {value!r}.")

@@ -62,7 +62,7 @@ def label_gradient(
     y = tf.convert_to_tensor(y)
     if not y.dtype.is_floating:
         raise ValueError(
-            f"dL/dy needs a cross-entropy or labels that are floating; given {loss} and labels of "
+            f"dL/dy needs a cross-entropy or labels that are floating; got {loss} and labels of "
             f"{y.dtype.name}."
         )
     return jet(lambda y: per_example(loss, y, outputs), y).derivatives[0]

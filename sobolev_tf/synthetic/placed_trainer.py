@@ -1,15 +1,15 @@
 """Train every stage of a split network on a device of its own (section 4.3).
 
 With synthetic gradients a stage need not wait for those above it. Several steps are traced into
-one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Each
-operation is put on its stage's device, those of the gradients too, and runs as soon as what it
-reads is there. One thing only is scheduled: no stage runs away from the one above (`AHEAD`).
+one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Every
+operation of a stage, forward or backward, is on that stage's device, and runs as soon as its inputs
+are there. The only other rule: a stage is at most `AHEAD` steps before the one above it.
 
-Every stage is updated on batch t before it sees batch t+1: its weights are never late. What comes
-late are the critics' targets: at a cut with n stages above it, the critic that gives a synthetic
-gradient at step t has learned from batches up to t-1-n, each by a gradient taken at its weights
-of then. At the end of an execution all critics catch up: with `steps_per_execution=1` nothing is
-late, nothing runs side by side, and the weights are those without placement.
+A stage is updated on batch t before it sees batch t+1, so its weights are never late. Critics are
+late, because their targets come from above. At a cut with n stages above it, the critic used at
+step t has learned from the batches up to t-1-n. At the end of an execution all critics catch up.
+With `steps_per_execution=1` nothing is late, nothing runs at the same time, and the weights are
+those without placement.
 """
 
 import collections
@@ -30,11 +30,11 @@ from sobolev_tf.synthetic.batch import Batch, Step
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
-from sobolev_tf.synthetic.placement import on
+from sobolev_tf.synthetic.placement import device_scope
 
-# A stage begins a step when the one above has made its outputs of so many steps before. A worker of
-# TensorFlow begins with what became ready last, so without a wait it sends h after all that it can
-# do by itself, many steps perhaps, and the worker above has nothing to do.
+# A stage begins step t once the stage above has its outputs of step t - AHEAD. TensorFlow runs what
+# became ready last first. Without the wait, a worker would do many steps of its own stage before it
+# sends h, and the worker above would be idle.
 AHEAD = 2
 COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 
@@ -70,7 +70,7 @@ def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
       steps: how many batches an execution has.
       otherwise: the train function for what is no tf.data iterator (`train_on_batch`).
     """
-    together = tf.function(train, autograph=False)
+    train_batches = tf.function(train, autograph=False)
 
     def run(iterator: Iterator) -> dict[str, tf.Tensor]:
         if not isinstance(iterator, tf.data.Iterator):
@@ -78,7 +78,7 @@ def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
         batches = list(itertools.islice(iterator, steps))
         if not batches:
             raise StopIteration
-        return together(batches)
+        return train_batches(batches)
 
     return run
 
@@ -125,13 +125,13 @@ class PlacedTrainer:
 
     def train(self, batches: Sequence[Batch]) -> list[Step]:
         """Take one training step on each of `batches`; the critics learn late (see above)."""
-        optimizers = [each for each in (self.optimizer, self.critic_optimizer) if each is not None]
+        optimizers = [o for o in (self.optimizer, self.critic_optimizer) if o is not None]
         counts = [tf.identity(optimizer.iterations.value) for optimizer in optimizers]
         late: list[collections.deque] = [collections.deque() for _ in self.layers]
 
         def update_critic(k):
             number, gradients = late[k].popleft()
-            with on(self.devices[k]):
+            with device_scope(self.devices[k]):
                 variables = self.layers[k].critic.trainable_variables
                 _apply(self.critic_optimizer, counts[1] + number, gradients, variables)
 
@@ -144,8 +144,8 @@ class PlacedTrainer:
             step, gradients, made = self._step(counts[0] + number, batch, earlier.popleft())
             steps.append(step)
             earlier.append(made)
-            for updates, each in zip(late, gradients, strict=True):
-                updates.append((number, each))
+            for updates, gradient in zip(late, gradients, strict=True):
+                updates.append((number, gradient))
         for k, updates in enumerate(late):
             while updates:
                 update_critic(k)
@@ -162,12 +162,12 @@ class PlacedTrainer:
         """
         passes, h = [], batch.x
         for k, device in enumerate(self.devices):
-            with on(device):
+            with device_scope(device):
                 if earlier and k + 1 < len(self.stages):
                     h = _after(earlier[k + 1], self.devices[k + 1], h)
                 passes.append(self._forward(k, h, batch))
             h = passes[-1].cut.h_out
-        with on(self.devices[-1]), passes[-1].tape:
+        with device_scope(self.devices[-1]), passes[-1].tape:
             value = per_example(self.loss, batch.y, at_least_float32(h))
             loss = batch_mean(value, batch.sample_weight)
         arriving = self._backward(number, passes, loss)
@@ -175,8 +175,8 @@ class PlacedTrainer:
             self._critic_gradients(k, passes[k], value, arriving[k], batch, h)
             for k in range(len(self.layers))
         ]
-        total = loss + sum(penalty for each in passes for penalty in each.penalties)
-        return Step(total, h), gradients, [each.cut.h for each in passes]
+        total = loss + sum(penalty for forward in passes for penalty in forward.penalties)
+        return Step(total, h), gradients, [forward.cut.h for forward in passes]
 
     def _forward(self, k, h, batch):
         with tf.GradientTape() as tape:
@@ -202,12 +202,12 @@ class PlacedTrainer:
         end, seed = loss, tf.ones_like(loss)
         arriving: list[tf.Tensor] = []
         for k in reversed(range(len(passes))):
-            each, variables = passes[k], self.stages[k].trainable_variables
-            with on(self.devices[k]):
-                gradients, gradient = each.tape.gradient(
-                    [end, *each.penalties],
-                    [variables, each.h if k else []],
-                    output_gradients=[seed, *map(tf.ones_like, each.penalties)],
+            forward, variables = passes[k], self.stages[k].trainable_variables
+            with device_scope(self.devices[k]):
+                gradients, gradient = forward.tape.gradient(
+                    [end, *forward.penalties],
+                    [variables, forward.h if k else []],
+                    output_gradients=[seed, *map(tf.ones_like, forward.penalties)],
                 )
                 _apply(self.optimizer, number, gradients, variables)
             if self.method == "noprop":
@@ -221,15 +221,15 @@ class PlacedTrainer:
         """The gradients of the critic at a cut, whose metrics are updated too."""
         tracked: dict[str, Any] = {}
         critic = self.layers[k].critic
-        with on(self.devices[k]):
+        with device_scope(self.devices[k]):
             target = Jet(value, (per_example_gradient(arriving, batch.example_weights),))
             with forward.critic_tape:
                 objective = self.critic_loss.objective(
                     forward.cut, target, batch, outputs, track=tracked.__setitem__
                 ) + sum(critic.losses)
             gradients = forward.critic_tape.gradient(objective, critic.trainable_variables)
-        for name, each in tracked.items():
-            self.diagnostics[k].track(name, each)
+        for name, metric_value in tracked.items():
+            self.diagnostics[k].track(name, metric_value)
         self.diagnostics[k].track_accuracy(self.loss, batch.y, forward.cut.outputs)
         return gradients
 
@@ -241,8 +241,8 @@ def _apply(optimizer, number, gradients, variables):
 
 
 def _after(made, device, x):
-    """x, ready once `made` is, on `device`: it reads a value of it, lest the wait be pruned."""
-    with on(device):
+    """Return x, to be used only once `made` is there on `device`."""
+    with device_scope(device):  # A value must be read, or TensorFlow prunes the wait.
         ready = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
     wait = functools.partial(tf.where, ready)
     return tf.nest.map_structure(lambda t: wait(t, t), x, expand_composites=True)

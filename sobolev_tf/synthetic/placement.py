@@ -29,32 +29,32 @@ def devices(placement: str | Sequence[str] | None, stages: int) -> list[str | No
     if isinstance(placement, (list, tuple)):
         if len(placement) != stages:
             raise ValueError(
-                f"placement: expected {stages} devices, one for each stage; given {len(placement)}."
+                f"placement: expected {stages} devices, one for each stage; got {len(placement)}."
             )
         return [_known(name, k) for k, name in enumerate(placement)]
     if placement != "stages":
         raise ValueError(
-            f"placement is None, 'stages' or a list of device names; given {placement!r}."
+            f"placement is None, 'stages' or a list of device names; got {placement!r}."
         )
-    found = _workers() or _local("GPU", stages) or _local("CPU", 0)
-    if len(found) < stages:
+    names = _workers() or _local("GPU", stages) or _local("CPU", 0)
+    if len(names) < stages:
         raise ValueError(
             f"placement='stages' puts each of {stages} stages on a device of its own; found "
-            f"{len(found)}: {', '.join(found)}. Make logical ones with "
+            f"{len(names)}: {', '.join(names)}. Make logical ones with "
             "tf.config.set_logical_device_configuration, or connect to workers with "
             "tf.config.experimental_connect_to_cluster."
         )
-    return found[:stages]
+    return names[:stages]
 
 
 def _known(name, stage):
-    """A device's name; one that is not there TensorFlow would quietly read as CPU:0."""
+    """Return `name`, if there is such a device: else TensorFlow would quietly use CPU:0."""
     known = [device.name for device in tf.config.list_logical_devices()]
     fields = ("job", "replica", "task", "device_type", "device_index")
     with contextlib.suppress(ValueError):
-        asked = tf.DeviceSpec.from_string(str(name))
-        for each in map(tf.DeviceSpec.from_string, known):
-            if all(getattr(asked, f) in (None, getattr(each, f)) for f in fields):
+        requested = tf.DeviceSpec.from_string(str(name))
+        for device in map(tf.DeviceSpec.from_string, known):
+            if all(getattr(requested, f) in (None, getattr(device, f)) for f in fields):
                 return name
     raise ValueError(
         f"placement: no device {name!r} for stage {stage + 1}; there are {', '.join(known)}."
@@ -77,12 +77,16 @@ def _local(kind, least):
     return names if len(names) >= least else []
 
 
-def move(models: Sequence[keras.Model], names: Sequence[str | None]) -> list[keras.Model]:
-    """Copie functional Keras models, each with its variables on the device of that name.
+def copy_to_devices(
+    models: Sequence[keras.Model], names: Sequence[str | None]
+) -> list[keras.Model]:
+    """Copy functional Keras models, each with its variables on the device of that name.
 
     Where the name is None, the model itself is returned.
     """
-    return [_copy(each, name) if name else each for each, name in zip(models, names, strict=False)]
+    return [
+        _copy(model, name) if name else model for model, name in zip(models, names, strict=False)
+    ]
 
 
 def _copy(model, name):
@@ -94,6 +98,6 @@ def _copy(model, name):
     return copy
 
 
-def on(name: str | None) -> AbstractContextManager:
-    """Open the scope of a device; for None, the scope that is there stays."""
+def device_scope(name: str | None) -> AbstractContextManager:
+    """Return the scope of a device; for None, one that changes nothing."""
     return tf.device(name) if name else contextlib.nullcontext()

@@ -37,7 +37,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
     """
     if not getattr(net, "inputs", None) or not getattr(net, "outputs", None):
         raise ValueError(
-            "split: expected a functional keras.Model, whose graph of layers is known; given "
+            "split: expected a functional keras.Model, whose graph of layers is known; got "
             f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
         )
     if not isinstance(at, str) and not (np.iterable(at) and all(isinstance(n, str) for n in at)):
@@ -45,9 +45,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
     if isinstance(at, str):
         raise ValueError(f"split: at is a list of layer names, at=[{at!r}].")
     if len(net.outputs) != 1:
-        raise ValueError(
-            f"split: expected a net with one output, given one with {len(net.outputs)}."
-        )
+        raise ValueError(f"split: expected a net with one output, got one with {len(net.outputs)}.")
     cuts = [_output_of(net, name) for name in at]
     _check_order(net, list(at), cuts)
     start = net.inputs[0] if len(net.inputs) == 1 else net.inputs
@@ -68,7 +66,7 @@ def check(stages: Sequence[keras.Model]) -> None:
     if not listed or not all(getattr(stage, "inputs", None) for stage in stages):
         raise ValueError(
             "expected stages as split(net, at=[...]) returns them, a list of functional models; "
-            f"given {stages!r}."
+            f"got {stages!r}."
         )
     for k in range(1, len(stages)):
         gives, takes = stages[k - 1].output_shape, stages[k].input_shape

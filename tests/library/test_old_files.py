@@ -24,7 +24,7 @@ def assert_answers(predicted, name):
 
 
 def assert_trains_on(model, x, y):
-    """Trains one step further, from the optimizer's state in the file."""
+    """Train one step further, from the optimizer's state in the file."""
     state = [variable.numpy() for variable in model.optimizer.variables]
     assert state[0] == model.optimizer.iterations > 0
     assert model.optimizer.built

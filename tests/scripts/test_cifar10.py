@@ -46,7 +46,7 @@ def run(monkeypatch, run_script):
 
 @pytest.fixture
 def settings_of(run_script, monkeypatch):
-    """Returns the settings of a command, without running it."""
+    """Return the settings of a command, without running it."""
 
     def call(*arguments):
         seen = []

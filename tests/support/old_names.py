@@ -1,4 +1,4 @@
-"""Turns what a run has written into what it would have been under the flags' old names."""
+"""Turn what a run has written into what it would have been under the flags' old names."""
 
 import json
 

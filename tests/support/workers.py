@@ -1,4 +1,4 @@
-"""Trains small models under MultiWorkerMirroredStrategy, and writes their weights.
+"""Train small models under MultiWorkerMirroredStrategy, and write their weights.
 
     TF_CONFIG=... python tests/workers.py OUT.npz
 

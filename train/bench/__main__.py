@@ -66,7 +66,7 @@ flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_valu
 
 
 def main(settings: Settings) -> None:
-    """Measures the suites, prints their numbers, and writes them to bench.json."""
+    """Measure the suites, print their numbers, and write them to bench.json."""
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
     chosen = [settings.suite]

@@ -16,13 +16,13 @@ Rows = Iterator[tuple[str, Any]]  # (what was measured, the number)
 
 
 def styblinski_tang(count: int, seed: int) -> st.targets.Table:
-    """Returns Styblinski-Tang's values and gradients at uniform points on [-5,5]²."""
+    """Return Styblinski-Tang's values and gradients at uniform points on [-5,5]²."""
     x = np.random.default_rng(seed).uniform(-5, 5, [count, 2]).astype("float32")
     return st.targets.Table(x, *st.targets.tabulate(functions.SEVEN["styblinski_tang"], x))
 
 
 def step_runner(model: keras.Model, data: Any) -> Loop:
-    """Returns n -> n training steps of a compiled model on one batch that is already in memory."""
+    """Return n -> n training steps of a compiled model on one batch that is already in memory."""
     data = tf.nest.map_structure(tf.constant, data)
     model.optimizer.build(model.trainable_variables)
     # Traced here: TensorFlow would warn of one trace for each of a few models of few steps.
@@ -36,7 +36,7 @@ def step_runner(model: keras.Model, data: Any) -> Loop:
 
 
 def seconds_in_turns(runs: Sequence[Loop], calls: int, turns: int) -> np.ndarray:
-    """Times the runs one after another, many times, since others may use the machine.
+    """Time the runs one after another, many times, since others may use the machine.
 
     Args:
       runs: functions of a number of calls.

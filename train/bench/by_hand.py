@@ -16,7 +16,7 @@ SIZES = [2, 256, 256, 1]
 def jax_training(
     x: np.ndarray, y: np.ndarray, dy: np.ndarray, steps: int, seed: int
 ) -> tuple[Any, Callable, Callable]:
-    """Trains in one jitted scan over a batch that stays on the device.
+    """Train in one jitted scan over a batch that stays on the device.
 
     Args:
       x: points [B,2].
@@ -73,7 +73,7 @@ def jax_training(
 def torch_training(
     x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int, threads: int
 ) -> tuple[Callable, Callable]:
-    """Trains in the eager loop of a tutorial, with create_graph for the gradient's own gradient.
+    """Train in the eager loop of a tutorial, with create_graph for the gradient's own gradient.
 
     Args:
       x: points [B,2].

@@ -122,7 +122,7 @@ def memory(batch: int = 200) -> benchmark.Rows:
 
 
 def products(model: keras.Model, data: Any) -> int:
-    """Counts floating-point operations of products and convolutions in a training step's graph."""
+    """Count floating-point operations of products and convolutions in a training step's graph."""
     total = 0
     for op in _used(_graph(model, data)):
         if op.type == "MatMul":

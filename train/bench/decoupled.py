@@ -57,7 +57,7 @@ def pipeline(
 
 
 def batch(side: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images [B,H,W,C] of noise, and labels [B]."""
+    """Return images [B,H,W,C] of noise, and labels [B]."""
     rng = np.random.default_rng(0)
     return rng.normal(size=[size, side, side, 3]).astype("float32"), rng.integers(0, classes, size)
 
@@ -65,7 +65,7 @@ def batch(side: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
 def model(
     method: str, side: int, cuts: int, classes: int, gradient_target: str = "bootstrapped"
 ) -> st.DecoupledModel:
-    """Returns a split and compiled ResNet50."""
+    """Return a split and compiled ResNet50."""
     keras.utils.set_random_seed(0)
     stages = st.split(imagenet.resnet50(side, classes), at=imagenet.CUTS[cuts])
     critic = st.synthetic.imagenet_critic
@@ -76,7 +76,7 @@ def model(
 
 
 def _images_a_second(stream, batches):
-    """Returns images a second of this process's processor time, and of wall-clock time.
+    """Return images a second of this process's processor time, and of wall-clock time.
 
     The iterator is new, and gone afterwards: it would read ahead while the other is timed.
     """

@@ -44,7 +44,7 @@ def conv_net() -> keras.Model:
 
 
 def float64(net: keras.Model) -> keras.Model:
-    """Returns the same net in float64, with Keras's initial weights."""
+    """Return the same net in float64, with Keras's initial weights."""
     config = net.get_config()
     for layer in config["layers"]:
         layer["config"]["dtype"] = "float64"
@@ -54,7 +54,7 @@ def float64(net: keras.Model) -> keras.Model:
 
 
 def derivative_error(net: keras.Model, x: np.ndarray, order: int, step: float = 1e-5) -> float:
-    """Returns |D^j - differences of D^(j-1)| / |differences|, central ones, at x."""
+    """Return |D^j - differences of D^(j-1)| / |differences|, central ones, at x."""
     ours = _term(net, x, order)
     flat = ours.reshape(*ours.shape[: ours.ndim - x.ndim + 1], -1)
     differences = np.empty_like(flat)
@@ -71,7 +71,7 @@ def _term(net, x, order):
 
 
 def views() -> dict[str, Any]:
-    """Returns equations 1 and 2 in every form, by name."""
+    """Return equations 1 and 2 in every form, by name."""
     made: dict[str, Any] = {"full, orders 1 and 2": FullDerivatives()}
     made["output projections"] = Projection("output", 2, seed=1).sample(3)
     for contraction in ("distinct", "same", "first"):
@@ -81,7 +81,7 @@ def views() -> dict[str, Any]:
 
 
 def weight_error(view: Any, step: float = 1e-6) -> float:
-    """Compares a loss's gradient in the weights with central differences; B, K, P > 1."""
+    """Compare a loss's gradient in the weights with central differences; B, K, P > 1."""
     rng = np.random.default_rng(0)
     net = float64(st.nets.mlp(3, 2, hidden=[5], activation="tanh"))
     x = tf.constant(rng.normal(size=(4, 3)))
@@ -121,7 +121,7 @@ def weight_error(view: Any, step: float = 1e-6) -> float:
 
 
 def projected_over_full(draws: int) -> benchmark.Rows:
-    """Divides the mean projected squared error, times n where it is biased, by the full one."""
+    """Divide the mean projected squared error, times n where it is biased, by the full one."""
     rng = np.random.default_rng(0)
     n, k = 4, 3
     errors = {1: rng.normal(size=(1, k, n)), 2: rng.normal(size=(1, 1, n, n))}

@@ -17,7 +17,7 @@ A2C_STEPS = 16 * 5  # games and their steps between two updates
 
 
 def loops(names: Iterable[str], inner: int) -> dict[str, Callable]:
-    """Finds the peers that are installed; one line on stderr names each that is missing.
+    """Find the peers that are installed; one line on stderr names each that is missing.
 
     Args:
       names: keys of `MAKERS`.
@@ -42,7 +42,7 @@ def loops(names: Iterable[str], inner: int) -> dict[str, Callable]:
 
 
 def _points():
-    """Returns the points of `benchmark.styblinski_tang` by NumPy, without TensorFlow."""
+    """Return the points of `benchmark.styblinski_tang` by NumPy, without TensorFlow."""
     x = np.random.default_rng(0).uniform(-5, 5, [100, 2]).astype("float32")
     return x, 0.5 * (x**4 - 16 * x**2 + 5 * x).sum(1, keepdims=True), 2 * x**3 - 16 * x + 2.5
 
@@ -97,7 +97,7 @@ MAKERS: dict[str, tuple[str, Callable]] = {  # name: (module it needs, inner -> 
 
 
 def main(name: str, inner: str) -> None:
-    """Answers `Served`: runs the number of calls on each line of stdin, and prints it when done."""
+    """Answer `Served`: run the number of calls on each line of stdin, and print it when done."""
     run = MAKERS[name][1](int(inner))
     for line in sys.stdin:
         run(int(line))

@@ -27,7 +27,7 @@ def rows(
     sizes: Sequence[int] = (20, 100),
     changes: Mapping[str, Any] | None = None,
 ) -> benchmark.Rows:
-    """Yields value RMSE, gradient RMSE and seconds of every learner, and how often bars are met.
+    """Yield value RMSE, gradient RMSE and seconds of every learner, and how often bars are met.
 
     Args:
       names: functions of section 4.1.

@@ -42,6 +42,6 @@ class Served:
 
 
 def serve(run: Callable[[int], int]) -> None:
-    """Calls `run` with the number on each line of stdin, and prints the number it returns."""
+    """Call `run` with the number on each line of stdin, and print the number it returns."""
     for line in sys.stdin:
         print(run(int(line)), flush=True)

@@ -125,7 +125,7 @@ def _executions(model, data):
 
 
 def by_hand(data: tf.data.Dataset, inner: int) -> benchmark.Loop:
-    """Trains by nested tapes in a tf.function, as a user of TensorFlow would write them."""
+    """Train by nested tapes in a tf.function, as a user of TensorFlow would write them."""
     keras.utils.set_random_seed(0)
     net, optimizer = st.nets.mlp(2), keras.optimizers.Adam(3e-5)
     optimizer.build(net.trainable_variables)

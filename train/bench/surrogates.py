@@ -136,7 +136,7 @@ PEERS: dict[str, tuple[str, Callable]] = {  # name: (module it needs, how it lea
 
 
 def installed() -> Iterator[str]:
-    """Yields the names of the peers that are installed; one line on stderr names each other."""
+    """Yield the names of the peers that are installed; one line on stderr names each other."""
     for name, (module, _) in PEERS.items():
         if importlib.util.find_spec(module):
             yield name
@@ -150,7 +150,7 @@ def installed() -> Iterator[str]:
 def predictions(
     name: str, points: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Trains a peer in a process of its own, and predicts at the test points.
+    """Train a peer in a process of its own, and predict at the test points.
 
     Args:
       name: a key of `PEERS`.
@@ -178,7 +178,7 @@ def predictions(
 
 
 def main(name: str, labels: str, predicted: str) -> None:
-    """Trains one peer on the arrays of a file, and writes its predictions to another."""
+    """Train one peer on the arrays of a file, and write its predictions to another."""
     warnings.simplefilter("ignore")
     with np.load(labels) as file:
         points = {key: file[key] for key in file.files}

@@ -1,4 +1,4 @@
-"""Distills a recorded teacher into smaller students (section 4.2).
+"""Distill a recorded teacher into smaller students (section 4.2).
 
     python -m train.record --game=breakout --teacher=released --workdir=runs/recording
     python -m train.distill --game=breakout --recording=runs/recording --train_percent=10

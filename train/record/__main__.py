@@ -1,4 +1,4 @@
-"""Records a teacher at play, for section 4.2's distillation: whole episodes, lossless.
+"""Record a teacher at play, for section 4.2's distillation: whole episodes, lossless.
 
     python -m train.record --game=breakout --teacher=released
 

@@ -1,4 +1,4 @@
-"""Writes episodes as shards; the folder becomes a data set when the last one is written."""
+"""Write episodes as shards; the folder becomes a data set when the last one is written."""
 
 import concurrent.futures
 import json
@@ -27,7 +27,7 @@ class _Pending(NamedTuple):
 
 
 class Writer:
-    """Collects episodes in shards of `folder`.partial, which `finish` renames to `folder`.
+    """A writer of episodes, in shards of `folder`.partial, which `finish` renames to `folder`.
 
     shards.json lists the shards that are whole: a recording that was killed resumes after them.
 

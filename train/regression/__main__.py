@@ -64,7 +64,7 @@ FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 
 
 def main(settings: Settings) -> None:
-    """Trains every net that has no file yet, and reports on all of them."""
+    """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE) as run:
@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
 
 
 def all_tasks(settings: Settings) -> list[recipes.Task]:
-    """Returns every net to train, largest data first.
+    """Return every net to train, largest data first.
 
     Raises:
       UsageError: for flags that make no sense.
@@ -117,7 +117,7 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
 
 
 def whole_numbers(settings: Settings, name: str) -> list[int]:
-    """Returns the list of a flag as numbers of at least 1.
+    """Return the list of a flag as numbers of at least 1.
 
     Raises:
       UsageError: for anything else in the list, or an empty one.
@@ -136,7 +136,7 @@ def whole_numbers(settings: Settings, name: str) -> list[int]:
 def train_missing(
     run: run_folder.Run, tasks: Sequence[recipes.Task], num_workers: int
 ) -> list[dict[str, Any]]:
-    """Trains the nets that have no file yet; metrics.csv grows with each of them.
+    """Train the nets that have no file yet; metrics.csv grows with each of them.
 
     Returns:
       The rows of metrics.csv, in the order of the tasks.
@@ -157,13 +157,13 @@ def train_missing(
 
 
 def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replaces metrics.csv, which is whole at any moment."""
+    """Replace metrics.csv, which is whole at any moment."""
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes summary.json, prints the table of medians, and draws the figures."""
+    """Write summary.json, print the table of medians, and draw the figures."""
     medians = table.medians(rows)
     lower = table.sobolev_lower(medians)
     cells = sum(functions for _, functions in lower.values())

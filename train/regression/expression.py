@@ -33,7 +33,7 @@ NUM_ARGUMENTS = dict.fromkeys(FUNCTIONS, 1) | {"max": 2, "min": 2}
 
 
 def parse(text: str) -> Formula:
-    """Returns the function (x, y) -> f of tensors [B,1] that `text` writes.
+    """Return the function (x, y) -> f of tensors [B,1] that `text` writes.
 
     Raises:
       UsageError: for text that is not arithmetic; it names the first thing that is not.
@@ -59,7 +59,7 @@ def parse(text: str) -> Formula:
 
 
 def _compiled(node: ast.expr) -> Formula:
-    """Returns the function (x, y) of one node of the syntax tree."""
+    """Return the function (x, y) of one node of the syntax tree."""
     match node:
         case ast.Name("x"):
             return lambda x, y: x

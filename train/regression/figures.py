@@ -23,7 +23,7 @@ ARROW_STRIDE = 3  # an arrow at every so many points of the grid
 
 
 def draw(folder: Path, into: Path | None = None) -> list[Path]:
-    """Draws all figures of a finished run; without the run's nets, figure 2 alone.
+    """Draw all figures of a finished run; without the run's nets, figure 2 alone.
 
     Args:
       folder: the run's folder.
@@ -57,7 +57,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
 
 
 def recipe_title(flags: Mapping[str, Any]) -> str:
-    """Names a run's preset, and what differs from it.
+    """Name a run's preset, and what differs from it.
 
     >>> recipe_title({"preset": "modern", "hidden": ["64", "64"], "steps": 200, "seed": 0})
     'preset modern, steps=200'
@@ -76,7 +76,7 @@ def recipe_title(flags: Mapping[str, Any]) -> str:
 def predicted_jets(
     folder: Path, name: str, sizes: Sequence[int], seed: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Reads the nets' jets on the grid: {title: (value [S,S], gradient [S,S,2])}.
+    """Read the nets' jets on the grid: {title: (value [S,S], gradient [S,S,2])}.
 
     Raises:
       UsageError: where a net's file is missing or damaged.
@@ -96,7 +96,7 @@ def predicted_jets(
 
 
 def true_jet(function: functions.Function) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the function's own value [S,S] and gradient [S,S,2] on the grid."""
+    """Return the function's own value [S,S] and gradient [S,S,2] on the grid."""
     grid = functions.grid(function.domain, recipes.GRID_SIDE)
     value, gradient = st.targets.tabulate(function, tf.constant(grid), batch_size=len(grid))
     side = [recipes.GRID_SIDE, recipes.GRID_SIDE]
@@ -104,7 +104,7 @@ def true_jet(function: functions.Function) -> tuple[np.ndarray, np.ndarray]:
 
 
 def errors_figure(medians: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draws figure 2, right: test MSE over the number of points, a panel for each function."""
+    """Draw figure 2, right: test MSE over the number of points, a panel for each function."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(m["function"] for m in medians))
@@ -138,7 +138,7 @@ def errors_figure(medians: Sequence[Mapping[str, Any]], title: str) -> Figure:
 def surfaces_figure(
     function: functions.Function, jets: Mapping[str, tuple[np.ndarray, np.ndarray]]
 ) -> Figure:
-    """Draws figures 3 and 5 to 11: the surface above, the gradient field below, for every model.
+    """Draw figures 3 and 5 to 11: the surface above, the gradient field below, for every model.
 
     Args:
       function: what was learned.
@@ -190,7 +190,7 @@ def _draw_surface(
 def _draw_gradients(
     axis: Any, x: np.ndarray, y: np.ndarray, gradient: np.ndarray, steepness: np.ndarray
 ) -> Any:
-    """Draws the norm as color, between the two numbers of `steepness`, and directions as arrows."""
+    """Draw the norm as color, between the two numbers of `steepness`, and directions as arrows."""
     logs = np.log10(np.clip(_norm(gradient), *steepness))
     low, high = np.log10(steepness)
     mesh = axis.pcolormesh(x, y, logs, cmap="magma", shading="gouraud", vmin=low, vmax=high)
@@ -204,7 +204,7 @@ def _draw_gradients(
 
 
 def function_title(name: str) -> str:
-    """Returns a function's name as a title.
+    """Return a function's name as a title.
 
     >>> function_title("styblinski_tang"), function_title("bukin")
     ('Styblinski-Tang', 'Bukin N.6')

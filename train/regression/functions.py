@@ -26,7 +26,7 @@ class Function:
     domain: tuple[float, ...]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the values [B,1] at points x [B,2]."""
+        """Return the values [B,1] at points x [B,2]."""
         return self.f(x[:, :1], x[:, 1:])
 
 
@@ -74,7 +74,7 @@ SEVEN = {
 
 
 def resolve(name: str, domain: Sequence[str] | None = None) -> Function:
-    """Returns one of the seven by its name, or an expression in x and y on `domain`.
+    """Return one of the seven by its name, or an expression in x and y on `domain`.
 
     Raises:
       UsageError: for a name that is neither, a domain that is turned round, or values that are
@@ -98,7 +98,7 @@ def resolve(name: str, domain: Sequence[str] | None = None) -> Function:
 
 
 def checked_domain(name: str, domain: Sequence[str] | None) -> tuple[float, ...]:
-    """Returns (x from, x to, y from, y to) as floats.
+    """Return (x from, x to, y from, y to) as floats.
 
     Raises:
       UsageError: for anything but four finite numbers in that order.
@@ -119,14 +119,14 @@ def checked_domain(name: str, domain: Sequence[str] | None) -> tuple[float, ...]
 
 
 def grid(domain: Sequence[float], side: int) -> np.ndarray:
-    """Returns evenly spaced points [side * side,2], y along the rows, edges included."""
+    """Return evenly spaced points [side * side,2], y along the rows, edges included."""
     x_from, x_to, y_from, y_to = domain
     x, y = np.linspace(x_from, x_to, side), np.linspace(y_from, y_to, side)
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
 def labeled_points(function: Function, count: int, seed: Sequence[int]) -> st.targets.Table:
-    """Draws points [B,2] uniformly from the domain: values [B,1], gradients [B,1,2], in float64.
+    """Draw points [B,2] uniformly from the domain: values [B,1], gradients [B,1,2], in float64.
 
     Raises:
       UsageError: where a value or a gradient is not finite.

@@ -55,7 +55,7 @@ class Task:
 def modern(
     x: np.ndarray, labels: Sequence[np.ndarray], hidden: Sequence[int], steps: int
 ) -> st.SobolevModel:
-    """Trains a SiLU net in float64 on z-scores by Gauss-Newton; errors are divided by label sizes.
+    """Train a SiLU net in float64 on z-scores by Gauss-Newton; errors are divided by label sizes.
 
     The evidence chooses the regularization: none where the net resolves the function, much where
     waves between the points are noise to it. Of large data, the first rows (a random part) lead
@@ -86,7 +86,7 @@ def paper(
     steps: int,
     batch_size: int,
 ) -> st.SobolevModel:
-    """Trains section 4.1's ReLU net by Adam at 3e-5 on the plain sum of squared norms."""
+    """Train section 4.1's ReLU net by Adam at 3e-5 on the plain sum of squared norms."""
     model = st.SobolevModel(st.nets.mlp(2, hidden=hidden))
     model.compile(keras.optimizers.Adam(3e-5), steps_per_execution=min(100, steps))
     points = st.targets.Table(*(rows.astype("float32") for rows in (x, *labels)))
@@ -95,7 +95,7 @@ def paper(
 
 
 def train(function: functions.Function, task: Task) -> st.SobolevModel:
-    """Trains the model of a task on values, or on values and gradients."""
+    """Train the model of a task on values, or on values and gradients."""
     keras.utils.set_random_seed(task.seed)
     points = functions.labeled_points(function, task.size, seed=(task.seed, task.size))
     labels = points.labels[: NUM_LABELS[task.method]]
@@ -105,12 +105,12 @@ def train(function: functions.Function, task: Task) -> st.SobolevModel:
 
 
 def test_points(function: functions.Function) -> st.targets.Table:
-    """Returns the same 10,000 labeled points for every net of a function."""
+    """Return the same 10,000 labeled points for every net of a function."""
     return functions.labeled_points(function, TEST_POINTS, seed=(TEST_SEED,))
 
 
 def mean_squared_errors(model: st.SobolevModel, points: st.targets.Table) -> tuple[float, float]:
-    """Returns the mean squared error of the value, and of the gradient (its squared norm)."""
+    """Return the mean squared error of the value, and of the gradient (its squared norm)."""
     jet = model.predict_jet(points.x, batch_size=2048)
     value, gradient = (
         np.mean(np.sum(np.reshape(predicted - label, [len(label), -1]) ** 2, 1))
@@ -120,7 +120,7 @@ def mean_squared_errors(model: st.SobolevModel, points: st.targets.Table) -> tup
 
 
 def train_and_save(folder: Path, task: Task) -> str:
-    """Trains the net of a task and writes its errors, and its jet on a grid, to its file.
+    """Train the net of a task and write its errors, and its jet on a grid, to its file.
 
     Returns:
       A line of progress for people.
@@ -144,12 +144,12 @@ def train_and_save(folder: Path, task: Task) -> str:
 
 
 def net_path(folder: Path, function: str, size: int, method: str, seed: int) -> Path:
-    """Returns the path of a net's file."""
+    """Return the path of a net's file."""
     return folder / "nets" / f"{file_name(function)}-{size}-{method}-{seed}.npz"
 
 
 def file_name(function: str) -> str:
-    """Returns a function's name as part of a file's name."""
+    """Return a function's name as part of a file's name."""
     letters = re.sub(r"\W+", "_", function)
     if letters == function and len(function) <= 40:
         return function
@@ -157,18 +157,18 @@ def file_name(function: str) -> str:
 
 
 def is_done(folder: Path, task: Task) -> bool:
-    """Returns whether a net's file is there, up to its end."""
+    """Return whether a net's file is there, up to its end."""
     path = net_path(folder, **task.key)
     return path.exists() and zipfile.is_zipfile(path)
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
-    """Returns a finished task's row of metrics.csv."""
+    """Return a finished task's row of metrics.csv."""
     with np.load(net_path(folder, **task.key)) as file:
         scores = file["scores"].tolist()
     return task.key | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
 
 
 def effort(task: Task) -> int:
-    """Returns a number roughly proportional to the time that a task takes."""
+    """Return a number roughly proportional to the time that a task takes."""
     return 10 if task.preset == "modern" and task.size > FIRST_ROWS else 1

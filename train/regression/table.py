@@ -11,7 +11,7 @@ MEASURES = ("test_mse", "gradient_mse")
 
 
 def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Groups the rows of metrics.csv by function, size and method.
+    """Group the rows of metrics.csv by function, size and method.
 
     Returns:
       A dict for each group: function, size, method, and [median, lowest, highest] of each measure.
@@ -27,7 +27,7 @@ def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sobolev_lower(medians: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
-    """Counts the functions on which Sobolev's median test MSE is below that of values only.
+    """Count the functions on which Sobolev's median test MSE is below that of values only.
 
     Returns:
       {size: [how many functions, of how many]}.
@@ -45,7 +45,7 @@ def sobolev_lower(medians: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
 
 
 def text(medians: Iterable[Mapping[str, Any]]) -> str:
-    """Returns the test errors as aligned text: the median, and the range over the seeds."""
+    """Return the test errors as aligned text: the median, and the range over the seeds."""
     header = ["function", "points", "method", "test MSE", "(range)", "gradient MSE", "(range)"]
     rows = []
     for m in medians:

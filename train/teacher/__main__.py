@@ -1,4 +1,4 @@
-"""Trains the teachers of section 4.2 on Pong, Breakout and Space Invaders by A3C.
+"""Train the teachers of section 4.2 on Pong, Breakout and Space Invaders by A3C.
 
 To train the paper's teacher net for 10 million agent steps (40 million frames):
 

@@ -44,7 +44,7 @@ def compile_net(net: keras.Model, settings: A2CSettings, num_updates: int) -> No
 
 
 class Actor:
-    """Plays N games, and updates the shared net after every `unroll_length` steps of them.
+    """A player of N games that updates the shared net after every `unroll_length` steps of them.
 
     Attributes:
       scores: true scores of its last 100 episodes.

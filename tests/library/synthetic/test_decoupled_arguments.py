@@ -33,13 +33,13 @@ def direct_dense(shape, outputs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "sobolov"}, "method is one of sobolev, .*; given 'sobolov'"),
+        ({"method": "sobolov"}, "method is one of sobolev, .*; got 'sobolov'"),
         ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
         ({"diagnose_every": 0}, "diagnose_every is a whole number of at least 1, got 0"),
         ({"critic": None}, "expected a critic builder, or 2 critics"),
-        ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; given 1"),
-        ({"critic": dense_critic((6,), 3)}, "2 critics, one for each cut; given 1"),
-        ({"critic": "dense_critic"}, "2 critics, one for each cut; given 1"),
+        ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; got 1"),
+        ({"critic": dense_critic((6,), 3)}, "2 critics, one for each cut; got 1"),
+        ({"critic": "dense_critic"}, "2 critics, one for each cut; got 1"),
         ({"critic": lambda shape, _: dense_critic(shape, 7)}, r"cut 1 gives outputs .*\(7,\)"),
         ({"critic": lambda _, k: dense_critic((9,), k)}, r"cut 1 takes inputs .*\(9,\)"),
         ({"critic": lambda *_: keras.Sequential([])}, "cut 1 is <Sequential.*with keras.Input"),
@@ -62,9 +62,9 @@ def test_one_critic_at_two_cuts_is_refused():
     stages = split(keras.Model(start, keras.layers.Dense(3)(x)), CUTS)
     critic = dense_critic((6,), 3)
     message = "DecoupledModel: the critic at cut 2 is the one at cut 1; each cut needs its own"
-    for given in ([critic, critic], lambda *_: critic):
+    for critics in ([critic, critic], lambda *_: critic):
         with pytest.raises(ValueError, match=message):
-            DecoupledModel(stages, given)
+            DecoupledModel(stages, critics)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_loss_of_the_whole_batch_is_named():
 
 def test_an_example_has_one_weight():
     model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
-    with pytest.raises(ValueError, match=r"sample_weight is \[B\], .*given \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"sample_weight is \[B\], .*got \(6, 2\)"):
         model.train_on_batch(X[:6], Y[:6], sample_weight=np.ones([6, 2]))
 
 

@@ -191,7 +191,7 @@ def test_a_copy_keeps_what_was_set_on_variables():
     model = net()
     kernel = model.get_layer("second").kernel
     kernel.trainable, kernel.regularizer = False, keras.regularizers.L2(0.5)
-    (copy,) = placement.move([model], TWO[1:])
+    (copy,) = placement.copy_to_devices([model], TWO[1:])
     assert copy.get_layer("second").kernel.regularizer is kernel.regularizer
     assert len(copy.trainable_variables) == len(model.trainable_variables) == 5
     np.testing.assert_allclose(sum(copy.losses), sum(model.losses), rtol=1e-6)
@@ -214,11 +214,11 @@ def test_what_a_user_does_with_a_model_works_placed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("options", "message"),
     [
         ({"cuts": ("first", "second"), "placed": "stages"}, "found 2: .*set_logical_device"),
         ({"placed": ["CPU:0"]}, "expected 2 devices"),
-        ({"placed": "everywhere"}, "given 'everywhere'"),
+        ({"placed": "everywhere"}, "got 'everywhere'"),
         ({"placed": ["CPU:0", "CPU:7"]}, "no device 'CPU:7' for stage 2; there are .*CPU:0"),
         ({"placed": [0, 1]}, "no device 0 for stage 1"),
         (
@@ -239,9 +239,9 @@ def test_what_a_user_does_with_a_model_works_placed(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_placed_is_refused(given, message):
+def test_what_cannot_be_placed_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        compiled(**given)
+        compiled(**options)
 
 
 def test_no_full_backpropagation_and_no_strategy(two_replicas):

@@ -21,7 +21,7 @@ def image(number, side=40):
 
 
 def write(folder, encoding="png", features=None, splits=(("train", TRAIN), ("test", HELD_OUT))):
-    """Writes a TFDS directory of many small shards; labels are numbers modulo 5."""
+    """Write a TFDS directory of many small shards; labels are numbers modulo 5."""
     folder.mkdir(parents=True)
     features = features or {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding),
@@ -64,7 +64,7 @@ def shard(folder, number, split="train"):
 
 
 def numbers(images):
-    """Undoes the normalization: which example an image is."""
+    """Undo the normalization: which example an image is."""
     return np.rint(images[:, 0, 0, 0] * 58.395 + 123.675).astype(int)
 
 

@@ -10,7 +10,7 @@ CUT_ROWS = [row | {"cut1_cosine": 0.1, "cut1_norm_ratio": 1.5, "cut1_loss": 1.0}
 
 
 def drawn(monkeypatch, path, rows, cuts, baselines):
-    """Draws, and returns Matplotlib's figure."""
+    """Draw, and return Matplotlib's figure."""
     figures = []
 
     class Kept(matplotlib_figure.Figure):

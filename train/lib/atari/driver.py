@@ -13,7 +13,7 @@ Observer = Callable[[Trajectory], Any]
 
 
 class DynamicStepDriver:
-    """Samples actions of a policy and plays them; every observer is called with each Trajectory.
+    """A player of a policy's actions; every observer is called with each Trajectory.
 
     Args:
       env: the games; a run goes on where they stand.

@@ -1,4 +1,4 @@
-"""Reads what `train.record` wrote back into memory, and rebuilds the stacks batch by batch.
+"""Read what `train.record` wrote back into memory, and rebuild the stacks batch by batch.
 
 Every frame is held once, as a byte a pixel: 100,000 frames are 0.7 GB, where their stacks would be
 2.8 GB. Three black frames stand before every episode, as the policy saw them there, so that the

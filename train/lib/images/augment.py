@@ -9,7 +9,7 @@ STD = (58.395, 57.12, 57.375)
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:
-    """Maps pixels 0..255 [...,W,3] to mean 0 and standard deviation 1 over ImageNet."""
+    """Map pixels 0..255 [...,W,3] to mean 0 and standard deviation 1 over ImageNet."""
     shape = tf.shape(images)
     rows = tf.reshape(images, tf.concat([shape[:-2], [-1]], 0))
     # Of a whole row at once: broadcasting three numbers takes eight times as long.
@@ -18,7 +18,7 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
 
 
 def image_shape(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns int32 [3] of an encoded image; a JPEG is not decoded for it."""
+    """Return int32 [3] of an encoded image; a JPEG is not decoded for it."""
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.image.extract_jpeg_shape(encoded),
@@ -27,7 +27,7 @@ def image_shape(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_crop(encoded: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Decodes the window int32 [4] (y, x, height, width) of a JPEG or PNG: uint8 [H,W,3]."""
+    """Decode the window int32 [4] (y, x, height, width) of a JPEG or PNG: uint8 [H,W,3]."""
 
     def png():
         image = tf.io.decode_png(encoded, channels=3)
@@ -47,7 +47,7 @@ def inception_window(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tf.Tensor:
-    """Draws a crop of 8..100 % of the area of `shape` int32 [3]: window int32 [4]."""
+    """Draw a crop of 8..100 % of the area of `shape` int32 [3]: window int32 [4]."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         shape,
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
@@ -61,7 +61,7 @@ def inception_window(
 
 
 def center_window(shape: tf.Tensor, size: int, proportion: float = 0.875) -> tf.Tensor:
-    """Returns the middle square as window int32 [4]: 224 of 256, or the whole shorter side.
+    """Return the middle square as window int32 [4]: 224 of 256, or the whole shorter side.
 
     Small images stay whole: a crop never leaves fewer than `size` pixels a side.
     """
@@ -72,7 +72,7 @@ def center_window(shape: tf.Tensor, size: int, proportion: float = 0.875) -> tf.
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes [H,W,3] to float32 [size,size,3]; without aliasing where it is more than halved.
+    """Resize [H,W,3] to float32 [size,size,3]; without aliasing where it is more than halved.
 
     Else linearly, as ImageNet's recipes do: that takes a fifth of the time.
     """
@@ -85,14 +85,14 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def inception(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
-    """Takes a random crop, resized, flipped half the time (Szegedy et al., 2015)."""
+    """Take a random crop, resized, flipped half the time (Szegedy et al., 2015)."""
     image = decode_crop(encoded, inception_window(image_shape(encoded), seed))
     # While it is still bytes:
     return resize(tf.image.stateless_random_flip_left_right(image, _other(seed, 1)), size)
 
 
 def pad_crop(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
-    """Shifts the whole image by up to an eighth, and flips it half the time; for small images."""
+    """Shift the whole image by up to an eighth, and flip it half the time; for small images."""
     image, pad = center(encoded, size), size // 8
     image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]], "REFLECT")
     image = tf.image.stateless_random_crop(image, [size, size, 3], seed)
@@ -100,18 +100,18 @@ def pad_crop(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
 
 
 def flip(encoded: tf.Tensor, size: int, seed: ArrayLike) -> tf.Tensor:
-    """Flips the whole image half the time."""
+    """Flip the whole image half the time."""
     return tf.image.stateless_random_flip_left_right(center(encoded, size), seed)
 
 
 def center(encoded: tf.Tensor, size: int, seed: ArrayLike | None = None) -> tf.Tensor:
-    """Takes the one center crop of evaluation; `seed` is not used."""
+    """Take the one center crop of evaluation; `seed` is not used."""
     del seed
     return resize(decode_crop(encoded, center_window(image_shape(encoded), size)), size)
 
 
 def distort_color(image: tf.Tensor, seed: ArrayLike) -> tf.Tensor:
-    """Distorts colors as Inception: brightness ±32/255, saturation, contrast 0.5..1.5, hue ±0.2."""
+    """Distort colors as Inception: brightness ±32/255, saturation, contrast 0.5..1.5, hue ±0.2."""
     image = tf.image.stateless_random_brightness(image / 255, 32 / 255, _other(seed, 2))
     image = tf.image.stateless_random_saturation(image, 0.5, 1.5, _other(seed, 3))
     image = tf.image.stateless_random_hue(image, 0.2, _other(seed, 4))

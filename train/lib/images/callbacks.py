@@ -12,7 +12,7 @@ from train.lib.run.settings import Settings
 def make_callbacks(
     settings: Settings, run: Run, cuts: Sequence[str], steps: int
 ) -> list[keras.callbacks.Callback]:
-    """Returns the progress line and, with --tensorboard, Keras's events in the run folder."""
+    """Return the progress line and, with --tensorboard, Keras's events in the run folder."""
     cosines = [f"cut{k}_cosine" for k in range(1, len(cuts) + 1)]
     names = ["loss", "accuracy", "val_accuracy", *cosines]
     callbacks: list[keras.callbacks.Callback] = [progress.Progress(steps, names)]

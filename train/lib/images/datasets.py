@@ -30,7 +30,7 @@ def load(
     eval_split: str = "validation",
     num_classes: int | None = None,
 ) -> Images:
-    """Opens `shapes`, a data set that TFDS has prepared (by name), or its directory.
+    """Open `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
     Args:
       name: "shapes", a name, or a directory that holds a dataset_info.json. None is

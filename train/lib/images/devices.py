@@ -7,7 +7,7 @@ from train.lib.run.settings import Settings
 
 
 def prepare(settings: Settings, num_stages: int) -> Settings:
-    """Makes the logical devices of --devices or --placement before TensorFlow starts.
+    """Make the logical devices of --devices or --placement before TensorFlow starts.
 
     In a process that TF_CONFIG names a worker or a parameter server, serves and never returns.
 

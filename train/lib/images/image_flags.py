@@ -37,7 +37,7 @@ Cuts = Mapping[int, list[str]]  # {number of cuts: the layers to cut after}
 
 
 class Choice(flags.ArgumentParser):
-    """Parses one of a few whole numbers."""
+    """A parser of one of a few whole numbers."""
 
     def __init__(self, *choices: int):
         super().__init__()
@@ -53,7 +53,7 @@ class Choice(flags.ArgumentParser):
 
 
 class Seeds(flags.ArgumentParser):
-    """Parses seeds, separated by commas."""
+    """A parser of seeds, separated by commas."""
 
     syntactic_help = f"different whole numbers below {2**32}, such as 0,1,2"
 
@@ -71,7 +71,7 @@ def define(
     dataset: str | None = None,
     without: Sequence[str] = (),
 ) -> flags.FlagValues:
-    """Defines the flags of a script that trains a split network on images.
+    """Define the flags of a script that trains a split network on images.
 
     Args:
       presets: {name of a preset: the flags that it sets}.
@@ -257,7 +257,7 @@ def _define_running(own):
 
 
 def check(settings: Settings) -> None:
-    """Raises UsageError for flags that contradict each other."""
+    """Raise UsageError for flags that contradict each other."""
     if settings.cuts is not None and "splits" in settings.given:
         raise UsageError("--cuts and --splits both say where to cut: give one of them")
     if settings.cuts == ():
@@ -272,10 +272,10 @@ def check(settings: Settings) -> None:
 
 
 def chosen_cuts(settings: Settings, cuts: Cuts) -> list[str]:
-    """Returns the layers to cut after: --cuts, or those of --splits."""
+    """Return the layers to cut after: --cuts, or those of --splits."""
     return cuts[settings.splits] if settings.cuts is None else list(settings.cuts)
 
 
 def gradient_loss(settings: Settings) -> keras.losses.Loss:
-    """Returns the loss of the critics' gradient, --gradient_loss."""
+    """Return the loss of the critics' gradient, --gradient_loss."""
     return GRADIENT_LOSSES[settings.gradient_loss]()

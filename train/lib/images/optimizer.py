@@ -11,7 +11,7 @@ from train.lib.run.settings import Settings
 def make_optimizer(
     settings: Settings, schedule_steps: int, drops: Sequence[float]
 ) -> keras.optimizers.Optimizer:
-    """Returns the network's optimizer: Adam, or SGD with momentum 0.9, on the schedule."""
+    """Return the network's optimizer: Adam, or SGD with momentum 0.9, on the schedule."""
     rate = learning_rate(settings, schedule_steps, drops)
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(rate)
@@ -21,7 +21,7 @@ def make_optimizer(
 def learning_rate(
     settings: Settings, schedule_steps: int, drops: Sequence[float]
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the schedule of --learning_rate.
+    """Return the schedule of --learning_rate.
 
     Args:
       settings: of which `schedule` is "cosine", with a warm-up over the first twentieth, or
@@ -41,7 +41,7 @@ def learning_rate(
 
 
 def add_l2(net: keras.Model, weight: float) -> None:
-    """Adds weight * |w|^2 of every kernel to the loss; biases and BatchNorm stay free."""
+    """Add weight * |w|^2 of every kernel to the loss; biases and BatchNorm stay free."""
     for layer in net.layers:
         if hasattr(layer, "kernel"):
             layer.kernel_regularizer = keras.regularizers.L2(weight)

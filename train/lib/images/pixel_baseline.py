@@ -9,7 +9,7 @@ from train.lib.images.streams import Images
 def pixel_baseline(
     images: Images, examples: int = 15_000, epochs: int = 10, learning_rate: float = 1e-4
 ) -> float:
-    """Trains softmax(W x + b) on the pixels with Adam.
+    """Train softmax(W x + b) on the pixels with Adam.
 
     Args:
       images: what `datasets.load` returns.

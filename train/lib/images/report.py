@@ -33,7 +33,7 @@ def announce(
     cuts: Sequence[str],
     model: st.DecoupledModel,
 ) -> None:
-    """Prints what is about to be trained."""
+    """Print what is about to be trained."""
     if images.notice:
         print(f"\n*** {images.notice} ***\n")
     if settings.placement == "stages":
@@ -57,7 +57,7 @@ def finish(
     rows: Sequence[Mapping[str, float]],
     saved_model_difference: float,
 ) -> dict[str, Any]:
-    """Writes summary.json and figure.png, and prints the tables.
+    """Write summary.json and figure.png, and print the tables.
 
     Args:
       run: the run folder.
@@ -119,7 +119,7 @@ def finish(
 
 
 def flags_of_title(settings: Settings) -> list[str]:
-    """Returns the flags that were typed, as far as they may change a number, and the seed."""
+    """Return the flags that were typed, as far as they may change a number, and the seed."""
     names = settings.given - NOT_IN_TITLE
     if settings.seed:
         names |= {"seed"}
@@ -127,14 +127,14 @@ def flags_of_title(settings: Settings) -> list[str]:
 
 
 def scores_table(row: Mapping[str, float], baselines: Mapping[str, float]) -> str:
-    """Returns accuracies in per cent, by the names of the logs, and the baselines below."""
+    """Return accuracies in per cent, by the names of the logs, and the baselines below."""
     names = ("val_accuracy", "val_top5", "accuracy", "top5")
     scores = {name: row[name] for name in names} | dict(baselines)
     return table(["", "result"], [[name, percent(share)] for name, share in scores.items()])
 
 
 def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | None:
-    """Returns the diagnostics of each cut in one row of metrics.csv; None where there are none.
+    """Return the diagnostics of each cut in one row of metrics.csv; None where there are none.
 
     >>> print(diagnostics_table(["conv2_out"], {"cut1_cosine": 0.25, "cut1_norm_ratio": 0.5}))
                      cosine norm_ratio
@@ -151,7 +151,7 @@ def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | No
 
 
 def places(run: Run, results: Mapping[str, Any]) -> str:
-    """Returns where things are, how long they took, and what to do next."""
+    """Return where things are, how long they took, and what to do next."""
     seconds, steps = results["seconds"], results["steps"]
     return "\n".join([
         f"Training took {progress.time_of(seconds)}: {steps / seconds:.3g} steps/s with evaluation",
@@ -166,7 +166,7 @@ def places(run: Run, results: Mapping[str, Any]) -> str:
 def over_seeds(
     folder: str | Path, seeds: Sequence[int], summaries: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Writes seeds.json and prints it: mean and sample deviation of the accuracy."""
+    """Write seeds.json and print it: mean and sample deviation of the accuracy."""
     scores = np.array([each["top1"] for each in summaries])
     deviation = float(scores.std(ddof=1)) if len(scores) > 1 else None
     facts = {key: summaries[0][key] for key in ("net", "method", "splits", "steps")}

@@ -28,14 +28,14 @@ CANVAS = 64  # side of a mask in pixels, 4 units; an outline's area is about 2.2
 
 @functools.cache
 def masks() -> np.ndarray:
-    """Returns soft masks float32 [14,64,64]: the ten outlines, then four kinds of fragment."""
+    """Return soft masks float32 [14,64,64]: the ten outlines, then four kinds of fragment."""
     side = np.linspace(-2, 2, CANVAS, dtype=np.float32)
     x, y = np.meshgrid(side, side)
     r, box = np.hypot(x, y), np.maximum(abs(x), abs(y))
     both = np.minimum  # intersection; every expression is positive inside, in units
 
     def star(points, outer, inner):
-        """Folds the plane into one half of a point, where the outline is a straight line."""
+        """Fold the plane into one half of a point, where the outline is a straight line."""
         half = np.pi / points
         angle = abs((np.arctan2(y, x) + half) % (2 * half) - half)
         run, rise = inner * np.cos(half) - outer, inner * np.sin(half)
@@ -67,7 +67,7 @@ def masks() -> np.ndarray:
 def draw(
     index: int | tf.Tensor, *, seed: int = 0, split: str = "train", image_size: int = 64
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws image uint8 [H,W,3] and label int32 []; the splits share no random numbers."""
+    """Draw image uint8 [H,W,3] and label int32 []; the splits share no random numbers."""
     key = tf.constant([seed, list(SIZES).index(split)], tf.int32)
     key = tf.random.experimental.stateless_fold_in(key, tf.cast(index, tf.int32))
     keys = tf.unstack(tf.random.split(key, 5))
@@ -82,7 +82,7 @@ def draw(
 
 
 def _place(kinds, key, size):
-    """Turns, scales and moves the masks of the kinds [L], the shape last: [L,H,W]."""
+    """Turn, scale and move the masks of the kinds [L], the shape last: [L,H,W]."""
     shape = kinds < len(CLASSES)
     u, across, down, turn = tf.unstack(tf.random.stateless_uniform([4, len(kinds)], key, -1, 1))
     scale = tf.where(shape, np.mean(SCALE) + np.ptp(SCALE) / 2 * u, 0.32 + 0.1 * u)
@@ -106,7 +106,7 @@ def _place(kinds, key, size):
 
 
 def _paint(layers, key, size):
-    """Colors the ground and the layers, each with a grating of its own: [L,H,W,3]."""
+    """Color the ground and the layers, each with a grating of its own: [L,H,W,3]."""
     keys = tf.unstack(tf.random.split(key, 3))
     u = tf.unstack(tf.random.stateless_uniform([6, layers], keys[0]))
     ground = 0.35 + 0.3 * u[0][0]

@@ -46,13 +46,13 @@ class Images:
         return max(1, self.train_size // self.batch_size)
 
     def describe(self) -> dict:
-        """Returns what a run folder keeps about its data; not its place, which may change."""
+        """Return what a run folder keeps about its data; not its place, which may change."""
         facts = {key: value for key, value in vars(self).items() if isinstance(value, str | int)}
         del facts["where"]
         return facts | {"classes": self.num_classes}  # the key that stored runs have
 
     def train_stream(self, start_step: int = 0) -> tf.data.Dataset:
-        """Streams batches (float32 [B,H,W,3], int32 [B]) without end, pure in (seed, step)."""
+        """Stream batches (float32 [B,H,W,3], int32 [B]) without end, pure in (seed, step)."""
         start = start_step * self.batch_size
         stream = self._train(start).enumerate(start)
         stream = stream.map(
@@ -62,7 +62,7 @@ class Images:
         return self._batched(stream, drop_remainder=True)
 
     def eval_dataset(self) -> tf.data.Dataset:
-        """Streams all held-out images once, in order; the last batch may be smaller."""
+        """Stream all held-out images once, in order; the last batch may be smaller."""
         stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
         batches = -(-self.eval_size // self.batch_size)
         # Known in advance, Keras does not warn that the data ran out.
@@ -70,7 +70,7 @@ class Images:
         return self._batched(stream, drop_remainder=False).apply(cardinality)
 
     def first_eval_batch(self) -> tf.Tensor:
-        """Returns the first held-out images [B,H,W,3]."""
+        """Return the first held-out images [B,H,W,3]."""
         images, _ = next(iter(self.eval_dataset()))
         return images
 
@@ -81,7 +81,7 @@ class Images:
         return batching.without_autotune(stream.prefetch(PREFETCH).with_options(options))
 
     def _finish(self, images, labels):
-        """Checks labels once a batch, on the host, and normalizes."""
+        """Check labels once a batch, on the host, and normalize."""
         wrong = tf.boolean_mask(labels, (labels < 0) | (labels >= self.num_classes))
         check = tf.debugging.Assert(tf.size(wrong) == 0, [tf.strings.format("LABEL {}", wrong)])
         with tf.control_dependencies([check]):
@@ -89,7 +89,7 @@ class Images:
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Turns what goes wrong while reading into a UsageError that names shard or label."""
+        """Turn what goes wrong while reading into a UsageError that names shard or label."""
         try:
             with tfrecords.named_errors(self.files):
                 yield

@@ -64,12 +64,12 @@ class Result(NamedTuple):
 
     @property
     def column(self) -> Column:
-        """Returns the key of the run's column."""
+        """Return the key of the run's column."""
         return self.script, self.dataset, self.splits
 
 
 def read(folder: Path) -> Result:
-    """Reads the result of a finished run.
+    """Read the result of a finished run.
 
     Raises:
       UsageError: for a summary that is damaged.
@@ -105,7 +105,7 @@ def read(folder: Path) -> Result:
 
 
 def cells(results: Iterable[Result]) -> Columns:
-    """Groups results by column and method; those of a cell are one command with several seeds.
+    """Group results by column and method; those of a cell are one command with several seeds.
 
     Backpropagation has no cuts: its runs stand in every column of their data set.
 
@@ -149,7 +149,7 @@ def _check_repeats(first: Result, second: Result) -> None:
 
 
 def spread(results: Sequence[Result]) -> Scores:
-    """Returns [(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
+    """Return [(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
     return [
         (statistics.mean(each), statistics.stdev(each) if len(each) > 1 else None)
         for each in zip(*(result.accuracy for result in results), strict=True)
@@ -157,14 +157,14 @@ def spread(results: Sequence[Result]) -> Scores:
 
 
 def paper(column: Column) -> dict[str, Scores]:
-    """Returns the paper's {method: [(accuracy, deviation)]}; {} for a column it does not have."""
+    """Return the paper's {method: [(accuracy, deviation)]}; {} for a column it does not have."""
     script, _, splits = column
     printed = PAPER.get((script, splits), {})
     return {**printed, **PAPER[script, 0]} if printed else {}
 
 
 def as_text(scores: Scores) -> str:
-    """Returns the scores of a cell as text.
+    """Return the scores of a cell as text.
 
     >>> as_text([(72.04, 0.05), (90.8, None)])
     '72.0 ±0.05 / 90.8'
@@ -176,7 +176,7 @@ def as_text(scores: Scores) -> str:
 
 
 def title(column: Column) -> str:
-    """Returns the head of a column."""
+    """Return the head of a column."""
     script, dataset, splits = column
     return f"{dataset}, {_cuts(splits)}" + (", top-1 / top-5" if script == "imagenet" else "")
 
@@ -186,13 +186,13 @@ def _cuts(splits: int) -> str:
 
 
 def rows(columns: Columns) -> list[str]:
-    """Returns the methods that have a number in any column, here or in the paper."""
+    """Return the methods that have a number in any column, here or in the paper."""
     known = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
     return [name for name in ROWS if name in known]
 
 
 def text(columns: Columns) -> str:
-    """Returns Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
+    """Return Table 1 in Markdown: a column of ours, and the paper's beside it where it has one."""
     parts = []
     for column, methods in columns.items():
         ours = {name: _cell(results) for name, results in methods.items()}
@@ -221,7 +221,7 @@ def _lengths(column: Column, methods: Mapping[str, Sequence[Result]]) -> str:
 
 
 def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterator[str]:
-    """Yields a line for every flag, but the method, in which the runs of one column differ."""
+    """Yield a line for every flag, but the method, in which the runs of one column differ."""
     cells = {name: results[0].flags for name, results in methods.items()}
     for flag in sorted(set().union(*cells.values()) - FLAGS_THAT_MAY_DIFFER - FLAGS_OF_A_METHOD):
         values = {name: flags.get(flag) for name, flags in cells.items()}
@@ -231,7 +231,7 @@ def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterato
 
 
 def draw(columns: Columns, path: Path) -> None:
-    """Draws every method's top-1 accuracy, ours and the paper's; a panel for each column."""
+    """Draw every method's top-1 accuracy, ours and the paper's; a panel for each column."""
     from matplotlib.figure import Figure
 
     names = rows(columns)
@@ -266,7 +266,7 @@ def _draw_scores(
     color: str,
     **style: Any,
 ) -> None:
-    """Draws points with deviations and their numbers, `at` so much below each row's line."""
+    """Draw points with deviations and their numbers, `at` so much below each row's line."""
     chosen = [(k + at, *scores[name][0]) for k, name in enumerate(names) if name in scores]
     heights, means, deviations = zip(*chosen, strict=True)
     bars = [deviation or 0 for deviation in deviations]

@@ -26,7 +26,7 @@ AUGMENTATIONS: dict[str, Callable] = {
 
 
 def folder_of(data_dir: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of TFDS's data sets: data_dir, or TFDS_DATA_DIR, or TFDS's default.
+    """Return the folder of TFDS's data sets: data_dir, or TFDS_DATA_DIR, or TFDS's default.
 
     Raises:
       UsageError: where there is no such folder, or no home directory to look for it.
@@ -42,14 +42,14 @@ def folder_of(data_dir: str | os.PathLike | None = None) -> Path:
 
 
 def prepared(data_dir: str | os.PathLike | None = None) -> list[str]:
-    """Names the data sets that TFDS has prepared in data_dir (default TFDS_DATA_DIR)."""
+    """Name the data sets that TFDS has prepared in data_dir (default TFDS_DATA_DIR)."""
     root = folder_of(data_dir)
     infos = root.glob("*/**/dataset_info.json") if root.is_dir() else ()
     return sorted({info.relative_to(root).parts[0] for info in infos})
 
 
 def find(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:
-    """Finds a prepared data set by its name or its directory.
+    """Find a prepared data set by its name or its directory.
 
     Raises:
       UsageError: where there is none, or its description is broken.
@@ -81,7 +81,7 @@ def open_images(
     color_distortion: bool,
     num_classes: int | None,
 ) -> Images:
-    """Opens what `find` has found; the arguments are those of `datasets.load`."""
+    """Open what `find` has found; the arguments are those of `datasets.load`."""
     info, where = builder.info, str(builder.data_path)
     _check_features(info.features, where)
     train, held_out = _splits(info, where)
@@ -153,12 +153,12 @@ def open_images(
 
 
 def _records(split):
-    """Streams a split's records in their order."""
+    """Stream a split's records in their order."""
     return tf.data.TFRecordDataset([str(file) for file in split.filepaths])
 
 
 def _count(split, is_kept):
-    """Counts the records of a split that are kept."""
+    """Count the records of a split that are kept."""
     stream = _records(split).filter(is_kept)
     with tfrecords.named_errors(split.filepaths):
         kept = int(batching.without_autotune(stream).reduce(0, lambda count, _: count + 1))
@@ -182,7 +182,7 @@ def _check_features(features, where):
 
 
 def _splits(info, where):
-    """Returns the training and the held-out split (validation, else test)."""
+    """Return the training and the held-out split (validation, else test)."""
     held_out = next((name for name in ("validation", "test") if name in info.splits), None)
     if "train" not in info.splits or held_out is None:
         raise UsageError(

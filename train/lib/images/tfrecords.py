@@ -19,7 +19,7 @@ WINDOW_BYTES = 256 * 2**20  # records shuffled at a time
 def shuffled(
     files: Files, lengths: Sequence[int], seed: int, start: int = 0, window: int | None = None
 ) -> tf.data.Dataset:
-    """Streams raw records forever, every epoch in an order of its own, from record `start` on.
+    """Stream raw records forever, every epoch in an order of its own, from record `start` on.
 
     An epoch permutes the shards, reads them in groups of PARALLEL, and shuffles windows of
     records. Skipping reads at most one group: whole epochs and groups are passed over unread.
@@ -58,7 +58,7 @@ def shuffled(
 
 
 def _mixed(records, key, window, skip):
-    """Shuffles records window by window, and leaves out the first `skip` of the result."""
+    """Shuffle records window by window, and leave out the first `skip` of the result."""
     windows = records.batch(window).enumerate().skip(skip // window)
     mixed = windows.map(
         lambda i, batch: tf.random.experimental.stateless_shuffle(batch, fold_in(key, i))
@@ -68,7 +68,7 @@ def _mixed(records, key, window, skip):
 
 @contextlib.contextmanager
 def named_errors(files: Files) -> Iterator[None]:
-    """Turns a wrong checksum in one of the files into a UsageError that names it."""
+    """Turn a wrong checksum in one of the files into a UsageError that names it."""
     try:
         yield
     except tf.errors.DataLossError as error:
@@ -81,12 +81,12 @@ def named_errors(files: Files) -> Iterator[None]:
 
 
 def fold_in(key: ArrayLike, number: int | tf.Tensor) -> tf.Tensor:
-    """Derives a seed [2] from a seed [2] and a number of any integer type."""
+    """Derive a seed [2] from a seed [2] and a number of any integer type."""
     return tf.random.experimental.stateless_fold_in(tf.cast(key, tf.int32), number)
 
 
 def check(files: Files, lengths: Sequence[int], num_bytes: int) -> None:
-    """Raises UsageError naming the first shard that is missing, empty or cut short.
+    """Raise UsageError naming the first shard that is missing, empty or cut short.
 
     Reads nothing where the sizes add up: a TFRecord spends 16 bytes around every record.
     """
@@ -107,7 +107,7 @@ def check(files: Files, lengths: Sequence[int], num_bytes: int) -> None:
 
 
 def _count(file):
-    """Returns the number of whole records in a shard, and whether something is left over."""
+    """Return the number of whole records in a shard, and whether something is left over."""
     size, offset, whole = os.path.getsize(file), 0, 0
     with open(file, "rb") as shard:
         while len(header := shard.read(8)) == 8:
@@ -120,7 +120,7 @@ def _count(file):
 
 
 def find_broken(files: Files) -> tuple[str | os.PathLike, int] | None:
-    """Returns (shard, record number) of the first record whose checksum is wrong, or None."""
+    """Return (shard, record number) of the first record whose checksum is wrong, or None."""
     for file in files:
         number = 0
         try:

@@ -14,7 +14,7 @@ Headline = tuple[str, Any, str]  # name, value, unit
 
 
 def text(folders: Sequence[Path]) -> str:
-    """Returns aligned text: a row for each run, a column for each flag that differs.
+    """Return aligned text: a row for each run, a column for each flag that differs.
 
     Args:
       folders: two or more runs of one script.
@@ -33,7 +33,7 @@ def text(folders: Sequence[Path]) -> str:
 
 
 def differing_flags(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Returns {name of a flag that differs: its value in each run, as typed}.
+    """Return {name of a flag that differs: its value in each run, as typed}.
 
     >>> differing_flags([{"seed": 0, "steps": 5}, {"seed": 1, "steps": 5, "l2": 0.1}])
     {'l2': ['-', '0.1'], 'seed': ['0', '1']}
@@ -48,7 +48,7 @@ def differing_flags(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def headline(folder: Path) -> Headline:
-    """Returns the name, value and unit of a run's headline number; names are "" without one.
+    """Return the name, value and unit of a run's headline number; name is "" without one.
 
     Summaries of before the common head have theirs by `HEADLINES_OF_OLD_RUNS`.
     """
@@ -105,7 +105,7 @@ def _flags(folder: Path) -> dict[str, Any]:
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
-    """Returns the folders' names below the folder that holds them all."""
+    """Return the folders' names below the folder that holds them all."""
     absolute = [folder.absolute() for folder in folders]
     top = os.path.commonpath([folder.parent for folder in absolute])
     return [str(folder.relative_to(top)) for folder in absolute]

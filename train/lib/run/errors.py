@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 class CommandError(Exception):
-    """Ends the script with one line on stderr and the exit code `code`."""
+    """An error that ends the script with one line on stderr and the exit code `code`."""
 
     code = 1
 

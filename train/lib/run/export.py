@@ -12,7 +12,7 @@ from train.lib.run.errors import CommandError
 
 
 def save(model: keras.Model, path: Path, inputs: Any) -> float:
-    """Saves a model as SavedModel, loads it with TensorFlow alone, and compares the outputs.
+    """Save a model as SavedModel, load it with TensorFlow alone, and compare the outputs.
 
     Args:
       model: a model with `export`.

@@ -12,7 +12,7 @@ TERMINAL_SECONDS = 0.5  # between two lines on a terminal, where each replaces t
 
 
 class Meter:
-    """Counts work, and knows its speed.
+    """A counter of work that knows its speed.
 
     Args:
       total: amount of the whole work, in any unit that is roughly proportional to time.
@@ -39,7 +39,7 @@ class Meter:
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints step, time left of the whole run, steps per second, and some logs.
+    """A callback that prints step, time left of the whole run, steps per second, and some logs.
 
     On a terminal the line is rewritten in place, elsewhere there is a new one every `seconds`.
     Keras's own bar shows every metric, which is a screenful with the diagnostics of three cuts.
@@ -104,7 +104,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class Clock:
-    """Counts steps and seconds of a loop that is no Keras `fit`, and prints them.
+    """A counter of the steps and seconds of a loop that is no Keras `fit`, which prints them.
 
     Args:
       step: where the run stands.
@@ -143,7 +143,7 @@ class Clock:
 
 
 class Bar:
-    """Prints how much of a known amount of work is done, and the time left.
+    """A printer of how much of a known amount of work is done, and the time left.
 
     Args:
       total: the amount, in any unit that is roughly proportional to time.

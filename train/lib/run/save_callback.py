@@ -51,7 +51,7 @@ class Diverged(CommandError):
 
 
 class Saver(keras.callbacks.Callback):
-    """Saves the state when due, writes metrics.csv, and leaves on a signal or a bad loss.
+    """The callback that saves the state, writes metrics.csv, and ends at a signal or a bad loss.
 
     Args:
       checkpoints: where to save.

@@ -19,7 +19,7 @@ class Length(NamedTuple):
 
 
 def length(settings: Settings, data_steps: int) -> Length:
-    """Returns the length that --epochs, --steps, --schedule_steps and --num_evals give.
+    """Return the length that --epochs, --steps, --schedule_steps and --num_evals give.
 
     Args:
       settings: those of the command.
@@ -52,7 +52,7 @@ def length(settings: Settings, data_steps: int) -> Length:
 
 
 def pieces(steps: int, most: int) -> tuple[int, int]:
-    """Returns (n, steps / n): at most `most` equal pieces.
+    """Return (n, steps / n): at most `most` equal pieces.
 
     >>> pieces(100, 30)
     (25, 4)

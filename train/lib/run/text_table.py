@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns aligned text: the first column to the left, the others to the right.
+    """Return aligned text: the first column to the left, the others to the right.
 
     >>> print(table(["", "top-1"], [["network", "45.0 %"], ["chance", "10.0 %"]]))
              top-1
@@ -24,7 +24,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Returns a share of one as per cent; empty text for None.
+    """Return a share of one as per cent; empty text for None.
 
     >>> percent(0.125)
     '12.5 %'

@@ -1,4 +1,4 @@
-"""Imports TensorFlow without its start-up noise; real warnings and errors still get through."""
+"""Import TensorFlow without its start-up noise; real warnings and errors still get through."""
 
 import os
 import re
