@@ -128,7 +128,7 @@ def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None
       UsageError: where nothing was drawn.
     """
     problems: list[str] = []
-    runs = find_runs([Path(each) for each in typed], problems)
+    runs = find_runs([Path(name) for name in typed], problems)
     into = Path(workdir) if workdir else None
     if into:
         run_folder.make_folder(into)
@@ -160,9 +160,9 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
     runs = []
     for folder in folders:
         try:
-            for each in _with_seeds(folder):
+            for run in _with_seeds(folder):
                 try:
-                    runs.append(PlottedRun(each, _script(each), folder))
+                    runs.append(PlottedRun(run, _script(run), folder))
                 except UsageError as error:
                     problems.append(str(error))
         except UsageError as error:
@@ -201,6 +201,6 @@ def _home(folders: Iterable[Path]) -> Path | None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    sys.argv[1:] = [each for each in arguments if each.startswith("-")]
+    sys.argv[1:] = [argument for argument in arguments if argument.startswith("-")]
     folders = [each for each in arguments if not each.startswith("-")]
     cli.run(lambda settings: main(folders, settings.workdir), FLAGS)

@@ -51,7 +51,7 @@ def _output_projection(turns, calls):
         )
     ]
     seconds = benchmark.seconds_in_turns(
-        [benchmark.step_runner(*each) for each in made], calls, turns
+        [benchmark.step_runner(model, data) for model, data in made], calls, turns
     )
     growth = np.median(seconds[:, 0] / seconds[:, 2]), np.median(seconds[:, 1] / seconds[:, 3])
     yield "1,000 outputs over 1: projected step", growth[0]
@@ -71,8 +71,8 @@ def _ways_along(turns, calls):
 
         def forward(v=v):
             tangents = []
-            for each in tf.unstack(v, axis=1):
-                with tf.autodiff.ForwardAccumulator(x, each) as accumulator:
+            for direction in tf.unstack(v, axis=1):
+                with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
                     value = net(x)
                 tangents.append(accumulator.jvp(value))
             return tf.stack(tangents, 1)

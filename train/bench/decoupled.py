@@ -25,11 +25,11 @@ def step(turns: int, calls: int) -> benchmark.Rows:
     """ResNet50 with three cuts: a Sobolev step over backpropagation's, between diagnostics."""
     noise = batch(SIDE, BATCH, 50)
     models = [model(method, SIDE, 3, 50) for method in ("sobolev", "backprop")]
-    counts = [cost.products(each, noise) for each in models]
+    counts = [cost.products(model, noise) for model in models]
     name = f"ResNet50 at {SIDE}x{SIDE}, 3 cuts, sobolev over backprop"
     yield f"{name}: ratio of arithmetic counts", counts[0] / counts[1]
     times = benchmark.seconds_in_turns(
-        [benchmark.step_runner(each, noise) for each in models], calls, turns
+        [benchmark.step_runner(model, noise) for model in models], calls, turns
     )
     ratio = np.median(times[:, 0] / times[:, 1])
     yield f"{name}: ratio of steps (bar 1.15 of its arithmetic count)", ratio
@@ -47,7 +47,9 @@ def pipeline(
         "imagenet2012", image_size=size, batch_size=batch_size, augmentation="inception"
     )
     both = ours.train_stream(), _decode_all(size, batch_size)
-    rates = np.array([[_images_a_second(each, batches) for each in both] for _ in range(turns)])
+    rates = np.array(
+        [[_images_a_second(dataset, batches) for dataset in both] for _ in range(turns)]
+    )
     for k, what in enumerate(("of processor time", "on all cores")):
         name = f"ImageNet at {size}x{size}, images a second {what}"
         yield name, np.median(rates[:, 0, k])

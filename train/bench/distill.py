@@ -17,9 +17,9 @@ def rows(turns: int = 7, calls: int = 3) -> benchmark.Rows:
     models = [_model(teacher, alpha=1.0), _model(None, alpha=0)]
     data = _batch()
     seconds = benchmark.seconds_in_turns(
-        [benchmark.step_runner(each, data) for each in models], calls, turns
+        [benchmark.step_runner(model, data) for model in models], calls, turns
     )
-    counts = [cost.products(each, data) for each in models]
+    counts = [cost.products(model, data) for model in models]
     ratio, counted = np.median(seconds[:, 0] / seconds[:, 1]), counts[0] / counts[1]
     yield "distillation: seconds a step on values only", np.median(seconds[:, 1])
     yield "distillation: seconds a Sobolev step", np.median(seconds[:, 0])

@@ -26,12 +26,14 @@ def rows(turns: int = 3, calls: int = 2) -> benchmark.Rows:
     batch = decoupled.batch(SIDE, BATCH, 1000)
     models = [decoupled.model(m, SIDE, n, 1000, preset["gradient_target"]) for m, n in chosen]
     times = benchmark.seconds_in_turns(
-        [benchmark.step_runner(each, batch) for each in models], calls, turns
+        [benchmark.step_runner(model, batch) for model in models], calls, turns
     )
     yield f"ResNet50 at {SIDE}x{SIDE}, backprop: images a second", BATCH / np.median(times[:, 0])
     for k, (method, cuts) in enumerate(chosen):
         ratio = np.median(times[:, k] / times[:, 0])
-        name = f"{method}, {cuts} cut{'s' * (cuts > 1)}" if cuts else method
+        name = method
+        if cuts:
+            name += ", 1 cut" if cuts == 1 else f", {cuts} cuts"
         yield f"{name}: ratio of steps", ratio
         for accelerator, rate in ACCELERATORS.items():
             for count in (1, 8, 34):

@@ -28,17 +28,17 @@ def loops(names: Iterable[str], inner: int) -> dict[str, Callable]:
     """
     from train.bench.served import Served  # here: as a program, this file needs no TensorFlow
 
-    found = {}
+    runners = {}
     for name in names:
         module, _ = MAKERS[name]
         if importlib.util.find_spec(module):
-            found[name] = lambda name=name: Served(__file__, name, str(inner))
+            runners[name] = lambda name=name: Served(__file__, name, str(inner))
         else:
             print(
                 f'{name}: skipped, {module} is not installed (pip install -e ".[bench]")',
                 file=sys.stderr,
             )
-    return found
+    return runners
 
 
 def _points():

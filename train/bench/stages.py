@@ -37,7 +37,9 @@ def _measure(settings):
         seconds = benchmark.seconds_in_turns(loops, calls, turns)
     names = [*runs, *(f"{name}, one worker" for name in alone)]
     times = dict(zip(names, seconds.T / UNROLLED, strict=True))
-    rows = [(f"stages, ms a step: {name}", 1e3 * np.median(each)) for name, each in times.items()]
+    rows = [
+        (f"stages, ms a step: {name}", 1e3 * np.median(seconds)) for name, seconds in times.items()
+    ]
     for name, bar in BARS.items():
         ratio = np.median(times["backprop"] / times[name])
         rows.append((f"stages: model-parallel backprop over {name} (bar {bar})", ratio))

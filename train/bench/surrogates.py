@@ -162,7 +162,7 @@ def predictions(
     with tempfile.TemporaryDirectory() as folder:
         labels, predicted = Path(folder, "labels.npz"), Path(folder, "predicted.npz")
         np.savez(labels, **points)
-        threads = {f"{each}_NUM_THREADS": "1" for each in ("OMP", "MKL", "OPENBLAS")}
+        threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
         ended = subprocess.run(
             [sys.executable, __file__, name, str(labels), str(predicted)],
             env=os.environ | threads | SETTINGS,

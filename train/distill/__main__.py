@@ -94,9 +94,9 @@ def main(settings: Settings) -> None:
     with run_folder.Run(folder, settings.stored(), "distill", FLAGS_THAT_MAY_CHANGE) as run:
         study = load(settings)
         lengths = study.recording.lengths
-        parts = {percent: splits.by_time(settings, lengths, percent) for percent in percents}
+        split_steps = {percent: splits.by_time(settings, lengths, percent) for percent in percents}
         searches = any(grid.num_trials for grid in choices.values())
-        search_parts = splits.for_search(settings, lengths) if searches else None
+        search_split = splits.for_search(settings, lengths) if searches else None
         run.add_facts(recording=study.recording.facts(), game_versions=environment.versions())
         run.path("nets").mkdir(exist_ok=True)
         run.path("search").mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def main(settings: Settings) -> None:
         untrained = {method: choices[method] for _, method in missing}
         bar = Bar(work(settings, missing, untrained))
         best = {
-            method: search_rate_and_alpha(new_student, study, method, grid, search_parts, run, bar)
+            method: search_rate_and_alpha(new_student, study, method, grid, search_split, run, bar)
             for method, grid in untrained.items()
         }
         for number, (percent, method) in enumerate(missing, 1):
@@ -121,7 +121,8 @@ def main(settings: Settings) -> None:
                 f"alpha {alpha:g}",
                 flush=True,
             )
-            trial = Trial(method, learning_rate, alpha, settings.steps, *parts[percent])
+            training, test = split_steps[percent]
+            trial = Trial(method, learning_rate, alpha, settings.steps, train=training, test=test)
             train_student(study, trial, percent, students.folder(run, percent, method))
             bar.add(STEP_COST[method] * settings.steps, f"trained {name}")
         report.finish(study, run)
@@ -192,7 +193,7 @@ def train_student(study: Study, trial: Trial, percent: float, folder: Path) -> N
             run,
             epochs,
             steps_per_epoch,
-            validation_data=study.tests(trial.test),
+            validation_data=study.test_batches(trial.test),
             callbacks=[Progress(trial.steps, students.SHOWN, left="left of this net")],
             saving=resumable.Saving(minutes=settings.save_minutes, keep=1),
             verbose=0,

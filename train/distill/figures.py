@@ -122,12 +122,13 @@ def _over_training(axis, rows, measure):
 
 def _over_shares(axis, means, shares, measure):
     for method, color in COLORS.items():
-        known = {share: each[measure] for (share, name), each in means.items() if name == method}
-        if known:
-            mean, low, high = UNITS[measure] * np.transpose([*known.values()])
-            axis.errorbar(
-                [*known], mean, yerr=[mean - low, high - mean], capsize=3, fmt="o-", color=color
-            )
+        spreads = {
+            share: measures[measure] for (share, name), measures in means.items() if name == method
+        }
+        if spreads:
+            mean, low, high = UNITS[measure] * np.transpose(list(spreads.values()))
+            error = [mean - low, high - mean]
+            axis.errorbar(list(spreads), mean, yerr=error, capsize=3, fmt="o-", color=color)
     axis.set(xscale="log", xlabel="% for training")
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.set_xticks([], minor=True)

@@ -17,7 +17,7 @@ TOLERANCE = 0.01  # largest difference of two log-policies
 def find(path: str | None, beside: Path) -> str | Path | None:
     """Return `path`, or else the teacher kept in the folder `beside` the data, if there is one."""
     kept = [beside / "teacher.keras", beside / "teacher"]
-    return path or next((each for each in kept if each.exists()), None)
+    return path or next((kept_path for kept_path in kept if kept_path.exists()), None)
 
 
 def load(

@@ -31,8 +31,10 @@ def finish(study: Study, run: run_folder.Run) -> None:
     entropy = baselines.entropy(recording.logits)
     most = math.log(len(environment.ACTIONS[settings.game]))
     print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {most:.3g} nats")
-    for name, each in scores.items():
-        print(f"{name}: mean true score {sum(each) / len(each):.1f} over {len(each)} episodes")
+    for name, points in scores.items():
+        print(
+            f"{name}: mean true score {sum(points) / len(points):.1f} over {len(points)} episodes"
+        )
 
     winner = students.folder(run, *ranked[0])
     saved = run.path("saved_model")
@@ -45,7 +47,7 @@ def finish(study: Study, run: run_folder.Run) -> None:
         name="test_kl",
         value=summaries[ranked[0]]["test_kl"],
         unit="nats",
-        seconds=sum(each["seconds"] for each in summaries.values()),
+        seconds=sum(net["seconds"] for net in summaries.values()),
     )
     results = {
         "game": settings.game,

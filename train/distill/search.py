@@ -21,7 +21,7 @@ def search_rate_and_alpha(
     study: Study,
     method: str,
     grid: Grid,
-    parts: tuple[np.ndarray, np.ndarray] | None,
+    split_steps: tuple[np.ndarray, np.ndarray] | None,
     run: run_folder.Run,
     bar: progress.Bar,
 ) -> tuple[float, float]:
@@ -35,24 +35,24 @@ def search_rate_and_alpha(
       study: what all students share.
       method: the method.
       grid: what to choose from.
-      parts: steps to train on, and held-out steps; None where the grid leaves no choice.
+      split_steps: steps to train on, and held-out steps; None where the grid leaves no choice.
       run: the open run folder.
       bar: counts the trials' steps.
 
     Raises:
       CommandError: where every trial diverged.
     """
-    if parts is None or not grid.num_trials:
+    if split_steps is None or not grid.num_trials:
         return grid.learning_rates[0], grid.alphas[0]
-    train, held_out = parts
+    train, held_out = split_steps
 
     def kl(learning_rate, alpha):
         steps = study.settings.search_steps
         trial = Trial(method, learning_rate, alpha, steps, train, held_out)
         path = students.trial_path(run, trial)
         if path.exists():
-            known = run_folder.read_json(path, "kl")["kl"]
-            return math.inf if known is None else known
+            stored = run_folder.read_json(path, "kl")["kl"]
+            return math.inf if stored is None else stored
         name = f"{METHODS[method]}, learning_rate {learning_rate:g}, alpha {alpha:g}"
         print(f"\ntrial: {name}", flush=True)
         result = try_out(new_student, study, trial, path)
@@ -83,7 +83,7 @@ def try_out(new_student: NewStudent, study: Study, trial: Trial, path: Path) -> 
         model.fit(
             study.stream(trial.train), steps_per_epoch=trial.steps, callbacks=[shown], verbose=0
         )
-        kl = model.evaluate(study.tests(trial.test), verbose=0, return_dict=True)["kl"]
+        kl = model.evaluate(study.test_batches(trial.test), verbose=0, return_dict=True)["kl"]
     except FloatingPointError:  # too high a rate
         kl = math.inf
     kl = kl if math.isfinite(kl) else math.inf

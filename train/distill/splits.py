@@ -90,7 +90,7 @@ def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.nd
 
     Example:
 
-    >>> [part.tolist() for part in held_out([4, 3, 3], 8)]
+    >>> [steps.tolist() for steps in held_out([4, 3, 3], 8)]
     [[0, 1, 2, 3, 4, 5, 6], [7]]
     """
     starts = np.cumsum(lengths) - lengths

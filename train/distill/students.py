@@ -47,7 +47,7 @@ class Study:
             self.recording, steps, settings.batch_size, settings.seed, start
         )
 
-    def tests(self, steps: np.ndarray) -> tf.data.Dataset:
+    def test_batches(self, steps: np.ndarray) -> tf.data.Dataset:
         """Return all of `steps` in batches."""
         return recordings.in_order(self.recording, steps, TEST_BATCH)
 
@@ -92,8 +92,8 @@ def _either(parent, name, old_name, method):
 def summaries(run: run_folder.Run) -> dict[tuple[float, str], dict[str, Any]]:
     """Return {(percent, method): summary} of every student in the run folder that is done."""
     done = [_summary(path) for path in run.path("nets").glob("*/summary.json")]
-    done.sort(key=lambda each: (each["train_percent"], list(METHODS).index(each["method"])))
-    return {(each["train_percent"], each["method"]): each for each in done}
+    done.sort(key=lambda net: (net["train_percent"], list(METHODS).index(net["method"])))
+    return {(net["train_percent"], net["method"]): net for net in done}
 
 
 def _summary(path):

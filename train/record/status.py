@@ -44,5 +44,5 @@ class Status:
         if left is None:
             parts.append("time left unknown until an episode ends")
         elif left:
-            parts.append(f"about {progress.time_of(seconds / self.turns * left)} left")
+            parts.append(f"about {progress.format_seconds(seconds / self.turns * left)} left")
         return ", ".join(parts)

@@ -93,7 +93,7 @@ class Writer:
                 serialized=self._threads.submit(self._serialize, episode),
             )
         )
-        if sum(each.steps for each in self._pending) >= self.shard_steps:
+        if sum(episode.steps for episode in self._pending) >= self.shard_steps:
             self.flush()
 
     def _serialize(self, episode):
@@ -106,7 +106,7 @@ class Writer:
         """Write the episodes that were added as the next shard."""
         if not self._pending:
             return
-        serialized = [each.serialized.result() for each in self._pending]
+        serialized = [episode.serialized.result() for episode in self._pending]
         path = self._path(len(self.shards))
         try:
             with files.replacing(path) as file, tf.io.TFRecordWriter(file.name) as shard:
@@ -116,7 +116,7 @@ class Writer:
             raise CommandError(f"{path}: {error.message}; the same command resumes") from error
         self.shards.append(
             {
-                "steps": sum(each.steps for each in self._pending),
+                "steps": sum(episode.steps for episode in self._pending),
                 "bytes": sum(map(len, serialized)),
                 "scores": [each.score for each in self._pending],
                 "seconds": round(time.monotonic() - self._began, 1),

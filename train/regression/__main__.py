@@ -180,7 +180,7 @@ def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"\n{table.text(medians)}\n")
     for size, (count, of) in lower.items():
         print(f"{size} points: Sobolev has the lower median test MSE on {count} of {of} functions")
-    print(f"{len(rows)} nets, {progress.time_of(seconds)} of training in all")
+    print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of training in all")
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
 

@@ -170,7 +170,8 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
     start = checkpoints.restore_latest(net) or initialize(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.
-    history = History(run.path("metrics.csv"), start["step"] - (not start["evaluated"]))
+    last_row = start["step"] if start["evaluated"] else start["step"] - 1
+    history = History(run.path("metrics.csv"), last_row)
     print(
         f"{settings.game}, {learner.num_actors} actors, run folder {run.folder}, "
         f"step {start['step']}"
@@ -199,7 +200,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
         def stop(mark=mark, due=due, first=first):  # --save_minutes=0: at every update
             return caught or step() >= mark or (time.monotonic() >= due and step() > first)
 
-        a3c.run(actors, stop, look=lambda: clock.print(curve.known(curve.logs(actors))))
+        a3c.run(actors, stop, look=lambda: clock.print(curve.finite_logs(curve.logs(actors))))
         save(evaluated=False)
         if step() >= mark and not caught:
             scores = play.scores(

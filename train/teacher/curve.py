@@ -26,7 +26,7 @@ def logs(actors: Iterable[Actor]) -> dict[str, float]:
     return {"training_score": float(np.mean(scores)) if scores else np.nan, **means}
 
 
-def known(logs: Mapping[str, float]) -> dict[str, float]:
+def finite_logs(logs: Mapping[str, float]) -> dict[str, float]:
     """Return the logs to print: no training score as long as no episode has ended."""
     return {n: v for n, v in logs.items() if n != "training_score" or not np.isnan(v)}
 

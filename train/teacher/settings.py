@@ -41,4 +41,6 @@ class A2CSettings:
     @classmethod
     def of(cls, settings) -> "A2CSettings":
         """Return those of a script's settings, which have the same names."""
-        return cls(**{each.name: getattr(settings, each.name) for each in dataclasses.fields(cls)})
+        return cls(
+            **{field.name: getattr(settings, field.name) for field in dataclasses.fields(cls)}
+        )

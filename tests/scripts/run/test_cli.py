@@ -53,7 +53,7 @@ def test_bad_arguments_say_what_was_expected(values, argument, message):
 def test_a_flag_goes_before_its_preset(values):
     settings = cli.parse(values, ["script", "--epochs=5", "--preset=paper"], PRESETS)
     assert (settings.epochs, settings.strategy, settings.seed) == (5, "none", 0)
-    assert settings.given == {"epochs", "preset"}
+    assert settings.typed == {"epochs", "preset"}
 
 
 def test_the_same_command_has_the_same_workdir(values, monkeypatch):

@@ -22,7 +22,7 @@ def test_settings_do_not_change():
         SETTINGS.seed = 1
     assert SETTINGS.replace(seed=1).seed == 1
     assert SETTINGS.seed == 0
-    assert SETTINGS.replace(seed=1).given == {"seed"}
+    assert SETTINGS.replace(seed=1).typed == {"seed"}
 
 
 @pytest.mark.parametrize("read", [lambda: SETTINGS.sed, lambda: SETTINGS.replace(sed=1)])
@@ -49,7 +49,7 @@ def test_a_script_can_be_parsed_again_and_keeps_no_trace():
     second = cli.parse(values, ["x"], presets)
     assert (first.epochs, first.seed, first.hidden) == (9, 3, ("1", "2"))
     assert (second.epochs, second.seed, second.hidden) == (2, 0, ("4",))
-    assert (first.given, second.given) == ({"preset", "seed", "hidden"}, set())
+    assert (first.typed, second.typed) == ({"preset", "seed", "hidden"}, set())
     with pytest.raises(flags.UnparsedFlagAccessError):
         _ = values.seed
 

@@ -157,8 +157,8 @@ def _shard(builder, number):
     import tensorflow_datasets as tfds
 
     config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    part = f"{episode_format.SPLIT}[{number}shard:{number + 1}shard]"
-    data = builder.as_dataset(split=part, read_config=config)
+    shard = f"{episode_format.SPLIT}[{number}shard:{number + 1}shard]"
+    data = builder.as_dataset(split=shard, read_config=config)
     return list(data.map(_without_last, 2).as_numpy_iterator())
 
 

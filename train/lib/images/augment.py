@@ -13,7 +13,7 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(images)
     rows = tf.reshape(images, tf.concat([shape[:-2], [-1]], 0))
     # Of a whole row at once: broadcasting three numbers takes eight times as long.
-    mean, std = (tf.tile(tf.constant(each), shape[-2:-1]) for each in (MEAN, STD))
+    mean, std = (tf.tile(tf.constant(row), shape[-2:-1]) for row in (MEAN, STD))
     return tf.reshape((tf.cast(rows, tf.float32) - mean) / std, shape)
 
 

@@ -258,13 +258,13 @@ def _define_running(own):
 
 def check(settings: Settings) -> None:
     """Raise UsageError for flags that contradict each other."""
-    if settings.cuts is not None and "splits" in settings.given:
+    if settings.cuts is not None and "splits" in settings.typed:
         raise UsageError("--cuts and --splits both say where to cut: give one of them")
     if settings.cuts == ():
         raise UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
-    if settings.seeds is not None and "seed" in settings.given:
+    if settings.seeds is not None and "seed" in settings.typed:
         raise UsageError("--seeds and --seed both name seeds: give --seeds, and no --seed")
-    replicas = settings.devices or ("strategy" in settings.given and settings.strategy != "none")
+    replicas = settings.devices or ("strategy" in settings.typed and settings.strategy != "none")
     if settings.placement == "stages" and replicas:
         raise UsageError(
             "--placement=stages takes no --strategy and no --devices: each stage has a device"

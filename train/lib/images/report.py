@@ -10,8 +10,9 @@ import sobolev_tf as st
 from train.lib.images import figure, pixel_baseline
 from train.lib.images.streams import Images
 from train.lib.images.table1 import NAMES
-from train.lib.run import cli, files, progress, summary
+from train.lib.run import cli, files, summary
 from train.lib.run.errors import UsageError
+from train.lib.run.progress import format_seconds
 from train.lib.run.run_folder import Run
 from train.lib.run.settings import Settings
 from train.lib.run.text_table import percent, table
@@ -112,7 +113,7 @@ def finish(
     print(f"\n{title}\n{scores_table(last, baselines)}")
     if diagnostics := diagnostics_table(cuts, last):
         print(f"\n{diagnostics}")
-    print(f"\n{places(run, results)}")
+    print(f"\n{next_steps_text(run, results)}")
     if images.notice:
         print(f"\n*** {images.notice} ***")
     return results
@@ -120,7 +121,7 @@ def finish(
 
 def flags_of_title(settings: Settings) -> list[str]:
     """Return the flags that were typed, as far as they may change a number, and the seed."""
-    names = settings.given - NOT_IN_TITLE
+    names = settings.typed - NOT_IN_TITLE
     if settings.seed:
         names |= {"seed"}
     return [f"--{name}={settings.values[name]}" for name in sorted(names)]
@@ -150,11 +151,11 @@ def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | No
     return table(["", *measured], rows)
 
 
-def places(run: Run, results: Mapping[str, Any]) -> str:
+def next_steps_text(run: Run, results: Mapping[str, Any]) -> str:
     """Return where things are, how long they took, and what to do next."""
-    seconds, steps = results["seconds"], results["steps"]
+    took, rate = format_seconds(results["seconds"]), results["steps"] / results["seconds"]
     return "\n".join([
-        f"Training took {progress.time_of(seconds)}: {steps / seconds:.3g} steps/s with evaluation",
+        f"Training took {took}: {rate:.3g} steps/s with evaluation",
         f"Run folder: {run.folder}: config.json, metrics.csv, summary.json, checkpoints",
         f"Figure: {run.path('figure.png')}",
         f"SavedModel: {run.path('saved_model')} (its outputs differ from the model's by "
@@ -167,7 +168,7 @@ def over_seeds(
     folder: str | Path, seeds: Sequence[int], summaries: Sequence[Mapping[str, Any]]
 ) -> None:
     """Write seeds.json and print it: mean and sample deviation of the accuracy."""
-    scores = np.array([each["top1"] for each in summaries])
+    scores = np.array([run_summary["top1"] for run_summary in summaries])
     deviation = float(scores.std(ddof=1)) if len(scores) > 1 else None
     facts = {key: summaries[0][key] for key in ("net", "method", "splits", "steps")}
     facts |= {

@@ -132,7 +132,7 @@ def cells(results: Iterable[Result]) -> Columns:
 
 
 def _check_repeats(first: Result, second: Result) -> None:
-    a, b = (each.flags | {"dataset": each.images} for each in (first, second))
+    a, b = (result.flags | {"dataset": result.images} for result in (first, second))
     named = sorted(a.keys() | b.keys())
     if first.method == "backprop":
         named = [name for name in named if name not in ("splits", "cuts", "method")]
@@ -151,8 +151,8 @@ def _check_repeats(first: Result, second: Result) -> None:
 def spread(results: Sequence[Result]) -> Scores:
     """Return [(mean, sample deviation or None)] of a cell: top-1, and top-5 where there is one."""
     return [
-        (statistics.mean(each), statistics.stdev(each) if len(each) > 1 else None)
-        for each in zip(*(result.accuracy for result in results), strict=True)
+        (statistics.mean(scores), statistics.stdev(scores) if len(scores) > 1 else None)
+        for scores in zip(*(result.accuracy for result in results), strict=True)
     ]
 
 
@@ -187,8 +187,10 @@ def _cuts(splits: int) -> str:
 
 def rows(columns: Columns) -> list[str]:
     """Return the methods that have a number in any column, here or in the paper."""
-    known = {name for column, methods in columns.items() for name in (*methods, *paper(column))}
-    return [name for name in ROWS if name in known]
+    have_numbers = {
+        name for column, methods in columns.items() for name in (*methods, *paper(column))
+    }
+    return [name for name in ROWS if name in have_numbers]
 
 
 def text(columns: Columns) -> str:
@@ -216,8 +218,8 @@ def _lengths(column: Column, methods: Mapping[str, Sequence[Result]]) -> str:
     lengths = sorted(set(steps.values()))
     if len(lengths) == 1:
         return f"{title(column)}: {lengths[0]:,} updates."
-    each = ", ".join(f"{name} {count:,}" for name, count in steps.items())
-    return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {each}."
+    counts = ", ".join(f"{name} {count:,}" for name, count in steps.items())
+    return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {counts}."
 
 
 def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterator[str]:
@@ -226,8 +228,8 @@ def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterato
     for flag in sorted(set().union(*cells.values()) - FLAGS_THAT_MAY_DIFFER - FLAGS_OF_A_METHOD):
         values = {name: flags.get(flag) for name, flags in cells.items()}
         if len(set(map(str, values.values()))) > 1:
-            each = ", ".join(f"{name} {value}" for name, value in values.items())
-            yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {each}."
+            listed = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {listed}."
 
 
 def draw(columns: Columns, path: Path) -> None:

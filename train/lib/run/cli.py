@@ -124,7 +124,7 @@ def run(
         settings, began = parse(values, sys.argv, presets), time.monotonic()
         code = main(settings) or 0
         if code == 0:
-            print(f"Took {progress.time_of(time.monotonic() - began)}", flush=True)
+            print(f"Took {progress.format_seconds(time.monotonic() - began)}", flush=True)
         sys.exit(code)
     except CommandError as error:
         fail(error, error.code)
@@ -175,7 +175,7 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
         raise UsageError(f"{arguments[0]!r} is not a flag: flags look like --name=value")
     if presets:
         for name, value in presets[values.preset].items():
-            values.set_default(name, value)  # Leaves a flag that was given as it is.
+            values.set_default(name, value)  # Leaves a flag that was typed as it is.
     for name, value in values.flag_values_dict().items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name}={value}: expected a finite number")
@@ -233,7 +233,7 @@ def workdir(settings: Settings, leave_out: Iterable[str] = ()) -> Path:
     """
     if settings.workdir:
         return Path(settings.workdir)
-    named = sorted(settings.given - {*leave_out, *NOT_STORED})
+    named = sorted(settings.typed - {*leave_out, *NOT_STORED})
     typed = [f"{name}={as_typed(settings.values[name])}" for name in named]
     name = "-".join([script().rpartition(".")[2], *typed])
     plain = re.sub(r"[^\w.,=+-]", "_", name)
@@ -250,7 +250,7 @@ def script() -> str:
 
 def python() -> str:
     """Return this Python as it is typed here, for printed commands: `python`, or its path."""
-    here, found = Path(sys.executable), shutil.which("python")
-    if found and Path(found).parent == here.parent:
+    here, on_path = Path(sys.executable), shutil.which("python")
+    if on_path and Path(on_path).parent == here.parent:
         return "python"
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)

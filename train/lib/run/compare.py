@@ -41,10 +41,10 @@ def differing_flags(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     names = sorted(set().union(*runs))
     values = {name: [flags.get(name) for flags in runs] for name in names}
     typed = {
-        name: ["-" if value is None else as_typed(value) for value in each]
-        for name, each in values.items()
+        name: ["-" if value is None else as_typed(value) for value in of_runs]
+        for name, of_runs in values.items()
     }
-    return {name: each for name, each in typed.items() if len(set(each)) > 1}
+    return {name: texts for name, texts in typed.items() if len(set(texts)) > 1}
 
 
 def headline(folder: Path) -> Headline:

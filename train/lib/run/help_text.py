@@ -59,7 +59,7 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
     for group, order in ((group, names.split()) for group, names in GROUPS.items()):
         groups[group] = [name for name in order if name in rest]
         rest = [name for name in rest if name not in order]
-    return {group: found for group, found in {**groups, "Other": rest}.items() if found}
+    return {group: chosen for group, chosen in {**groups, "Other": rest}.items() if chosen}
 
 
 def as_typed(value: Any) -> str:

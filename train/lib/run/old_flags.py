@@ -1,6 +1,6 @@
-"""Flags of before: old names beside new ones, and what runs did before a flag existed.
+"""Old names and values of flags, with the new ones; and what runs did before a flag existed.
 
-Run folders of before stay readable and resumable: `run_folder` reads config.json through
+Old run folders stay readable and resumable: `run_folder` reads config.json through
 `rename`. The command line refuses an old name in one line that has the new one.
 """
 
@@ -106,7 +106,7 @@ def rename(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def _new_value(value: Any, changed: Mapping[Any, Any]) -> Any:
     if isinstance(value, list | tuple):
-        return [_new_value(each, changed) for each in value]
+        return [_new_value(element, changed) for element in value]
     return changed.get(value, value) if changed else value
 
 

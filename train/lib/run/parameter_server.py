@@ -60,12 +60,14 @@ def _config() -> tuple[Mapping[str, Sequence[str]], str]:
     if not valid:
         raise UsageError(
             "--strategy=parameter_server: expected TF_CONFIG with addresses of ps and worker and a "
-            f"task, given {text or 'none'!r}; python -m train.cluster starts all on this machine"
+            f"task, got {text or 'none'!r}; python -m train.cluster starts all on this machine"
         )
     return cluster, job
 
 
-def loops(model: keras.Model) -> tuple[Callable[..., Any], Callable[..., dict[str, float]]]:
+def fit_and_evaluate(
+    model: keras.Model,
+) -> tuple[Callable[..., Any], Callable[..., dict[str, float]]]:
     """Return a model's (fit, evaluate): its own, or under this strategy those of this module."""
     if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
         return functools.partial(fit, model), functools.partial(evaluate, model)

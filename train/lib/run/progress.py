@@ -74,8 +74,8 @@ class Progress(keras.callbacks.Callback):
         # A resumed run does not begin at step 0.
         self.meter.done = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         if not self.traced:
-            together = self.model.steps_per_execution
-            first = f"the first {together} steps" if together > 1 else "the first step"
+            steps = self.model.steps_per_execution
+            first = f"the first {steps} steps" if steps > 1 else "the first step"
             show(f"step {self.meter.done}/{self.meter.total}, tracing {first}", self.out)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -160,7 +160,7 @@ class Bar:
         """Count `amount` as done, and print `text` after the time left."""
         self.meter.done += amount
         share, left = self.meter.done / self.meter.total, self.meter.left() or 0
-        show(f"{share:4.0%}, {time_of(left)} left in all, {text}", self.out)
+        show(f"{share:4.0%}, {format_seconds(left)} left in all, {text}", self.out)
 
 
 def line(meter: Meter, logs: Mapping[str, Any], names: Iterable[str], unit: str = "left") -> str:
@@ -172,7 +172,7 @@ def line(meter: Meter, logs: Mapping[str, Any], names: Iterable[str], unit: str 
     parts = [f"step {meter.done}/{meter.total}"]
     left, rate = meter.left(), meter.rate()
     if left is not None:
-        parts.append(f"{time_of(left)} {unit}")
+        parts.append(f"{format_seconds(left)} {unit}")
     if rate is not None:
         parts.append(f"{rate:.3g} steps/s")
     parts += [f"{name} {float(logs[name]):.3g}" for name in names if name in logs]
@@ -187,10 +187,10 @@ def show(text: str, out: TextIO) -> None:
         print(text, file=out, flush=True)
 
 
-def time_of(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return whole seconds as h:mm:ss.
 
-    >>> time_of(133.4)
+    >>> format_seconds(133.4)
     '0:02:13'
     """
     return str(datetime.timedelta(seconds=round(seconds)))

@@ -97,7 +97,8 @@ def fit(
     run.add_facts(**facts)
     position = Position.of(checkpoints.restore_latest(model))
     # Where the epoch's end was not reached, its row is written again.
-    history = History(run.path("metrics.csv"), position.step - (not position.epoch_ended))
+    last_row = position.step if position.epoch_ended else position.step - 1
+    history = History(run.path("metrics.csv"), last_row)
     total = epochs * steps_per_epoch
     if position.step and position.step < total:
         print(f"{run.folder}: resuming at step {position.step} of {total}")
@@ -142,7 +143,7 @@ def train_rest(
     verbose: str | int,
 ) -> None:
     """Train from `position` to the end: the rest of a begun epoch, then whole ones."""
-    keras_fit, _ = parameter_server.loops(model)
+    keras_fit, _ = parameter_server.fit_and_evaluate(model)
     epoch, steps_done = divmod(position.step, steps_per_epoch)
 
     def train(step: int, last_epoch: int, steps: int) -> None:
@@ -224,7 +225,7 @@ def finish_epoch(
     callback_list.on_train_begin()
     callback_list.on_epoch_begin(epoch)
     if validation_data is not None:
-        _, evaluate = parameter_server.loops(model)
+        _, evaluate = parameter_server.fit_and_evaluate(model)
         results = evaluate(validation_data, return_dict=True, verbose=0, callbacks=callbacks[-1:])
         logs = {**logs, **{f"val_{name}": value for name, value in results.items()}}
     callback_list.on_epoch_end(epoch, logs)

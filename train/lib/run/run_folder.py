@@ -119,7 +119,7 @@ class Run:
 
 def make_folder(folder: Path) -> list[Path]:
     """Create `folder` and those above it, or raise UsageError; return the new ones, it first."""
-    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -202,18 +202,18 @@ def read_json(path: Path, *needs: str) -> Any:
 
 def compare(
     stored: Mapping[str, Any],
-    given: Mapping[str, Any],
+    current: Mapping[str, Any],
     changeable: Iterable[str],
     folder: Path,
     script: str | None = None,
 ) -> None:
     """Raise UsageError, naming the flags, if any but the `changeable` differ."""
-    stored, given = (old_flags.complete(script, flags) for flags in (stored, given))
+    stored, current = old_flags.complete(script, stored), old_flags.complete(script, current)
     changeable = set(changeable)
     differ = [
-        f"--{name} was {stored.get(name)}, now {given.get(name)}"
-        for name in sorted(stored.keys() | given.keys())
-        if name not in changeable and stored.get(name) != given.get(name)
+        f"--{name} was {stored.get(name)}, now {current.get(name)}"
+        for name in sorted(stored.keys() | current.keys())
+        if name not in changeable and stored.get(name) != current.get(name)
     ]
     if differ:
         raise UsageError(
@@ -240,10 +240,10 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers may depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in VERSIONS:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

@@ -28,20 +28,21 @@ def length(settings: Settings, data_steps: int) -> Length:
     Raises:
       UsageError: where the flags contradict each other.
     """
-    if "epochs" in settings.given and "steps" in settings.given:
+    if "epochs" in settings.typed and "steps" in settings.typed:
         raise UsageError("--epochs and --steps both say how long to train: give one of them")
     if settings.epochs:
         steps = settings.epochs * data_steps
         result = Length(settings.epochs, data_steps, max(settings.schedule_steps or 0, steps))
     else:
-        whole_schedule = "schedule_steps" in settings.given and "steps" not in settings.given
+        whole_schedule = "schedule_steps" in settings.typed and "steps" not in settings.typed
         steps = settings.schedule_steps if whole_schedule else settings.steps
         schedule_steps = settings.schedule_steps or steps
         if steps > schedule_steps:
             raise UsageError(
                 f"--steps={steps} is past the end of --schedule_steps={schedule_steps}"
             )
-        result = Length(*pieces(steps, settings.num_evals), schedule_steps)
+        epochs, steps_per_epoch = pieces(steps, settings.num_evals)
+        result = Length(epochs, steps_per_epoch, schedule_steps)
     if result.steps_per_epoch % settings.steps_per_execution:
         raise UsageError(
             f"--steps_per_execution={settings.steps_per_execution} does not divide the "

@@ -14,17 +14,17 @@ class Settings:
 
     Args:
       values: {name of a flag: its value}.
-      given: names of the flags that were typed; the others have their default or their preset's.
+      typed: names of the flags that were typed; the others have their default or their preset's.
 
-    >>> settings = Settings({"seed": 0, "cuts": ("a", "b")}, given={"seed"})
-    >>> settings.seed, "seed" in settings.given, "epochs" in settings
+    >>> settings = Settings({"seed": 0, "cuts": ("a", "b")}, typed={"seed"})
+    >>> settings.seed, "seed" in settings.typed, "epochs" in settings
     (0, True, False)
     >>> settings.replace(seed=3).seed
     3
     """
 
     values: Mapping[str, Any]
-    given: frozenset[str] = frozenset()
+    typed: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name not in self.__dict__.get("values", ()):
@@ -38,7 +38,7 @@ class Settings:
         """Return a copy with other values. Raises AttributeError for a name that is no flag."""
         for name in changes:
             getattr(self, name)
-        return Settings({**self.values, **changes}, self.given)
+        return Settings({**self.values, **changes}, self.typed)
 
     def stored(self) -> dict[str, Any]:
         """Return the flags for config.json, sorted by name."""
