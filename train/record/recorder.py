@@ -59,10 +59,10 @@ class Recorder:
                 self._close(k, trajectory)
 
     def turns_left(self) -> float | None:
-        """Return about how often all games still play a step; None before an episode has ended.
+        """Return about how many turns are left; None before an episode has ended.
 
-        First until `num_steps` are reached, then until the youngest open episode is as long as the
-        longest whole one.
+        In a turn every game plays one step. Turns are left until `num_steps` steps are recorded,
+        and then until the youngest open episode is as long as the longest whole one.
         """
         if not self.lengths:
             return None

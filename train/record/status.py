@@ -1,10 +1,7 @@
 """The observer that prints how far a recording is."""
 
-import sys
-import time
-
 from train.lib.atari.trajectory import Trajectory
-from train.lib.run import progress
+from train.lib.run.progress import Clock, format_seconds
 from train.record.recorder import Recorder
 
 
@@ -18,19 +15,17 @@ class Status:
     """
 
     def __init__(self, recorder: Recorder, recorded: int = 0, seconds: float = 5):
-        self.recorder, self.recorded, self.every = recorder, recorded, seconds
-        self.turns = 0
-        self.began = self.printed_at = time.monotonic()
+        self.recorder, self.recorded, self.turns = recorder, recorded, 0
+        self.clock = Clock(recorded, recorded + recorder.num_steps, every=seconds)
 
     def __call__(self, trajectory: Trajectory) -> None:
         self.turns += 1
-        if time.monotonic() - self.printed_at >= self.every and self.recorder.recording.any():
-            self.print()
+        if self.recorder.recording.any():
+            self.print(now=False)
 
-    def print(self) -> None:
-        """Print the line now."""
-        self.printed_at = time.monotonic()
-        progress.show(self.line(self.printed_at - self.began), sys.stdout)
+    def print(self, now: bool = True) -> None:
+        """Print the line; without `now`, only if it is due."""
+        self.clock.print_line(lambda: self.line(self.clock.seconds()), now)
 
     def line(self, seconds: float) -> str:
         """Return the line after so many seconds of play."""
@@ -44,5 +39,5 @@ class Status:
         if left is None:
             parts.append("time left unknown until an episode ends")
         elif left:
-            parts.append(f"about {progress.format_seconds(seconds / self.turns * left)} left")
+            parts.append(f"about {format_seconds(seconds / self.turns * left)} left")
         return ", ".join(parts)

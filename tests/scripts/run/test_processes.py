@@ -46,6 +46,15 @@ def test_a_worker_that_dies_is_one_clear_line():
         list(processes.run(end_at_once, [1, 2], 1))
 
 
+def end_at_three(task):
+    return task if task < 3 else end_at_once(task)
+
+
+def test_a_worker_that_dies_names_the_task_it_was_working_on():
+    with pytest.raises(errors.CommandError, match=r"out of memory; being worked on: 3$"):
+        list(processes.run(end_at_three, [1, 2, 3, 4], 1))
+
+
 def test_workers_that_are_no_longer_needed_end(tmp_path):
     """Whoever stops looking at the results does not wait for a task of ten minutes."""
     results = processes.run(wait_if_a_file, [1, tmp_path / "pid"], 1)

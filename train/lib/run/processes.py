@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ import tensorflow as tf
 from train.lib.run.errors import CommandError
 
 Task = TypeVar("Task")
+_in_work: MutableSequence[int] = []  # a worker's, set by `_prepare`
 THREADS_OF_NUMPY = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -33,25 +34,32 @@ def run(
       processes: how many tasks at a time; 0 does all of them in this process, in order.
 
     Raises:
-      CommandError: that of a worker, or if a worker has died or raised something else.
+      CommandError: that of a worker, or if a worker has died or raised something else; names the
+        task, or for a death all those that were being worked on.
     """
     tasks = list(tasks)
     if processes == 0 or not tasks:
         yield from ((task, work(task)) for task in tasks)
         return
     others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    # Shared, and without a lock, which a worker might hold as it dies.
+    in_work = context.RawArray("b", len(tasks))
     executor = ProcessPoolExecutor(
-        min(processes, len(tasks)),
-        multiprocessing.get_context("spawn"),  # TensorFlow does not survive a fork
-        initializer=_prepare,
+        min(processes, len(tasks)), context, initializer=_prepare, initargs=(in_work,)
     )
     try:
         with _one_thread():  # workers start as tasks are submitted
-            submitted = {executor.submit(_call, work, task): task for task in tasks}
+            submitted = {
+                executor.submit(_call, work, number, task): task
+                for number, task in enumerate(tasks)
+            }
         for future in as_completed(submitted):
             yield submitted[future], future.result()
     except BrokenProcessPool as error:
-        raise CommandError("a worker process died: see above, or out of memory") from error
+        begun = [str(task) for task, begun in zip(tasks, in_work, strict=True) if begun]
+        during = f"; being worked on: {'; '.join(begun)}" if begun else ""
+        raise CommandError(f"a worker process died: see above, or out of memory{during}") from error
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
@@ -73,8 +81,10 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _prepare() -> None:
-    """Set up a worker."""
+def _prepare(in_work: MutableSequence[int]) -> None:
+    """Set up a worker, which marks in `in_work` the tasks that it has begun and not ended."""
+    global _in_work
+    _in_work = in_work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tf.get_logger().setLevel("ERROR")  # every net is traced anew, and TensorFlow would remark on it
@@ -90,8 +100,9 @@ def _end_with_parent() -> None:
         os._exit(1)  # in the middle of its task, which the same command does again
 
 
-def _call(work: Callable[[Task], Any], task: Task) -> Any:
+def _call(work: Callable[[Task], Any], number: int, task: Task) -> Any:
     """Do a task; print the traceback of a bug here, and let it end in one line there."""
+    _in_work[number] = 1
     try:
         return work(task)
     except CommandError:
@@ -99,3 +110,5 @@ def _call(work: Callable[[Task], Any], task: Task) -> Any:
     except Exception as error:
         traceback.print_exc()
         raise CommandError(f"{task}: {type(error).__name__}: {error}") from None
+    finally:
+        _in_work[number] = 0

@@ -3,7 +3,7 @@
 import datetime
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 import keras
@@ -108,14 +108,19 @@ class Clock:
 
     Args:
       step: where the run stands.
-      total: steps of the whole run.
+      total: steps of the whole run; may be infinite.
       seconds: time of the run's processes before this one.
       names: the logs to print, in this order.
       every: seconds between two lines.
     """
 
     def __init__(
-        self, step: int, total: int, seconds: float, names: Iterable[str], every: float = 20
+        self,
+        step: int,
+        total: float,
+        seconds: float = 0,
+        names: Iterable[str] = (),
+        every: float = 20,
     ):
         self.meter = Meter(total, done=step)
         self.first_step, self.seconds_before = step, seconds
@@ -136,10 +141,14 @@ class Clock:
         return self.seconds_before + time.monotonic() - self.began
 
     def print(self, logs: Mapping[str, Any], now: bool = False) -> None:
-        """Print a line; without `now`, not more often than every `every` seconds."""
+        """Print the line of `logs`; without `now`, not more often than every `every` seconds."""
+        self.print_line(lambda: line(self.meter, logs, self.names), now)
+
+    def print_line(self, make_line: Callable[[], str], now: bool = False) -> None:
+        """Print what `make_line` returns, as often as `print` does."""
         if now or time.monotonic() - self.printed_at >= self.every:
             self.printed_at = time.monotonic()
-            print(line(self.meter, logs, self.names), flush=True)
+            print(make_line(), flush=True)
 
 
 class Bar:
