@@ -31,7 +31,9 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     Raises UsageError where what the run has left is damaged.
     """
     folder = Path(folder)
-    flags = run_folder.read_config(folder / "config.json", ["game"])["flags"]
+    flags = run_folder.read_config(
+        folder / "config.json", ["game"], flags={"game": str, "seed": int}
+    )["flags"]
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
         figure = figure4(read_rows(folder), title(f"Distillation, {flags['game']}", flags, TITLE))

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.atari import policies, recordings
-from train.lib.run.errors import UsageError, one_line
+from train.lib.run.errors import UsageError, reading
 
 NUM_CHECKED = 64  # stacks on which the teacher has to predict what was recorded
 TOLERANCE = 0.01  # largest difference of two log-policies
@@ -36,13 +36,9 @@ def load(
     steps = np.arange(NUM_CHECKED) * len(recording.places) // NUM_CHECKED
     frames, recorded = recording.batch(steps.astype(np.int32))
     frames = tf.cast(frames, tf.float32)
-    try:
+    remedy = "expected a net that takes floats; --method=values needs none"
+    with reading(path, remedy, "has no gradient in frames"):
         st.vjp(teacher, frames[:1], recorded[:1])
-    except policies.UNREADABLE as error:
-        raise UsageError(
-            f"{path} has no gradient in frames ({one_line(error)}): expected a net that takes "
-            "floats; --method=values needs none"
-        ) from error
     log_policy = st.distillation.log_policy
     difference = np.abs(log_policy(teacher(frames)) - log_policy(recorded)).max()
     if not difference < TOLERANCE:

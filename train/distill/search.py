@@ -10,7 +10,7 @@ import sobolev_tf as st
 from train.distill import students
 from train.distill.grids import Grid
 from train.distill.students import METHODS, SHOWN, Study, Trial
-from train.lib.run import files, progress, run_folder
+from train.lib.run import files, progress, run_folder, schema
 from train.lib.run.errors import CommandError
 
 NewStudent = Callable[[Study, Trial], st.PolicyDistiller]
@@ -51,7 +51,7 @@ def search_rate_and_alpha(
         trial = Trial(method, learning_rate, alpha, steps, train, held_out)
         path = students.trial_path(run, trial)
         if path.exists():
-            stored = run_folder.read_json(path, "kl")["kl"]
+            stored = run_folder.read_json(path, {"kl": schema.OPTIONAL_NUMBER})["kl"]
             return math.inf if stored is None else stored
         name = f"{METHODS[method]}, learning_rate {learning_rate:g}, alpha {alpha:g}"
         print(f"\ntrial: {name}", flush=True)

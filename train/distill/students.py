@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from train.lib.atari import play, policies, recordings
-from train.lib.run import files, metrics_csv, old_flags, run_folder
-from train.lib.run.errors import UsageError
+from train.lib.run import files, metrics_csv, old_flags, run_folder, schema
+from train.lib.run.errors import reading
 from train.lib.run.settings import Settings
 
 METHODS = {"values": "values only", "sobolev": "Sobolev"}  # as people read them
@@ -23,7 +23,10 @@ SHOWN = {  # on progress lines; the tests are Keras's validation
 }
 TEST_BATCH = 500
 SCRIPT = "distill net"  # in the config.json of a student's folder
-RESULTS = ("train_percent", "method", "learning_rate", "alpha", "test_kl", "test_action_error")
+RESULTS: dict[str, schema.Kind] = dict.fromkeys(  # of a student's summary.json
+    ("train_percent", "learning_rate", "alpha", "test_kl", "test_action_error", "seconds"),
+    schema.NUMBER,
+) | {"method": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +100,11 @@ def summaries(run: run_folder.Run) -> dict[tuple[float, str], dict[str, Any]]:
 
 
 def _summary(path):
-    summary = old_flags.rename(SCRIPT, run_folder.read_json(path, "method", "alpha", "test_kl"))
-    missing = [name for name in RESULTS if name not in summary]
-    if missing:
-        raise UsageError(
-            f"{path} is missing or damaged (no {missing[0]}): remove it, and run the command again"
-        )
+    with reading(path, "remove it, and run the command again"):
+        summary = old_flags.rename(SCRIPT, files.read_json(path))
+        schema.check(summary, RESULTS)
+        if summary["method"] not in METHODS:
+            raise ValueError(f"its method is {summary['method']!r}")
     return summary
 
 
@@ -131,4 +133,7 @@ def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float
     if not path.exists():
         policy = policies.load(folder / "saved_model", game)
         files.write_json(path, play.scores(policy, game, episodes, seed).tolist())
-    return run_folder.read_json(path)
+    with reading(path, "remove it, and run the command again"):
+        scores = files.read_json(path)
+        schema.check_numbers(scores)
+    return scores

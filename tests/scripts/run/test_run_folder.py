@@ -159,7 +159,7 @@ def test_history_drops_half_lines_and_rows_beyond_the_step(tmp_path):
 def test_history_keeps_its_columns(tmp_path):
     table = metrics_csv.History(tmp_path / "metrics.csv")
     table.append(row(10))
-    with pytest.raises(ValueError, match="has columns"):
+    with pytest.raises(UsageError, match="has columns"):
         table.append(row(20) | {"accuracy": 1})
 
 

@@ -1,8 +1,6 @@
 """Policies: nets, of this project or from elsewhere, that predict logits and values of frames."""
 
 import hashlib
-import json
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,11 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.atari import environment
-from train.lib.run import checkpoints, run_folder
-from train.lib.run.errors import UsageError, one_line
+from train.lib.run import checkpoints, files, run_folder, schema
+from train.lib.run.errors import UsageError, reading
 
 RELEASED = Path(__file__).parents[2] / "teachers"
 FRAMES = (84, 84, 4)
-# What Keras and TensorFlow raise for files that are damaged, or hold something else.
-UNREADABLE = (*checkpoints.DAMAGED, TypeError, AttributeError, LookupError, tf.errors.OpError)
 ANY_POLICY = "a run folder, .npz, .keras or SavedModel"
 ANY_TEACHER = "a run folder of train.teacher, an .npz or `released`"
 
@@ -73,14 +69,12 @@ def load(path: str | Path, game: str) -> Policy:
         each of the game's actions.
     """
     path = existing(path, game)
-    try:
+    with _reading(path):
         if (path / "saved_model.pb").exists():
             return _checked(_saved_model_policy(path), path, game)
         if path.suffix == ".keras":
             net = keras.saving.load_model(path, compile=False)
             return _checked(_keras_policy(net, path), path, game)
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
     return Policy(load_teacher(path, game)[0])
 
 
@@ -98,14 +92,12 @@ def load_teacher(path: str | Path, game: str) -> tuple[keras.Model, int | None]:
     path = existing(path, game, ANY_TEACHER)
     if path.suffix == ".keras" or (path / "saved_model.pb").exists():
         raise UsageError(f"{path} is no weights of the paper's teacher: expected {ANY_TEACHER}")
-    try:
+    with _reading(path):
         if path.is_dir():
             weights, steps = _run_weights(path, game)
         else:
-            weights, steps = _npz_weights(path), _card_steps(path.with_suffix(".json"))
+            weights, steps = files.read_npz(path), _card_steps(path.with_suffix(".json"))
         return teacher_net(weights, path, game), steps
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
 
 
 def existing(path: str | Path, game: str, expected: str = ANY_POLICY) -> Path:
@@ -116,6 +108,8 @@ def existing(path: str | Path, game: str, expected: str = ANY_POLICY) -> Path:
         raise UsageError(
             f"{path} does not exist: expected {expected}; released are teachers of {there}"
         )
+    if not (path.is_dir() or path.is_file()):
+        raise UsageError(f"{path} is not an ordinary file: expected {expected}")
     return path
 
 
@@ -151,12 +145,16 @@ def digest(net: keras.Model) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in net.get_weights())).hexdigest()
 
 
-def _unreadable(path, error):
-    return UsageError(f"{path} cannot be read as a policy: {one_line(error)}")
+def _reading(path):
+    return reading(path, "choose another policy", "cannot be read as a policy")
 
 
 def _card_steps(path):
-    return int(json.loads(path.read_text())["steps"]) if path.exists() else None
+    if not path.exists():
+        return None
+    card = files.read_json(path)
+    schema.check(card, {"steps": int})
+    return card["steps"]
 
 
 def _keras_policy(net, path):
@@ -230,13 +228,5 @@ def _run_weights(folder, game):
     weights = {
         name.split("/", 2)[2]: array for name, array in state.items() if name.startswith("model/")
     }
-    before = config["facts"].get("initial", {}).get("steps") or 0
+    before = config.get("facts", {}).get("initial", {}).get("steps") or 0
     return weights, before + facts["step"]
-
-
-def _npz_weights(path):
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no .npz")
-    # Opened here: of a damaged file, np.load would leave it open.
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}

@@ -11,8 +11,7 @@ import json
 import re
 import sys
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib.run import files
-from train.lib.run.errors import CommandError, UsageError
+from train.lib.run import files, schema
+from train.lib.run.errors import CommandError, DamagedError, UsageError, reading
 
 FORMAT = 1
-DAMAGED = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+FACTS = "checkpoint.json"
+REQUIRED: dict[str, schema.Kind] = {"format": int, "step": int}
+OPTIONAL: dict[str, schema.Kind] = {
+    "logs": dict,
+    "train_logs": dict,
+    "epoch_ended": bool,
+    "evaluated": bool,
+    "seconds": schema.NUMBER,
+}
 State = dict[str, np.ndarray]
 
 
@@ -49,6 +47,7 @@ class Checkpoints:
       keep: how many of the last checkpoints stay.
       monitor: name of the log to judge by; None keeps no best one.
       mode: "max" if the best is the highest, "min" if it is the lowest.
+      before_save: called before anything is written, such as `Run.refuse_if_removed`.
 
     Example:
         checkpoints = Checkpoints("runs/first/checkpoints", monitor="val_accuracy", mode="max")
@@ -57,8 +56,15 @@ class Checkpoints:
         # {'format': 1, 'step': 500, 'logs': {'val_accuracy': 0.5}}
     """
 
-    def __init__(self, folder: Path, keep: int = 3, monitor: str | None = None, mode: str = "max"):
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 3,
+        monitor: str | None = None,
+        mode: str = "max",
+        before_save: Callable[[], None] = lambda: None,
+    ):
+        self.folder, self.before_save = Path(folder), before_save
         self.keep, self.monitor, self.sign = keep, monitor, {"max": 1, "min": -1}[mode]
         files.remove_leftovers(self.folder)
 
@@ -82,38 +88,63 @@ class Checkpoints:
           NonFinite: naming the variable, before anything is written.
         """
         facts = {"format": FORMAT, "step": step, **facts}
+        self.before_save()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.folder / f"step-{step:010d}.npz", capture(model), facts)
+        write(self.folder / f"{stem(step)}.npz", capture(model), facts)
         kept = {*self.paths()[-self.keep :], self.best()}
         for path in set(self.paths()) - kept:
             path.unlink()
 
-    def restore_latest(self, model: keras.Model) -> dict[str, Any] | None:
+    def restore_latest(
+        self,
+        model: keras.Model,
+        total: float = np.inf,
+        needs: Mapping[str, schema.Kind] | None = None,
+    ) -> dict[str, Any] | None:
         """Put the newest readable state into `model` and return its facts, or None.
 
         A damaged file is renamed, with a line on stderr, and the one before it is restored.
 
+        Args:
+          model: the model.
+          total: steps of the whole run.
+          needs: {fact that a checkpoint must have: its type}.
+
         Raises:
-          UsageError: if the checkpoint is of another net.
+          UsageError: if the checkpoint is of another net, or of a step outside the run.
         """
         for path in reversed(self.paths()):
             try:
-                state, facts = read(path)
-            except DAMAGED as error:
+                state, facts = read(path, needs)
+            except DamagedError as error:
                 aside = path.rename(path.with_suffix(".damaged"))
-                print(f"{path} is damaged ({error}): renamed to {aside.name}", file=sys.stderr)
+                print(f"{error}: renamed to {aside.name}", file=sys.stderr)
                 continue
+            if path.stem != stem(facts["step"]) or facts["step"] > total:
+                raise UsageError(
+                    f"{path} says that it is of step {facts['step']} of {total}: it is damaged; "
+                    "remove it, and the same command resumes from the one before"
+                )
             assign(model, state, path)
             return facts
         return None
+
+
+def stem(step: int) -> str:
+    """Return the name of a step's checkpoint, without .npz."""
+    return f"step-{step:010d}"
 
 
 def best(paths: Iterable[Path], monitor: str | None, sign: int = 1) -> Path | None:
     """Return the path whose logs have the highest `monitor`, times `sign`, or None."""
     scores: dict[Path, float] = {}
     for path in paths:
-        with contextlib.suppress(*DAMAGED):  # Without the value, or damaged.
-            scores[path] = sign * read_facts(path)["logs"][monitor]
+        try:
+            value = read_facts(path).get("logs", {}).get(monitor)
+        except UsageError:  # damaged, or of another format
+            continue
+        if isinstance(value, int | float):
+            scores[path] = sign * value
     finite = [path for path, score in scores.items() if np.isfinite(score)]
     return max(finite, key=scores.__getitem__, default=None)
 
@@ -209,26 +240,38 @@ def assign(model: keras.Model, state: State, source: Path) -> None:
 def write(path: Path, state: State, facts: Mapping[str, Any]) -> None:
     """Write a checkpoint file, atomically."""
     with files.replacing(path) as file:
-        np.savez(file, allow_pickle=False, **state)
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr("checkpoint.json", json.dumps(facts))
+        files.write_npz(file, state, {FACTS: json.dumps(facts)})
 
 
-def read(path: Path) -> tuple[State, dict[str, Any]]:
-    """Return (state, facts). The zip format checksums every array.
+def read(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> tuple[State, dict]:
+    """Return (state, facts) of a checkpoint file, whose facts must have `needs`.
 
     Raises:
-      Exception: one of DAMAGED.
+      DamagedError: if it cannot be read, lacks a fact, or has weights that are not finite.
       UsageError: for a file of another format.
     """
-    facts = read_facts(path)
-    if facts["format"] != FORMAT:
-        raise UsageError(f"{path} has format {facts['format']}, this version reads {FORMAT}")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name != "checkpoint.json"}, facts
+    facts = read_facts(path, needs)
+    with damaged(path):
+        state = files.read_npz(path, leave_out=(FACTS,))
+        for name, array in state.items():
+            if not name.startswith("metrics/") and not finite(array):
+                raise ValueError(f"{name} is not finite")
+    return state, facts
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """Return the `checkpoint.json` of a checkpoint file."""
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("checkpoint.json"))
+def read_facts(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> dict[str, Any]:
+    """Return the facts of a checkpoint file; raises as `read` does."""
+    with damaged(path):
+        with files.open_file(path) as file, zipfile.ZipFile(file) as archive:
+            facts = json.loads(archive.read(FACTS))
+        if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:
+            raise UsageError(f"{path} has format {facts['format']}, this version reads {FORMAT}")
+        schema.check(facts, {**REQUIRED, **(needs or {})}, OPTIONAL)
+        if facts["step"] < 0 or facts.get("seconds", 0) < 0:
+            raise ValueError(f"step {facts['step']} or its seconds are below zero")
+    return facts
+
+
+def damaged(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Turn what is raised while a checkpoint is read into a DamagedError."""
+    return reading(path, "the one before it serves", "is damaged")

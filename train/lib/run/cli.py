@@ -16,16 +16,13 @@ Every script has `FlagValues` of its own, so that two scripts can be imported si
 are read once, in `run`, into a `Settings`; nothing else reads or writes a flag.
 """
 
+import contextlib
 import copy
 import difflib
-import errno
 import hashlib
 import math
-import os
 import re
-import select
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -34,15 +31,15 @@ from typing import Any
 
 from absl import flags
 
-from train.lib.run import old_flags, progress
-from train.lib.run.errors import CommandError, UsageError, one_line
+from train.lib.run import old_flags, paths, progress, standard_streams
+from train.lib.run.endings import ending
+from train.lib.run.errors import UsageError, one_line
 from train.lib.run.help_text import as_typed, help_text
 from train.lib.run.settings import NOT_STORED, Settings
 
 STRATEGIES = ("auto", "mirrored", "parameter_server", "none")
 HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LARGEST = 2**31 - 1  # of a whole number; TensorFlow counts many things in 32 bits
 
 Presets = Mapping[str, Mapping[str, Any]]
 
@@ -114,8 +111,7 @@ def run(
 ) -> None:
     """Parse the command line, call `main` with its settings, and exit.
 
-    Exit codes: 2 for a `UsageError`, 1 for another `CommandError` or a file that cannot be read or
-    written, 130 for Ctrl-C.
+    Exit codes: 0, what `main` returns, or those of `endings`.
     """
     try:
         if HELP & set(sys.argv[1:]):
@@ -125,36 +121,21 @@ def run(
         code = main(settings) or 0
         if code == 0:
             print(f"Took {progress.format_seconds(time.monotonic() - began)}", flush=True)
-        sys.exit(code)
-    except CommandError as error:
-        fail(error, error.code)
-    except KeyboardInterrupt:
-        fail("stopped by Ctrl-C", 130)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and nobody_reads(sys.stdout.fileno()):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
-            sys.exit(128 + signal.SIGPIPE)
-        if isinstance(error, shutil.Error):  # of a whole tree: (from, to, reason) of each file
-            fail(f"{error.args[0][0][1]}: {error.args[0][0][2]}; the same command resumes", 1)
-        if error.errno in UNWRITABLE:
-            fail(f"{error.filename}: {error.strerror}; choose another --workdir", 2)
-        if error.errno in FULL:
-            fail(f"{error.filename}: {error.strerror}; make room, the same command resumes", 1)
-        if error.filename is None:
+    except (Exception, KeyboardInterrupt) as error:
+        known = ending(error)
+        if known is None:
             raise
-        fail(f"{error.filename}: {error.strerror}", 1)
-
-
-def nobody_reads(descriptor: int) -> bool:
-    """Return whether the reader of a pipe, such as `head`, has gone."""
-    watch = select.poll()
-    watch.register(descriptor, 0)
-    return any(event & select.POLLERR for _, event in watch.poll(0))
+        message, code = known
+        fail(message, code)
+    sys.exit(code)
 
 
 def fail(message: object, code: int) -> None:
-    """Print `message` as one line on stderr and exit."""
-    print(f"{script()}: {one_line(message)}", file=sys.stderr, flush=True)
+    """Print `message`, unless it is empty, as one line on stderr, and exit."""
+    if message:
+        with contextlib.suppress(OSError):  # the exit code says it too
+            print(f"{script()}: {one_line(message)}", file=sys.stderr, flush=True)
+    standard_streams.silence_broken()
     sys.exit(code)
 
 
@@ -179,8 +160,11 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
     for name, value in values.flag_values_dict().items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name}={value}: expected a finite number")
+        bound = getattr(values[name].parser, "upper_bound", None)
+        if isinstance(value, int) and bound is None and abs(value) > LARGEST:
+            raise UsageError(f"--{name}={value}: expected at most {LARGEST}")
     return Settings(
-        {name: _frozen(values[name].value) for name in values},
+        {name: _frozen(name, values[name].value) for name in values},
         frozenset(name for name in values if values[name].present),
     )
 
@@ -192,7 +176,9 @@ def _copy(values: flags.FlagValues) -> flags.FlagValues:
     return copied
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(name: str, value: Any) -> Any:
+    if value and name in paths.FLAGS:
+        return paths.typed(name, value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -233,6 +219,7 @@ def workdir(settings: Settings, leave_out: Iterable[str] = ()) -> Path:
     """
     if settings.workdir:
         return Path(settings.workdir)
+    paths.check_workdir("runs")
     named = sorted(settings.typed - {*leave_out, *NOT_STORED})
     typed = [f"{name}={as_typed(settings.values[name])}" for name in named]
     name = "-".join([script().rpartition(".")[2], *typed])

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import files, old_flags
-from train.lib.run.errors import UsageError
-
-DAMAGE = (OSError, ValueError, KeyError, TypeError, csv.Error)
+from train.lib.run import files, old_flags, schema
+from train.lib.run.errors import UsageError, reading
 
 
 class History:
@@ -19,29 +17,34 @@ class History:
     Args:
       path: the file.
       step: the step that was restored: rows beyond it, and a half-written last line, go.
+      columns: those that it must have, where there are rows.
 
     Raises:
-      UsageError: where a value is no number, or a row has no step.
+      UsageError: where a value is no number, or a column is missing.
     """
 
-    def __init__(self, path: Path, step: int = 0):
+    def __init__(self, path: Path, step: int = 0, columns: Iterable[str] = ("step",)):
         self.path = Path(path)
         self.rows: list[Mapping[str, float]] = []
         if not self.path.exists():
             return
-        try:
+        with reading(self.path, "choose another --workdir", "is damaged"):
             lines = whole_lines(self.path)
-            self.rows = [row for row in _parse(lines) if row["step"] <= step]
-        except DAMAGE as error:
-            raise UsageError(f"{self.path} is damaged: choose another --workdir") from error
+            rows = _parse(lines)
+            if rows:
+                schema.check_columns(rows[0], columns)
+            self.rows = [row for row in rows if row["step"] <= step]
         kept = lines[: 1 + len(self.rows)] if self.rows else []
         with files.replacing(self.path) as file:
             file.write("".join(kept).encode())
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Write one row and wait until the disk has it. Raises ValueError for other columns."""
+        """Write one row and wait until the disk has it. Raises UsageError for other columns."""
         if self.rows and list(row) != list(self.rows[0]):
-            raise ValueError(f"{self.path} has columns {list(self.rows[0])}, got {list(row)}.")
+            raise UsageError(
+                f"{self.path} has columns {list(self.rows[0])}, a row has {list(row)}: it was "
+                "changed since it was written; choose another --workdir"
+            )
         line = as_csv([row], header=not self.rows)
         try:
             with open(self.path, "ab") as file:
@@ -73,18 +76,16 @@ def read_rows(
     Raises:
       UsageError: where there are no rows, or one lacks a column or has something else in it.
     """
-    try:
+    with reading(path, remedy):
         rows = _parse(whole_lines(path), numbers, texts, script)
         if not rows:
             raise ValueError("it has no rows")
-    except DAMAGE as error:
-        raise UsageError(f"{path} is missing or damaged ({error!r}): {remedy}") from error
     return rows
 
 
 def whole_lines(path: Path) -> list[str]:
     """Return the lines of a file, without one that was not written to its end."""
-    return [line for line in Path(path).read_text().splitlines(True) if line.endswith("\n")]
+    return [line for line in files.read_text(path).splitlines(True) if line.endswith("\n")]
 
 
 def _parse(
@@ -93,7 +94,7 @@ def _parse(
     texts: Sequence[str] = (),
     script: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of CSV lines. Raises one of DAMAGE."""
+    """The rows of CSV lines. Raises KeyError, ValueError, TypeError or csv.Error."""
     rows = []
     for stored in csv.DictReader(lines, restval=""):
         row = old_flags.rename(script, stored) if script else stored

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from train.lib.run import parameter_server
 from train.lib.run.checkpoints import Checkpoints, optimizers
+from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
 from train.lib.run.run_folder import Run
 from train.lib.run.save_callback import Diverged, Position, Saver
@@ -89,17 +90,30 @@ def fit(
     """
     check_settings(model, steps_per_epoch)
     build(model, make_stream(0).element_spec)
-    checkpoints = Checkpoints(run.path("checkpoints"), saving.keep, saving.monitor, saving.mode)
+    checkpoints = Checkpoints(
+        run.path("checkpoints"),
+        saving.keep,
+        saving.monitor,
+        saving.mode,
+        before_save=run.refuse_if_removed,
+    )
     facts = {
         "steps_per_epoch": steps_per_epoch,
         "replicas": model.distribute_strategy.num_replicas_in_sync,
     }
     run.add_facts(**facts)
-    position = Position.of(checkpoints.restore_latest(model))
+    total = epochs * steps_per_epoch
+    restored = checkpoints.restore_latest(model, total, needs=Position.NEEDS) or {}
+    position = Position.of(restored)
     # Where the epoch's end was not reached, its row is written again.
     last_row = position.step if position.epoch_ended else position.step - 1
-    history = History(run.path("metrics.csv"), last_row)
-    total = epochs * steps_per_epoch
+    known_logs = sorted(restored.get("logs", position.train_logs))
+    history = History(
+        run.path("metrics.csv"),
+        last_row,
+        columns=["epoch", "step", "seconds", *known_logs],
+    )
+    check_last_row(history, last_row, steps_per_epoch)
     if position.step and position.step < total:
         print(f"{run.folder}: resuming at step {position.step} of {total}")
     elif position.step:
@@ -166,6 +180,17 @@ def train_rest(
         finish_epoch(model, epoch - 1, position.train_logs, validation_data, callbacks)
     if epoch < epochs and not model.stop_training:
         train(epoch * steps_per_epoch, epochs, steps_per_epoch)
+
+
+def check_last_row(history: History, step: int, steps_per_epoch: int) -> None:
+    """Raise UsageError unless metrics.csv ends with the last epoch that has ended by `step`."""
+    last = history.rows[-1]["step"] if history.rows else 0
+    expected = step // steps_per_epoch * steps_per_epoch
+    if last != expected:
+        raise UsageError(
+            f"{history.path} ends at step {last:g}, but the last checkpoint is later: expected a "
+            f"row of step {expected}; choose another --workdir"
+        )
 
 
 def check_settings(model: keras.Model, steps_per_epoch: int) -> None:

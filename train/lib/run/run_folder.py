@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import files, old_flags
-from train.lib.run.errors import UsageError
+from train.lib.run import files, old_flags, schema
+from train.lib.run.errors import CommandError, UsageError, reading
 
 FORMAT = 1
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
+# What config.json has besides format and flags.
+PARTS = {"script": schema.OPTIONAL_TEXT, "facts": dict, "commit": schema.OPTIONAL_TEXT}
+PARTS |= {"versions": dict}
 
 
 class Run:
@@ -56,7 +59,7 @@ class Run:
             self._open(flags, script, changeable)
             files.remove_leftovers(self.folder)
         except BaseException:
-            if not locked:
+            if not locked and self._owned():
                 self.path(".lock").unlink()
             self.close()
             raise
@@ -65,7 +68,7 @@ class Run:
         path = self.path("config.json")
         flags = json.loads(json.dumps(flags))  # As they will be read back: lists, not tuples.
         if path.exists():
-            self.config = read_config(path)
+            self.config = read_config(path, parts=PARTS)
             if script != self.config.get("script"):
                 raise UsageError(
                     f"{self.folder} is a run of {self.config.get('script')}, not of {script}: "
@@ -95,16 +98,38 @@ class Run:
                     f"{self.folder} started with {name}={stored}, now it is {value}: "
                     "choose another --workdir"
                 )
+        self.refuse_if_removed()
         files.write_json(self.path("config.json"), self.config)
+
+    def refuse_if_removed(self) -> None:
+        """Raise CommandError if the folder is no longer the one that this run has locked.
+
+        Call it before whatever would make the folder, or a part of it, anew.
+        """
+        if not self._owned():
+            raise CommandError(
+                f"{self.folder} was removed or replaced while its run went on: stopped, nothing "
+                "more is written; the same command starts afresh"
+            )
+
+    def _owned(self) -> bool:
+        locked = os.fstat(self._lock)
+        try:
+            there = self.path(".lock").stat()
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (locked.st_dev, locked.st_ino)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: the run's results."""
+        self.refuse_if_removed()
         files.write_json(self.path("summary.json"), summary)
 
     def close(self) -> None:
         """Release the folder; remove it if this run made it and wrote nothing."""
         if self._made and not self.path("config.json").exists():
-            self.path(".lock").unlink(missing_ok=True)
+            if self._owned():
+                self.path(".lock").unlink()
             with contextlib.suppress(OSError):  # Something else was put there.
                 for folder in self._made:
                     folder.rmdir()
@@ -119,8 +144,8 @@ class Run:
 
 def make_folder(folder: Path) -> list[Path]:
     """Create `folder` and those above it, or raise UsageError; return the new ones, it first."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
@@ -148,7 +173,7 @@ def lock(folder: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = os.read(descriptor, 20).decode().strip() or "unknown"
+        pid = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise UsageError(
             f"{folder} is in use by another run (process {pid}): wait for it, "
@@ -159,45 +184,54 @@ def lock(folder: Path) -> int:
     return descriptor
 
 
-def read_config(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
+def read_config(
+    path: Path,
+    needs: Iterable[str] = (),
+    parts: Mapping[str, schema.Kind] | None = None,
+    flags: Mapping[str, schema.Kind] | None = None,
+) -> dict[str, Any]:
     """Return a stored config.json, with the names and values that flags have today.
 
     Args:
       path: the file.
       needs: flags that it must have.
+      parts: types of the parts that it must have besides format and flags.
+      flags: types of those flags that are used, where they are there.
 
     Raises:
       UsageError: if it is damaged, of another format, or lacks one of `needs`.
     """
-    try:
-        config = json.loads(path.read_text())
-        script = config.get("script")
-        config["flags"] = old_flags.rename(script, config["flags"])
-        valid = config["format"] == FORMAT and set(needs) <= set(dict(config["flags"]))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        valid = False
-    if not valid:
-        raise UsageError(
-            f"{path} is damaged or not a config of format {FORMAT}: choose another folder"
-        )
+    verdict = f"is damaged or not a config of format {FORMAT}"
+    with reading(path, "choose another folder", verdict):
+        config = files.read_json(path)
+        schema.check(config, {"format": int, "flags": dict, **(parts or {})}, PARTS)
+        if config["format"] != FORMAT:
+            raise ValueError(f"its format is {config['format']}")
+        config["flags"] = old_flags.rename(config.get("script"), config["flags"])
+        schema.check(config["flags"], dict.fromkeys(needs, object), flags)
     return config
 
 
-def read_json(path: Path, *needs: str) -> Any:
-    """Return the content of a JSON file of a run, which must have the keys `needs`.
+def read_json(
+    path: Path,
+    required: Mapping[str, schema.Kind] | None = None,
+    optional: Mapping[str, schema.Kind] | None = None,
+) -> Any:
+    """Return the content of a JSON file of a run.
+
+    Args:
+      path: the file.
+      required: {key that it must have: its type}; None where it is no dict.
+      optional: the same, of keys that it may lack.
 
     Raises:
       UsageError: if it is missing or damaged.
     """
-    try:
-        content = json.loads(path.read_text())
-        for name in needs:
-            content[name]
-        return content
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} is missing or damaged ({error!r}): remove it, and run the command again"
-        ) from error
+    with reading(path, "remove it, and run the command again"):
+        content = files.read_json(path)
+        if required is not None:
+            schema.check(content, required, optional)
+    return content
 
 
 def compare(

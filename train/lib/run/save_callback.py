@@ -5,13 +5,14 @@ import math
 import signal
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
 from train.lib.run.checkpoints import Checkpoints, copies
 from train.lib.run.errors import CommandError
 from train.lib.run.metrics_csv import History
+from train.lib.run.schema import NUMBER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Position:
     epoch_ended: bool = True
     seconds: float = 0.0
     train_logs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    # What a checkpoint must say about it.
+    NEEDS: ClassVar[Mapping[str, type | tuple[type, ...]]] = {
+        "epoch_ended": bool,
+        "seconds": NUMBER,
+    }
 
     @classmethod
     def of(cls, facts: Mapping[str, Any] | None) -> "Position":

@@ -1,5 +1,6 @@
 """Import TensorFlow without its start-up noise; real warnings and errors still get through."""
 
+import contextlib
 import os
 import re
 import sys
@@ -36,7 +37,9 @@ def import_tensorflow() -> None:
             os.dup2(stderr, 2)
             os.close(stderr)
             printed.seek(0)
-            os.write(2, without_noise(printed.read()))
+            if rest := without_noise(printed.read()):
+                with contextlib.suppress(OSError):  # standard error may be full
+                    os.write(2, rest)
 
 
 def without_noise(printed: bytes) -> bytes:
