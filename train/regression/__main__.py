@@ -13,13 +13,14 @@ trains the nets that are not finished.
 """
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from train.lib.run import cli, files, metrics_csv, processes, progress, run_folder, summary
+from train.lib.run import cli, files, memory, metrics_csv, processes, progress, run_folder, summary
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.regression import figures, functions, recipes, table
@@ -60,6 +61,7 @@ flags.DEFINE_integer(
     lower_bound=0,
     flag_values=FLAGS,
 )
+POINT_BYTES = 100  # of a point with its labels, which are there several times
 FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 
 
@@ -94,9 +96,16 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
         )
     if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
+    widths = [2, *hidden, 1]
+    num_weights = sum(a * b for a, b in itertools.pairwise(widths))
+    memory.refuse_more_than_there_is(f"--hidden={','.join(settings.hidden)}", 8 * num_weights)
+    memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))
+    # The paper's nets compute in float32.
+    is_paper = settings.preset == "paper"
+    largest = functions.LARGEST_FLOAT32 if is_paper else functions.LARGEST
     for name in settings.function:
         function = functions.resolve(name, settings.domain)
-        functions.labeled_points(function, 1000, seed=(settings.seed,))
+        functions.labeled_points(function, 1000, seed=(settings.seed,), largest=largest)
     return [
         recipes.Task(
             function=function,

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.lib.run import checkpoints, files, metrics_csv, run_folder
+from train.lib.run import files, metrics_csv, run_folder
 from train.lib.run.errors import UsageError
 from train.regression import functions, recipes, table
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = {"values": "C7", "sobolev": "C0"}
+FLAGS = {"preset": str, "domain": (list, type(None)), "seed": int, "hidden": list}
 ARROW_STRIDE = 3  # an arrow at every so many points of the grid
 
 
@@ -37,9 +38,14 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """
     folder = Path(folder)
     into = Path(into or folder)
-    flags = run_folder.read_config(folder / "config.json", ["preset", "domain", "seed"])["flags"]
+    path = folder / "config.json"
+    flags = run_folder.read_config(path, ["preset", "domain", "seed"], flags=FLAGS)["flags"]
+    if flags["preset"] not in recipes.PRESETS:
+        raise UsageError(f"{path} is damaged: its preset is {flags['preset']!r}")
     path = folder / "metrics.csv"
     rows = metrics_csv.read_rows(path, ["size", *table.MEASURES], ["function", "method"])
+    if not all(row["size"] >= 1 and row["size"] % 1 == 0 for row in rows):
+        raise UsageError(f"{path} is damaged: sizes are whole numbers; run the run's command again")
     if {row["method"] for row in rows} != set(recipes.NUM_LABELS):
         raise UsageError(f"{path} lacks a method: run the run's command again")
     paths = [into / "figure2.png"]
@@ -84,14 +90,8 @@ def predicted_jets(
     jets = {}
     for size in sizes:
         for method, title in recipes.METHOD_NAMES.items():
-            path = recipes.net_path(folder, name, size, method, seed)
-            try:
-                with path.open("rb") as file, np.load(file) as net:
-                    jets[f"{title}, {size} points"] = net["value"], net["gradient"]
-            except checkpoints.DAMAGED as error:
-                raise UsageError(
-                    f"{path} cannot be read ({error}): run the run's command again"
-                ) from error
+            net = recipes.read_net(recipes.net_path(folder, name, size, method, seed))
+            jets[f"{title}, {size} points"] = net["value"], net["gradient"]
     return jets
 
 

@@ -16,6 +16,10 @@ import sobolev_tf as st
 from train.lib.run.errors import UsageError
 from train.regression import expression
 
+# A loss of a million points adds up so many squares: beyond these it overflows.
+LARGEST = float(np.sqrt(np.finfo("float64").max / 1e6))
+LARGEST_FLOAT32 = float(np.sqrt(np.finfo("float32").max / 1e6))
+
 
 @dataclasses.dataclass(frozen=True)
 class Function:
@@ -113,6 +117,8 @@ def checked_domain(name: str, domain: Sequence[str] | None) -> tuple[float, ...]
             f"--domain={text}: expected four numbers, x from, x to, y from, y to, for "
             f"--function={name}: --domain=-1,1,-1,1"
         )
+    if max(map(abs, numbers)) > LARGEST:
+        raise UsageError(f"--domain={text}: expected numbers of at most {LARGEST:.1g}")
     if numbers[0] >= numbers[1] or numbers[2] >= numbers[3]:
         raise UsageError(f"--domain={text}: expected x from < x to, and y from < y to")
     return numbers
@@ -125,11 +131,19 @@ def grid(domain: Sequence[float], side: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def labeled_points(function: Function, count: int, seed: Sequence[int]) -> st.targets.Table:
+def labeled_points(
+    function: Function, count: int, seed: Sequence[int], largest: float = LARGEST
+) -> st.targets.Table:
     """Draw points [B,2] uniformly from the domain: values [B,1], gradients [B,1,2], in float64.
 
+    Args:
+      function: what to label.
+      count: how many points.
+      seed: of the points.
+      largest: the largest value or slope whose squares can be added up.
+
     Raises:
-      UsageError: where a value or a gradient is not finite.
+      UsageError: where a value or a slope is not finite, or larger than `largest`.
     """
     low, high = np.array(function.domain, float).reshape(2, 2).T
     x = np.random.default_rng(seed).uniform(low, high, [count, 2])
@@ -137,6 +151,12 @@ def labeled_points(function: Function, count: int, seed: Sequence[int]) -> st.ta
     if not all(np.isfinite(label).all() for label in labels):
         raise UsageError(
             f"--function={function.name} has values or slopes that are not finite on its domain"
+        )
+    found = max(float(np.abs(label).max()) for label in (x, *labels))
+    if found > largest:
+        raise UsageError(
+            f"--function={function.name} has values, slopes or points of {found:.2g}, whose "
+            f"squares are too large to add up: expected at most {largest:.1g}; scale it"
         )
     return st.targets.Table(x, *labels)
 

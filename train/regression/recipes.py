@@ -8,8 +8,8 @@ paper.
 import dataclasses
 import hashlib
 import re
+import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import files
+from train.lib.run import files, schema
+from train.lib.run.errors import DamagedError, reading
 from train.regression import functions
 
 PRESETS = {
@@ -30,6 +31,8 @@ METHOD_NAMES = {"values": "values only", "sobolev": "Sobolev"}  # as people read
 TEST_POINTS, TEST_SEED = 10_000, 10**9
 FIRST_ROWS = 200  # points of large data that Gauss-Newton sees; see `modern`
 GRID_SIDE = 41  # points along each axis of the grid that figures are drawn from
+# What a net's file holds: its jet on the grid; test MSE, gradient MSE and seconds.
+NET_SHAPES = {"value": [GRID_SIDE] * 2, "gradient": [GRID_SIDE, GRID_SIDE, 2], "scores": [3]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,12 +136,12 @@ def train_and_save(folder: Path, task: Task) -> str:
     grid = functions.grid(function.domain, GRID_SIDE)
     jet = model.predict_jet(grid, batch_size=len(grid))
     with files.replacing(net_path(folder, **task.key)) as file:
-        np.savez(
-            file,
-            value=np.reshape(jet.value, [GRID_SIDE, GRID_SIDE]).astype("f4"),
-            gradient=np.reshape(jet.derivatives[0], [GRID_SIDE, GRID_SIDE, 2]).astype("f4"),
-            scores=[test_mse, gradient_mse, seconds],
-        )
+        arrays = {
+            "value": np.reshape(jet.value, NET_SHAPES["value"]).astype("f4"),
+            "gradient": np.reshape(jet.derivatives[0], NET_SHAPES["gradient"]).astype("f4"),
+            "scores": np.array([test_mse, gradient_mse, seconds]),
+        }
+        files.write_npz(file, arrays)
     method = METHOD_NAMES[task.method]
     return f"{task.function}, {task.size} points, {method}: test MSE {test_mse:.3g}"
 
@@ -156,16 +159,34 @@ def file_name(function: str) -> str:
     return f"{letters[:40]}-{hashlib.sha256(function.encode()).hexdigest()[:8]}"
 
 
+def read_net(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a net's file, NET_SHAPES.
+
+    Raises:
+      DamagedError: where it is missing, cut short, or holds something else.
+    """
+    with reading(path, "its command trains it again", "cannot be read"):
+        arrays = files.read_npz(path)
+        schema.check_arrays(arrays, NET_SHAPES)
+    return arrays
+
+
 def is_done(folder: Path, task: Task) -> bool:
-    """Return whether a net's file is there, up to its end."""
+    """Returns whether a net's file is there and whole; one that is damaged is trained again."""
     path = net_path(folder, **task.key)
-    return path.exists() and zipfile.is_zipfile(path)
+    if not path.exists():
+        return False
+    try:
+        read_net(path)
+    except DamagedError as error:
+        print(f"{error}", file=sys.stderr)
+        return False
+    return True
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
-    """Return a finished task's row of metrics.csv."""
-    with np.load(net_path(folder, **task.key)) as file:
-        scores = file["scores"].tolist()
+    """Returns a finished task's row of metrics.csv."""
+    scores = read_net(net_path(folder, **task.key))["scores"].tolist()
     return task.key | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
 
 

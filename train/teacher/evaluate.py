@@ -111,7 +111,7 @@ def release(folder: str | Path, game: str, seed: int) -> None:
     path = policies.RELEASED / f"{game}.npz"
     path.parent.mkdir(exist_ok=True)
     with files.replacing(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **weights)
+        files.write_npz(file, weights, compress=True)
     card = {
         "game": game,
         "net": "sobolev_tf.nets.atari_teacher, half precision",

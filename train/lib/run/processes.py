@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from train.lib.run.errors import CommandError
+from train.lib.run.endings import ending
+from train.lib.run.errors import CommandError, UsageError
 
 Task = TypeVar("Task")
 _in_work: MutableSequence[int] = []  # a worker's, set by `_prepare`
@@ -108,6 +109,9 @@ def _call(work: Callable[[Task], Any], number: int, task: Task) -> Any:
     except CommandError:
         raise
     except Exception as error:
+        if known := ending(error):
+            message, code = known
+            raise (UsageError if code == UsageError.code else CommandError)(message) from None
         traceback.print_exc()
         raise CommandError(f"{task}: {type(error).__name__}: {error}") from None
     finally:
