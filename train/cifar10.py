@@ -51,18 +51,20 @@ LEARNING_RATE_DROPS = (0.4, 0.6, 0.8)  # the paper's, of (presumably) 100,000 st
 NOT_HERE = ["image_size", "color_distortion", "eval_split"]
 FLAGS = image_flags.define(PRESETS, CUTS, dataset="cifar10", without=NOT_HERE)
 OWN = {"flag_values": FLAGS}
-flags.DEFINE_float(
-    "width_multiplier", None, "Channels of the net, as a multiple of the paper's.", 1 / 64, **OWN
-)
+flags.DEFINE_float("width_multiplier", None, "The net's channels over the paper's.", 1 / 64, **OWN)
 flags.DEFINE_float(
     "critic_width_multiplier",
     None,
-    "Channels of the critics, as a multiple of the paper's 128. Default: --width_multiplier.",
+    "The critics' channels over the paper's 128. Default: --width_multiplier.",
     1 / 128,
     **OWN,
 )
 flags.DEFINE_enum(
-    "direct_init", "zeros", ["zeros", "glorot_uniform"], "How direct's last layer starts.", **OWN
+    "direct_init",
+    "zeros",
+    ["zeros", "glorot_uniform"],
+    "Initial weights of the last layer of --method=direct.",
+    **OWN,
 )
 
 

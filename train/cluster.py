@@ -24,7 +24,7 @@ from train.lib.run.errors import UsageError
 SCRIPTS = ("train.cifar10", "train.imagenet")
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer(
-    "workers", 2, "Number of workers; stands before the script.", 1, flag_values=FLAGS
+    "workers", 2, "Number of workers. Type it before the script.", 1, flag_values=FLAGS
 )
 
 

@@ -259,7 +259,7 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
             ["--train_percent=95"],
             "--train_percent=95 of 260 steps in 7 episodes leaves no whole test",
         ),
-        (["--train_percent=5", "--train_boundary=whole"], "leaves no whole training episode"),
+        (["--train_percent=5", "--train_boundary=episode"], "leaves no whole training episode"),
         (["--train_percent=10", "--search_percent=5"], "hold no two episodes"),
         (
             ["--train_percent=0.01"],

@@ -9,14 +9,14 @@ from train.distill import splits
 def test_splits_by_hand():
     train, test = splits.split([4, 3, 3], 40)  # a border between episodes
     assert (train.tolist(), test[0], test[-1]) == ([0, 1, 2, 3], 4, 9)
-    train, test = splits.split([4, 3, 3], 60, "whole")
+    train, test = splits.split([4, 3, 3], 60, "episode")
     assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3], [7, 8, 9])
     assert splits.split([4, 3, 3], 10, test_percent=40)[1].tolist() == [7, 8, 9]
     assert [len(part) for part in splits.held_out([4, 3, 3], 10)] == [7, 3]
     assert [len(part) for part in splits.held_out([4, 3, 3], 5)] == [4, 1]
 
 
-@pytest.mark.parametrize("kind", ["cut", "whole"])
+@pytest.mark.parametrize("kind", ["step", "episode"])
 @pytest.mark.parametrize("percent", [1, 5, 10, 25, 50, 80])
 def test_training_and_test_share_no_episode(kind, percent):
     lengths = np.random.default_rng(0).integers(5, 90, 500)
@@ -24,7 +24,7 @@ def test_training_and_test_share_no_episode(kind, percent):
     train, test = splits.split(lengths, percent, kind)
     assert not set(episode[train]) & set(episode[test])
     assert max(train) < min(test)
-    assert len(train) == int(sum(lengths) * percent / 100) or kind == "whole"
+    assert len(train) == int(sum(lengths) * percent / 100) or kind == "episode"
     assert (
         np.bincount(episode[test])[np.unique(episode[test])] == lengths[episode[test[0]] :]
     ).all()

@@ -61,8 +61,12 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
 LONG = "imagenet", "peers"
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_enum("suite", "all", ["all", *SUITES], "What to measure.", flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Folder to write bench.json to.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "suite", "all", ["all", *SUITES], "What to measure; see above.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "workdir", None, "Folder for bench.json. Default: only print.", flag_values=FLAGS
+)
 
 
 def main(settings: Settings) -> None:

@@ -37,49 +37,83 @@ FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "tensorboard"
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 2000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
-flags.DEFINE_list("method", list(METHODS), "values (values only), sobolev, or both.", **OWN)
-flags.DEFINE_string("recording", None, "Run folder of train.record.", required=True, **OWN)
-flags.DEFINE_string("teacher", None, "The policy; default: the one beside the data.", **OWN)
 flags.DEFINE_list(
-    "train_percent", ["1", "5", "10", "25", "50"], "Shares of all steps to train on.", **OWN
+    "method",
+    list(METHODS),
+    "What students learn. values: the teacher's policy. sobolev: its input gradients too.",
+    **OWN,
+)
+flags.DEFINE_string("recording", None, "Run folder of train.record.", required=True, **OWN)
+flags.DEFINE_string("teacher", None, "The recorded policy. Default: the one in --recording.", **OWN)
+flags.DEFINE_list(
+    "train_percent",
+    ["1", "5", "10", "25", "50"],
+    "Shares of the recording to train on, in per cent.",
+    **OWN,
 )
 flags.DEFINE_enum(
     "train_boundary",
-    "cut",
-    ["cut", "whole"],
-    "cut: train on exactly the first steps. whole: on whole episodes only. An episode that the "
-    "border cuts is never in the test.",
+    "step",
+    ["step", "episode"],
+    "Where the training steps end. step: at exactly --train_percent %. episode: at the last whole "
+    "episode before that. An episode that is cut there is never in the test.",
     **OWN,
 )
 flags.DEFINE_float(
-    "test_percent", None, "Test on the last so many % only, the same for all.", 0, 100, **OWN
+    "test_percent",
+    None,
+    "Test on the last N % only, so that every share has the same test. Default: all the rest.",
+    0,
+    100,
+    **OWN,
 )
 flags.DEFINE_integer(
-    "num_test_stacks", 10_000, "Stacks of frames in a test, evenly spaced; 0: all.", 0, **OWN
+    "num_test_stacks", 10_000, "Stacks of frames in an evaluation, evenly spaced; 0: all.", 0, **OWN
 )
-flags.DEFINE_integer("batch_size", 200, "Stacks of frames in a step.", 1, **OWN)
+flags.DEFINE_integer("batch_size", 200, "Stacks of frames in a training step.", 1, **OWN)
 flags.DEFINE_float(
-    "learning_rate", None, "Adam's rate, for all methods; default: by a search.", 0.0, **OWN
+    "learning_rate",
+    None,
+    "Adam's learning rate, for all methods. Default: by a search.",
+    0.0,
+    **OWN,
 )
 flags.DEFINE_enum(
     "schedule",
     "constant",
     ["constant", "cosine"],
-    "cosine: the rate falls to zero within a training's steps.",
+    "Schedule of the learning rate. constant: it stays. cosine: it falls to zero.",
     **OWN,
 )
-flags.DEFINE_float("alpha", None, "Weight of the gradients; default: by a search.", 0.0, **OWN)
+flags.DEFINE_float("alpha", None, "Weight of the gradient term. Default: by a search.", 0.0, **OWN)
 flags.DEFINE_enum(
-    "divergence", "student_teacher", st.distillation.DIVERGENCES, "The KL that is lowered.", **OWN
+    "divergence",
+    "student_teacher",
+    st.distillation.DIVERGENCES,
+    "The divergence to minimize and to report. student_teacher: KL(student ‖ teacher). "
+    "teacher_student: KL(teacher ‖ student).",
+    **OWN,
 )
-flags.DEFINE_integer("num_projections", 1, "Random directions for each stack, P.", 1, **OWN)
-flags.DEFINE_list("learning_rates", ["3e-4", "1e-3", "3e-3"], "Rates to search.", **OWN)
-flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Alphas to search.", **OWN)
-flags.DEFINE_integer("search_steps", 1000, "Steps of a trial of the search.", 1, **OWN)
-flags.DEFINE_float("search_percent", 10, "Share of all steps to search on.", 0, 100, **OWN)
-flags.DEFINE_integer("num_evals", 20, "Number of tests of a student.", 1, **OWN)
-flags.DEFINE_integer("eval_episodes", 10, "Episodes the best students play; 0: none.", 0, **OWN)
-flags.DEFINE_float("save_minutes", 5, "Longest time between two checkpoints.", 0.0, **OWN)
+flags.DEFINE_integer("num_projections", 1, "Random directions per stack of frames, P.", 1, **OWN)
+flags.DEFINE_list("learning_rates", ["3e-4", "1e-3", "3e-3"], "Learning rates to search.", **OWN)
+flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Values of --alpha to search.", **OWN)
+flags.DEFINE_integer("search_steps", 1000, "Training steps of each trial of the search.", 1, **OWN)
+flags.DEFINE_float(
+    "search_percent", 10, "Share of the recording to search on, in per cent.", 0, 100, **OWN
+)
+flags.DEFINE_integer(
+    "num_evals", 20, "Number of evaluations, evenly spaced over the training.", 1, **OWN
+)
+flags.DEFINE_integer(
+    "eval_episodes", 10, "Episodes that each method's best student plays; 0: none.", 0, **OWN
+)
+flags.DEFINE_float(
+    "save_minutes",
+    5,
+    "Save a checkpoint at least every N minutes; 0: after every step.",
+    0.0,
+    **OWN,
+)
 
 FLAGS_THAT_MAY_GROW = ["eval_episodes", "method", "save_minutes", "train_percent"]
 FLAGS_THAT_MAY_CHANGE = [*FLAGS_THAT_MAY_GROW, "recording"]

@@ -24,7 +24,7 @@ def for_search(settings: Settings, lengths: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def split(
-    lengths: np.ndarray, percent: float, boundary: str = "cut", test_percent: float | None = None
+    lengths: np.ndarray, percent: float, boundary: str = "step", test_percent: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return training and test steps of episodes of `lengths` steps, laid end to end.
 
@@ -34,7 +34,7 @@ def split(
     Args:
       lengths: steps of every episode [E].
       percent: share of the steps to train on.
-      boundary: "cut" trains up to the border; "whole" only on the whole episodes before it.
+      boundary: "step" trains up to the border; "episode" only on the whole episodes before it.
       test_percent: only episodes that begin within the last so many % test, so that the test set
         is the same for all shares.
 
@@ -63,7 +63,7 @@ def split(
 
 
 def training(
-    lengths: np.ndarray, percent: float, boundary: str = "cut", flag: str = "train_percent"
+    lengths: np.ndarray, percent: float, boundary: str = "step", flag: str = "train_percent"
 ) -> np.ndarray:
     """Return the first `percent` % of the steps, as `split` has them.
 
@@ -71,9 +71,9 @@ def training(
     """
     ends = np.cumsum(lengths)
     border = int(ends[-1]) * percent / 100
-    last = max([0, *ends[ends <= border]]) if boundary == "whole" else int(border)
+    last = max([0, *ends[ends <= border]]) if boundary == "episode" else int(border)
     if not last:
-        least = "whole training episode" if boundary == "whole" else "training step"
+        least = "whole training episode" if boundary == "episode" else "training step"
         raise UsageError(
             f"--{flag}={percent:g} of {ends[-1]} steps in {len(ends)} episodes leaves no {least}: "
             "raise it, or record more"

@@ -44,16 +44,22 @@ FLAGS = cli.common_flags(
 )
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
-flags.DEFINE_string("teacher", "released", "The policy to record: see above.", **OWN)
+flags.DEFINE_string(
+    "teacher", "released", "The policy to record; see above for what it may be.", **OWN
+)
 flags.DEFINE_integer(
     "num_steps",
     100_000,
-    "Steps (actions) to record; more, as episodes are recorded to their end.",
+    "Number of agent steps to record, at least: episodes are recorded to their end.",
     1,
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_envs", 16, "Games side by side; also the smallest number of episodes.", 1, **OWN
+    "num_envs",
+    16,
+    "Number of games played side by side; also the smallest number of episodes.",
+    1,
+    **OWN,
 )
 
 

@@ -31,33 +31,36 @@ FLAGS = cli.common_flags(PRESETS, without=UNUSED)
 flags.DEFINE_multi_string(
     "function",
     list(functions.SEVEN),
-    "One of the seven, or an expression in x and y with --domain.",
+    "Function to learn: one of the seven, or an expression in x and y with --domain.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list(
     "domain",
     None,
-    "Where to learn an expression: x from, x to, y from, y to.",
+    "Domain of an expression: x from, x to, y from, y to.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list(
-    "num_points", ["20", "100", "10000"], "Numbers of training points.", flag_values=FLAGS
+    "num_points",
+    ["20", "100", "10000"],
+    "Numbers of training points; each is a run of its own.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_list("hidden", None, "Widths of the hidden layers.", flag_values=FLAGS)
+flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "batch_size",
     None,
-    "Points in a step of --preset=paper; all points if there are fewer.",
+    "Points in a training step of --preset=paper; all points if there are fewer.",
     lower_bound=1,
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "num_seeds", 3, "Train with so many seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
+    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
 )
 flags.DEFINE_integer(
     "num_workers",
     os.cpu_count(),
-    "Train so many nets at a time, one core each; 0: one by one, in this process.",
+    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
     lower_bound=0,
     flag_values=FLAGS,
 )

@@ -44,43 +44,65 @@ OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string(
-    "eval_policy", None, "Play with this policy instead of training: see above.", **OWN
+    "eval_policy",
+    None,
+    "Play with this policy instead of training; see above for what it may be.",
+    **OWN,
 )
 flags.DEFINE_string(
-    "gif", None, "With --eval_policy: write a clip of its first half minute to this file.", **OWN
+    "gif", None, "File for a clip of the first half minute, with --eval_policy.", **OWN
 )
 flags.DEFINE_string(
-    "release", None, "Write the best teacher of this run folder and its card to teachers/.", **OWN
+    "release",
+    None,
+    "Run folder whose best teacher, with its card, to write to train/teachers/.",
+    **OWN,
 )
 flags.DEFINE_string(
-    "init_from", None, "Start from this teacher: a run folder, an .npz or `released`.", **OWN
+    "init_from", None, "Teacher to start from: a run folder, an .npz or `released`.", **OWN
 )
 flags.DEFINE_integer(
-    "num_actors", DEFAULTS.num_actors, "Asynchronous actor-learners; 1 gives A2C.", 1, **OWN
+    "num_actors",
+    DEFAULTS.num_actors,
+    "Number of asynchronous actor-learners; 1 gives A2C.",
+    1,
+    **OWN,
 )
 flags.DEFINE_integer(
-    "num_envs", DEFAULTS.num_envs, "Games that an actor plays side by side.", 1, **OWN
+    "num_envs", DEFAULTS.num_envs, "Number of games that each actor plays side by side.", 1, **OWN
 )
 flags.DEFINE_integer(
-    "unroll_length", DEFAULTS.unroll_length, "Steps of every game between two updates.", 1, **OWN
+    "unroll_length",
+    DEFAULTS.unroll_length,
+    "Agent steps of each game between two updates.",
+    1,
+    **OWN,
 )
 flags.DEFINE_enum(
-    "optimizer", DEFAULTS.optimizer, ["adam", "rmsprop"], "The optimizer; RMSprop is A3C's.", **OWN
+    "optimizer",
+    DEFAULTS.optimizer,
+    ["adam", "rmsprop"],
+    "The optimizer. adam: Adam. rmsprop: A3C's RMSprop.",
+    **OWN,
 )
 flags.DEFINE_float(
     "learning_rate",
     DEFAULTS.learning_rate,
-    "Learning rate at the start; it falls to zero.",
+    "Learning rate at the start; it falls to zero over --steps.",
     0.0,
     **OWN,
 )
 flags.DEFINE_float(
-    "entropy_cost", DEFAULTS.entropy_cost, "Weight of the policy's entropy.", 0.0, **OWN
+    "entropy_cost",
+    DEFAULTS.entropy_cost,
+    "Weight of the policy's entropy, a bonus, in the loss.",
+    0.0,
+    **OWN,
 )
 flags.DEFINE_float(
     "gae_lambda",
     DEFAULTS.gae_lambda,
-    "Lambda of the generalized advantages; 1 gives n-step returns.",
+    "Lambda of the generalized advantage estimates; 1 gives n-step returns.",
     0.0,
     1.0,
     **OWN,
@@ -88,7 +110,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "discount",
     DEFAULTS.discount,
-    "Gamma: the worth of a point one agent step later.",
+    "Discount factor gamma per agent step.",
     0.0,
     1.0,
     **OWN,
@@ -96,12 +118,22 @@ flags.DEFINE_float(
 flags.DEFINE_boolean(
     "normalize_advantages",
     DEFAULTS.normalize_advantages,
-    "Scale advantages to mean 0 and deviation 1 within a batch; A3C does not.",
+    "Normalize advantages to mean 0 and deviation 1 within a batch; A3C does not.",
     **OWN,
 )
-flags.DEFINE_integer("num_evals", 50, "Number of evaluations.", 1, **OWN)
-flags.DEFINE_integer("eval_episodes", 10, "Episodes of an evaluation.", 1, **OWN)
-flags.DEFINE_float("save_minutes", 5, "Longest time between two checkpoints.", 0.0, **OWN)
+flags.DEFINE_integer(
+    "num_evals", 50, "Number of evaluations, evenly spaced over the training.", 1, **OWN
+)
+flags.DEFINE_integer(
+    "eval_episodes", 10, "Episodes of each evaluation, and of --eval_policy.", 1, **OWN
+)
+flags.DEFINE_float(
+    "save_minutes",
+    5,
+    "Save a checkpoint at least every N minutes; 0: after every step.",
+    0.0,
+    **OWN,
+)
 
 FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}

@@ -25,7 +25,9 @@ def text():
     flags.DEFINE_multi_string("function", ["a", "b"], "Functions.", **own)
     flags.DEFINE_boolean("pixel_baseline", True, "Compare.", **own)
     flags.DEFINE_enum("method", "x", ["x", "y"], "The method.", **own)
-    flags.DEFINE_enum("schedule", None, ["cosine", "steps"], "cosine: down. steps: lower.", **own)
+    flags.DEFINE_enum(
+        "schedule", None, ["cosine", "piecewise"], "cosine: down. piecewise: lower.", **own
+    )
     return help_text.help_text(values, PRESETS)
 
 
@@ -48,7 +50,7 @@ def test_flags_stand_in_groups_the_most_important_first(text):
         "  --function=TEXT\n      Functions. May be repeated. Default: a,b.\n",
         "  --[no]pixel_baseline\n      Compare. Default: --pixel_baseline.\n",
         "  --method=x\n      The method. One of x, y.\n",
-        "  --schedule=NAME\n      cosine: down. steps: lower.\n",
+        "  --schedule=NAME\n      cosine: down. piecewise: lower.\n",
         "--preset=paper stands for:\n  --epochs=90 --deterministic",
     ],
 )
@@ -64,3 +66,10 @@ def test_every_flag_of_a_script_has_a_group_and_a_sentence(script):
     text = help_text.help_text(script.FLAGS, getattr(script, "PRESETS", None))
     for addition in ("['", "repeat this option", "<", "True", "False"):
         assert addition not in text.partition("\nWhat:")[2]
+
+
+@pytest.mark.parametrize("name", ["save_minutes", "num_evals"])
+def test_a_flag_of_several_scripts_has_one_explanation(name):
+    texts = [script.FLAGS[name].help for script in (cifar10, imagenet, distill, teacher)]
+    first = min(texts, key=len).rstrip(".")
+    assert all(text.startswith(first) for text in texts)

@@ -33,7 +33,7 @@ def command(script, flags):
         if flag.boolean:
             typed.append(f"--{'' if value else 'no'}{name}")
         elif isinstance(value, list) and flag.flag_type().startswith("multi"):
-            typed += [f"--{name}={each}" for each in value]
+            typed += [f"--{name}={element}" for element in value]
         elif value is not None:
             typed.append(f"--{name}={as_typed(value)}")
     return typed
@@ -62,3 +62,21 @@ def test_an_old_name_is_refused_with_its_new_one(script, old, new, run_script):
     code, _, err = run_script(SCRIPTS[script], f"--{old}=1")
     assert (code, err.count("\n")) == (2, 1)
     assert f"--{old} has a new name: --{new}" in err
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "old", "new"),
+    [
+        ("cifar10", "schedule", "steps", "piecewise"),
+        ("imagenet", "schedule", "steps", "piecewise"),
+        ("distill", "train_boundary", "cut", "step"),
+        ("distill", "train_boundary", "whole", "episode"),
+    ],
+)
+def test_an_old_value_is_refused_with_its_new_name_and_read_from_folders(
+    script, name, old, new, run_script
+):
+    code, _, err = run_script(SCRIPTS[script], f"--{name}={old}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--{name}={old} has a new name: --{name}={new}" in err
+    assert old_flags.rename(script, {name: old}) == {name: new}

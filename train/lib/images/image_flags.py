@@ -21,7 +21,7 @@ PAPER: dict[str, Any] = {  # and those of the paper's recipes
     "num_evals": 100,
     "optimizer": "sgd",
     "learning_rate": 0.1,
-    "schedule": "steps",
+    "schedule": "piecewise",
     "critic_learning_rate": 1e-4,
     "l2": 1e-4,
     "gradient_target": "true",
@@ -99,66 +99,82 @@ def _define_what(cuts, own):
         Choice(*cuts),
         "splits",
         3,
-        "Cut the network at so many places, and train the stages side by side.",
+        "Number of cuts; N cuts make N+1 stages, which are trained side by side.",
         **own,
     )
     flags.DEFINE_list(
         "cuts",
         None,
-        f"Cut after these layers instead of those of --splits, such as {','.join(cuts[1])}.",
+        f"Layers to cut after, instead of those of --splits; such as {','.join(cuts[1])}.",
         **own,
     )
     flags.DEFINE_enum(
         "method",
         "sobolev",
         st.synthetic.METHODS,
-        "What the stages below a cut learn from; the rows of Table 1.",
+        "What the stages below a cut learn from; the rows of Table 1. "
+        "sobolev: a critic trained on the loss and on its gradient. "
+        "critic: a critic trained on the loss only. "
+        "vfbn: a critic trained on the gradient only. "
+        "direct: a module that predicts the gradient itself. "
+        "noprop: nothing; stages below a cut are not trained. "
+        "backprop: the true gradient; no critics.",
         **own,
     )
     flags.DEFINE(
         Seeds(),
         "seeds",
         None,
-        "Repeat with these seeds, such as 0,1,2; report mean and deviation.",
+        "Seeds to repeat the run with, such as 0,1,2; mean and deviation are reported.",
         **own,
     )
 
 
 def _define_data(dataset, own):
-    text = "A data set that TFDS has prepared, by name or directory, or shapes, which are drawn."
+    text = "A data set that TFDS has prepared, by name or directory; or shapes, which are drawn."
     if dataset is None:
         text += " Default: imagenet2012 if it is prepared, else shapes."
     flags.DEFINE_string("dataset", dataset, text, **own)
     flags.DEFINE_string(
-        "data_dir", None, "Folder where TFDS keeps its data sets. Default: TFDS_DATA_DIR.", **own
+        "data_dir", None, "Folder of TFDS's data sets. Default: TFDS_DATA_DIR.", **own
     )
     flags.DEFINE_integer(
         "num_classes",
         None,
-        "Take only the first so many classes. Reads all records once more to count theirs.",
+        "Keep the first N classes (reads every record once to count them). Default: all.",
         2,
         **own,
     )
-    flags.DEFINE_integer("image_size", None, "Side of the images in pixels.", 32, **own)
+    flags.DEFINE_integer(
+        "image_size", None, "Height and width of the images, in pixels.", 32, **own
+    )
     flags.DEFINE_enum(
         "augmentation",
         None,
         list(tfds_images.AUGMENTATIONS),
-        "How training images are cropped: inception crops, pad_crop shifts and flips. The paper "
-        "does not say.",
+        "What is done to training images; the paper does not say. "
+        "inception: random crops of any size and shape, flipped half the time. "
+        "pad_crop: shifted by up to an eighth, flipped half the time. "
+        "flip: flipped half the time. none: nothing.",
         **own,
     )
     flags.DEFINE_boolean(
-        "color_distortion", False, "Distort the colors of training images, as Inception.", **own
+        "color_distortion",
+        False,
+        "Change brightness, saturation, contrast and hue of training images, as Inception.",
+        **own,
     )
     flags.DEFINE_enum(
         "eval_split",
         "validation",
         datasets.EVAL_SPLITS,
-        "Which shapes to hold out: those of the results, or those that recipes are chosen on.",
+        "Held-out images, where they are drawn. validation: the held-out shapes of the results. "
+        "selection: those to choose recipes on.",
         **own,
     )
-    flags.DEFINE_integer("batch_size", None, "Images in a step, over all replicas.", 1, **own)
+    flags.DEFINE_integer(
+        "batch_size", None, "Images in a training step, over all replicas.", 1, **own
+    )
 
 
 def _define_training(own):
@@ -166,57 +182,72 @@ def _define_training(own):
         "optimizer",
         None,
         ["adam", "sgd"],
-        "The network's optimizer: Adam, or SGD with momentum 0.9.",
+        "The network's optimizer. adam: Adam. sgd: SGD with momentum 0.9.",
         **own,
     )
-    flags.DEFINE_float("learning_rate", None, "The network's learning rate.", 0.0, **own)
+    flags.DEFINE_float(
+        "learning_rate", None, "The network's learning rate, at its highest.", 0.0, **own
+    )
     flags.DEFINE_enum(
         "schedule",
         None,
-        ["cosine", "steps"],
-        "cosine: warm up, then decay to zero. steps: a tenth at each of the paper's drops.",
+        ["cosine", "piecewise"],
+        "Schedule of --learning_rate. cosine: rises over the first twentieth of the steps, then "
+        "falls to zero. piecewise: falls to a tenth at each of the paper's drops.",
         **own,
     )
     flags.DEFINE_integer(
         "schedule_steps",
         None,
-        "Steps that the learning rate's schedule spans. --steps, if given too, ends it early.",
+        "Steps that --schedule spans; training then ends with it. With --steps, training ends "
+        "earlier. Default: all steps.",
         1,
         **own,
     )
-    flags.DEFINE_float("l2", None, "Weight of the squared norm of all kernels.", 0.0, **own)
+    flags.DEFINE_float(
+        "l2", None, "Weight of the squared norm of all kernels in the loss.", 0.0, **own
+    )
 
 
 def _define_critics(own):
     flags.DEFINE_float(
-        "critic_learning_rate", None, "The critics' learning rate, with Adam.", 0.0, **own
+        "critic_learning_rate",
+        None,
+        "Constant learning rate of the critics' Adam; --schedule does not change it.",
+        0.0,
+        **own,
     )
     flags.DEFINE_enum(
         "gradient_target",
         None,
         ["bootstrapped", "true"],
-        "The critics' target gradient. bootstrapped: what arrives from the next stage. true: "
-        "full backpropagation.",
+        "The gradient that critics learn. bootstrapped: what arrives from the next stage, itself "
+        "synthetic but at the last cut. true: full backpropagation.",
         **own,
     )
     flags.DEFINE_enum(
         "gradient_loss",
         "l1",
         list(GRADIENT_LOSSES),
-        "Loss of the critics' gradient. The paper's is l1, summed.",
+        "How the synthetic gradient differs from its target. "
+        "l1: the sum of absolute differences, as in the paper. "
+        "norm: the Euclidean norm. "
+        "squared: the squared norm. "
+        "relative: the norm over the target's norm.",
         **own,
     )
     flags.DEFINE_float(
         "gradient_weight",
         1.0,
-        "Weight of --gradient_loss; of the methods sobolev, vfbn and direct.",
+        "Weight of --gradient_loss, for --method=sobolev, vfbn or direct.",
         0.0,
         **own,
     )
     flags.DEFINE_float(
         "label_weight",
         0.0,
-        "Weight of the critics' supervision by dL/dy (SM 4.1), over all classes.",
+        "Weight of the difference of dm/dy and dL/dy, over all classes (SM 4.1), in the critics' "
+        "loss.",
         0.0,
         **own,
     )
@@ -224,33 +255,46 @@ def _define_critics(own):
         "critic_updates",
         "sequential_async",
         st.synthetic.CRITIC_UPDATES,
-        "How critics learn from several replicas. sync: from their average. sequential_async: from "
-        "one after another.",
+        "How critics learn from several replicas. sync: from the average of their gradients. "
+        "sequential_async: from one replica after another.",
         **own,
     )
 
 
 def _define_running(own):
     flags.DEFINE_integer(
-        "num_evals", None, "How often to evaluate; with --epochs, after each.", 1, **own
+        "num_evals",
+        None,
+        "Number of evaluations, evenly spaced over the training; with --epochs, one after each.",
+        1,
+        **own,
     )
     flags.DEFINE_boolean(
-        "pixel_baseline", False, "Compare with logistic regression on the pixels.", **own
+        "pixel_baseline",
+        False,
+        "Also train logistic regression on the pixels, and report its accuracy.",
+        **own,
     )
     flags.DEFINE_float(
-        "save_minutes", 5, "Save a checkpoint at least every so many minutes.", 0.0, **own
+        "save_minutes",
+        5,
+        "Save a checkpoint at least every N minutes; 0: after every step.",
+        0.0,
+        **own,
     )
     flags.DEFINE_enum(
         "placement",
         "none",
         ["none", "stages"],
-        "stages: put each stage on its own device, a logical one of the CPU if need be.",
+        "none: every device has all stages. stages: each stage has a device of its own, a logical "
+        "one of the CPU if need be.",
         **own,
     )
     flags.DEFINE_integer(
         "steps_per_execution",
         1,
-        "Steps in one execution. With --placement=stages they overlap, and critics learn late.",
+        "Training steps that TensorFlow runs at a time. With --placement=stages they overlap, and "
+        "critics learn late.",
         1,
         **own,
     )

@@ -25,12 +25,12 @@ def learning_rate(
 
     Args:
       settings: of which `schedule` is "cosine", with a warm-up over the first twentieth, or
-        "steps", a tenth at each drop.
+        "piecewise", a tenth at each drop.
       schedule_steps: steps that the schedule spans.
       drops: places of the drops, as shares of `schedule_steps`.
     """
     peak = settings.learning_rate
-    if settings.schedule == "steps":
+    if settings.schedule == "piecewise":
         rates = [peak / 10**k for k in range(len(drops) + 1)]
         boundaries = [int(schedule_steps * drop) for drop in drops]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)

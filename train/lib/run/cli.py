@@ -56,16 +56,20 @@ def common_flags(presets: Presets | None = None, without: Iterable[str] = ()) ->
     flags.DEFINE_string(
         "workdir",
         None,
-        "Folder of the run, which holds all that it writes; the same command resumes it. "
+        "Folder of the run, for all that it writes; the same command resumes it. "
         "Default: runs/SCRIPT with the flags that were typed.",
         flag_values=own,
     )
     if presets:
         default, *_ = presets
         flags.DEFINE_enum(
-            "preset", default, list(presets), "Sets the flags below.", flag_values=own
+            "preset",
+            default,
+            list(presets),
+            "Named values of other flags, listed at the end; a flag that is typed goes before.",
+            flag_values=own,
         )
-    flags.DEFINE_integer("seed", 0, "Seed of all that is random.", 0, 2**32 - 1, flag_values=own)
+    flags.DEFINE_integer("seed", 0, "Seed of everything random.", 0, 2**32 - 1, flag_values=own)
     flags.DEFINE_integer("epochs", None, "Number of epochs.", 1, flag_values=own)
     flags.DEFINE_integer("steps", None, "Number of training steps.", 1, flag_values=own)
     flags.DEFINE_boolean(
@@ -75,22 +79,23 @@ def common_flags(presets: Presets | None = None, without: Iterable[str] = ()) ->
         "strategy",
         "auto",
         STRATEGIES,
-        "How several devices share the work. auto and mirrored: MirroredStrategy over the GPUs, "
-        "or the CPU if there are none. parameter_server: asynchronous workers, of the cluster in "
-        "TF_CONFIG; see train.cluster.",
+        "How several devices share the work. auto: as mirrored. mirrored: each GPU, or the CPU if "
+        "there are none, has a replica of the model. parameter_server: workers of the cluster in "
+        "TF_CONFIG update the model asynchronously; see train.cluster. none: one device, no "
+        "strategy.",
         flag_values=own,
     )
     flags.DEFINE_integer(
         "devices",
         None,
-        "Divide the CPU into so many logical devices, each with a replica of the model.",
+        "Divide the CPU into N logical devices, each with a replica of the model.",
         1,
         flag_values=own,
     )
     flags.DEFINE_boolean(
         "deterministic",
         False,
-        "Same command, same weights to the last bit; slower.",
+        "Make the same command give the same weights to the last bit; slower.",
         flag_values=own,
     )
     flags.DEFINE_boolean(
@@ -198,6 +203,8 @@ def explain(values: flags.FlagValues, error: flags.Error) -> str:
     if not isinstance(error, flags.IllegalFlagValueError) or not match:
         return str(error)
     name, typed = match[1], match[2]
+    if new := old_flags.new_value(script().rpartition(".")[2], name, typed):
+        return f"--{name}={typed} has a new name: --{name}={new}"
     parser = values[name].parser
     choices = getattr(parser, "enum_values", None)
     if values[name].boolean:

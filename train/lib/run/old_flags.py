@@ -60,12 +60,21 @@ NAMES: dict[str, dict[str, str]] = {
     "distill net": {"percent": "train_percent", "rate": "learning_rate"},
     "regression": {"sizes": "num_points", "seeds": "num_seeds", "jobs": "num_workers"},
 }
-SPLITS = {"0": 0, "1": 1, "3": 3}
+IMAGES_VALUES: dict[str, dict[Any, Any]] = {
+    "splits": {"0": 0, "1": 1, "3": 3},
+    "schedule": {"steps": "piecewise"},
+}
 # {script: {new name: {old value: new value}}}; in a list, of each element.
 VALUES: dict[str, dict[str, dict[Any, Any]]] = {
-    "imagenet": {"splits": SPLITS, "eval_split": {False: "validation", True: "selection"}},
-    "cifar10": {"splits": SPLITS},
-    "distill": {"method": {"regular": "values"}},
+    "imagenet": {
+        **IMAGES_VALUES,
+        "eval_split": {False: "validation", True: "selection"},
+    },
+    "cifar10": IMAGES_VALUES,
+    "distill": {
+        "method": {"regular": "values"},
+        "train_boundary": {"cut": "step", "whole": "episode"},
+    },
     "distill net": {"method": {"regular": "values"}},
 }
 IMAGES_DEFAULTS = {
@@ -89,6 +98,15 @@ def new_name(script: str | None, name: str) -> str | None:
     ('learning_rate', None)
     """
     return {**EVERY_SCRIPT, **NAMES.get(script or "", {})}.get(name)
+
+
+def new_value(script: str | None, name: str, value: str) -> str | None:
+    """Return what a value of the flag `name` is called now, or None for one that is not old.
+
+    >>> new_value("cifar10", "schedule", "steps"), new_value("cifar10", "schedule", "cosine")
+    ('piecewise', None)
+    """
+    return VALUES.get(script or "", {}).get(name, {}).get(value)
 
 
 def rename(script: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
