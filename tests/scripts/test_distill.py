@@ -94,6 +94,24 @@ def test_figure_4_by_hand():
     assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
 
 
+def test_the_title_knows_every_flag_that_changes_numbers_and_its_default():
+    elsewhere = {"game", "method", "train_percent"}  # shown by the figure itself
+    no_number = {"workdir", "recording", "teacher", "eval_episodes", "save_minutes"}
+    rounding = {"jit_compile", "deterministic"}
+    assert set(figures.TITLE) == set(distill.FLAGS) - elsewhere - no_number - rounding
+    assert {name: distill.FLAGS[name].default for name in figures.TITLE} == figures.TITLE
+
+
+def test_a_long_title_is_broken_between_flags():
+    flags = {"game": "pong", "learning_rates": ["0.01", "0.03"], "alphas": ["0.1"], "steps": 9}
+    flags |= {"search_steps": 2000, "num_projections": 4}
+    assert figures.heading(flags).splitlines() == [
+        "Distillation, pong",
+        "steps=9, num_projections=4, learning_rates=0.01,0.03,",
+        "alphas=0.1, search_steps=2000",
+    ]
+
+
 def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     folder = tmp_path / "run"
     arguments = [

@@ -14,14 +14,24 @@ from train.lib.run import files, metrics_csv, run_folder
 COLORS = {"values": "C7", "sobolev": "C0"}
 MEASURES = {"test_kl": "test_kl, nats", "test_action_error": "test_action_error, %"}
 UNITS = {"test_kl": 1, "test_action_error": 100}
-# Flags that the title names where they differ from these defaults.
+# Flags that change the figure's numbers, with their defaults: the title names those that differ.
 TITLE = {
     "seed": 0,
+    "steps": 2000,
+    "batch_size": 200,
     "learning_rate": None,
     "alpha": None,
     "schedule": "constant",
-    "num_projections": 1,
     "divergence": "student_teacher",
+    "num_projections": 1,
+    "train_boundary": "step",
+    "test_percent": None,
+    "num_test_stacks": 10_000,
+    "num_evals": 20,
+    "learning_rates": ["3e-4", "1e-3", "3e-3"],
+    "alphas": ["0.01", "0.03", "0.1"],
+    "search_steps": 1000,
+    "search_percent": 10,
 }
 
 
@@ -36,9 +46,32 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     )["flags"]
     path = Path(into or folder) / "figure4.png"
     with files.replacing(path) as file:
-        figure = figure4(read_rows(folder), title(f"Distillation, {flags['game']}", flags, TITLE))
+        figure = figure4(read_rows(folder), heading(flags))
         figure.savefig(file, format="png", dpi=110)
     return [path]
+
+
+def heading(flags: Mapping[str, Any]) -> str:
+    """Return the figure's title.
+
+    Args:
+      flags: those of the run; what a search would have chosen from is left out without a search.
+
+    Example:
+
+    >>> print(heading({"game": "pong", "steps": 9000, "alpha": 0.01, "alphas": ["1", "2"]}))
+    Distillation, pong
+    steps=9000, alpha=0.01
+    """
+    unused = set()
+    if flags.get("learning_rate") is not None:
+        unused.add("learning_rates")
+    if flags.get("alpha") is not None:
+        unused.add("alphas")
+    if unused == {"learning_rates", "alphas"}:
+        unused |= {"search_steps", "search_percent"}
+    shown = {name: default for name, default in TITLE.items() if name not in unused}
+    return title(f"Distillation, {flags['game']}", flags, shown)
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -75,7 +108,7 @@ def _spread(numbers):
     return statistics.mean(numbers), min(numbers), max(numbers)
 
 
-def figure4(rows: list[dict[str, Any]], heading: str) -> Any:
+def figure4(rows: list[dict[str, Any]], suptitle: str) -> Any:
     """Return the figure: a row for each measure; a panel for each share, over training.
 
     Where there are several shares, a last panel has the means over the later half of the tests,
@@ -108,7 +141,7 @@ def figure4(rows: list[dict[str, Any]], heading: str) -> Any:
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")
-    figure.suptitle(heading, fontsize="medium")
+    figure.suptitle(suptitle, fontsize="medium")
     return figure
 
 

@@ -43,7 +43,7 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "num_points",
     ["20", "100", "10000"],
-    "Numbers of training points; each is a run of its own.",
+    "Numbers of training points; nets are trained for each of them.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)

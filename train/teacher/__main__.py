@@ -42,6 +42,7 @@ DEFAULTS = A2CSettings()
 FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "deterministic", "tensorboard"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 10_000_000)
+FLAGS["steps"].help = "Number of agent steps, over all actors."
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string(
     "eval_policy",

@@ -1,11 +1,16 @@
 """Titles of figures: what was run, and which of its flags differ from their defaults."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from train.lib.run.help_text import as_typed
+
+WIDTH = 56  # characters that fit into the narrowest figure
+
 
 def title(subject: str, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Return `subject` and, on a second line, the flags that differ from `defaults`.
+    """Return `subject` and, on lines of their own, the flags that differ from `defaults`.
 
     Args:
       subject: what was run.
@@ -19,8 +24,9 @@ def title(subject: str, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -
     seed=1, alpha=0.01
     """
     differ = [
-        f"{name}={flags[name]}"
+        f"{name}={as_typed(flags[name])}"
         for name, default in defaults.items()
         if flags.get(name, default) != default
     ]
-    return "\n".join([subject, ", ".join(differ)]) if differ else subject
+    lines = textwrap.wrap(", ".join(differ), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([subject, *lines])
