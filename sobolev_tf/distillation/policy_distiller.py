@@ -15,6 +15,7 @@ from sobolev_tf.distillation.policies import (
     PolicyDivergence,
     log_policy,
 )
+from sobolev_tf.jets.arguments import answer
 from sobolev_tf.keras_support import options
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
@@ -42,7 +43,7 @@ class PolicyEquation(Equation):
     def target_at(self, target: Callable, x: tf.Tensor) -> Callable:
         """Return log π* as a function of s."""
         teacher = super().target_at(target, x)
-        return lambda point: log_policy(teacher(point))
+        return lambda point: log_policy(answer("teacher", teacher, point, bool(self.order)))
 
     def read_batch(self, data: Any) -> labels.Batch:
         """Read a batch (s, logits, sample_weight), its logits as a log-policy."""

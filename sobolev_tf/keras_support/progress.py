@@ -4,10 +4,13 @@ import sys
 from collections.abc import Sequence
 
 import keras
+import numpy as np
+
+from sobolev_tf import checks
 
 
 def progress_bar(
-    steps: int,
+    steps: int | None,
     verbose: str | int = "auto",
     unit_name: str = "step",
     stateful_metrics: Sequence[str] = (),
@@ -15,7 +18,7 @@ def progress_bar(
     """Make a line of progress with the time left.
 
     Args:
-      steps: how many there are.
+      steps: how many there are; None where that is not known.
       verbose: 1 shows the line, 0 does not, "auto" shows it where the output is a terminal.
       unit_name: what a step is.
       stateful_metrics: names of numbers that are shown as they are, not as means.
@@ -23,8 +26,8 @@ def progress_bar(
     Returns:
       A bar: call `update(done, [(name, number), ...])` after each step.
     """
-    if verbose not in ("auto", 0, 1):
-        raise ValueError(f'verbose is "auto", 0 or 1, got {verbose!r}.')
+    if isinstance(verbose, np.ndarray) or verbose not in ("auto", 0, 1):
+        raise ValueError(f'verbose is "auto", 0 or 1, got {checks.shown(verbose)}.')
     shown = sys.stdout.isatty() if verbose == "auto" else verbose
     return keras.utils.Progbar(
         steps, verbose=int(shown), unit_name=unit_name, stateful_metrics=stateful_metrics

@@ -5,19 +5,40 @@ fails where the shares differ in size and under MultiWorkerMirroredStrategy; and
 over the workers along an axis that scalars do not have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support import multi_step
+from sobolev_tf.keras_support.fingerprint import Fingerprint
+from sobolev_tf.keras_support.graph_errors import own_errors
 
 
 class DistributedModel(keras.Model):
     """A Keras model whose state is built from the first replica's share of a batch."""
 
     train_function: Any  # Keras's
+    test_function: Any
+    predict_function: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fingerprint = Fingerprint()
+
+    def traced_from(self) -> list:
+        """List what the compiled functions depend on, see `fingerprint.parts_of`."""
+        return []
+
+    def forget_functions(self) -> None:
+        """Drop the compiled functions: they are made anew when they are next called."""
+        self.train_function = self.test_function = self.predict_function = None
+
+    def forget_stale_functions(self) -> None:
+        """Drop the compiled functions where what they were traced from is no longer the same."""
+        if self.built and self._fingerprint.changed(self.traced_from()):
+            self.forget_functions()
 
     @property
     def metrics(self) -> list:
@@ -40,6 +61,7 @@ class DistributedModel(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         """Make the train function as Keras does; under XLA, one call's steps are one program."""
+        self.forget_stale_functions()
         if self.train_function is not None and not force:
             return
         super().make_train_function(force)
@@ -48,6 +70,34 @@ class DistributedModel(keras.Model):
             self.train_function = multi_step.fuse_steps(
                 self.train_step, self.steps_per_execution, self.train_function
             )
+        self.train_function = self._in_own_words(self.train_function, "fit")
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make the test function as Keras does."""
+        self.forget_stale_functions()
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            self.test_function = self._in_own_words(self.test_function, "evaluate")
+
+    def make_predict_function(self, force: bool = False) -> None:
+        """Make the predict function as Keras does."""
+        self.forget_stale_functions()
+        if self.predict_function is None or force:
+            super().make_predict_function(force)
+            self.predict_function = self._in_own_words(self.predict_function, "predict")
+
+    def _in_own_words(self, function: Callable, method: str) -> Callable:
+        """A compiled function whose errors are one line; it also notes what a first call built."""
+        caller = f"{type(self).__name__}.{method}"
+
+        def run(iterator):
+            with own_errors(caller, getattr(self, "target", None)):
+                results = function(iterator)
+            if self._fingerprint.is_empty:
+                self._fingerprint.changed(self.traced_from())
+            return results
+
+        return run
 
 
 def reducible_logs(results: dict[str, Any]) -> dict[str, Any]:

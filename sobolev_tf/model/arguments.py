@@ -11,6 +11,8 @@ import tensorflow as tf
 from sobolev_tf import checks
 from sobolev_tf import metrics as jet_metrics
 from sobolev_tf.model import labels
+from sobolev_tf.model.input_batches import as_arrays, is_stream, read
+from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.projections import Projection
 
 
@@ -108,43 +110,20 @@ def refuse_labels_as_batch_size(batch_size: Any, where: str) -> None:
         )
 
 
-def label_batches(x: Any, y: Any, batch_size: int, steps: int | None, where: str) -> Iterator:
+def label_batches(
+    x: Any, y: Any, batch_size: int, steps: int | None, where: str, inputs: Inputs
+) -> Iterator:
     """Yield batches (x, y) of arrays, or of the first `steps` batches of a data set.
 
     Raises:
-      ValueError: for a data set without end, where `steps` is None.
+      ValueError: for a stream without end, where `steps` is None; or x that is no array.
     """
-    data = x
-    if not isinstance(x, tf.data.Dataset):
-        arrays = keras.tree.lists_to_tuples([x] if y is None else [x, y])
-        data = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
-    if steps is None and data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(f"{where}: the data set has no end; say how many batches: steps=...")
-    for batch in data.take(steps or -1):
-        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
-
-
-def input_batches(x: Any, batch_size: int, where: str) -> Iterator:
-    """Yield batches of the net's inputs, from arrays or from a data set whose labels are left.
-
-    An empty array is one empty batch.
-
-    Raises:
-      ValueError: for a data set that is empty or has no end, or a batch size below 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"{where}: batch_size is at least 1, got {batch_size}.")
-    if isinstance(x, tf.data.Dataset):
-        if x.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(f"{where}: the data set has no end; pass dataset.take(n) of it.")
-        empty = True
-        for batch in x:
-            empty = False
-            yield keras.utils.unpack_x_y_sample_weight(batch)[0]
-        if empty:
-            raise ValueError(f"{where}: there is no data, the data set is empty.")
+    batch_size = checks.whole_number(where, "batch_size", batch_size, at_least=1)
+    if is_stream(x):
+        for batch in read(x, steps, where):
+            yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
         return
-    x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
-    rows = len(keras.tree.flatten(x)[0])
-    for i in range(0, max(rows, 1), batch_size):
-        yield keras.tree.map_structure(lambda t, i=i: t[i : i + batch_size], x)
+    x = as_arrays(x, where, inputs)
+    arrays = keras.tree.lists_to_tuples([x] if y is None else [x, y])
+    for batch in tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size).take(steps or -1):
+        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]

@@ -7,19 +7,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import jets
-from sobolev_tf.keras_support import batching, export, loss_scaling, pitfalls, strategies
+from sobolev_tf.keras_support import (
+    batching,
+    loss_scaling,
+    pitfalls,
+    strategies,
+)
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.metrics import has_state, jet_metrics, refuse_unknown
 from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.missing import complete_rows, normalize, refuse_nan_in
+from sobolev_tf.model.net_model import NetModel
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.projections import FullDerivatives, Projection
 
 
-class EquationModel(strategies.DistributedModel):
+class EquationModel(NetModel):
     """A Keras model that trains an `Equation`: its steps, losses, metrics, jets and files.
 
     `SobolevModel` and `PolicyDistiller` choose the equation.
@@ -34,14 +39,9 @@ class EquationModel(strategies.DistributedModel):
     def __init__(
         self, equation: Equation, target: Any, projection: Projection | None, **kwargs: Any
     ) -> None:
-        # Transparent to dtypes: the net itself decides what to cast.
-        super().__init__(autocast=False, **kwargs)
-        self.equation = equation
-        self.net, self.order, self.target = equation.net, equation.order, target
-        self.scaling, self.projection = equation.scaling, projection
+        super().__init__(equation, target, projection, **kwargs)
         self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
         self.missing: str | None = None
-        self._full_jet = tf.function(equation.jet, reduce_retracing=True)
         # State is made here: a built model accepts none in `compile`.
         if projection:
             self._steps_drawn = self.add_weight(
@@ -54,14 +54,6 @@ class EquationModel(strategies.DistributedModel):
         # At once where the net knows its inputs: a built model accepts no more state.
         if (shape := equation.inputs.known_shape()) is not None:
             self.build(shape)
-
-    def build(self, input_shape: Any) -> None:
-        """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
-        self.equation.build(input_shape, owner=type(self).__name__)
-
-    def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
-        """Compute values [B,*out] at x [B,*in], in the user's units."""
-        return self.equation.value(x, training)
 
     def compile(
         self,
@@ -109,32 +101,6 @@ class EquationModel(strategies.DistributedModel):
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
-
-    def predict_jet(self, x: Any, batch_size: int = 256) -> jets.Jet:
-        """Compute values [B,*out] and full derivatives D^j [B,*out,*in × j] as NumPy arrays.
-
-        Args:
-          x: arrays, or a finite data set of batches, whose labels are left aside.
-          batch_size: rows of arrays that are computed at once.
-        """
-        batches = arguments.input_batches(x, batch_size, f"{type(self).__name__}.predict_jet")
-        parts = [self._full_jet(self._cast(batch)) for batch in batches]
-        terms = zip(*((part.value, *part.derivatives) for part in parts), strict=True)
-        value, *derivatives = map(np.concatenate, terms)
-        return jets.Jet(value, tuple(derivatives))
-
-    def export(self, filepath: str, **kwargs: Any) -> None:
-        """Write a SavedModel that answers values and derivatives: see `export.export_jets`.
-
-        Args:
-          filepath: its directory, which appears whole or not at all; an older one is replaced.
-
-        Raises:
-          ValueError: for Keras's other arguments, or a model that is not built.
-        """
-        export.refuse_options(self, kwargs)
-        layers, served, specs = [self.net, self.scaling], self.equation.served, self.equation.specs
-        export.export_jets(layers, served, specs(), self.order, filepath)
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
         """Return the loss of arrays as a function of the weights only, for full-batch solvers."""
@@ -334,13 +300,6 @@ class EquationModel(strategies.DistributedModel):
         step = tf.convert_to_tensor(self._steps_drawn) + 1
         self._steps_drawn.assign(step)
         return self.projection.sample(step)
-
-    def _cast(self, x):
-        """x as the equation takes it; builds a model that is not built yet."""
-        x = self.equation.cast(x)
-        if not self.built:
-            self.build(keras.tree.map_structure(lambda t: tuple(t.shape), x))
-        return x
 
     def _forget_traces_without_state(self):
         """A new R2Score makes its state in a new trace only."""

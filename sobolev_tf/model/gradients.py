@@ -1,5 +1,7 @@
 """Gradients of weights, some of which a loss may not depend on."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -25,3 +27,23 @@ def connect(
         (tf.zeros_like(variable) if gradient is None else gradient, variable)
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
+
+
+def refuse_unseen_weights(optimizer: Any, variables: list, caller: str) -> None:
+    """Refuse trainable weights that an optimizer was not built with.
+
+    LoRA and other surgery on a net make new weights, whose moments the optimizer does not have.
+
+    Raises:
+      ValueError: names the first such weight, and what to do.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built:
+        return
+    seen = {id(variable) for variable in optimizer._trainable_variables}
+    for variable in variables:
+        if id(variable) not in seen:
+            raise ValueError(
+                f"{caller}: the weight {variable.path!r} is new since `compile`, and the optimizer "
+                "does not know it: call compile again."
+            )

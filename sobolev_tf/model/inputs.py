@@ -46,6 +46,11 @@ class Inputs:
         """The names in `wrt` as a list; empty where there is one input."""
         return [self.wrt] if isinstance(self.wrt, str) else self.wrt or []
 
+    @property
+    def several(self) -> bool:
+        """Whether x is several arrays."""
+        return self.wrt is not None or len(getattr(self.net, "inputs", None) or [None]) > 1
+
     def known_shape(self) -> Any:
         """Return the shape [B,*in] of the net's inputs in their structure, or None before build."""
         if isinstance(self.net, keras.Sequential) and self.net.built:
@@ -71,7 +76,7 @@ class Inputs:
                 f"{owner} takes a net of one output, got {self.net.output_shape}: join them "
                 "(keras.layers.Concatenate), or give each a model of its own."
             )
-        dims, outputs = self.shape(input_shape), self._output_shape(input_shape)
+        dims, outputs = self.shape(input_shape), self._output_shape(input_shape, owner)
         if None in (*dims, *outputs):
             raise ValueError(
                 f"{owner} needs to know all axes but the batch: the net goes from "
@@ -172,11 +177,19 @@ class Inputs:
             return dict(zip(input_shape, tensors, strict=True))
         return tensors[0] if isinstance(input_shape, tuple) else list(tensors)
 
-    def _output_shape(self, input_shape):
+    def _output_shape(self, input_shape, owner):
         if getattr(self.net, "outputs", None):
-            return tuple(self.net.output_shape[1:])
-        spec = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
-        return tuple(self.net.compute_output_spec(spec).shape[1:])
+            sequential = isinstance(self.net, keras.Sequential)
+            output = self.net.outputs[0] if sequential else self.net.output
+        else:
+            spec = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
+            output = self.net.compute_output_spec(spec)
+        if not hasattr(output, "shape"):
+            raise ValueError(
+                f"{owner} takes a net that gives one tensor, got one that gives a "
+                f"{type(output).__name__}: wrap it, as in keras.Model(net.input, net.output[...])."
+            )
+        return tuple(output.shape[1:])
 
     def _entries(self, x, leaf=lambda x: not isinstance(x, (dict, list, tuple))) -> dict:
         entries: dict[str | None, Any]

@@ -170,10 +170,21 @@ class Objective:
             value = self.term(name, true[name], predicted[name], weights.get(name))
             yield name, self.weight(name, step), value
 
-    def balance(self, sizes: dict[str, np.ndarray] | None) -> None:
-        """Settle "rms": one over the size of each component of the labels, once it is known."""
-        if self.rms and sizes is not None:
-            self.components = {name: 1 / size for name, size in sizes.items()}
+    def balance(self, sizes: dict[str, np.ndarray] | None) -> bool:
+        """Settle "rms": one over the size of each component of the labels, once it is known.
+
+        Returns:
+          Whether component weights changed: they are constants of what was traced before. A trace
+          is not all freed with its function (TensorFlow keeps megabytes of each), so that a model
+          that adapts again and again is traced anew only where it must be.
+        """
+        if not self.rms or sizes is None:
+            return False
+        before, new = self.components, {name: 1 / size for name, size in sizes.items()}
+        self.components = new
+        if not isinstance(before, dict) or before.keys() != new.keys():
+            return True
+        return not all(np.array_equal(before[name], new[name]) for name in new)
 
     def config(self) -> dict[str, list] | str | None:
         """Return the component weights for a saved model: settled, or as they were requested."""

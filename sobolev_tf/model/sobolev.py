@@ -105,7 +105,8 @@ class SobolevModel(EquationModel):
         Raises:
           ValueError: for no data, data without end, or an infinite entry.
         """
-        batches = arguments.label_batches(x, y, batch_size, steps, f"{type(self).__name__}.adapt")
+        caller = f"{type(self).__name__}.adapt"
+        batches = arguments.label_batches(x, y, batch_size, steps, caller, self.equation.inputs)
         # Projections are for targets whose full derivatives would be too many.
         order = 0 if self.projection else self.order
         known = (self.equation.known(self._cast(x), y, self.target, order) for x, y in batches)
@@ -113,10 +114,8 @@ class SobolevModel(EquationModel):
         statistics = fit_statistics(known, lambda: self.equation.output_dims, classes)
         self.scaling.set(*statistics.scales())
         self.label_sizes = statistics.label_sizes()
-        # Component weights are constants of what was traced before.
-        self.train_function = self.test_function = None
-        if self.compiled:
-            self.objective.balance(self.label_sizes)
+        if self.compiled and self.objective.balance(self.label_sizes):
+            self.forget_functions()
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved model."""

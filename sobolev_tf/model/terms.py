@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from sobolev_tf import jets
-from sobolev_tf.jets import contractions
+from sobolev_tf.jets import arguments, contractions
 from sobolev_tf.model import labels
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_directional_shape, fit_directions, fit_shape
@@ -179,7 +179,7 @@ def target_terms(
       ValueError: where the target has other outputs than the net.
     """
     if not hasattr(target, "jet"):
-        target = _fitting(target, predicted["value"])
+        target = _fitting(target, predicted["value"], order > 0)
     value, derivatives = view.jet(scale_target(target, scaling), z, order)
     terms = dict(zip(labels.names(order), [value, *derivatives], strict=True))
     return {name: tf.cast(term, predicted[name].dtype) for name, term in terms.items()}
@@ -242,11 +242,11 @@ def scale_directions(
     return scaled
 
 
-def _fitting(target, value):
+def _fitting(target, value, differentiated):
     """The target, its answer in the shape of the net's value [B,*out]."""
 
     def fitted(x):
-        answer = tf.convert_to_tensor(target(x))
+        answer = arguments.answer("target", target, x, differentiated)
         try:
             return fit_shape(answer, value.shape, value.shape[1:], "target")
         except ValueError:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import checks
 from sobolev_tf.keras_support import export, options
+from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.keras_support.strategies import DistributedModel, reducible_logs, replicas
 from sobolev_tf.losses import L1Norm
@@ -279,12 +280,21 @@ class DecoupledModel(DistributedModel):
 
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
+        self.forget_stale_functions()
         if self.train_function is None or force:
             super().make_train_function(force)
             if self.placed and self.steps_per_execution > 1 and not self.run_eagerly:
-                self.train_function = placed_trainer.unrolled(
+                steps = placed_trainer.unrolled(
                     self._train, self.steps_per_execution, self.train_function
                 )
+                self.train_function = self._in_own_words(steps, "fit")
+
+    def traced_from(self) -> list:
+        """List what the compiled functions depend on: stages, critics, settings."""
+        names = ["method", "gradient_target", "diagnose_every", "loss", "optimizer"]
+        names += ["critic_optimizer", "critic_loss", "critic_updates", "jit_compile", "run_eagerly"]
+        settings = [getattr(self, name, None) for name in names]
+        return parts_of([*self.stages, *self.critics], *settings)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Compute the network's loss and metrics on one batch."""

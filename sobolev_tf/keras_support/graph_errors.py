@@ -1,0 +1,59 @@
+"""Errors from inside a graph: what a live target raised, or one line of what TensorFlow reports."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+# What surrounds the one line that matters in a graph's report.
+_NOISE = ("Graph execution error", "Detected at node", "[[{{node", "<stack traces", "File ", "(0) ")
+
+
+@contextlib.contextmanager
+def own_errors(caller: str, target: Any = None) -> Iterator[None]:
+    """Raise what a black box raised in a graph as it was, and other reports as one line.
+
+    Args:
+      caller: the method that errors name.
+      target: a model's; its `failure` is what it raised on the host.
+
+    Raises:
+      tf.errors.InvalidArgumentError: with one line, where an operation refused its input: an
+        index that is out of range, or a number of a class that the net has no output for.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = getattr(target, "failure", None)
+        if isinstance(failure, Exception) and failure is not error and _reports(error, failure):
+            raise failure from None
+        refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnknownError)
+        if refused and (line := one_line(error)) is not None:
+            raise type(error)(None, None, f"{caller}: {line}") from None
+        raise
+
+
+def one_line(error: tf.errors.OpError) -> str | None:
+    """Return the line of a graph's report that says what is wrong; None for other errors.
+
+    What an input pipeline reports is left as it is: who reads the data knows better.
+
+    Example:
+
+    >>> lines = ["Graph execution error:", "Detected at node f", "7 is not in [0, 3)"]
+    >>> report = "\\n".join([*lines, "\\t [[{{node f}}]] [Op:__inference_f_1]"])
+    >>> one_line(tf.errors.InvalidArgumentError(None, None, report))
+    '7 is not in [0, 3)'
+    """
+    text = error.message
+    if "Graph execution error" not in text or "IteratorGetNext" in text:
+        return None
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = [line for line in lines if not any(mark in line for mark in _NOISE)]
+    return lines[0] if lines else None
+
+
+def _reports(error: Exception, failure: Exception) -> bool:
+    """Whether an error is a graph's, or a wrapper's, report of a failure."""
+    return isinstance(error, tf.errors.OpError) or error.__cause__ is failure
