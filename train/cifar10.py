@@ -7,7 +7,7 @@ is the paper's, cut before its stride-2 convolutions. The data is `cifar10` as T
 
 Preset `small` (the default) has a quarter of the channels and takes four passes over the data,
 20 minutes of one busy core: 68 % top-1 on the held-out images with sobolev, 76 with backprop,
-49 with noprop. `paper` is the paper's recipe: 100,000 steps of 320 images (the paper: 93.5 %
+47 with noprop. `paper` is the paper's recipe: 100,000 steps of 320 images (the paper: 93.5 %
 with sobolev, 94.3 % with backprop).
 
 The run folder has metrics.csv, summary.json, figure.png and saved_model; the same command resumes.
