@@ -59,10 +59,10 @@ def linearization(fit: FullBatch) -> Callable:
 
 
 def _weighted_errors(fit: FullBatch) -> tuple:
-    """x, predicted terms, the roots of their weights, and weighted errors, by name of term.
+    """Return x; and by name of term: what is predicted, the roots √w of weights, and errors √w e.
 
-    Weights are read off the loss itself: of a squared error e it has slope 2we and curvature 2w,
-    and r = slope / sqrt(2 curvature) = sqrt(w) e.
+    The weight w of an error e is found from the loss w e² itself, whose slope in e is 2 w e and
+    whose curvature is 2 w. So √w = sqrt(curvature / 2), and √w e = slope / (2 √w).
     """
     comparison = fit.problem.compare()
     predicted = comparison.predicted
@@ -79,7 +79,7 @@ def _weighted_errors(fit: FullBatch) -> tuple:
 
 
 def _jacobians(fit: FullBatch, x: Any, predicted: dict) -> dict:
-    """d predicted / d weights [B,...,N] by name: row by row, since a row depends on no other."""
+    """Return d predicted / d weights [B,...,N] by name of term, computed row by row."""
     order = max(map(labels.order_of, predicted))
     values = [variable.value for variable in fit.variables]
 
@@ -103,6 +103,6 @@ def _gradient(tape: tf.GradientTape, entry: tf.Tensor, values: Sequence) -> tf.T
 
 
 def _join(by_name: dict, axes: int) -> tf.Tensor:
-    """Terms joined along all but their last `axes` axes, in float64."""
+    """Join terms along all but their last `axes` axes, in float64."""
     parts = [tf.reshape(t, [-1, *t.shape[len(t.shape) - axes :]]) for t in by_name.values()]
     return tf.cast(tf.concat(parts, 0), tf.float64)

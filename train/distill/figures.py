@@ -118,7 +118,7 @@ def figure4(rows: list[dict[str, Any]], suptitle: str) -> Any:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     shares = sorted({row["train_percent"] for row in rows})
-    columns = len(shares) + (len(shares) > 1)
+    columns = len(shares) + 1 if len(shares) > 1 else 1
     figure = Figure(figsize=(max(2.2 * columns + 0.8, 4.4), 4.8), layout="constrained")
     panels = figure.subplots(2, columns, squeeze=False, sharey="row")
     titles = [f"{share:g} % for training" for share in shares] + ["later half of the tests"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sobolev_tf.check import check_labels
-from tests.support.labelled import (
+from tests.support.labeled import (
     CURVED,
     FUNCTIONS,
     data,

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.check import check_labels
-from tests.support.labelled import column, data, kinds, labels, pair, sines, styblinski_tang
+from tests.support.labeled import column, data, kinds, labels, pair, sines, styblinski_tang
 
 
 def test_missing_labels_are_left_out(function):

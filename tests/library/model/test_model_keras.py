@@ -151,4 +151,4 @@ def test_a_net_may_be_unbuilt_or_a_subclass_without_a_training_argument():
         assert np.isfinite(model.fit(X, (Y, DY), verbose=0).history["loss"][0])
         assert model.predict_jet(X).derivatives[0].shape == (33, 1, 2)
     logs = compiled(net=Plain()).fit(X, (Y, DY), batch_size=33, verbose=0).history
-    assert logs["loss"][0] > logs["value_loss"][0] + logs["d1_loss"][0]  # the regularisation
+    assert logs["loss"][0] > logs["value_loss"][0] + logs["d1_loss"][0]  # the regularization
