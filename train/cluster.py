@@ -41,7 +41,7 @@ def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
     """
     if script not in SCRIPTS:
         expected = " or ".join(SCRIPTS)
-        raise UsageError(f"{script or 'no script'} is given: expected {expected} after the flags")
+        raise UsageError(f"expected {expected} after the flags, got {script or 'none'}")
     with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}

@@ -155,8 +155,10 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
     """
     folders = [path for path in typed if not path.is_file()]
     if not folders:
-        reason = f"{typed[0]} is a file" if typed else "no folder is given"
-        raise UsageError(f"{reason}: expected a run's: python -m train.plot runs/regression")
+        typed_instead = f"the file {typed[0]}" if typed else "none"
+        raise UsageError(
+            f"expected a run's folder, got {typed_instead}: python -m train.plot runs/regression"
+        )
     runs = []
     for folder in folders:
         try:

@@ -108,7 +108,7 @@ class EquationModel(NetModel):
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        """Kera's list, without metrics that were not requested or that no label has built yet."""
+        """Keras's list, without metrics that were not requested or that no label has built yet."""
         shown = {f"{name}_{kind}" for name in self._loss_trackers for kind in self._shown_metrics}
         hidden = {id(metric) for name, metric in self._jet_metrics.items() if name not in shown}
         return [m for m in super().metrics if id(m) not in hidden and has_state(m)]

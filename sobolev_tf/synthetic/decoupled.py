@@ -143,7 +143,7 @@ class DecoupledModel(DistributedModel):
 
     @property
     def losses(self) -> list[tf.Tensor]:
-        """The network's own, such as L2; the critics' go into their objective."""
+        """The network's own losses, such as L2; the critics' go into their objective."""
         return [loss for stage in self.stages for loss in stage.losses]
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
@@ -243,7 +243,7 @@ class DecoupledModel(DistributedModel):
         if config and self.critic_optimizer is not None:
             serialize = keras.saving.serialize_keras_object
             config["critic_optimizer"] = serialize(self.critic_optimizer)
-            config["critic_losses"] = [serialize(each) for each in self.critic_loss.losses]
+            config["critic_losses"] = [serialize(loss) for loss in self.critic_loss.losses]
             config["critic_loss_weights"] = self._critic_loss_weights
             config["label_weight"] = self.critic_loss.label_weight
             config["critic_updates"] = self.critic_updates
@@ -268,7 +268,7 @@ class DecoupledModel(DistributedModel):
     def from_config(cls, config: dict[str, Any]) -> "DecoupledModel":
         config = dict(config)
         for name in ("stages", "critic"):
-            config[name] = [keras.saving.deserialize_keras_object(each) for each in config[name]]
+            config[name] = [keras.saving.deserialize_keras_object(entry) for entry in config[name]]
         label_weight = config.pop("label_weight", 0.0)  # where older files have it
         model = cls(**config)
         model._label_weight_in_constructor = label_weight
@@ -303,7 +303,7 @@ class DecoupledModel(DistributedModel):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """As in Keras, with those of the cuts that the loss allows."""
+        """Keras's metrics, and those of the cuts that the loss allows."""
         loss = getattr(self, "loss", None)
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
@@ -312,14 +312,14 @@ class DecoupledModel(DistributedModel):
             return unpack(data, self.stages[-1].output_shape, self.optimizer.scale_loss(1.0))
 
     def _update_logs(self, loss, batch, outputs):
-        """A step's logs."""
+        """Return a step's logs."""
         self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(batch.x))
         x, y, sample_weight, _ = batch
         return reducible_logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
 
     def _train(self, data):
-        """One step on each batch of a list; the last one's logs."""
-        batches = [self._unpack(each) for each in data]
+        """Take one step on each batch of a list; return the last one's logs."""
+        batches = [self._unpack(batch) for batch in data]
         for batch, step in zip(batches, self._trainer().train(batches), strict=True):
             logs = self._update_logs(step.loss, batch, step.outputs)
         return logs

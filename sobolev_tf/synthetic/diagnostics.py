@@ -102,9 +102,9 @@ def compare_when(
     """
 
     def diagnose():
-        for cut, gradient, each in zip(cuts, true(), diagnostics, strict=True):
+        for cut, gradient, diagnostic in zip(cuts, true(), diagnostics, strict=True):
             own = per_example_gradient(gradient, example_weights)
-            each.compare(cut.synthetic_gradient, own, finite_only)
+            diagnostic.compare(cut.synthetic_gradient, own, finite_only)
         return True
 
     # An epoch shorter than that reports its first step rather than nothing.

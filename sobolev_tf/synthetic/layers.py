@@ -51,7 +51,7 @@ class _CutLayer(keras.layers.Layer):
         return Cut(h, h_out, predicted_loss, gradient, outputs) if return_cut else h_out
 
     def _predict(self, h, y, training):
-        """(m [B] or None, SG [B, *H], p(h) [B, *K] or None), with h gradient-stopped."""
+        """Return (m [B] or None, SG [B, *H], p(h) [B, *K] or None), with h gradient-stopped."""
         raise NotImplementedError
 
     def compute_output_spec(

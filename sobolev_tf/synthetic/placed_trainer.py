@@ -154,11 +154,15 @@ class PlacedTrainer:
         return steps
 
     def _step(self, number, batch, earlier):
-        """Forward through all stages, backward in each.
+        """Run forward through all stages, and backward in each.
 
-        earlier: all stages' outputs of `AHEAD` steps before, None at the first steps.
+        Args:
+          number: of the step, for the optimizers.
+          batch: to train on.
+          earlier: all stages' outputs of `AHEAD` steps before, None at the first steps.
 
-        Returns the step, the gradients of each critic, and all stages' outputs.
+        Returns:
+          The step, the gradients of each critic, and all stages' outputs.
         """
         passes, h = [], batch.x
         for k, device in enumerate(self.devices):
@@ -195,7 +199,7 @@ class PlacedTrainer:
         return _Pass(tape, critic_tape, h, cut, penalties)
 
     def _backward(self, number, passes, loss):
-        """Update every stage that a gradient reaches; dL/dh [B, *H] of the objective at every cut.
+        """Update every stage that a gradient reaches; return dL/dh [B, *H] at every cut.
 
         What arrives at a cut with a layer is replaced there by the synthetic gradient.
         """
@@ -218,7 +222,7 @@ class PlacedTrainer:
         return arriving
 
     def _critic_gradients(self, k, forward, value, arriving, batch, outputs):
-        """The gradients of the critic at a cut, whose metrics are updated too."""
+        """Return the gradients of the critic at a cut; update its metrics too."""
         tracked: dict[str, Any] = {}
         critic = self.layers[k].critic
         with device_scope(self.devices[k]):

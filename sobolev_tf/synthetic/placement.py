@@ -62,7 +62,7 @@ def _known(name, stage):
 
 
 def _workers():
-    """The first GPU, or else the CPU, of every worker of a cluster."""
+    """Name the first GPU, or else the CPU, of every worker of a cluster."""
     first: dict[int, str] = {}
     for kind in ("GPU", "CPU"):
         for device in tf.config.list_logical_devices(kind):

@@ -108,7 +108,7 @@ def _output_of(net, name):
 
 
 def _check_order(net, names, cuts):
-    """The names must follow the graph upwards, each once."""
+    """Raise ValueError unless the names follow the graph upwards, each once."""
     if len(set(names)) < len(names):
         raise ValueError(f"split: a layer is named twice in at={names}.")
     for k in range(len(cuts) - 1):
@@ -122,7 +122,7 @@ def _check_order(net, names, cuts):
 
 
 def _check_separates(name, cut, end):
-    """Walk down from `end`; whatever is not above `cut` must be reached through it."""
+    """Raise ValueError unless every path from `end` to below `cut` passes through `cut`."""
     for above, below in _edges(end, stop=cut):
         if below is cut or not (_reaches(cut, below) or _is_input(below)):
             continue
@@ -133,7 +133,7 @@ def _check_separates(name, cut, end):
 
 
 def _check_disjoint(stages):
-    """A layer shared by two stages would be trained by two gradients that never meet."""
+    """Raise ValueError for a layer in two stages, which two gradients would train apart."""
     owner: dict[int, keras.Model] = {}
     for stage in stages:
         for variable in stage.variables:
@@ -146,12 +146,12 @@ def _check_disjoint(stages):
 
 
 def _reaches(end, tensor):
-    """Whether `end` depends on `tensor`."""
+    """Return whether `end` depends on `tensor`."""
     return end is tensor or any(below is tensor for _, below in _edges(end))
 
 
 def _edges(end, stop=None):
-    """Pairs (tensor, a tensor it is computed from) at and below `end`, down to `stop`."""
+    """Yield (tensor, a tensor it is computed from) at and below `end`, down to `stop`."""
     pending, seen = [end], set()
     while pending:
         above = pending.pop()

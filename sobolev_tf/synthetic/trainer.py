@@ -77,7 +77,7 @@ class Trainer:
         return Step(loss, outputs)
 
     def _forward(self, batch, critic_tape):
-        """The network's outputs, and every cut on the way."""
+        """Return the network's outputs, and every cut on the way."""
         h, cuts = batch.x, []
         for k, stage in enumerate(self.stages[:-1]):
             h = stage(h, training=True)
@@ -96,7 +96,7 @@ class Trainer:
         return refuse_mask(outputs) if self.layers else outputs, cuts
 
     def _update_critics(self, tape, batch, outputs, cuts, arriving):
-        """One step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
+        """Take one step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
         assert self.critic_optimizer is not None
         value = per_example(self.loss, batch.y, at_least_float32(outputs))
         targets = [

@@ -160,7 +160,7 @@ def file_name(function: str) -> str:
 
 
 def read_net(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a net's file, NET_SHAPES.
+    """Return the arrays of a net's file, NET_SHAPES.
 
     Raises:
       DamagedError: where it is missing, cut short, or holds something else.
@@ -172,7 +172,7 @@ def read_net(path: Path) -> dict[str, np.ndarray]:
 
 
 def is_done(folder: Path, task: Task) -> bool:
-    """Returns whether a net's file is there and whole; one that is damaged is trained again."""
+    """Return whether a net's file is there and whole; one that is damaged is trained again."""
     path = net_path(folder, **task.key)
     if not path.exists():
         return False
@@ -185,7 +185,7 @@ def is_done(folder: Path, task: Task) -> bool:
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
-    """Returns a finished task's row of metrics.csv."""
+    """Return a finished task's row of metrics.csv."""
     scores = read_net(net_path(folder, **task.key))["scores"].tolist()
     return task.key | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
 

@@ -247,14 +247,14 @@ def test_a_directory_without_labels(tmp_path):
     features = {"image": tfds.features.Image(shape=(None, None, 3))}
     folder = write(tmp_path / "tiny" / "1.0.0", features=features)
     with pytest.raises(
-        UsageError, match="expected a feature 'label' of kind ClassLabel, found image"
+        UsageError, match="expected a feature 'label' of kind ClassLabel, got image"
     ):
         opened(folder)
 
 
 def test_a_directory_without_held_out_images(tmp_path):
     folder = write(tmp_path / "tiny" / "1.0.0", splits=[("train", 4)])
-    with pytest.raises(UsageError, match=r"expected splits train and validation .*, found train"):
+    with pytest.raises(UsageError, match=r"expected splits train and validation .*, got train"):
         opened(folder)
 
 
@@ -275,7 +275,7 @@ def test_a_shard_that_is_cut_short_is_named_before_the_first_step(broken):
     victim = shard(broken, 1)
     victim.write_bytes(victim.read_bytes()[:-5])
     with pytest.raises(
-        UsageError, match=rf"{victim.name} is broken: expected 4 records, found 3 and"
+        UsageError, match=rf"{victim.name} is broken: expected 4 records, got 3 and"
     ):
         opened(broken)
 

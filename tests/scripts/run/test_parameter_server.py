@@ -53,7 +53,7 @@ def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path
 
 
 def test_a_script_that_cluster_cannot_run_is_refused():
-    with pytest.raises(UsageError, match="nothing is given"):
+    with pytest.raises(UsageError, match="after the flags, got nothing"):
         cluster.run_on_cluster("nothing", [], 2)
 
 

@@ -177,7 +177,7 @@ def _check_features(features, where):
         if not isinstance(feature, kind):
             raise UsageError(
                 f"{where}: expected a feature {key!r} of kind {kind.__name__}, "
-                f"found {type(feature).__name__ if feature else ', '.join(names) or 'none'}"
+                f"got {type(feature).__name__ if feature else ', '.join(names) or 'none'}"
             )
 
 
@@ -187,10 +187,10 @@ def _splits(info, where):
     if "train" not in info.splits or held_out is None:
         raise UsageError(
             f"{where}: expected splits train and validation (or test), "
-            f"found {', '.join(info.splits) or 'none'}"
+            f"got {', '.join(info.splits) or 'none'}"
         )
     if info.file_format is not tfds.core.FileFormat.TFRECORD:
-        raise UsageError(f"{where}: expected TFRecord files, found {info.file_format.value}")
+        raise UsageError(f"{where}: expected TFRecord files, got {info.file_format.value}")
     for name in ("train", held_out):
         if not info.splits[name].num_examples:
             raise UsageError(f"{where}: split {name} has no examples; prepare the data set again")

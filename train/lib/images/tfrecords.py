@@ -101,7 +101,7 @@ def check(files: Files, lengths: Sequence[int], num_bytes: int) -> None:
         whole, rest = _count(file)
         if rest or whole != length:
             raise UsageError(
-                f"shard {file} is broken: expected {length} records, found {whole}"
+                f"shard {file} is broken: expected {length} records, got {whole}"
                 f"{' and a piece of one' if rest else ''}; prepare the data set again"
             )
 

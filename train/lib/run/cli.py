@@ -188,7 +188,7 @@ def _frozen(name: str, value: Any) -> Any:
 
 
 def _unknown(values: flags.FlagValues, name: str) -> str:
-    """What to type instead of an unknown flag: its new name, or the nearest one."""
+    """Return what to type instead of an unknown flag: its new name, or the nearest one."""
     for prefix in ("", "no"):
         if new := old_flags.new_name(script().rpartition(".")[2], name.removeprefix(prefix)):
             return f"--{name} has a new name: --{prefix}{new}"

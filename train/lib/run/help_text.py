@@ -79,7 +79,7 @@ def _typed(flag: flags.Flag, value: Any) -> str:
 
 
 def _usage(flag: flags.Flag, default: Any) -> str:
-    """The flag with its default, or with a placeholder where it has none."""
+    """Return the flag with its default, or with a placeholder where it has none."""
     if flag.boolean:
         return f"--[no]{flag.name}"
     if default is None or isinstance(flag, flags.MultiFlag):
@@ -88,7 +88,7 @@ def _usage(flag: flags.Flag, default: Any) -> str:
 
 
 def _sentences(flag: flags.Flag, default: Any) -> str:
-    """The flag's help without absl's additions, its choices, and a default that `_usage` lacks."""
+    """Return the flag's help, its choices, and a default that `_usage` lacks, as sentences."""
     text = flag.help
     choices = getattr(flag.parser, "enum_values", None)
     if choices:

@@ -94,7 +94,7 @@ def _parse(
     texts: Sequence[str] = (),
     script: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of CSV lines. Raises KeyError, ValueError, TypeError or csv.Error."""
+    """Return the rows of CSV lines. Raises KeyError, ValueError, TypeError or csv.Error."""
     rows = []
     for stored in csv.DictReader(lines, restval=""):
         row = old_flags.rename(script, stored) if script else stored

@@ -27,7 +27,7 @@ ROUND = 8  # steps of each worker between two looks at the clock
 
 
 def serve_unless_chief() -> None:
-    """In the process of a `worker` or `ps` of TF_CONFIG, serve until the process ends."""
+    """Serve until the process ends, if it is a `worker` or `ps` of TF_CONFIG."""
     cluster, job = _config()
     if job in ("worker", "ps"):
         print(f"serving as {job} in {cluster}; Ctrl-C ends it", flush=True)
@@ -49,7 +49,7 @@ def strategy() -> tf.distribute.ParameterServerStrategy:
 
 
 def _config() -> tuple[Mapping[str, Sequence[str]], str]:
-    """({job: addresses}, this task's job) of TF_CONFIG."""
+    """Return ({job: addresses}, this task's job) of TF_CONFIG."""
     text = os.environ.get("TF_CONFIG", "")
     try:
         config = json.loads(text)
