@@ -16,6 +16,9 @@ Axis letters in shapes:
 | T | time: steps of an episode, or of an unroll |
 """
 
+from sobolev_tf import keras_backend  # noqa: F401
+
+# isort: split
 from sobolev_tf import distillation, losses, nets, synthetic, targets
 from sobolev_tf.check import check_labels
 from sobolev_tf.distillation import PolicyDistiller

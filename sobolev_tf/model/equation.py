@@ -164,7 +164,8 @@ class Equation:
         if not known and target is not None:
             jet = targets.tabulate(self.target_at(target, x), point, order, verbose=0)
             known = dict(zip(labels.names(order), jet, strict=True))
-        if "d1" in known:
-            known["d1"] = self.inputs.join(known["d1"], len(self.output_dims))
         names = [name for name in labels.names(self.order) if name in known]
+        for name in names[1:] if "value" in names else names:
+            order = labels.order_of(name)
+            known[name] = self.inputs.join(known[name], len(self.output_dims), order)
         return point.numpy(), {name: np.asarray(known[name]) for name in names}

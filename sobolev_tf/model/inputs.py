@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import jets
+from sobolev_tf.model.label_blocks import join_blocks
 
 
 class Inputs:
@@ -35,6 +36,7 @@ class Inputs:
 
     def __init__(self, net: keras.Model, wrt: str | list[str] | None = None) -> None:
         self.net = net
+        self.sizes: dict[Any, int] = {}
         if not isinstance(wrt, str | list | tuple | None):
             raise ValueError(f"wrt is the name of an input, or a list of names, got {wrt!r}.")
         self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
@@ -132,18 +134,21 @@ class Inputs:
             )
         return lambda point: fn(self.put_back(x, point))
 
-    def join(self, label: Any, outputs: int) -> Any:
-        """Return a label of order 1 by input name, each [B,*out,*in], as one [B,*out,D] label.
+    def join(self, label: Any, outputs: int, order: int = 1) -> Any:
+        """Return a label by input name, each [B,*out,*in] at order 1, as one [B,*out,D] label.
 
         Args:
           label: a dict by input name; anything else is returned as it is.
           outputs: how many axes out has.
+          order: of the derivative; for 2 and more see `label_blocks`.
 
         Raises:
           ValueError: where an input that `wrt` names is absent.
         """
         if not isinstance(label, dict):
             return label
+        if order > 1:
+            return join_blocks(label, self.chosen, self.sizes, outputs, order)
         if self.wrt is None and len(label) == 1:
             return next(iter(label.values()))
         if missing := [name for name in self.chosen if label.get(name) is None]:
@@ -159,6 +164,9 @@ class Inputs:
     def shape(self, input_shape: Any) -> tuple:
         """Return the point's shape without B, from the net's input shapes in their structure."""
         shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
+        self.sizes = {
+            name: tf.TensorShape(shape[1:]).num_elements() for name, shape in shapes.items()
+        }
         if not isinstance(self.wrt, list):
             return tuple(shapes[self.wrt][1:])
         return (sum(tf.TensorShape(shapes[name][1:]).num_elements() for name in self.wrt),)

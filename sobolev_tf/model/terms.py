@@ -155,8 +155,8 @@ def label_terms(
             terms[name] = scaling.scale_jvp(label) if name == "jvp" else scaling.scale_vjp(label)
             continue
         j = labels.order_of(name)
-        if j == 1:
-            label = inputs.join(label, len(value.shape) - 1)
+        if j:
+            label = inputs.join(label, len(value.shape) - 1, j)
         expected = [*value.shape, *list(z.shape[1:]) * j]
         label = fit_shape(label, expected, value.shape[1:], name, classes)
         if j or label.dtype.is_floating or not classes:

@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf import checks
 from sobolev_tf.keras_support.progress import progress_bar
+from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.solvers.callbacks import callback_list
 
 
 class FullBatch:
@@ -45,6 +48,9 @@ class FullBatch:
         callbacks: Any,
         verbose: str | int = 0,
     ):
+        if not isinstance(model, EquationModel):
+            got = checks.shown(model)
+            raise ValueError(f"{caller}: model is a SobolevModel, got {got}.")
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
         if not isinstance(iterations, numbers.Integral) or iterations < 1:
@@ -63,8 +69,9 @@ class FullBatch:
             [np.ravel(v) for v in self.variables], dtype="f8"
         )
         self.history: keras.callbacks.History = keras.callbacks.History()
-        self._callbacks: keras.callbacks.CallbackList = keras.callbacks.CallbackList(
-            [self.history, *keras.tree.flatten(callbacks or [])], model=model
+        self._iterations = iterations
+        self._callbacks: keras.callbacks.CallbackList = callback_list(
+            caller, callbacks, self.history, model, iterations, int(verbose == 1)
         )
         self._bar: keras.utils.Progbar = progress_bar(
             iterations, verbose, "iteration", stateful_metrics=["loss"]
@@ -73,6 +80,7 @@ class FullBatch:
     def __enter__(self) -> "FullBatch":
         self.model.stop_training = False
         self._callbacks.on_train_begin()
+        self._callbacks.on_epoch_begin(0)
         return self
 
     def __exit__(self, error: Any, *_: Any) -> None:
@@ -94,7 +102,11 @@ class FullBatch:
           Whether a callback asks the fit to stop.
         """
         self.last_weights = np.array(weights)
+        self.assign(tf.constant(self.last_weights))  # callbacks may save them
         self._callbacks.on_epoch_end(len(self.history.epoch), {"loss": float(loss)})
+        done = len(self.history.epoch)
+        if done < self._iterations and not self.model.stop_training:
+            self._callbacks.on_epoch_begin(done)
         self._bar.update(len(self.history.epoch), [("loss", float(loss))], finalize=False)
         return self.model.stop_training
 

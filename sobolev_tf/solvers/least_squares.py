@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf import checks
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
@@ -93,7 +94,9 @@ def fit_least_squares(
     True
     """
     caller = "fit_least_squares"
-    if not 0 < damping < _LARGEST:
+    checks.number(caller, "damping", damping, above=0)
+    checks.number(caller, "tolerance", tolerance, at_least=0)
+    if damping >= _LARGEST:
         raise ValueError(f"{caller}: damping is between 0 and {_LARGEST:g}, got {damping}.")
     evidence = isinstance(regularization, str) and regularization == "evidence"
     number = isinstance(regularization, numbers.Real) and 0 <= regularization < np.inf
