@@ -67,7 +67,7 @@ def test_arrays_repeat_where_an_epoch_has_a_length_of_its_own():
     assert logs["loss"] == [0.0]
 
 
-def test_what_a_net_cannot_learn_is_said_before_it_starts():
+def test_what_a_net_cannot_learn_is_refused_before_it_starts():
     relu, x = compiled(nets.mlp(1, hidden=[4]), order=2), X[:, :1]
     with pytest.warns(UserWarning, match="piecewise linear"):
         relu.fit(x, (x**2, (2 * x)[:, None], np.full([64, 1, 1, 1], 2.0)), verbose=0)

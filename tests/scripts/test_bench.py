@@ -88,7 +88,7 @@ def test_a_wrong_derivative_is_seen():
     assert wrong > 1e-3 > 1e-6 > exactness.derivative_error(net, x, 1)
 
 
-def test_a_file_in_place_of_the_folder_is_said_before_measuring(monkeypatch, capsys, tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused_before_measuring(monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr("sys.argv", ["bench", f"--workdir={tmp_path / 'file'}"])
     with pytest.raises(SystemExit) as ended:

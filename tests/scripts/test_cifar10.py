@@ -122,11 +122,11 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     command = [*TINY, "--method=noprop", "--steps=1", "--seeds=0,3", f"--workdir={tmp_path}"]
     code, out, err = run(*command)
     assert code == 0, err
-    found = json.loads((tmp_path / "seeds.json").read_text())
+    seeds = json.loads((tmp_path / "seeds.json").read_text())
     runs = [json.loads((tmp_path / f"seed{k}" / "summary.json").read_text()) for k in (0, 3)]
-    assert found["top1"] == [summary["top1"] for summary in runs]
+    assert seeds["top1"] == [summary["top1"] for summary in runs]
     assert [summary["seed"] for summary in runs] == [0, 3]
-    assert found["mean"] == pytest.approx(sum(found["top1"]) / 2)
+    assert seeds["mean"] == pytest.approx(sum(seeds["top1"]) / 2)
     assert "over seeds [0, 3]" in out
     assert "val_accuracy" in out
     assert run(*command)[0] == 0
@@ -153,8 +153,8 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):
-    given = [*TINY, f"--workdir={tmp_path}", *arguments]
-    code, _, err = run(*given)
+    flags = [*TINY, f"--workdir={tmp_path}", *arguments]
+    code, _, err = run(*flags)
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
 

@@ -55,13 +55,13 @@ def run(run_script, recorded):
 
 def test_the_constant_policy_by_hand():
     teacher = np.log(np.float32([[0.9, 0.1], [0.1, 0.9], [0.3, 0.7]]))
-    found = baselines.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
+    baseline = baselines.constant(teacher[:2], teacher, "student_teacher")  # [1/2, 1/2]
     divergences = [np.log(0.5**2 / (p * (1 - p))) / 2 for p in (0.9, 0.1, 0.3)]
-    assert found["test_kl"] == pytest.approx(np.mean(divergences), rel=1e-5)
-    found = baselines.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
+    assert baseline["test_kl"] == pytest.approx(np.mean(divergences), rel=1e-5)
+    baseline = baselines.constant(teacher, teacher, "teacher_student")  # [13/30, 17/30]
     p, q = np.exp(teacher), np.array([13 / 30, 17 / 30])
-    assert found["test_kl"] == pytest.approx((p * np.log(p / q)).sum() / 3, rel=1e-5)
-    assert found["test_action_error"] == pytest.approx(1 / 3)
+    assert baseline["test_kl"] == pytest.approx((p * np.log(p / q)).sum() / 3, rel=1e-5)
+    assert baseline["test_action_error"] == pytest.approx(1 / 3)
     assert baselines.entropy(teacher) == pytest.approx(-(p * np.log(p)).sum() / 3, rel=1e-5)
 
 
@@ -295,8 +295,8 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):
-    given = [*TINY, f"--recording={recorded[0]}", "--train_percent=20"]
-    assert message in refused(distill, *given, *arguments)
+    flags = [*TINY, f"--recording={recorded[0]}", "--train_percent=20"]
+    assert message in refused(distill, *flags, *arguments)
 
 
 def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
@@ -324,9 +324,9 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, killed_and_whole):
     command = ["train.distill", *TINY, "--train_percent=20", "--deterministic", "--steps=20"]
     command += [f"--recording={recorded[0]}", "--save_minutes=0.005"]
-    found = []
+    runs = []
     for folder in killed_and_whole(command, kills=4, moments=(0.2, 0.9)):
         with open(folder / "metrics.csv") as file:
             rows = [r | {"seconds": 0} for r in csv.DictReader(file)]
-        found.append(rows)
-    assert found[0] == found[1]
+        runs.append(rows)
+    assert runs[0] == runs[1]

@@ -142,7 +142,7 @@ def test_a_flag_that_a_figure_needs(tmp_path):
 
 def test_what_is_no_folder_of_a_run(tmp_path):
     (tmp_path / "file").touch()
-    for path, message in (("nothing", "does not exist"), ("file", "is a file"), ("", "config")):
+    for path, message in (("nothing", "does not exist"), ("file", "got the file"), ("", "config")):
         with pytest.raises(errors.UsageError, match=message):
             plot.main([str(tmp_path / path)])
 

@@ -76,12 +76,12 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
             frames = [each.observation[k] for each in seen] + [last.final_observation[k]]
             expected[t, k] = seen, np.stack(frames), last.discount[k] == 0
             begun[k] = t + 1
-    found = read(tmp_path / "data")
+    episodes = read(tmp_path / "data")
     assert writer.num_steps >= 700
-    assert writer.num_steps == sum(len(steps["action"]) - 1 for steps, _ in found)
+    assert writer.num_steps == sum(len(steps["action"]) - 1 for steps, _ in episodes)
     kinds = set()
     for (steps, score), ((_, k), (seen, frames, terminated)) in zip(
-        found, expected.items(), strict=False
+        episodes, expected.items(), strict=False
     ):
         np.testing.assert_array_equal(stacked(steps["observation"]), frames)
         np.testing.assert_array_equal(steps["action"][:-1], [each.action[k] for each in seen])
@@ -150,10 +150,10 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
     assert "of at least 500 steps are recorded (a step is one action, of 4 frames)" in out
     assert "at least 2 more episodes" in out
     assert run(*arguments)[1].splitlines()[-2] == out.splitlines()[-2]  # before "Took ..."
-    found = read(tmp_path / "data")
+    episodes = read(tmp_path / "data")
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["num_steps"] == sum(len(steps["action"]) - 1 for steps, _ in found) >= 500
-    assert summary["episodes"] == len(found)
+    assert summary["num_steps"] == sum(len(steps["action"]) - 1 for steps, _ in episodes) >= 500
+    assert summary["episodes"] == len(episodes)
     assert summary["headline"]["name"] == "score"
     # Recordings of before call the steps of a shard its frames, and do not know their time.
     listed = tmp_path / "data" / "shards.json"
@@ -165,8 +165,8 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
     assert Writer(tmp_path / "data", "breakout").num_steps == summary["num_steps"]
     for path, content in kept.items():
         assert (tmp_path / "data" / path.name).read_bytes() == content
-    firsts = {steps["action"].tobytes() for steps, _ in found}
-    assert len(firsts) == len(found)  # New games, not the same ones again.
+    firsts = {steps["action"].tobytes() for steps, _ in episodes}
+    assert len(firsts) == len(episodes)  # New games, not the same ones again.
     policies.load(tmp_path / "teacher.keras", "breakout")
 
 

@@ -171,7 +171,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
         ({"format": 1, "flags": {}, "script": "regression"}, "is not finished"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(tmp_path, config, message):
+def test_what_cannot_be_drawn_is_named(tmp_path, config, message):
     if config:
         (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(errors.UsageError, match=message):

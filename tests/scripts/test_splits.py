@@ -12,8 +12,8 @@ def test_splits_by_hand():
     train, test = splits.split([4, 3, 3], 60, "episode")
     assert (train.tolist(), test.tolist()) == ([0, 1, 2, 3], [7, 8, 9])
     assert splits.split([4, 3, 3], 10, test_percent=40)[1].tolist() == [7, 8, 9]
-    assert [len(part) for part in splits.held_out([4, 3, 3], 10)] == [7, 3]
-    assert [len(part) for part in splits.held_out([4, 3, 3], 5)] == [4, 1]
+    assert [len(steps) for steps in splits.held_out([4, 3, 3], 10)] == [7, 3]
+    assert [len(steps) for steps in splits.held_out([4, 3, 3], 5)] == [4, 1]
 
 
 @pytest.mark.parametrize("kind", ["step", "episode"])

@@ -101,8 +101,8 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     card = json.loads((tmp_path / "teachers" / "breakout.json").read_text())
     assert card["training"]["flags"]["seed"] == 3
     assert 32 <= card["steps"] <= 64 + 16
-    found = scores(policies.load("released", "breakout"), "breakout", 2, seed=0)
-    assert card["scores"] == found.tolist()
+    played = scores(policies.load("released", "breakout"), "breakout", 2, seed=0)
+    assert card["scores"] == played.tolist()
 
 
 def test_a_teacher_is_trained_on(run, tmp_path):
@@ -117,7 +117,7 @@ def test_a_teacher_is_trained_on(run, tmp_path):
     assert in_all >= steps + 32
     for before, after in zip(begun.get_weights(), ended.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
-    # What it began with is not asked for again.
+    # What it began with is not needed again.
     shutil.rmtree(first)
     code, _, err = run(*on)
     assert code == 0, err

@@ -343,7 +343,7 @@ def test_half_precision():
     assert model.predict(FRAMES, verbose=0).dtype == "float32"
 
 
-def test_bad_input_is_said():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"alpha is a finite number of at least 0, got -1"):
         PolicyDistiller(policy(), alpha=-1)
     with pytest.raises(ValueError, match=r"divergence is one of student_teacher, .*, got 'kl'"):

@@ -24,11 +24,11 @@ def compiled(steps, **options):
 @pytest.mark.slow
 def test_weights_directions_and_logs_are_those_of_single_steps():
     """28 rows in batches of 8: two steps together, two alone, for the last batch has 4 rows."""
-    together, alone = compiled(2), compiled(1)
+    fused, single = compiled(2), compiled(1)
     data = tf.data.Dataset.from_tensor_slices((X, LABELS)).take(28).batch(8)
-    logs, expected = (m.fit(data, epochs=2, verbose=0).history for m in (together, alone))
-    assert int(together.optimizer.iterations) == int(alone.optimizer.iterations) == 8
-    for a, b in zip(together.get_weights(), alone.get_weights(), strict=True):
+    logs, expected = (m.fit(data, epochs=2, verbose=0).history for m in (fused, single))
+    assert int(fused.optimizer.iterations) == int(single.optimizer.iterations) == 8
+    for a, b in zip(fused.get_weights(), single.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert logs.keys() == expected.keys()
     for name, values in expected.items():

@@ -278,7 +278,7 @@ def test_a_live_target_callbacks_and_the_end_at_a_tolerance():
         ({}, {"y": (Y, DY * np.nan)}, "NaN"),
     ],
 )
-def test_what_it_does_not_take_is_said(options, change, message):
+def test_what_it_does_not_take_is_refused(options, change, message):
     with pytest.raises(ValueError, match=message):
         st.fit_least_squares(compiled(**options), **{"x": X, "y": (Y, DY)} | change)
 

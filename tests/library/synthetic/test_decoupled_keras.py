@@ -62,8 +62,8 @@ def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
     ]
     both, steps = critic_steps(two_replicas.scope(), batches(slice(8), 8), one_rate)
     assert steps == 2
-    for first, second, together in zip(*halves, both, strict=True):
-        np.testing.assert_allclose(together, first + second, rtol=1e-3, atol=1e-7)
+    for first, second, whole in zip(*halves, both, strict=True):
+        np.testing.assert_allclose(whole, first + second, rtol=1e-3, atol=1e-7)
 
 
 def test_a_critics_regularizer_counts_once_and_for_the_critic_only(two_replicas):

@@ -23,7 +23,7 @@ def net(batch_norm=False):
     return keras.Model(inputs, keras.layers.Dense(3, name="third")(h))
 
 
-def compiled(cuts=("second",), method="sobolev", placed=None, together=1, rates=(0.1, 0.1), **keys):
+def compiled(cuts=("second",), method="sobolev", placed=None, steps=1, rates=(0.1, 0.1), **keys):
     keras.utils.set_random_seed(1)
     keys.setdefault("optimizer", keras.optimizers.SGD(rates[0], momentum=0.9))
     model = DecoupledModel(split(net(len(cuts) == 1), cuts), dense_critic, method, placement=placed)
@@ -31,7 +31,7 @@ def compiled(cuts=("second",), method="sobolev", placed=None, together=1, rates=
         critic_optimizer=keras.optimizers.SGD(rates[1]),
         loss=CROSS_ENTROPY,
         metrics=["accuracy"],
-        steps_per_execution=together,
+        steps_per_execution=steps,
         **keys,
     )
     return model
@@ -72,8 +72,8 @@ def test_steps_side_by_side_change_nothing_where_critics_do_not_learn(method):
     """Three batches in executions of two and one, to the end of the data."""
     rates = (0.1, 0.0)
     models = [
-        compiled(("first", "second"), method, placed, together, rates)
-        for placed, together in ((None, 1), (THREE, 2))
+        compiled(("first", "second"), method, placed, steps, rates)
+        for placed, steps in ((None, 1), (THREE, 2))
     ]
     logs = [model.fit(batches(3), verbose=0, shuffle=False).history for model in models]
     assert_same(*models)
@@ -198,7 +198,7 @@ def test_a_copy_keeps_what_was_set_on_variables():
 
 
 def test_what_a_user_does_with_a_model_works_placed(tmp_path):
-    model = compiled(placed=TWO, together=2)
+    model = compiled(placed=TWO, steps=2)
     x, y, _ = next(iter(batches(1)))
     model.fit(batches(3), verbose=0, shuffle=False)
     loss = model.evaluate(batches(2), verbose=0, return_dict=True)["loss"]

@@ -21,15 +21,15 @@ def uniform(actions):
 
 
 def test_actions_are_the_papers():
-    found = {}
+    actions = {}
     for game, indices in environment.ACTIONS.items():
         ale = ale_py.ALEInterface()
         ale.loadROM(ale_py.roms.get_rom_path(game))
         minimal = [action.name for action in ale.getMinimalActionSet()]
-        found[game] = [minimal[k] for k in indices]
-    assert found["pong"] == ["NOOP", "RIGHT", "LEFT"]
-    assert found["breakout"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
-    assert found["space_invaders"] == ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
+        actions[game] = [minimal[k] for k in indices]
+    assert actions["pong"] == ["NOOP", "RIGHT", "LEFT"]
+    assert actions["breakout"] == ["NOOP", "FIRE", "RIGHT", "LEFT"]
+    assert actions["space_invaders"] == ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 
 
 def test_stacks_slide_and_episodes_end_and_begin_within_a_step():
@@ -76,11 +76,11 @@ def trajectory(**fields):
 
 
 def test_scores_count_every_games_first_episode_alone():
-    found = play.Scores(2)
+    scores = play.Scores(2)
     for reward, ended in [([1, 2], [False, True]), ([10, 20], [True, False]), ([5, 5], [0, 1])]:
         next_step_type = np.where(ended, StepType.LAST, StepType.MID)
-        found(trajectory(reward=np.array(reward, float), next_step_type=next_step_type))
-    np.testing.assert_array_equal(found.totals, [11, 2])
+        scores(trajectory(reward=np.array(reward, float), next_step_type=next_step_type))
+    np.testing.assert_array_equal(scores.totals, [11, 2])
 
 
 class Countdown:
@@ -118,8 +118,8 @@ def test_trajectories_by_hand():
         "discount": [[1, 1], [1, 1], [0, 1], [1, 1]],
     }
     for name, values in expected.items():
-        found = [getattr(trajectory, name).reshape(2) for trajectory in seen]
-        np.testing.assert_array_equal(found, values, err_msg=name)
+        played = [getattr(trajectory, name).reshape(2) for trajectory in seen]
+        np.testing.assert_array_equal(played, values, err_msg=name)
     values = [trajectory.policy_info.value for trajectory in seen[:2]]
     np.testing.assert_array_equal(values, [[0, 5], [0.5, 5.5]])
     assert [each.is_first().tolist() for each in seen[1:3]] == [[False, False], [False, True]]

@@ -75,7 +75,7 @@ def test_a_damaged_shard_is_named(recorded, tmp_path):
         recordings.read(folder, "breakout")
 
 
-def test_an_unfinished_recording_is_said(tmp_path):
+def test_an_unfinished_recording_is_refused(tmp_path):
     (tmp_path / "data.partial").mkdir()
     with pytest.raises(UsageError, match="not finished, run its command again"):
         recordings.find(tmp_path)

@@ -146,7 +146,7 @@ def test_evaluation_is_every_image_in_order(intact):
     np.testing.assert_array_equal(np.concatenate(labels), np.arange(HELD_OUT) % 5)
 
 
-def test_jpeg_and_png_are_told_apart(tmp_path):
+def test_jpeg_and_png_are_distinguished(tmp_path):
     folder = write(tmp_path / "tiny" / "1.0.0", encoding="jpeg")
     for images, labels in batches(opened(folder, augmentation="inception").train_stream(), 2):
         np.testing.assert_array_equal(numbers(images) % 5, labels)
@@ -305,7 +305,7 @@ def test_a_label_outside_the_classes_is_named(broken):
 
 
 @pytest.mark.parametrize("encoding", ["png", "jpeg"])
-def test_an_image_that_cannot_be_decoded_is_said(tmp_path, monkeypatch, encoding):
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path, monkeypatch, encoding):
     whole = tfds.features.Image.encode_example
     short = lambda self, example: whole(self, example)[:60]  # noqa: E731
     monkeypatch.setattr(tfds.features.Image, "encode_example", short)

@@ -72,8 +72,8 @@ def test_all_state_comes_back(tmp_path):
     assert store.restore_latest(other) == {"format": 1, "step": 5, "seconds": 1.5}
     assert equal(state, checkpoints.capture(other))
     names = " ".join(state)
-    for part in ("seed_generator", "moving_mean", "cosine/total", "absolute_error/total"):
-        assert part in names
+    for name in ("seed_generator", "moving_mean", "cosine/total", "absolute_error/total"):
+        assert name in names
     assert {name.split("/")[0] for name in state} == {
         *("model", "metrics", "optimizer", "critic_optimizer")
     }
@@ -121,9 +121,9 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, sh
     newest.write_bytes(newest.read_bytes()[: int(share * newest.stat().st_size)])
     assert store.restore_latest(model)["step"] == 1
     assert equal(state, checkpoints.capture(model))
-    said = capsys.readouterr().err
-    assert "step-0000000002.npz is damaged" in said
-    assert said.count("\n") == 1
+    err = capsys.readouterr().err
+    assert "step-0000000002.npz is damaged" in err
+    assert err.count("\n") == 1
     assert newest.with_suffix(".damaged").exists()
 
 

@@ -174,7 +174,7 @@ def test_whoever_reads_the_output_may_leave():
     assert (ended.returncode, ended.stderr) == (141, b"")
 
 
-def test_another_broken_pipe_is_told(values, monkeypatch):
+def test_another_broken_pipe_is_reported(values, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x"])
     with pytest.raises(BrokenPipeError):
         cli.run(lambda settings: os.write(writing_to_nobody(), b"x"), values)

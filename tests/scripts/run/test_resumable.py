@@ -198,17 +198,17 @@ def break_off(workdir, number, *arguments):
     time.sleep(random.uniform(0, 0.8))
     process.send_signal(number)
     process.wait()
-    said = Path(f"{workdir}.log").read_text()
-    assert process.returncode == (143 if number == signal.SIGTERM else -number), said
-    return said
+    log = Path(f"{workdir}.log").read_text()
+    assert process.returncode == (143 if number == signal.SIGTERM else -number), log
+    return log
 
 
 def test_killed_processes_end_with_the_same_weights(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = start(whole)
     break_off(broken, signal.SIGKILL, "--pause=0.05")
-    said = break_off(broken, signal.SIGTERM, "--pause=0.05")
-    assert re.search(r"SIGTERM: saved at step \d+ of 120; the same command resumes\n$", said)
+    log = break_off(broken, signal.SIGTERM, "--pause=0.05")
+    assert re.search(r"SIGTERM: saved at step \d+ of 120; the same command resumes\n$", log)
     assert [start(broken).wait(), unbroken.wait()] == [0, 0]
     assert_identical(whole, broken)
 

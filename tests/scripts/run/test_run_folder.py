@@ -24,8 +24,8 @@ def test_a_run_stores_flags_versions_and_facts(tmp_path):
 
 
 def test_what_is_not_a_number_is_null(tmp_path):
-    found = {"best": float("nan"), "each": [1.5, (float("inf"), -2)]}
-    files.write_json(tmp_path / "summary.json", found)
+    content = {"best": float("nan"), "each": [1.5, (float("inf"), -2)]}
+    files.write_json(tmp_path / "summary.json", content)
     text = (tmp_path / "summary.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"best": None, "each": [1.5, [None, -2]]}
 
