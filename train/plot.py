@@ -6,11 +6,11 @@
 Figures of train.regression, train.distill (figure 4) and train.teacher (its learning curve; the
 run may be unfinished) go into their run's folder, or, with --workdir, into a folder of its name
 there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1 beside the paper's
-numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ in their seed
-alone, such as those of --seeds=0,1,2, make one cell.
+numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ only in
+their seed, such as those of --seeds=0,1,2, make one cell.
 
 Two or more runs of one script are compared: a line for each run, with the flags that differ and
-its headline number. Recordings of train.record have no figure and are compared alone.
+its headline number. Recordings of train.record have no figure and are only compared.
 
 Files among the names, such as a table1.md that a glob has found, are passed over. What cannot be
 drawn is skipped with a line; the exit code is 2 only if nothing was drawn.

@@ -46,7 +46,7 @@ def refuse_unknown(
         advice = f"it belongs to `{elsewhere.__name__}`."
     else:
         names = [*inspect.signature(function).parameters, *known]
-        names = [each for each in names if each not in ("self", "args", "kwargs")]
+        names = [other for other in names if other not in ("self", "args", "kwargs")]
         close = difflib.get_close_matches(name, names, n=1)
         advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}."
     raise ValueError(f"{caller}: there is no argument {name!r}; {advice}")

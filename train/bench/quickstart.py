@@ -19,7 +19,7 @@ def rows(seeds=(0, 1, 2), steps: int = 2000) -> benchmark.Rows:
 
 
 def _test_rmse(seed, order, steps):
-    """The README's recipe; order 0 is the same with values alone."""
+    """The README's recipe; order 0 is the same with values only."""
     keras.utils.set_random_seed(seed)
     table, test = (
         benchmark.styblinski_tang(100, seed),

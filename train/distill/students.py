@@ -1,4 +1,4 @@
-"""What the students of a run share, what tells them apart, and what they leave behind."""
+"""What the students of a run share, what differs between them, and what they leave behind."""
 
 import dataclasses
 from collections.abc import Callable

@@ -118,7 +118,7 @@ class Writer:
             {
                 "steps": sum(episode.steps for episode in self._pending),
                 "bytes": sum(map(len, serialized)),
-                "scores": [each.score for each in self._pending],
+                "scores": [episode.score for episode in self._pending],
                 "seconds": round(time.monotonic() - self._began, 1),
             }
         )

@@ -24,7 +24,7 @@ ARROW_STRIDE = 3  # an arrow at every so many points of the grid
 
 
 def draw(folder: Path, into: Path | None = None) -> list[Path]:
-    """Draw all figures of a finished run; without the run's nets, figure 2 alone.
+    """Draw all figures of a finished run; without the run's nets, only figure 2.
 
     Args:
       folder: the run's folder.

@@ -43,7 +43,7 @@ def load(
       color_distortion: whether to distort the colors of training images as well.
       eval_split: "validation" or "selection"; of `shapes`, "selection" holds out the images
         that recipes are chosen on. A prepared data set has "validation" only.
-      num_classes: take only the first so many classes; reads all records once to count them.
+      num_classes: keep the first N classes; reads every record once to count them.
 
     Returns:
       The data set as two streams.

@@ -2,7 +2,7 @@
 
 An image is a pure function of (seed, split, index). Place, size, angle, colors, texture and
 polarity (lighter or darker than the ground) are drawn independently of the class, all outlines
-have the same area, and fragments litter the ground: the class is in the outline alone.
+have the same area, and fragments litter the ground: the class is only in the outline.
 """
 
 import functools
