@@ -236,7 +236,8 @@ def same_rows(caller: str, arrays: dict[str, Any], at_least: int = 1) -> int:
                 f"{first} needs one of every other array."
             )
     if count < at_least:
-        raise ValueError(f"{caller}: {first} has {_count(count)}, at least {at_least} needed.")
+        what = "there is no data" if not count else "there is too little data"
+        raise ValueError(f"{caller}: {what}, {first} has {_count(count)}, expected {at_least}.")
     return count
 
 

@@ -204,6 +204,20 @@ def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor
     return tf.reduce_sum(values) * share
 
 
+def nan_where_negative(weights: tf.Tensor) -> tf.Tensor:
+    """Return weights with NaN for negative ones: a loss that they would lower without end is NaN.
+
+    Data sets are not looked at before their steps; where a loss is NaN they are.
+
+    >>> nan_where_negative(tf.constant([1.0, -1.0])).numpy().tolist()
+    [1.0, nan]
+    """
+    weights = tf.convert_to_tensor(weights)
+    if not weights.dtype.is_floating:
+        weights = tf.cast(weights, tf.float32)
+    return tf.where(weights < 0, tf.constant(float("nan"), weights.dtype), weights)
+
+
 def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
     """Take the square root, with gradient 0 at 0 and not infinity.
 

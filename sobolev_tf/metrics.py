@@ -1,13 +1,15 @@
 """How well each order is matched: RMSE, R² and cosine, as Keras metrics with short names."""
 
+import contextlib
 from collections.abc import Iterable
 
 import keras
+import tensorflow as tf
 
 NAMES = ("rmse", "r2", "cosine")
 
 
-def jet_metrics(terms: Iterable[str]) -> dict[str, keras.Metric]:
+def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, keras.Metric]:
     """Make the metrics of every term: value_rmse, value_r2, d1_rmse, d1_r2, d1_cosine, ...
 
     rmse is over all entries. r2 is 1 - |e|² / |y - mean|², with a mean for each component and
@@ -16,6 +18,7 @@ def jet_metrics(terms: Iterable[str]) -> dict[str, keras.Metric]:
 
     Args:
       terms: names of terms, such as "value", "d1", "jvp".
+      dtype: in which they compute; None for Keras's.
 
     Returns:
       The metrics by name.
@@ -27,11 +30,20 @@ def jet_metrics(terms: Iterable[str]) -> dict[str, keras.Metric]:
     """
     metrics = []
     for term in terms:
-        metrics.append(keras.metrics.RootMeanSquaredError(name=f"{term}_rmse"))
-        metrics.append(keras.metrics.R2Score("variance_weighted_average", name=f"{term}_r2"))
+        metrics.append(keras.metrics.RootMeanSquaredError(name=f"{term}_rmse", dtype=dtype))
+        metrics.append(_R2Score("variance_weighted_average", name=f"{term}_r2", dtype=dtype))
         if term != "value":
-            metrics.append(keras.metrics.CosineSimilarity(name=f"{term}_cosine"))
+            metrics.append(keras.metrics.CosineSimilarity(name=f"{term}_cosine", dtype=dtype))
     return {metric.name: metric for metric in metrics}
+
+
+class _R2Score(keras.metrics.R2Score):
+    """Keras's, which makes its state in the first trace of a step only: here in any."""
+
+    def _build(self, y_true_shape, y_pred_shape):
+        alone = not tf.distribute.has_strategy()
+        with tf.init_scope() if alone else contextlib.nullcontext():
+            super()._build(y_true_shape, y_pred_shape)
 
 
 def has_state(metric: keras.Metric) -> bool:

@@ -20,7 +20,10 @@ def log_policy(logits: tf.Tensor) -> tf.Tensor:
 
 
 def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-    """Compute D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)).
+    """Compute D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)), with 0 log 0 = 0.
+
+    Actions that p masks, with log p = -inf, count nothing and have no gradient. Where q masks an
+    action that p may take, the divergence is infinite.
 
     Args:
       log_p: log-policy [B,A].
@@ -35,7 +38,9 @@ def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     >>> round(float(kl(p, q)[0]), 4), round(float(kl(q, p)[0]), 4)
     (0.1438, 0.1308)
     """
-    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), -1)
+    never = tf.math.is_inf(log_p) & (log_p < 0)
+    log_p, log_q = (tf.where(never, tf.zeros_like(t), t) for t in (log_p, log_q))
+    return tf.reduce_sum(tf.where(never, tf.zeros_like(log_p), tf.exp(log_p)) * (log_p - log_q), -1)
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")

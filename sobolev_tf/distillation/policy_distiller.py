@@ -32,6 +32,7 @@ class PolicyEquation(Equation):
       alpha, uint8_images: as for `PolicyDistiller`; None until the first s decides.
     """
 
+    masked = True
     alpha: float = 1.0
     uint8_images: bool | None = None
 

@@ -1,15 +1,11 @@
-"""Arrays as endless data sets: the form in which Keras trains small data fast."""
+"""Arrays as data sets: endless ones, which Keras trains on fast, and passes that round nothing."""
 
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-
-def are_arrays(x: Any) -> bool:
-    """Tell whether x is arrays, in any structure, and not a data set or a generator."""
-    return all(isinstance(a, np.ndarray | tf.Tensor) for a in keras.tree.flatten(x))
+from sobolev_tf import checks
 
 
 def repeat_arrays(arrays: Any, batch_size: int, arguments: dict) -> tuple[tf.data.Dataset, dict]:
@@ -57,7 +53,11 @@ def split(arrays: Any, share: float) -> tuple[Any, tf.data.Dataset]:
 
 
 def batches(
-    arrays: Any, batch_size: int, shuffle: bool = True, seed: int | None = None
+    arrays: Any,
+    batch_size: int,
+    shuffle: bool = True,
+    seed: int | None = None,
+    caller: str = "batches",
 ) -> tf.data.Dataset:
     """Make an endless data set of full batches, in a new order at each pass.
 
@@ -68,22 +68,30 @@ def batches(
       arrays: [B,...], in any structure.
       batch_size: rows in a batch.
       shuffle: whether the order is random.
-      seed: of the orders; by default a random one.
+      seed: of the orders; by default a random one, which keras.utils.set_random_seed fixes.
+      caller: what errors name.
 
     Returns:
       The data set, of infinite cardinality.
 
+    Raises:
+      ValueError: for no rows, different numbers of them, or a batch size below 1.
+
     Example:
 
+    >>> import numpy as np
     >>> data = batches((np.arange(4), np.arange(4)), 2, seed=0).take(2)
     >>> sorted(int(i) for x, y in data for i in x)
     [0, 1, 2, 3]
     """
     arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
-    rows = len(keras.tree.flatten(arrays)[0])
+    batch_size = checks.whole_number(caller, "batch_size", batch_size, at_least=1)
+    leaves = keras.tree.flatten(arrays)
+    rows = checks.same_rows(caller, {f"array {i}": leaf for i, leaf in enumerate(leaves)})
     if batch_size >= rows:
         return without_autotune(tf.data.Dataset.from_tensors(arrays).repeat())
-    seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+    if seed is None:  # from TensorFlow's, which keras.utils.set_random_seed sets
+        seed = int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32))
 
     def order(number):
         numbers = tf.range(rows)
@@ -98,6 +106,44 @@ def batches(
     full = orders.rebatch(batch_size, drop_remainder=True).map(take).prefetch(2)
     known = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return without_autotune(full.apply(known))
+
+
+def one_pass(arrays: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
+    """Make a data set of all batches, as Keras makes it of arrays, but in their own dtypes.
+
+    Keras rounds arrays to float32 first.
+
+    Args:
+      arrays: [B,...], in any structure.
+      batch_size: rows in a batch; the last one may have fewer.
+      shuffle: whether rows are in a new order at each pass.
+
+    Returns:
+      The data set, of known cardinality.
+
+    Example:
+
+    >>> import numpy as np
+    >>> data = one_pass(np.arange(3.0), 2, shuffle=False)
+    >>> [batch.numpy().tolist() for batch in data], data.element_spec.dtype.name
+    ([[0.0, 1.0], [2.0]], 'float64')
+    """
+    arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
+    rows = len(keras.tree.flatten(arrays)[0])
+
+    def order(_):
+        numbers = tf.range(rows, dtype=tf.int64)
+        return tf.random.shuffle(numbers) if shuffle else numbers
+
+    def take(numbers):
+        return keras.tree.map_structure(lambda array: tf.gather(array, numbers), arrays)
+
+    data = tf.data.Dataset.range(1).map(order).rebatch(batch_size).map(take).prefetch(2)
+    data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
+    options = tf.data.Options()
+    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return data.with_options(options)
 
 
 def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:

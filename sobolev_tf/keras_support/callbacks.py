@@ -31,8 +31,9 @@ class StopAtNaN(keras.callbacks.Callback):
             if own and not math.isfinite(float(value)):
                 raise FloatingPointError(
                     f"{name} became {'NaN' if math.isnan(float(value)) else 'infinite'}: lower the "
-                    "learning rate, or look for NaN or infinity in x and in the labels. The "
-                    "weights of this model are lost; go back to a checkpoint."
+                    "learning rate, or scale x and labels by adapt; in data that was not passed as "
+                    "arrays, look for NaN and infinity. The weights of this model are lost; go "
+                    "back to a checkpoint."
                 )
 
 

@@ -69,6 +69,32 @@ def warn_about_net(net: keras.Model, order: int) -> None:
         )
 
 
+def refuse_to_move_masks(caller: str, net: keras.Model, chosen: list[str]) -> None:
+    """Refuse z-scores of x before a Masking layer: padding would no longer be its mask value.
+
+    Args:
+      caller: the method, which the error names.
+      net: a Keras model.
+      chosen: names of the inputs that are scaled; empty for the only one.
+
+    Raises:
+      ValueError: the net masks an input that is scaled.
+    """
+    inputs = {id(t): t.name for t in getattr(net, "inputs", None) or []}
+    for layer in net._flatten_layers():
+        if not isinstance(layer, keras.layers.Masking):
+            continue
+        # With several inputs, a mask may be of one that is not scaled.
+        name = inputs.get(id(getattr(layer, "input", None)))
+        if len(chosen) and name is not None and name not in chosen:
+            continue
+        raise ValueError(
+            f"{caller}: z-scores move x, and {layer.name} masks x at {layer.mask_value}: padded "
+            "steps would not be masked, and would count as data. Scale x and y yourself, padding "
+            "left as it is, and call no adapt."
+        )
+
+
 def _piecewise_linear(layers: list) -> bool:
     known = all(type(layer) in _LINEAR_LAYERS for layer in layers)
     activations = [layer.activation for layer in layers if hasattr(layer, "activation")]

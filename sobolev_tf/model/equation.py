@@ -26,7 +26,12 @@ class Equation:
       net: a Keras model x [B,*in] -> [B,*out].
       order: J, the highest order that is compared.
       wrt: what is differentiated, see `Inputs`.
+
+    Attributes:
+      masked: whether minus infinity is a value: the logit of an action that is masked.
     """
+
+    masked: bool = False
 
     def __init__(self, net: keras.Model, order: int, wrt: str | list[str] | None = None) -> None:
         self.net, self.order = net, order
@@ -47,6 +52,11 @@ class Equation:
         dims, self.output_dims = self.inputs.build(input_shape, owner)
         self._input_shape = input_shape
         self.scaling.build((dims, self.output_dims))
+
+    def is_float64(self) -> bool:
+        """Tell whether any layer of the net computes in float64."""
+        layers = self.net._flatten_layers()
+        return any("float64" in (each.compute_dtype, each.variable_dtype) for each in layers)
 
     def cast(self, x: Any) -> Any:
         """Return x as tensors of the net's dtype: derivatives are with respect to these.

@@ -7,17 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.keras_support import (
-    batching,
-    loss_scaling,
-    pitfalls,
-    strategies,
-)
+from sobolev_tf.keras_support import loss_scaling, pitfalls, strategies
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.metrics import has_state, jet_metrics, refuse_unknown
 from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
-from sobolev_tf.model.missing import complete_rows, normalize, refuse_nan_in
+from sobolev_tf.model.feed import Feed
+from sobolev_tf.model.gate import Gate
+from sobolev_tf.model.missing import complete_rows
 from sobolev_tf.model.net_model import NetModel
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.problem import Problem
@@ -42,6 +39,7 @@ class EquationModel(NetModel):
         super().__init__(equation, target, projection, **kwargs)
         self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
         self.missing: str | None = None
+        self.warned_of_digits: set[str] = set()
         # State is made here: a built model accepts none in `compile`.
         if projection:
             self._steps_drawn = self.add_weight(
@@ -49,7 +47,8 @@ class EquationModel(NetModel):
             )
         names = labels.all_terms(self.order)
         self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
-        self._jet_metrics = jet_metrics(names)
+        # Where the net is float64, metrics are: float32 would round values far from zero.
+        self._jet_metrics = jet_metrics(names, "float64" if equation.is_float64() else None)
         self._shown_metrics: tuple[str, ...] = ()
         # At once where the net knows its inputs: a built model accepts no more state.
         if (shape := equation.inputs.known_shape()) is not None:
@@ -209,45 +208,27 @@ class EquationModel(NetModel):
           shuffle: None shuffles arrays, and leaves data sets and generators as they are.
 
         Raises:
-          ValueError: for NaN in labels (unless missing="nan"), or labels of another shape.
+          ValueError: for data that the gate refuses, see `gate`.
           FloatingPointError: for a loss that became NaN, before callbacks see the epoch's end.
         """
-        arguments.refuse_labels_as_batch_size(batch_size, f"{type(self).__name__}.fit")
-        y, sample_weight = normalize(y, sample_weight, self.order, self.missing)
-        if isinstance(validation_data, tuple | list):
-            x_val, y_val, w_val = keras.utils.unpack_x_y_sample_weight(validation_data)
-            validation_data = x_val, *normalize(y_val, w_val, self.order, self.missing)
+        feed = Feed(self, "fit")
+        options: dict[str, Any] = {"shuffle": shuffle, "class_weight": class_weight}
+        options |= {"steps_per_epoch": steps_per_epoch, "validation_split": validation_split}
+        options |= {"validation_data": validation_data}
+        options |= {"validation_batch_size": validation_batch_size}
+        passed = feed.training(x, y, sample_weight, batch_size, options)
         pitfalls.warn_about_net(self.net, self.order)
         self._forget_traces_without_state()
-        callbacks = stop_at_nan_first(callbacks)
-        arrays = batching.are_arrays(x)
-        options = {"validation_split": validation_split, "validation_data": validation_data}
-        # Keras's own default warns that it cannot shuffle a data set or a generator.
-        options["shuffle"] = arrays if shuffle is None else shuffle
-        if arrays and steps_per_epoch:
-            data = labels.as_batch(x, y, sample_weight, self.order)
-            x, options = batching.repeat_arrays(data, batch_size or 32, options)
-            y = sample_weight = batch_size = None
-        try:
+        with feed.explained(steps_per_epoch and steps_per_epoch * epochs):
             return super().fit(
-                x,
-                y,
-                batch_size,
-                epochs,
-                verbose,
-                callbacks,
-                class_weight=class_weight,
-                sample_weight=sample_weight,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=stop_at_nan_first(callbacks),
                 initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
                 validation_steps=validation_steps,
-                validation_batch_size=validation_batch_size,
                 validation_freq=validation_freq,
-                **options,
+                **passed,
             )
-        except FloatingPointError:
-            refuse_nan_in(x, self.order, self.missing, steps_per_epoch)
-            raise
 
     def evaluate(
         self,
@@ -262,15 +243,22 @@ class EquationModel(NetModel):
         **kwargs: Any,
     ) -> Any:
         """Compute losses and metrics as in Keras; labels, weights and errors are as for `fit`."""
-        arguments.refuse_labels_as_batch_size(batch_size, f"{type(self).__name__}.evaluate")
-        y, sample_weight = normalize(y, sample_weight, self.order, self.missing)
-        self._forget_traces_without_state()
-        results = super().evaluate(
-            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
-        )
-        if np.isnan(keras.tree.flatten(results)).any():
-            refuse_nan_in(x, self.order, self.missing, steps)
+        feed = Feed(self, "evaluate")
+        cached = kwargs.get("_use_cached_eval_dataset", False)  # `fit` has looked at it
+        passed = feed.evaluation(x, y, sample_weight, batch_size, cached)
+        if not cached:
+            self._forget_traces_without_state()
+        rest = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **kwargs}
+        with feed.explained(steps):
+            results = super().evaluate(**passed, return_dict=return_dict, **rest)
+        if not np.isfinite(keras.tree.flatten(results)).all():
+            feed.look_again(steps)
         return results
+
+    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        """Compute values [B,*out] as in Keras, but in the net's dtype."""
+        passed = Feed(self, "predict").prediction(x, batch_size)
+        return super().predict(**passed, **kwargs)
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "EquationModel":
@@ -301,8 +289,14 @@ class EquationModel(NetModel):
         self._steps_drawn.assign(step)
         return self.projection.sample(step)
 
+    def _gate(self, method, caller=None):
+        """What a method, or the function `caller`, lets in."""
+        equation, target = self.equation, self.target is not None
+        caller = caller or f"{type(self).__name__}.{method}"
+        return Gate(caller, self.order, self.missing, masked=equation.masked, target=target)
+
     def _forget_traces_without_state(self):
-        """A new R2Score makes its state in a new trace only."""
+        """Under a strategy, a new R2Score makes its state in a new trace only."""
         stateless = not all(map(has_state, self._jet_metrics.values()))
-        if stateless and "r2" in self._shown_metrics:
+        if stateless and "r2" in self._shown_metrics and self._distribute_strategy is not None:
             self.train_function = self.test_function = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import losses
+from sobolev_tf import checks, losses
 from sobolev_tf.model import labels
 from sobolev_tf.model.missing import mask_missing
 
@@ -60,11 +60,11 @@ def weights_per_term(weights: Any, order: int) -> dict[str, float | Callable | N
         if weight is None or callable(weight):
             continue
         number = isinstance(weight, Real)
-        if not (number and np.isfinite(weight)):
+        if not (number and np.isfinite(weight) and weight >= 0):
             got = weight if number else type(weight).__name__
             raise ValueError(
-                f"loss_weights has {got} for {name}, expected a finite number, or a function of "
-                "the step."
+                f"loss_weights has {got} for {name}, expected a finite number of at least 0, or a "
+                "function of the step."
             )
     return by_term
 
@@ -107,7 +107,10 @@ class Objective:
         self.rms = component_weights == "rms"
         if isinstance(component_weights, dict):
             labels.by_name(component_weights, order, "component_weights")
-            self.components = {n: np.asarray(w) for n, w in component_weights.items()}
+            self.components = {
+                name: checks.weights("compile", f"component_weights of {name}", np.asarray(weights))
+                for name, weights in component_weights.items()
+            }
         elif component_weights not in (None, "rms"):
             raise ValueError(
                 'component_weights is None, "rms", or a dict of arrays by name of order, got '
@@ -144,6 +147,8 @@ class Objective:
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
         if self.missing == "nan":
             label, predicted, weight = mask_missing(label, predicted, weight)
+        if weight is not None:
+            weight = losses.nan_where_negative(weight)
         values = losses.per_example(self.losses[name], label, predicted)
         return losses.batch_mean(values, weight)
 

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import checks
+from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels, terms
-from sobolev_tf.model.missing import refuse_nan
 
 
 class Problem:
@@ -18,13 +19,14 @@ class Problem:
     Args:
       model: a `SobolevModel`, compiled.
       x, y, sample_weight: arrays as for `SobolevModel.fit`.
+      caller: the function that errors name; None for the model's `problem`.
 
     Attributes:
       data: (x, labels) or (x, labels, weights) as tensors, by name of term.
       directions: of jvp and vjp labels, by name; empty where there are none.
 
     Raises:
-      ValueError: for NaN in labels, unless the model leaves them out.
+      ValueError: for data that the gate refuses, see `gate`.
 
     Example:
 
@@ -37,9 +39,14 @@ class Problem:
     True
     """
 
-    def __init__(self, model: Any, x: Any, y: Any, sample_weight: Any) -> None:
-        if model.missing is None:
-            refuse_nan(y, model.order)
+    def __init__(
+        self, model: Any, x: Any, y: Any, sample_weight: Any, caller: str | None = None
+    ) -> None:
+        gate = model._gate("problem", caller)
+        if not arrays.are_arrays(x):
+            raise ValueError(f"{gate.caller}: x is arrays of all points, got {checks.shown(x)}.")
+        x, y, sample_weight = gate.arrays(x, y, sample_weight)
+        gate.nothing_to_learn(y, None)
         batch = labels.as_batch(x, y, sample_weight, model.order)
         self.data = keras.tree.map_structure(
             tf.convert_to_tensor, keras.tree.lists_to_tuples(batch)

@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from sobolev_tf import checks
-from sobolev_tf.keras_support import options
+from sobolev_tf.keras_support import arrays, options, pitfalls
 from sobolev_tf.model import arguments, saving
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
+from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.statistics import fit_statistics
 from sobolev_tf.projections import Projection
 
@@ -89,8 +90,9 @@ class SobolevModel(EquationModel):
         """Learn in z-scores of x and y, and by the chain rule of every derivative.
 
         x [B,D] is scaled component by component; x of more axes by one mean and one deviation,
-        which keeps the geometry of images and positions. Without values, y's deviation is the
-        typical length of its z-scored gradient. NaN entries are left out.
+        which keeps the geometry of images and positions. Without values, or where they are
+        constant, y's deviation is the typical length of its z-scored gradient. NaN entries of
+        labels are left out.
 
         `predict`, `predict_jet`, metrics, and the saved and the exported model keep the user's
         units. Losses and random directions are in z-scores, and so are metrics of output
@@ -103,15 +105,26 @@ class SobolevModel(EquationModel):
           steps: how many batches of a data set are read; None for all.
 
         Raises:
-          ValueError: for no data, data without end, or an infinite entry.
+          ValueError: for no data, data without end, numbers that are not finite, or a net that
+            masks padding in x.
         """
-        caller = f"{type(self).__name__}.adapt"
-        batches = arguments.label_batches(x, y, batch_size, steps, caller, self.equation.inputs)
+        gate = Gate(f"{type(self).__name__}.adapt", self.order, "nan")
+        looked = arrays.are_arrays(x)
+        if looked:
+            x, y, _ = gate.arrays(x, y, None)
+        pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.chosen)
+        batches = arguments.label_batches(
+            x, y, batch_size, steps, gate.caller, self.equation.inputs
+        )
+        if not looked:
+            batches = (gate.look(batch, number) for number, batch in enumerate(batches))
         # Projections are for targets whose full derivatives would be too many.
         order = 0 if self.projection else self.order
         known = (self.equation.known(self._cast(x), y, self.target, order) for x, y in batches)
         classes = self.compiled and self.objective.classes
-        statistics = fit_statistics(known, lambda: self.equation.output_dims, classes)
+        statistics = fit_statistics(
+            known, lambda: self.equation.output_dims, classes, self.equation.is_float64()
+        )
         self.scaling.set(*statistics.scales())
         self.label_sizes = statistics.label_sizes()
         if self.compiled and self.objective.balance(self.label_sizes):

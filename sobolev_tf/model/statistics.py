@@ -14,6 +14,9 @@ class Moments:
     Chan, Golub and LeVeque's update (1983), which does not cancel. A column without spread has
     deviation 1.
 
+    Args:
+      float64: whether float64 numbers are used as such, and not as float32.
+
     Example:
 
     >>> moments = Moments()
@@ -23,12 +26,15 @@ class Moments:
     ([2.0], [0.8165])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, float64: bool = False) -> None:
         self.count = self.mean = self.square = np.zeros(())
+        self._float64 = float64
 
     def add(self, batch: np.ndarray) -> None:
         """Take in a batch [B,...]."""
-        batch = np.asarray(batch, "float64")
+        batch = np.asarray(batch)
+        self._float64 &= batch.dtype == np.float64
+        batch = batch.astype("float64", copy=False)
         present = ~np.isnan(batch)
         count = present.sum(0)
         mean = np.where(present, batch, 0).sum(0) / np.maximum(count, 1)
@@ -43,15 +49,27 @@ class Moments:
     @property
     def deviation(self) -> np.ndarray:
         """The standard deviation of each column; 1 for a constant one."""
-        deviation = np.sqrt(self.square / np.maximum(self.count, 1))
-        # Rounding leaves a trace of spread in a constant column.
-        return np.where(deviation > 1e-7 * np.abs(self.mean), deviation, 1.0)
+        return np.where(self.has_spread, np.sqrt(self._variance), 1.0)
+
+    @property
+    def has_spread(self) -> np.ndarray:
+        """Whether each column is more than a constant, in which rounding leaves a trace."""
+        trace = 1e-13 if self._float64 else 1e-7
+        return np.sqrt(self._variance) > trace * np.abs(self.mean)
+
+    @property
+    def mean_square(self) -> np.ndarray:
+        """The mean square of each column."""
+        return self._variance + np.square(self.mean)
 
     @property
     def rms(self) -> np.ndarray:
         """The root of each column's mean square; 1 where that is 0."""
-        square = self.square / np.maximum(self.count, 1) + np.square(self.mean)
-        return np.where(square > 0, np.sqrt(square), 1.0)
+        return np.where(self.mean_square > 0, np.sqrt(self.mean_square), 1.0)
+
+    @property
+    def _variance(self):
+        return self.square / np.maximum(self.count, 1)
 
 
 class Statistics:
@@ -61,14 +79,15 @@ class Statistics:
       outputs: out, the shape of one value.
       classes: integers among the values are class numbers, whatever their shape; those of
         another shape than `outputs` always are.
+      float64: as for `Moments`.
     """
 
-    def __init__(self, outputs: tuple, classes: bool = False) -> None:
+    def __init__(self, outputs: tuple, classes: bool = False, float64: bool = False) -> None:
         self.outputs = outputs
         self.rows = 0
-        self.points = Moments()
+        self.points = Moments(float64)
         self.terms: dict[str, Moments] = {}
-        self._any_classes = classes
+        self._any_classes, self._float64 = classes, float64
         self._values_are_classes = False
 
     def add(self, points: np.ndarray, labels: dict[str, np.ndarray]) -> None:
@@ -81,7 +100,7 @@ class Statistics:
             if entries.dtype.kind == "f" and np.isinf(entries).any():
                 row = int(np.argmax(np.isinf(entries).reshape(len(entries), -1).any(1)))
                 raise ValueError(
-                    f"SobolevModel.adapt: {name} is infinite, first in row {self.rows + row}."
+                    f"SobolevModel.adapt: {name} has infinity, first in row {self.rows + row}."
                 )
         self.rows += len(points)
         self.points.add(points)
@@ -92,13 +111,14 @@ class Statistics:
                 continue
             order = 0 if name == "value" else int(name[1:])
             label = label.reshape(-1, *self.outputs, *dims * order)
-            self.terms.setdefault(name, Moments()).add(label)
+            self.terms.setdefault(name, Moments(self._float64)).add(label)
 
     def scales(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return μx and σx [*in], μy and σy [*out], as `Scaling.set` takes them.
 
         x [B,D] gets a mean and a deviation for each component; x of more axes one for all, which
-        keeps its geometry. Without values, σy is the typical length of the z-scored gradient.
+        keeps its geometry. Without values, or where they are constant, σy is the typical length of
+        the z-scored gradient.
         """
         mean, deviation = self.points.mean, self.points.deviation
         if deviation.ndim > 1:  # one for all entries: distances stay distances, images images
@@ -110,11 +130,12 @@ class Statistics:
             deviation = np.full_like(deviation, spread if spread > 1e-7 * np.abs(mean).max() else 1)
         if "value" in self.terms:
             values = self.terms["value"]
-            return mean, deviation, values.mean, values.deviation
+            # Constant values have no scale to give: energies that nobody computed, beside forces.
+            lengths = np.where(values.has_spread, values.deviation, self._slope_lengths(deviation))
+            return mean, deviation, values.mean, np.where(lengths > 0, lengths, 1.0)
         if "d1" in self.terms and not self._values_are_classes:
-            slopes = (self.terms["d1"].rms * deviation) ** 2
-            inner = tuple(range(len(self.outputs), slopes.ndim))
-            return mean, deviation, np.zeros(self.outputs), np.sqrt(slopes.sum(inner))
+            lengths = self._slope_lengths(deviation)
+            return mean, deviation, np.zeros(self.outputs), np.where(lengths > 0, lengths, 1.0)
         return mean, deviation, np.zeros(self.outputs), np.ones(self.outputs)
 
     def label_sizes(self) -> dict[str, np.ndarray]:
@@ -129,6 +150,13 @@ class Statistics:
             if name != "value"
         }
 
+    def _slope_lengths(self, deviation):
+        """The typical length of each output's z-scored gradient [*out]; 0 without slopes."""
+        if "d1" not in self.terms:
+            return np.zeros(self.outputs)
+        squares = self.terms["d1"].mean_square * deviation**2
+        return np.sqrt(squares.sum(tuple(range(len(self.outputs), squares.ndim))))
+
     def _holds_classes(self, label):
         if label.dtype.kind == "f" or self.outputs in ((), (1,)):
             return False
@@ -139,20 +167,21 @@ def fit_statistics(
     batches: Iterable[tuple[np.ndarray, dict[str, np.ndarray]]],
     outputs: Callable[[], tuple],
     classes: bool = False,
+    float64: bool = False,
 ) -> Statistics:
     """Read batches once, and return their statistics.
 
     Args:
       batches: points [B,*in] and labels by name of term.
       outputs: returns out, the shape of one value; called once the first batch is there.
-      classes: as for `Statistics`.
+      classes, float64: as for `Statistics`.
 
     Raises:
       ValueError: where there are no rows, or an infinite entry.
     """
     statistics = None
     for points, labels in batches:
-        statistics = statistics or Statistics(outputs(), classes)
+        statistics = statistics or Statistics(outputs(), classes, float64)
         statistics.add(points, labels)
     if statistics is None or not statistics.rows:
         raise ValueError("SobolevModel.adapt: there is no data, x is empty.")

@@ -1,6 +1,5 @@
 """Fits that see all points at every step: the weights are one vector, an iteration is an epoch."""
 
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import checks
 from sobolev_tf.keras_support.progress import progress_bar
+from sobolev_tf.model import not_finite
 from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
@@ -53,10 +53,8 @@ class FullBatch:
             raise ValueError(f"{caller}: model is a SobolevModel, got {got}.")
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
-        if not isinstance(iterations, numbers.Integral) or iterations < 1:
-            raise ValueError(f"{caller}: at least 1 iteration is needed, got {iterations=}.")
-        self.problem: Problem = model.problem(x, y, sample_weight)
-        _refuse_lengths(caller, keras.tree.flatten(self.problem.data))
+        iterations = checks.whole_number(caller, "iterations", iterations, at_least=1)
+        self.problem: Problem = Problem(model, x, y, sample_weight, caller)
         self.problem.build()
         self.caller: str = caller
         self.model: SobolevModel = model
@@ -124,17 +122,11 @@ class FullBatch:
 
     def refuse_not_finite(self, loss: Any, *arrays: np.ndarray) -> None:
         """Raise FloatingPointError where the loss, or what comes from it, is not finite."""
-        if not all(np.isfinite(a).all() for a in (loss, *arrays)):
-            raise FloatingPointError(
-                f"{self.caller}: the loss is {loss}, or its gradient not finite: look for NaN or "
-                "infinity in x and in the labels, and at the net's initial weights."
-            )
-
-
-def _refuse_lengths(caller: str, tensors: list) -> None:
-    lengths = sorted({len(t) if t.shape.rank else 0 for t in tensors if t is not None})
-    if len(lengths) != 1 or not lengths[0]:
-        raise ValueError(
-            f"{caller}: x, every label and every weight have a row for each point; got {lengths} "
-            "rows."
+        if all(np.isfinite(a).all() for a in (loss, *arrays)):
+            return
+        error = FloatingPointError(
+            f"{self.caller}: the loss is {loss}, or its gradient not finite: x and the labels are "
+            "finite, look at the net's initial weights, and scale x and labels by adapt."
         )
+        not_finite.explain(self.model, self.problem.data, error)
+        raise error

@@ -5,7 +5,6 @@ equation for each label: a hundred points with gradients in two dimensions make 
 Solved exactly, a few dozen steps go where L-BFGS needs thousands.
 """
 
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -99,16 +98,16 @@ def fit_least_squares(
     if damping >= _LARGEST:
         raise ValueError(f"{caller}: damping is between 0 and {_LARGEST:g}, got {damping}.")
     evidence = isinstance(regularization, str) and regularization == "evidence"
-    number = isinstance(regularization, numbers.Real) and 0 <= regularization < np.inf
-    if not (evidence or number):
+    if isinstance(regularization, str) and not evidence:
         raise ValueError(
             f'{caller}: regularization is "evidence" or a finite number of at least 0, got '
             f"{regularization!r}."
         )
+    rho = None if evidence else checks.number(caller, "regularization", regularization, at_least=0)
     fit = FullBatch(caller, model, x, y, sample_weight, iterations, callbacks, verbose)
     refuse_other_losses(fit)
     with fit:
-        ridge = _Ridge(None if evidence else float(regularization))
+        ridge = _Ridge(rho)
         _minimize(fit, iterations, ridge, _Damping(damping), tolerance)
     return fit.history
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support.strategies import replicas
+from sobolev_tf.losses import nan_where_negative
 
 
 class Batch(NamedTuple):
@@ -52,6 +53,8 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
         raise ValueError("labels are missing: pass them as fit(x, y), or in the data set.")
     if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
         raise ValueError(f"sample_weight is [B], one number an example; got {sample_weight.shape}.")
+    if sample_weight is not None:
+        sample_weight = nan_where_negative(sample_weight)
     y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
     if len(y.shape) == 1 and output_shape[1:] == (1,):
         y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.

@@ -10,7 +10,7 @@ from sobolev_tf import checks
 from sobolev_tf.keras_support import export, options
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
-from sobolev_tf.keras_support.strategies import DistributedModel, reducible_logs, replicas
+from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
@@ -18,13 +18,14 @@ from sobolev_tf.synthetic.batch import batch_size, unpack
 from sobolev_tf.synthetic.critic_loss import METHODS, TERM_WEIGHTS, CriticLoss
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.errors import check_choice, errors_of
+from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
 from sobolev_tf.synthetic.network_loss import network_loss
 from sobolev_tf.synthetic.trainer import CRITIC_UPDATES, Trainer, network_variables
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
-class DecoupledModel(DistributedModel):
+class DecoupledModel(WatchedModel):
     """A network whose stages learn from critics instead of from the stages above them.
 
     Stage k is updated with SG_k(h_k, y) dh_k/dTheta in place of dL/dh_k dh_k/dTheta, where

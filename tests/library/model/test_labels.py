@@ -66,14 +66,3 @@ def test_missing_entries_have_no_error_and_no_gradient():
         loss = tf.reduce_sum((label - prediction) ** 2)
     np.testing.assert_array_equal(tape.gradient(loss, prediction), [[0, -6], [0, 0]])
     np.testing.assert_array_equal(weight, [2, 0])
-
-
-def test_nan_is_found_by_order_and_row():
-    y, d1 = np.zeros([4, 1]), np.zeros([4, 2])
-    d1[2, 1] = np.nan
-    missing.refuse_nan((y, None), 1)
-    with pytest.raises(ValueError, match="label d1 has NaN, first in row 2"):
-        missing.refuse_nan((y, d1), 1)
-    data = tf.data.Dataset.from_tensor_slices((y, (y, d1))).batch(2)
-    with pytest.raises(ValueError, match="first in row 2"):
-        missing.refuse_nan_in(data, 1)

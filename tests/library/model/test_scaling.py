@@ -115,5 +115,5 @@ def test_half_precision_nets_answer_in_large_units():
 def test_infinity_is_refused_by_adapt():
     x = X.copy()
     x[5, 0] = np.inf
-    with pytest.raises(ValueError, match="x is infinite, first in row 5"):
+    with pytest.raises(ValueError, match="x has infinity, first in row 5"):
         compiled().adapt(x, (Y, DY))

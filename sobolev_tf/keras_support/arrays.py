@@ -1,0 +1,116 @@
+"""Arrays of any library in the form that TensorFlow takes: NumPy's, of native numbers."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether a value is one array: NumPy's, a tensor, or anything that NumPy can read.
+
+    Example:
+
+    >>> is_array(np.zeros(2)), is_array([0.0, 0.0]), is_array(tf.data.Dataset.range(2))
+    (True, False, False)
+    """
+    if isinstance(value, np.ndarray | tf.Tensor):
+        return True
+    read = callable(getattr(value, "__array__", None)) and not isinstance(value, type)
+    return read and hasattr(value, "shape")
+
+
+def are_arrays(x: Any) -> bool:
+    """Tell whether x is arrays, in any structure, and not a data set or a generator."""
+    leaves = keras.tree.flatten(x)
+    return bool(leaves) and all(is_array(leaf) for leaf in leaves)
+
+
+def plain_array(caller: str, name: str, array: Any, missing: bool = False) -> Any:
+    """Return an array as NumPy's or TensorFlow's, of native real numbers.
+
+    Args:
+      caller: the public function, which errors name.
+      name: the array.
+      array: [B,...], of any library.
+      missing: whether masked entries become NaN; otherwise they are refused.
+
+    Raises:
+      ValueError: for masked entries, complex numbers, dates or objects.
+
+    Example:
+
+    >>> plain_array("fit", "x", np.arange(2, dtype=">f4")).dtype
+    dtype('float32')
+    >>> plain_array("fit", "label d1", np.ma.masked_equal([0.0, 9.0], 9.0), missing=True).tolist()
+    [0.0, nan]
+    >>> plain_array("fit", "x", np.ones(2) * 1j)
+    Traceback (most recent call last):
+    ValueError: fit: x holds complex128, expected real numbers: pass x.real, or real and \
+imaginary part as components.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        array = _unmasked(caller, name, array, missing)
+    if not isinstance(array, np.ndarray | tf.Tensor):
+        if hasattr(array, "detach"):  # PyTorch's may need a gradient, or be on another device
+            array = array.detach().cpu()
+        array = np.asarray(array)
+    tensor = isinstance(array, tf.Tensor)
+    kind = ("c" if array.dtype.is_complex else "f") if tensor else array.dtype.kind
+    if kind == "c":
+        raise ValueError(
+            f"{caller}: {name} holds {_dtype(array)}, expected real numbers: pass {name}.real, or "
+            "real and imaginary part as components."
+        )
+    if kind in "OMm":
+        raise ValueError(
+            f"{caller}: {name} holds {_dtype(array)}, expected numbers: pass "
+            f'{name}.astype("float32").'
+        )
+    if isinstance(array, tf.Tensor):
+        return array
+    if array.dtype == np.longdouble and array.dtype.itemsize > 8:
+        return array.astype("float64")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def entries(name: str, arrays: Any) -> dict[str, Any]:
+    """Return arrays in any structure by what errors call them.
+
+    Example:
+
+    >>> list(entries("x", {"a": 1, "b": [2, 3]})), list(entries("x", 1))
+    (["x['a']", "x['b'][0]", "x['b'][1]"], ['x'])
+    """
+    if isinstance(arrays, dict):
+        parts = {f"{name}[{key!r}]": part for key, part in arrays.items()}
+    elif isinstance(arrays, list | tuple):
+        parts = {f"{name}[{i}]": part for i, part in enumerate(arrays)}
+    else:
+        return {} if arrays is None else {name: arrays}
+    return {k: v for part, array in parts.items() for k, v in entries(part, array).items()}
+
+
+def on_host(array: Any) -> np.ndarray | None:
+    """Return an array's numbers without a copy where that can be; None where there are none yet."""
+    if isinstance(array, tf.Tensor):
+        return array.numpy() if hasattr(array, "numpy") else None
+    return np.asarray(array)
+
+
+def _unmasked(caller, name, array, missing):
+    mask = np.ma.getmaskarray(array)
+    if not mask.any():
+        return array.data
+    if missing:
+        return array.astype(np.result_type(array.dtype, "float32")).filled(np.nan)
+    row = int(np.argmax(mask.reshape(len(mask), -1).any(axis=1)))
+    advice = "fill or drop such entries"
+    if name.startswith("label"):
+        advice += ', or compile(missing="nan") to leave them out'
+    raise ValueError(f"{caller}: {name} is masked, first in row {row}: {advice}.")
+
+
+def _dtype(array):
+    return array.dtype.name

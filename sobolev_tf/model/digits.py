@@ -1,0 +1,67 @@
+"""Digits that float32 cannot hold: numbers far from zero that differ by little."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from sobolev_tf.keras_support import arrays
+
+_RESOLUTION = 2.0**-24  # of float32, at 1
+_LEAST = 1e-3  # of the spread, that float32 should resolve
+
+
+def warn_of_lost_digits(model: Any, caller: str, x: Any, labels: dict[str, Any]) -> None:
+    """Warn where a float32 net compares numbers whose differences float32 does not resolve.
+
+    Args:
+      model: an `EquationModel`, which is warned about once for each array.
+      caller: the method, which the warning names.
+      x: the net's inputs, as arrays.
+      labels: by name of term, as arrays.
+    """
+    if model.equation.is_float64():
+        return
+    named = arrays.entries("x", x)
+    for name, label in labels.items():
+        if name != "directions":
+            named |= arrays.entries(f"label {name}", label)
+    for name, array in named.items():
+        numbers = arrays.on_host(array) if arrays.is_array(array) else None
+        if numbers is not None and numbers.dtype in (np.float32, np.float64):
+            _warn(model, caller, name, numbers)
+
+
+def resolved(offset: float, spread: float) -> float:
+    """Return how many digits of a spread around an offset float32 holds.
+
+    >>> round(resolved(offset=-291230.0, spread=0.02))
+    0
+    >>> round(resolved(offset=1.0, spread=1.0))
+    7
+    """
+    return max(0.0, math.log10(spread / (abs(offset) * _RESOLUTION)))
+
+
+def _warn(model, caller, name, numbers):
+    if numbers.ndim > 2 or not len(numbers) or name in model.warned_of_digits:
+        return  # images and full derivatives have no column of offsets
+    low, high = (np.atleast_1d(f.reduce(numbers, axis=0)) for f in (np.fmin, np.fmax))
+    low, high = low.astype("float64"), high.astype("float64")
+    spread, offset = high - low, np.maximum(np.abs(low), np.abs(high))
+    # Rounding leaves a trace of spread in a constant column.
+    spreads = spread > 8 * np.finfo(numbers.dtype).eps * offset
+    lost = spreads & (offset * _RESOLUTION > _LEAST * spread)
+    if not lost.any():
+        return
+    column = int(np.argmax(lost))
+    where = f", component {column}," if len(lost) > 1 else ""
+    model.warned_of_digits.add(name)
+    warnings.warn(
+        f"{caller}: {name}{where} varies by {spread[column]:.2g} around {low[column]:.9g}, and "
+        f"float32 holds {resolved(offset[column], spread[column]):.0f} digits of that: build the "
+        'net in float64 (nets.mlp(..., dtype="float64")) and pass float64 arrays, or subtract the '
+        "offset first.",
+        stacklevel=5,
+    )

@@ -1,0 +1,192 @@
+"""What Keras's `fit` and `evaluate` are called with, made of what users pass."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import checks
+from sobolev_tf.keras_support import arrays, batching
+from sobolev_tf.keras_support.watched_data import WatchedData
+from sobolev_tf.model import arguments, labels, not_finite
+from sobolev_tf.model.digits import warn_of_lost_digits
+from sobolev_tf.model.gate import Gate
+from sobolev_tf.model.sample_weights import beside_labels
+
+
+class Feed:
+    """The data of one call, looked at by the gate and in the net's dtype.
+
+    Args:
+      model: an `EquationModel`.
+      method: the method that was called, for errors.
+    """
+
+    def __init__(self, model: Any, method: str) -> None:
+        self.model = model
+        self.gate: Gate = model._gate(method)
+        self._streams: list[WatchedData] = []
+        self._arrays: Any = None
+
+    def training(
+        self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, options: dict
+    ) -> dict:
+        """Return the arguments of Keras's `fit` for training data.
+
+        Args:
+          x, y, sample_weight, batch_size: the user's.
+          options: the user's shuffle, class_weight, steps_per_epoch, validation_split,
+            validation_data and validation_batch_size.
+
+        Raises:
+          ValueError: see `Gate`.
+        """
+        self._refuse_batch_size(batch_size)
+        caller, options = self.gate.caller, dict(options)
+        are_arrays = arrays.are_arrays(x)
+        # Keras's own default warns that it cannot shuffle a data set or a generator.
+        options["shuffle"] = are_arrays if options["shuffle"] is None else options["shuffle"]
+        if (validation := options["validation_data"]) is not None:
+            size = options["validation_batch_size"] or batch_size
+            options["validation_data"] = self._validation(validation, size)
+        if not are_arrays:
+            passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
+            return passed | {"batch_size": batch_size} | options
+        x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
+        self.gate.nothing_to_learn(y, sample_weight)
+        if options["class_weight"] and (keras.tree.is_nested(y) or options["steps_per_epoch"]):
+            raise ValueError(
+                f"{caller}: class_weight is for class numbers as the only labels, in whole passes "
+                "over them: give sample_weight, a number for each example."
+            )
+        warn_of_lost_digits(self.model, caller, x, labels.normalize(y, self.gate.order))
+        if options["steps_per_epoch"]:
+            data = labels.as_batch(x, y, sample_weight, self.gate.order)
+            data, options = batching.repeat_arrays(data, batch_size or 32, options)
+            return {"x": data} | options
+        return self._whole_passes(x, y, sample_weight, batch_size, options)
+
+    def evaluation(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        cached: bool = False,
+    ) -> dict:
+        """Return x, y, sample_weight and batch_size for Keras's `evaluate` and `validation_data`.
+
+        Args:
+          x, y, sample_weight, batch_size: the user's.
+          cached: whether `fit` passes on what came from here.
+
+        Raises:
+          ValueError: see `Gate`.
+        """
+        passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+        if cached:
+            if isinstance(x, tf.data.Dataset):
+                self._stream(x)
+            return passed
+        self._refuse_batch_size(batch_size)
+        if not arrays.are_arrays(x):
+            return passed | {"x": self._stream(x)}
+        x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
+        passed = self._whole_passes(x, y, sample_weight, batch_size, {"shuffle": False})
+        passed.pop("shuffle")
+        return passed
+
+    def prediction(self, x: Any, batch_size: int | None) -> dict:
+        """Return x and batch_size for Keras's `predict`."""
+        if not arrays.are_arrays(x) or not self._is_rounded(x):
+            return {"x": x, "batch_size": batch_size}
+        return {"x": batching.one_pass((x,), batch_size or 32, shuffle=False)}
+
+    @contextlib.contextmanager
+    def explained(self, steps: int | None = None) -> Iterator[None]:
+        """Turn errors inside into what the data, or the net, has wrong.
+
+        Args:
+          steps: how many batches of a data set are read; None for all.
+
+        Raises:
+          ValueError: for data that is not right, and what a generator raises.
+          FloatingPointError: for a loss that is not finite, where the data is.
+        """
+        try:
+            yield
+        except FloatingPointError as error:
+            self.look_again(steps)
+            if self._arrays is not None:
+                not_finite.explain(self.model, self._arrays, error)
+            raise
+        except (tf.errors.OpError, StopIteration):
+            for stream in self._streams:
+                stream.reraise()
+            raise
+
+    def look_again(self, steps: int | None = None) -> None:
+        """Look through data sets; raise ValueError for the first batch that is wrong."""
+        for stream in self._streams:
+            stream.read_again(steps)
+
+    def _validation(self, data, batch_size):
+        if not isinstance(data, tuple | list):
+            return self._stream(data)
+        self.gate.refuse_derivatives_as_weights(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        trained = self._arrays
+        passed = self.evaluation(x, y, sample_weight, batch_size)
+        self._arrays = trained
+        return tuple(passed[name] for name in ("x", "y", "sample_weight") if name in passed)
+
+    def _whole_passes(self, x, y, sample_weight, batch_size, options):
+        """Keras's own way from arrays; float64 goes by a data set, since Keras rounds arrays."""
+        if not self._is_rounded((x, y, sample_weight)):
+            y, sample_weight = _beside(y, sample_weight, self.gate.order)
+            passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+            return passed | options
+        options, size = dict(options), batch_size or 32
+        data = (x, y, sample_weight)
+        if options.get("class_weight") is None:
+            data = labels.as_batch(x, y, sample_weight, self.gate.order)
+        data = data[: 3 if data[-1] is not None else 2]
+        share = options.pop("validation_split", 0)
+        if share and options["validation_data"] is None:
+            data, held_out = batching.split(data, share)
+            options["validation_data"] = held_out.batch(size)
+        shuffle, options["shuffle"] = options["shuffle"], False
+        return {"x": batching.one_pass(data, size, shuffle)} | options
+
+    def _is_rounded(self, structure):
+        if keras.config.floatx() == "float64" or not self.model.equation.is_float64():
+            return False
+        leaves = keras.tree.flatten(structure)
+        return any(getattr(leaf, "dtype", None) in (np.float64, tf.float64) for leaf in leaves)
+
+    def _stream(self, data):
+        stream = self.gate.stream(data)
+        self._streams.append(stream)
+        return stream.data
+
+    def _refuse_batch_size(self, batch_size):
+        arguments.refuse_labels_as_batch_size(batch_size, self.gate.caller)
+        if batch_size is not None:
+            checks.whole_number(self.gate.caller, "batch_size", batch_size, at_least=1)
+
+
+def _beside(y: Any, sample_weight: Any, order: int) -> tuple[Any, Any]:
+    """Labels and weights as Keras takes them: in the same structure, by name.
+
+    One array of labels passes unchanged, and so does one array of weights.
+    """
+    if not keras.tree.is_nested(y):  # class_weight needs it as it is
+        return y, sample_weight
+    by_name = labels.normalize(y, order)
+    if keras.tree.is_nested(sample_weight):
+        weights = labels.weights_by_name(sample_weight, order)
+        sample_weight = beside_labels(by_name, weights)
+    return by_name or None, sample_weight

@@ -1,0 +1,178 @@
+"""The gate: everything that users pass to a model's methods is looked at here, once, on the host.
+
+Arrays at once, before a weight changes; batches of generators and PyDatasets before their step;
+data sets where a loss is not finite. Labels and weights have one row for each row of x, numbers
+are finite, weights are not negative, and there is something to learn.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import checks
+from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.watched_data import WatchedData
+from sobolev_tf.model import labels
+
+
+class Gate:
+    """What a method of a model lets in.
+
+    Args:
+      caller: the method, which errors name, such as "SobolevModel.fit".
+      order: J.
+      missing: "nan" lets NaN in labels pass, or None.
+      masked: whether values may be minus infinity: logits of actions that are masked.
+      target: whether labels may come from a live target.
+    """
+
+    def __init__(
+        self,
+        caller: str,
+        order: int,
+        missing: str | None = None,
+        masked: bool = False,
+        target: bool = False,
+    ) -> None:
+        self.caller, self.order, self.missing = caller, order, missing
+        self.masked, self.target = masked, target
+
+    def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
+        """Return arrays in their plain form, in the structure in which they came.
+
+        Args:
+          x: the net's inputs.
+          y: labels in any form, or None.
+          sample_weight: in any form, or None.
+          at_least: the fewest rows.
+
+        Raises:
+          ValueError: names the array and the first row that is wrong.
+        """
+        x, y, sample_weight = self._plain(x, y, sample_weight)
+        self._look_at(self._named(x, y, sample_weight), at_least=at_least)
+        return x, y, sample_weight
+
+    def stream(self, data: Any) -> WatchedData:
+        """Return a data set, generator or PyDataset whose batches are looked at.
+
+        Raises:
+          ValueError: for a data set of (x, y, third) whose third may be derivatives.
+        """
+        if isinstance(data, tf.data.Dataset) and isinstance(data.element_spec, tuple):
+            self.refuse_derivatives_as_weights(data.element_spec)
+        return WatchedData(data, self.look)
+
+    def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
+        """Look at a batch of a stream, and return it with its arrays in their plain form.
+
+        Args:
+          batch: x, (x, y) or (x, y, sample_weight).
+          number: of the batch.
+          start: the number of its first row.
+
+        Raises:
+          ValueError: names the batch, the entry and the row.
+        """
+        self.refuse_derivatives_as_weights(batch)
+        parts = self._plain(*keras.utils.unpack_x_y_sample_weight(batch))
+        self._look_at(self._named(*parts), start, f" (batch {number})", at_least=0)
+        # A tuple stays one, of as many parts; a dict or an array is x.
+        return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
+
+    def refuse_derivatives_as_weights(self, batch: Any) -> None:
+        """Raise ValueError for (x, y, third) of values and a third [B,1] which may be dy.
+
+        Weights are [B]; [B,1] is also the derivative of one output by one input.
+        """
+        if not isinstance(batch, tuple | list) or len(batch) < 3 or not self.order or self.target:
+            return
+        _, y, third = batch
+        only_values = list(labels.by_name(y, self.order, extra=("directions",))) == ["value"]
+        if only_values and len(getattr(third, "shape", ())) == 2:
+            raise ValueError(
+                f"{self.caller}: sample_weight has shape {list(third.shape)}, expected [B]: data "
+                "is (x, y, sample_weight); derivatives belong to the labels, (x, (y, dy))."
+            )
+
+    def nothing_to_learn(self, y: Any, sample_weight: Any) -> None:
+        """Raise ValueError for arrays whose labels are all missing, or whose weights are all 0."""
+        named = self._named(None, y, sample_weight)
+        numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
+        if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
+            raise ValueError(f"{self.caller}: every label is missing, there is nothing to learn.")
+        weights = [arrays.on_host(a) for name, a in named.items() if name.startswith("sample")]
+        if weights and not any(np.any(weight) for weight in weights):
+            raise ValueError(f"{self.caller}: every sample_weight is 0, there is nothing to learn.")
+
+    def _plain(self, x, y, sample_weight):
+        names = {id(array): name for name, array in self._named(x, y, sample_weight).items()}
+
+        def plain(array):
+            if not _dense(array):
+                return array
+            name = names.get(id(array), "y")
+            missing = self.missing == "nan" and name.startswith("label")
+            return arrays.plain_array(self.caller, name, array, missing)
+
+        return keras.tree.map_structure(plain, (x, y, sample_weight))
+
+    def _named(self, x, y, sample_weight):
+        """All arrays by what errors call them."""
+        named = arrays.entries("x", x)
+        for name, label in labels.normalize(y, self.order).items():
+            if name == "directions":
+                for term, directions in label.items():
+                    named[f"directions of {term}"] = directions
+            else:
+                named |= arrays.entries(f"label {name}", label)
+        if not keras.tree.is_nested(sample_weight):
+            return named | arrays.entries("sample_weight", sample_weight)
+        weights = labels.weights_by_name(sample_weight, self.order)
+        return named | {f"sample_weight of {name}": w for name, w in weights.items()}
+
+    def _look_at(self, named, start=0, where="", at_least=1):
+        numbers = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
+        numbers = {name: array for name, array in numbers.items() if array is not None}
+        checks.same_rows(self.caller, numbers, at_least)
+        for name, array in numbers.items():
+            self._look_at_one(name, array, start, where)
+
+    def _look_at_one(self, name, array, start, where):
+        if array.dtype.kind in "OSU":
+            return
+        if name.startswith("sample_weight"):
+            checks.weights(self.caller, name + where, array, start)
+            return
+        label = name.startswith("label")
+        missing = label and self.missing == "nan"
+        if label and self.masked and array.dtype.kind == "f" and np.isneginf(array).any():
+            array = self._without_masked_actions(name + where, array, start)
+        if (wrong := checks.first_row_not_finite(array, missing)) is None:
+            return
+        row, what = wrong
+        advice = "every number of it must be finite."
+        if label and what == "NaN":
+            advice = 'mend it, or compile(missing="nan") to leave such entries out.'
+        raise ValueError(
+            f"{self.caller}: {name} has {what}, first in row {start + row}{where}: {advice}"
+        )
+
+    def _without_masked_actions(self, name, array, start):
+        masked = np.isneginf(array)
+        if (whole := masked.reshape(len(array), -1).all(axis=1)).any():
+            raise ValueError(
+                f"{self.caller}: {name} masks every action in row {start + int(np.argmax(whole))}: "
+                "one must be possible."
+            )
+        return np.where(masked, 0, array)
+
+
+def _all_missing(label):
+    return label is not None and label.dtype.kind == "f" and bool(np.isnan(label).all())
+
+
+def _dense(array):
+    return arrays.is_array(array) and not isinstance(array, tf.RaggedTensor | tf.SparseTensor)

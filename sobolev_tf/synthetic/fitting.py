@@ -1,0 +1,86 @@
+"""Keras's `fit` and `evaluate`, with data that is looked at and weights that are watched."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.strategies import DistributedModel
+from sobolev_tf.keras_support.watched_data import WatchedData
+from sobolev_tf.synthetic import gate
+
+_BATCHES = 256  # of a data set that are looked through after a loss that is not finite
+
+
+class WatchedModel(DistributedModel):
+    """A model of stages and critics, which stops where a weight or a loss is not finite."""
+
+    stages: list
+    critics: Any
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as in Keras.
+
+        Args:
+          x, y, *args, **kwargs: Keras's.
+
+        Raises:
+          ValueError: for arrays or batches of different numbers of rows, numbers that are not
+            finite, or negative weights.
+          FloatingPointError: for a loss or a weight that is not finite: names the stage.
+        """
+        passed = inspect.signature(super().fit).bind(x, y, *args, **kwargs).arguments
+        data = _look("DecoupledModel.fit", passed)
+        streams = [data]
+        validation = passed.get("validation_data")
+        if isinstance(validation, tuple | list):
+            parts = keras.utils.unpack_x_y_sample_weight(validation)
+            if arrays.are_arrays(parts[0]):
+                looked = gate.look("DecoupledModel.fit, validation", *parts)
+                passed["validation_data"] = looked[: len(validation)]
+        elif validation is not None:
+            streams.append(gate.stream("DecoupledModel.fit, validation", validation))
+            passed["validation_data"] = streams[-1].data
+        callbacks = passed.get("callbacks")
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            stop = gate.StopAtNaN(self.stages, self.critics)
+            passed["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
+        try:
+            return super().fit(**passed)
+        except FloatingPointError:
+            data.read_again(passed.get("steps_per_epoch") or _BATCHES)
+            raise
+        except (tf.errors.OpError, StopIteration):
+            for stream in streams:
+                stream.reraise()
+            raise
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss and metrics as in Keras; data is looked at as in `fit`."""
+        if kwargs.get("_use_cached_eval_dataset"):  # `fit` has looked at it
+            return super().evaluate(x, y, *args, **kwargs)
+        passed = inspect.signature(super().evaluate).bind(x, y, *args, **kwargs).arguments
+        passed |= passed.pop("kwargs", {})
+        data = _look("DecoupledModel.evaluate", passed)
+        try:
+            results = super().evaluate(**passed)
+        except (tf.errors.OpError, StopIteration):
+            data.reraise()
+            raise
+        if not np.isfinite(keras.tree.flatten(results)).all():
+            data.read_again(passed.get("steps") or _BATCHES)
+        return results
+
+
+def _look(caller: str, passed: dict) -> WatchedData:
+    """Look at x, y and sample_weight among the arguments of `fit`; put in what Keras takes."""
+    if not arrays.are_arrays(passed["x"]):
+        data = gate.stream(caller, passed["x"])
+        passed["x"] = data.data
+        return data
+    looked = gate.look(caller, passed["x"], passed["y"], passed.get("sample_weight"))
+    passed["x"], passed["y"], passed["sample_weight"] = looked
+    return WatchedData(None, lambda batch, number, row: batch)

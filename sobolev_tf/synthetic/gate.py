@@ -1,0 +1,118 @@
+"""What goes into a DecoupledModel's fit, and what must not come out of it: NaN."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from sobolev_tf import checks
+from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.watched_data import WatchedData
+
+
+def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
+    """Return arrays in their plain form: as many rows each, finite, weights not negative.
+
+    Args:
+      caller: the method, which errors name.
+      x, y, sample_weight: arrays in any structure, or None.
+      at_least: the fewest rows.
+
+    Raises:
+      ValueError: names the array and the first row that is wrong.
+
+    Example:
+
+    >>> look("fit", np.array([[0.0], [np.nan]]), None, None)
+    Traceback (most recent call last):
+    ValueError: fit: x has NaN, first in row 1: every number of it must be finite.
+    """
+    given = (x, y, sample_weight)
+    named: dict[str, Any] = {}
+    for part, structure in zip(("x", "y", "sample_weight"), given, strict=True):
+        named |= arrays.entries(part, structure)
+    names = {id(array): name for name, array in named.items()}
+    given = keras.tree.map_structure(
+        lambda a: arrays.plain_array(caller, names[id(a)], a) if arrays.is_array(a) else a, given
+    )
+    numbers = {}
+    for name, array in named.items():
+        if arrays.is_array(array) and (host := arrays.on_host(array)) is not None:
+            numbers[name] = host
+    checks.same_rows(caller, numbers, at_least)
+    for name, array in numbers.items():
+        if array.dtype.kind not in "OSU":
+            check = checks.weights if name.startswith("sample_weight") else checks.finite_rows
+            check(caller, name, array)
+    return given
+
+
+def stream(caller: str, data: Any) -> WatchedData:
+    """Return a data set, generator or PyDataset whose batches are looked at."""
+
+    def look_at(batch, number, start):
+        where = f"{caller}, batch {number} from row {start}"
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        parts = look(where, x, y, sample_weight, at_least=0)
+        return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
+
+    return WatchedData(data, look_at)
+
+
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends training where the loss or a weight is not finite, and names the stage.
+
+    A loss can look well where a stage below it is lost: its activations may hide NaN. Looks at the
+    loss after steps 1, 2, 4, ..., and at the loss and all weights at an epoch's end, before any
+    other callback does.
+
+    Args:
+      stages: of the network.
+      critics: of its cuts.
+
+    Raises:
+      FloatingPointError: something is not finite.
+    """
+
+    async_safe = True
+
+    def __init__(self, stages: Sequence[keras.Model], critics: Sequence[keras.Model]) -> None:
+        super().__init__()
+        self._parts = [(f"stage {k}", stage) for k, stage in enumerate(stages, 1)]
+        self._parts += [(f"the critic of cut {k}", each) for k, each in enumerate(critics, 1)]
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Look at the loss after steps 1, 2, 4, ..."""
+        if (batch + 1) & batch == 0 and not _finite((logs or {}).get("loss", 0.0)):
+            self._stop("loss")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Look at the loss and the weights."""
+        if not _finite((logs or {}).get("loss", 0.0)):
+            self._stop("loss")
+        if (lost := self._lost_weight()) is not None:
+            self._stop(lost)
+
+    def _lost_weight(self):
+        for part, model in self._parts:
+            for variable in model.weights:
+                if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.sum(variable))) and not (
+                    np.isfinite(np.asarray(variable, "float64")).all()
+                ):
+                    return f"{variable.path} of {part}"
+        return None
+
+    def _stop(self, what):
+        lost = self._lost_weight() or "none of the weights"
+        first = "" if what == lost else f" (first not finite: {lost})"
+        raise FloatingPointError(
+            f"DecoupledModel.fit: {what} is not finite any more{first}: lower the learning rates, "
+            "or look for NaN and infinity in the data. These weights are lost; go back to a "
+            "checkpoint."
+        )
+
+
+def _finite(value):
+    return math.isfinite(float(value))
