@@ -189,8 +189,7 @@ class DecoupledModel(WatchedModel):
         """Configure training, with an optimizer and losses of the critics' own.
 
         Args:
-          optimizer: of the network; any Keras optimizer or its name.
-          critic_optimizer: of the critics; any Keras optimizer or its name.
+          optimizer, critic_optimizer: of the network and of the critics: Keras's, or a name.
           loss: a Keras loss of one output, averaged over the batch ("sum_over_batch_size").
           metrics: of the network's outputs, as in Keras.
           critic_losses: l of the values and l_1 of the gradients; `L1Norm` both by default, a
