@@ -1,6 +1,6 @@
-"""The jet of a model's net at batches of x, compiled."""
+"""What a model has compiled beside Keras's functions: its jet, and what solvers evaluate."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -32,3 +32,28 @@ class CompiledJet:
         terms = zip(*((part.value, *part.derivatives) for part in parts), strict=True)
         value, *derivatives = map(np.concatenate, terms)
         return jets.Jet(value, tuple(derivatives))
+
+
+class CompiledFunctions:
+    """Compiled functions by what they were made of, until they are forgotten.
+
+    Example:
+
+    >>> functions = CompiledFunctions()
+    >>> one = functions.get(len, object)
+    >>> functions.get(len, object) is one
+    True
+    """
+
+    def __init__(self) -> None:
+        self._compiled: dict[Callable, Any] = {}
+
+    def get(self, function: Callable, make: Callable[[], Any]) -> Any:
+        """Return what was compiled of a function; make it where there is none."""
+        if function not in self._compiled:
+            self._compiled[function] = make()
+        return self._compiled[function]
+
+    def forget(self) -> None:
+        """Make all of them anew when they are next used."""
+        self._compiled.clear()

@@ -11,7 +11,7 @@ from sobolev_tf.keras_support import export, strategies
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.model import gradients
-from sobolev_tf.model.compiled_jet import CompiledJet
+from sobolev_tf.model.compiled_jet import CompiledFunctions, CompiledJet
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.input_batches import input_batches, shown_batches
 from sobolev_tf.model.settled import refuse_replacement
@@ -39,6 +39,7 @@ class NetModel(strategies.DistributedModel):
         self.net, self.order, self.target = equation.net, equation.order, target
         self.scaling, self.projection = equation.scaling, projection
         self._full_jet = CompiledJet(equation)
+        self.solver_functions = CompiledFunctions()
 
     def build(self, input_shape: Any) -> None:
         """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
@@ -109,6 +110,7 @@ class NetModel(strategies.DistributedModel):
         """Drop the compiled functions: they are made anew when they are next called."""
         super().forget_functions()
         self._full_jet.forget()
+        self.solver_functions.forget()
 
     def _cast(self, x):
         """x as the equation takes it; builds a model that is not built yet."""

@@ -1,8 +1,10 @@
 """The loss of a SobolevModel over all of its data, as a function of the weights only."""
 
+import copy
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import checks
@@ -53,6 +55,24 @@ class Problem:
         )
         self.directions = self.data[1].get("directions", {})
         self.model = model
+
+    def at(self, data: tuple) -> "Problem":
+        """Return the same problem of other data, such as the arguments of a compiled function.
+
+        Args:
+          data: in the structure of `data`; () for a copy that keeps no arrays alive.
+        """
+        problem = copy.copy(self)
+        problem.data = data
+        problem.directions = data[1].get("directions", {}) if data else {}
+        return problem
+
+    def assign(self, flat: tf.Tensor) -> None:
+        """Set the model's trainable weights from one vector [N]."""
+        variables = self.model.trainable_variables
+        sizes = [int(np.prod(variable.shape)) for variable in variables]
+        for variable, part in zip(variables, tf.split(flat, sizes), strict=True):
+            variable.assign(tf.reshape(tf.cast(part, variable.dtype), variable.shape))
 
     def build(self) -> None:
         """Make the variables of a model that is not built yet."""

@@ -175,6 +175,7 @@ class UnscaledFunction:
             self.scaling.scale_x(x),
             tf.math.divide_no_nan(u, size),
         )
+        size = tf.cast(size, gradient.dtype)  # layers may compute in float64 behind a float32 x
         size = tf.reshape(size, [-1, *[1] * (gradient.shape.rank - 1)])
         return self.scaling.unscale_y(value), self.scaling.scale_directions(gradient) * size
 

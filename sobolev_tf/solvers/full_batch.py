@@ -1,5 +1,6 @@
 """Fits that see all points at every step: the weights are one vector, an iteration is an epoch."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ class FullBatch:
             [np.ravel(v) for v in self.variables], dtype="f8"
         )
         self.history: keras.callbacks.History = keras.callbacks.History()
-        self._iterations = iterations
+        self._iterations: int = iterations
         self._callbacks: keras.callbacks.CallbackList = callback_list(
             caller, callbacks, self.history, model, iterations, int(verbose == 1)
         )
@@ -76,13 +77,14 @@ class FullBatch:
         )
 
     def __enter__(self) -> "FullBatch":
+        self.model.forget_stale_functions()
         self.model.stop_training = False
         self._callbacks.on_train_begin()
         self._callbacks.on_epoch_begin(0)
         return self
 
     def __exit__(self, error: Any, *_: Any) -> None:
-        self.assign(tf.constant(self.last_weights))
+        self.problem.assign(tf.constant(self.last_weights))
         self.model.reset_metrics()
         if done := len(self.history.epoch):
             self._bar.update(done, finalize=True)
@@ -100,7 +102,7 @@ class FullBatch:
           Whether a callback asks the fit to stop.
         """
         self.last_weights = np.array(weights)
-        self.assign(tf.constant(self.last_weights))  # callbacks may save them
+        self.problem.assign(tf.constant(self.last_weights))  # callbacks may save them
         self._callbacks.on_epoch_end(len(self.history.epoch), {"loss": float(loss)})
         done = len(self.history.epoch)
         if done < self._iterations and not self.model.stop_training:
@@ -108,17 +110,31 @@ class FullBatch:
         self._bar.update(len(self.history.epoch), [("loss", float(loss))], finalize=False)
         return self.model.stop_training
 
-    def assign(self, flat: tf.Tensor) -> None:
-        """Set the model's weights from one vector [N]."""
-        sizes = [int(np.prod(variable.shape)) for variable in self.variables]
-        for variable, part in zip(self.variables, tf.split(flat, sizes), strict=True):
-            variable.assign(tf.reshape(tf.cast(part, variable.dtype), variable.shape))
-
     def compiled(self, function: Callable) -> Callable:
-        """Compile a function of weights [N], where the model is not run eagerly."""
+        """Compile a function, where the model is not run eagerly.
+
+        The model keeps what was compiled, and data are an argument of it: TensorFlow does not free
+        all of a trace, so that a model that is fitted again and again would grow by megabytes a
+        fit. Data of other shapes are traced once.
+
+        Args:
+          function: from (problem, weights [N]) to tensors; defined in a module.
+
+        Returns:
+          The function of the weights only.
+        """
         if self.model.run_eagerly:
-            return function
-        return tf.function(function, autograph=False, jit_compile=self.model.jit_compile)
+            return functools.partial(function, self.problem)
+        without_data = self.problem.at(())
+
+        def make():
+            def run(data, weights):
+                return function(without_data.at(data), weights)
+
+            return tf.function(run, autograph=False, jit_compile=self.model.jit_compile)
+
+        compiled = self.model.solver_functions.get(function, make)
+        return functools.partial(compiled, self.problem.data)
 
     def refuse_not_finite(self, loss: Any, *arrays: np.ndarray) -> None:
         """Raise FloatingPointError where the loss, or what comes from it, is not finite."""

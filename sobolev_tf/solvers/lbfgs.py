@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import checks
+from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.full_batch import FullBatch
 
@@ -112,16 +113,7 @@ def fit_lbfgs(
 def _objective(fit: FullBatch) -> Callable[[np.ndarray], tuple]:
     """weights [N] -> (loss, gradient [N]), in float64; it leaves the weights in the model."""
 
-    @fit.compiled
-    def evaluate(flat):
-        fit.assign(flat)
-        values = [variable.value for variable in fit.variables]
-        with tf.GradientTape() as tape:
-            loss = fit.problem.loss()
-        # The last bias has no part in derivatives: without value labels its gradient is zero.
-        gradients = tape.gradient(loss, values, unconnected_gradients="zero")
-        flattened = [tf.cast(tf.reshape(g, [-1]), tf.float64) for g in gradients]
-        return tf.cast(loss, tf.float64), tf.concat(flattened, 0)
+    evaluate = fit.compiled(_loss_and_gradient)
 
     def loss_and_gradient(flat):
         loss, gradient = (t.numpy() for t in evaluate(tf.constant(flat)))
@@ -129,3 +121,14 @@ def _objective(fit: FullBatch) -> Callable[[np.ndarray], tuple]:
         return loss, gradient
 
     return loss_and_gradient
+
+
+def _loss_and_gradient(problem: Problem, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    problem.assign(weights)
+    values = [variable.value for variable in problem.model.trainable_variables]
+    with tf.GradientTape() as tape:
+        loss = problem.loss()
+    # The last bias has no part in derivatives: without value labels its gradient is zero.
+    gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+    flattened = [tf.cast(tf.reshape(g, [-1]), tf.float64) for g in gradients]
+    return tf.cast(loss, tf.float64), tf.concat(flattened, 0)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses
 from sobolev_tf.model import labels
+from sobolev_tf.model.problem import Problem
 from sobolev_tf.solvers.full_batch import FullBatch
 
 
@@ -35,42 +36,44 @@ def refuse_other_losses(fit: FullBatch) -> None:
 def residual_function(fit: FullBatch) -> Callable:
     """Make the function from weights [N] to residuals r [M]; the loss is the sum of r²."""
 
-    def residuals_at(weights):
-        fit.assign(weights)
-        _, _, _, residuals = _weighted_errors(fit)
-        return _join(residuals, 0)
-
-    return fit.compiled(residuals_at)
+    return fit.compiled(_residuals_at)
 
 
 def linearization(fit: FullBatch) -> Callable:
     """Make the function from weights [N] to residuals r [M] and their Jacobian [M,N]."""
 
-    def linearize(weights):
-        fit.assign(weights)
-        x, predicted, roots, residuals = _weighted_errors(fit)
-        jacobians = {
-            name: jacobian * roots[name][..., None]
-            for name, jacobian in _jacobians(fit, x, predicted).items()
-        }
-        return _join(residuals, 0), _join(jacobians, 1)
-
-    return fit.compiled(linearize)
+    return fit.compiled(_linearize)
 
 
-def _weighted_errors(fit: FullBatch) -> tuple:
+def _residuals_at(problem: Problem, weights: tf.Tensor) -> tf.Tensor:
+    problem.assign(weights)
+    _, _, _, residuals = _weighted_errors(problem)
+    return _join(residuals, 0)
+
+
+def _linearize(problem: Problem, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    problem.assign(weights)
+    x, predicted, roots, residuals = _weighted_errors(problem)
+    jacobians = {
+        name: jacobian * tf.cast(roots[name], jacobian.dtype)[..., None]
+        for name, jacobian in _jacobians(problem, x, predicted).items()
+    }
+    return _join(residuals, 0), _join(jacobians, 1)
+
+
+def _weighted_errors(problem: Problem) -> tuple:
     """Return x; and by name of term: what is predicted, the roots √w of weights, and errors √w e.
 
     The weight w of an error e is found from the loss w e² itself, whose slope in e is 2 w e and
     whose curvature is 2 w. So √w = sqrt(curvature / 2), and √w e = slope / (2 √w).
     """
-    comparison = fit.problem.compare()
+    comparison = problem.compare()
     predicted = comparison.predicted
     with tf.GradientTape() as outer:
         outer.watch(predicted)
         with tf.GradientTape() as inner:
             inner.watch(predicted)
-            loss = fit.problem.loss_of(comparison)
+            loss = problem.loss_of(comparison)
         slopes = inner.gradient(loss, predicted, unconnected_gradients="zero")
     curvatures = outer.gradient(slopes, predicted, unconnected_gradients="zero")
     roots = {name: tf.sqrt(c / 2) for name, c in curvatures.items()}
@@ -78,22 +81,22 @@ def _weighted_errors(fit: FullBatch) -> tuple:
     return comparison.x, predicted, roots, residuals
 
 
-def _jacobians(fit: FullBatch, x: Any, predicted: dict) -> dict:
+def _jacobians(problem: Problem, x: Any, predicted: dict) -> dict:
     """Return d predicted / d weights [B,...,N] by name of term, computed row by row."""
     order = max(map(labels.order_of, predicted))
-    values = [variable.value for variable in fit.variables]
+    values = [variable.value for variable in problem.model.trainable_variables]
 
     def of_row(row):
         x, directions = keras.tree.map_structure(lambda t: t[None], row)
         with tf.GradientTape(persistent=True) as tape:
-            terms = fit.problem.full_terms(x, order, directions)
+            terms = problem.full_terms(x, order, directions)
             entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
         return {
             name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
             for name, of_term in entries.items()
         }
 
-    rows = tf.vectorized_map(of_row, (x, fit.problem.directions))
+    rows = tf.vectorized_map(of_row, (x, problem.directions))
     return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
 
 
@@ -105,4 +108,4 @@ def _gradient(tape: tf.GradientTape, entry: tf.Tensor, values: Sequence) -> tf.T
 def _join(by_name: dict, axes: int) -> tf.Tensor:
     """Join terms along all but their last `axes` axes, in float64."""
     parts = [tf.reshape(t, [-1, *t.shape[len(t.shape) - axes :]]) for t in by_name.values()]
-    return tf.cast(tf.concat(parts, 0), tf.float64)
+    return tf.concat([tf.cast(part, tf.float64) for part in parts], 0)
