@@ -137,8 +137,8 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
                 callbacks=callbacks.make_callbacks(settings, run, cuts, length.steps),
                 verbose=0,
             )
-        difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
-        return report.finish(run, settings, "The paper's net", images, cuts, rows, difference)
+            difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
+            return report.finish(run, settings, "The paper's net", images, cuts, rows, difference)
 
 
 def main(settings: Settings) -> None:

@@ -139,8 +139,8 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
                 callbacks=callbacks.make_callbacks(settings, run, cuts, length.steps),
                 verbose=0,
             )
-        difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
-        return report.finish(run, settings, "ResNet50", images, cuts, rows, difference)
+            difference = export.save(model, run.path("saved_model"), images.first_eval_batch())
+            return report.finish(run, settings, "ResNet50", images, cuts, rows, difference)
 
 
 def main(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from absl import flags
 from train.distill import figures as distill
 from train.lib.images import table1
 from train.lib.run import cli, compare, files, run_folder
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import UsageError, last_line
 from train.regression import figures as regression
 from train.teacher import curve
 
@@ -62,6 +62,8 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
                 drawn += 1
             except UsageError as error:
                 problems.append(str(error))
+            except NOT_DRAWN as error:  # values that no file should hold
+                problems.append(f"{run.folder} cannot be drawn: {last_line(error)}")
         return drawn
 
     return drawer
@@ -118,6 +120,8 @@ DRAWERS: dict[str, Drawer] = {
     "teacher": figures_of(curve.draw),
     "record": comparison_only,
 }
+# What drawing raises where a file of a run parses, but holds another run's values.
+NOT_DRAWN = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 DRAWN_UNFINISHED = ("teacher",)
 
 

@@ -68,7 +68,7 @@ def main(settings: Settings) -> None:
     seeding.seed_everything(settings)
     with run_folder.Run(cli.workdir(settings), settings.stored(), "record") as run:
         policy = load_teacher(settings, run)
-        writer = Writer(run.path("data"), settings.game)
+        writer = Writer(run.path("data"), settings.game, before_write=run.refuse_if_removed)
         with caught_signals() as caught:
             if not writer.finished:
                 record(settings, policy, writer, caught)

@@ -1,9 +1,9 @@
 """Write episodes as shards; the folder becomes a data set when the last one is written."""
 
 import concurrent.futures
-import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from train.lib.atari import episode_format
 from train.lib.images import tfrecords
-from train.lib.run import files
-from train.lib.run.errors import CommandError, UsageError
+from train.lib.run import files, schema
+from train.lib.run.errors import CommandError, UsageError, last_line, reading
 
 SHARD_STEPS = 10_000
 
@@ -39,16 +39,23 @@ class Writer:
       folder: of the data set.
       game: the game's name.
       shard_steps: steps in a shard, at least, but for the last one.
+      before_write: called before each shard, such as `Run.refuse_if_removed`.
 
     Raises:
       UsageError: unless all is there that shards.json lists.
     """
 
-    def __init__(self, folder: Path, game: str, shard_steps: int = SHARD_STEPS):
+    def __init__(
+        self,
+        folder: Path,
+        game: str,
+        shard_steps: int = SHARD_STEPS,
+        before_write: Callable[[], None] = lambda: None,
+    ):
         from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
         self.folder, self.partial = folder, folder.with_name(f"{folder.name}.partial")
-        self.game, self.shard_steps = game, shard_steps
+        self.game, self.shard_steps, self.before_write = game, shard_steps, before_write
         self.features = episode_format.features(game)
         self._serializer = ExampleSerializer(self.features.get_serialized_info())
         self._threads = concurrent.futures.ThreadPoolExecutor(2)
@@ -64,15 +71,16 @@ class Writer:
     def _whole_shards(self):
         if not (self.finished or self._list.exists()):
             return []
-        try:
-            shards = [_renamed(shard) for shard in json.loads(self._list.read_text())]
+        with reading(self._list.parent, "remove it, and record again", "is no whole recording"):
+            shards = [_renamed(shard) for shard in files.read_json(self._list)]
+            if not shards:
+                raise ValueError(f"{self._list.name} lists no shard")
             paths = [self._path(number) for number in range(len(shards))]
             lengths = [len(shard["scores"]) for shard in shards]
-            tfrecords.check(paths, lengths, sum(shard["bytes"] for shard in shards))
-        except (UsageError, OSError, ValueError, TypeError, LookupError) as error:
-            raise UsageError(
-                f"{self._list.parent} is no whole recording ({error}): remove it, and record again"
-            ) from error
+            try:
+                tfrecords.check(paths, lengths, sum(shard["bytes"] for shard in shards))
+            except UsageError as error:
+                raise ValueError(error) from error
         return shards
 
     def _path(self, number):
@@ -106,6 +114,7 @@ class Writer:
         """Write the episodes that were added as the next shard."""
         if not self._pending:
             return
+        self.before_write()
         serialized = [episode.serialized.result() for episode in self._pending]
         path = self._path(len(self.shards))
         try:
@@ -113,7 +122,7 @@ class Writer:
                 for record in serialized:
                     shard.write(record)
         except tf.errors.OpError as error:
-            raise CommandError(f"{path}: {error.message}; the same command resumes") from error
+            raise CommandError(f"{path}: {last_line(error)}; the same command resumes") from error
         self.shards.append(
             {
                 "steps": sum(episode.steps for episode in self._pending),
@@ -154,8 +163,16 @@ class Writer:
 
 def _renamed(shard):
     """Return a shard's entry of shards.json; older ones call steps frames, and have no seconds."""
+    if isinstance(shard, dict) and "frames" in shard:
+        shard = {"steps": shard["frames"], **shard}
+    schema.check(
+        shard, {"steps": int, "bytes": int, "scores": list}, {"seconds": schema.OPTIONAL_NUMBER}
+    )
+    schema.check_numbers(shard["scores"])
+    if shard["steps"] < len(shard["scores"]):
+        raise ValueError(f"{shard['steps']} steps in {len(shard['scores'])} episodes")
     return {
-        "steps": shard["steps"] if "steps" in shard else shard["frames"],
+        "steps": shard["steps"],
         "bytes": shard["bytes"],
         "scores": shard["scores"],
         "seconds": shard.get("seconds"),

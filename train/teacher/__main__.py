@@ -27,7 +27,7 @@ from typing import Any
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder, seeding, summary
+from train.lib.run import cli, run_folder, schema, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
@@ -137,6 +137,8 @@ flags.DEFINE_float(
 )
 
 FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
+# What a checkpoint must say about where the run stands.
+NEEDS = {"seconds": schema.NUMBER, "evaluated": bool}
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 
@@ -199,12 +201,15 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
     learner = A2CSettings.of(settings)
     net = policies.new_teacher(settings.game)
     a3c.compile_net(net, learner, num_updates=math.ceil(settings.steps / learner.batch_size))
-    checkpoints = Checkpoints(run.path("checkpoints"), keep=2, monitor="score")
-    start = checkpoints.restore_latest(net) or initialize(settings, run, net)
+    checkpoints = Checkpoints(
+        run.path("checkpoints"), keep=2, monitor="score", before_save=run.refuse_if_removed
+    )
+    last = settings.steps + learner.num_actors * learner.batch_size  # actors end their update
+    start = checkpoints.restore_latest(net, last, NEEDS) or initialize(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.
     last_row = start["step"] if start["evaluated"] else start["step"] - 1
-    history = History(run.path("metrics.csv"), last_row)
+    history = History(run.path("metrics.csv"), last_row, ("step", "seconds", "score"))
     print(
         f"{settings.game}, {learner.num_actors} actors, run folder {run.folder}, "
         f"step {start['step']}"

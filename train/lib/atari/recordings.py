@@ -15,8 +15,9 @@ import tensorflow as tf
 from sobolev_tf.keras_support import batching
 from train.lib.atari import environment, episode_format
 from train.lib.atari.episode_format import BLACK
+from train.lib.images import feature_names
 from train.lib.run import progress
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import UsageError, reading
 
 PARALLEL = 2  # batches that are put together at a time
 
@@ -109,25 +110,25 @@ def read(folder: Path, game: str) -> Recording:
     """
     import tensorflow_datasets as tfds
 
-    try:
+    feature_names.check(folder)
+    with reading(folder, "record it again", "cannot be read as a data set"):
         builder = tfds.builder_from_directory(folder)
         split = builder.info.splits[episode_format.SPLIT]
         features = builder.info.features
-    except Exception as error:  # TFDS raises whatever its parsers do
-        raise UsageError(f"{folder} cannot be read as a data set: {error}") from error
+        shards = list(zip(split.filenames, split.shard_lengths, strict=True))
+        if not shards or min(split.shard_lengths) < 1:
+            raise ValueError(f"its shards have {list(split.shard_lengths)} episodes")
     name = builder.info.name
     if name in environment.ACTIONS and name != game:
         raise UsageError(f"{folder} is a recording of {name}, expected --game={game}")
     if repr(features) != repr(episode_format.features(game)):
         raise UsageError(f"{folder} is no recording of {game}: it holds {features}")
     bar, episodes = progress.Bar(sum(split.shard_lengths)), []
-    for k, (name, length) in enumerate(zip(split.filenames, split.shard_lengths, strict=True)):
-        try:
-            episodes += _shard(builder, k)
-        except tf.errors.OpError as error:
-            raise UsageError(
-                f"{Path(folder, name)} is damaged or not whole: {error.message}; record it again"
-            ) from error
+    for k, (name, length) in enumerate(shards):
+        with reading(Path(folder, name), "record it again", "is damaged or not whole"):
+            read_now = _shard(builder, k)
+            _check(read_now, length)
+        episodes += read_now
         bar.add(length, f"read {len(episodes)} episodes of {folder}")
     return join(episodes)
 
@@ -160,6 +161,18 @@ def _shard(builder, number):
     shard = f"{episode_format.SPLIT}[{number}shard:{number + 1}shard]"
     data = builder.as_dataset(split=shard, read_config=config)
     return list(data.map(_without_last, 2).as_numpy_iterator())
+
+
+def _check(episodes, count):
+    """Raise ValueError unless there are `count` episodes that can be learned from."""
+    if len(episodes) != count:
+        raise ValueError(f"it has {len(episodes)} episodes, expected {count}")
+    for k, episode in enumerate(episodes):
+        if not len(episode["logits"]):
+            raise ValueError(f"episode {k} has no step")
+        for name in ("logits", "score"):
+            if not np.isfinite(episode[name]).all():
+                raise ValueError(f"{name} of episode {k} are not finite")
 
 
 def _without_last(episode):

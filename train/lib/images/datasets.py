@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from train.lib.images import shapes, tfds_images, tfrecords
 from train.lib.images.streams import Images
-from train.lib.run.errors import UsageError
+from train.lib.run import memory
+from train.lib.run.errors import UsageError, reading
 
 SMALLEST = 32  # ResNet50 takes no smaller image
 EVAL_SPLITS = ["validation", "selection"]  # of the shapes that are held out
@@ -55,6 +56,8 @@ def load(
         raise UsageError(f"image_size={image_size} is too small: expected at least {SMALLEST}")
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
+    batch_bytes = batch_size * image_size**2 * 3 * 4  # float32
+    memory.refuse_more_than_there_is(f"--batch_size={batch_size}", batch_bytes)
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     stands_in = not name and "imagenet2012" not in tfds_images.prepared(data_dir)
     if name == "shapes" or stands_in:
@@ -71,13 +74,15 @@ def load(
         raise UsageError(
             f"--eval_split={eval_split} is for --dataset=shapes; {name} has one held-out split"
         )
-    return tfds_images.open_images(
-        tfds_images.find(name, data_dir),
-        augmentation=augmentation,
-        color_distortion=color_distortion,
-        num_classes=num_classes,
-        **common,
-    )
+    builder = tfds_images.find(name, data_dir)
+    with reading(builder.data_path, "prepare the data set again", "is broken"):
+        return tfds_images.open_images(
+            builder,
+            augmentation=augmentation,
+            color_distortion=color_distortion,
+            num_classes=num_classes,
+            **common,
+        )
 
 
 def _shapes(notice, held_out, image_size, batch_size, seed):

@@ -10,13 +10,14 @@ import sobolev_tf as st
 from train.lib.images import figure, pixel_baseline
 from train.lib.images.streams import Images
 from train.lib.images.table1 import NAMES
-from train.lib.run import cli, files, summary
-from train.lib.run.errors import UsageError
+from train.lib.run import cli, files, schema, summary
+from train.lib.run.errors import UsageError, reading
 from train.lib.run.progress import format_seconds
 from train.lib.run.run_folder import Run
 from train.lib.run.settings import Settings
 from train.lib.run.text_table import percent, table
 
+SCORES = ("val_accuracy", "val_top5", "accuracy", "top5")
 # The logs of a cut, `cut1_cosine` and so on, that the table of diagnostics has.
 DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio", "accuracy")
 # Flags that a title has in words, or that change no number.
@@ -78,6 +79,8 @@ def finish(
     if not rows:
         raise UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
     last = rows[-1]
+    with reading(run.path("metrics.csv"), "choose another --workdir", "is damaged"):
+        schema.check_columns(last, SCORES)
     baselines = {"chance": 1 / images.num_classes}
     if settings.pixel_baseline:
         baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
@@ -129,8 +132,7 @@ def flags_of_title(settings: Settings) -> list[str]:
 
 def scores_table(row: Mapping[str, float], baselines: Mapping[str, float]) -> str:
     """Return accuracies in per cent, by the names of the logs, and the baselines below."""
-    names = ("val_accuracy", "val_top5", "accuracy", "top5")
-    scores = {name: row[name] for name in names} | dict(baselines)
+    scores = {name: row[name] for name in SCORES} | dict(baselines)
     return table(["", "result"], [[name, percent(share)] for name, share in scores.items()])
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, tfrecords
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import UsageError, last_line
 
 PARALLEL = os.cpu_count()  # images that are decoded at a time
 PREFETCH = 4  # batches
@@ -89,19 +89,21 @@ class Images:
 
     @contextlib.contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Turn what goes wrong while reading into a UsageError that names shard or label."""
+        """Turn what goes wrong while reading into one line that says where."""
         try:
             with tfrecords.named_errors(self.files):
                 yield
-        except tf.errors.InvalidArgumentError as error:
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
+            if not tfrecords.is_of_reading(error):
+                raise
             if match := re.search(r"LABEL \[(-?\d+)", str(error)):
                 raise UsageError(
                     f"label {match[1]} in {self.where}: expected 0 to {self.num_classes - 1}, as "
                     "its features.json names the classes; correct one of the two"
                 ) from error
-            if match := re.search(r"[^\n]*(?:JPEG|PNG)[^\n]*", str(error)):
-                raise UsageError(
-                    f"an image in {self.where} cannot be decoded: {match[0].strip()}; "
-                    "prepare the data set again"
-                ) from error
-            raise
+            said = last_line(error)
+            is_image = re.search("JPEG|PNG|image", said)
+            what = "an image" if is_image else "a record"
+            raise UsageError(
+                f"{what} in {self.where} cannot be decoded: {said}; prepare the data set again"
+            ) from error

@@ -1,6 +1,5 @@
 """Table 1 of the paper, from any set of finished runs of train.cifar10 and train.imagenet."""
 
-import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sobolev_tf as st
 from train.lib.run import files, old_flags, run_folder
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import UsageError, reading
 
 Column = tuple[str, str, int]  # script, data set, number of cuts
 Columns = dict[Column, dict[str, list["Result"]]]
@@ -76,8 +75,8 @@ def read(folder: Path) -> Result:
     """
     config = run_folder.read_config(folder / "config.json")
     script, path = config["script"], folder / "summary.json"
-    try:
-        summary = json.loads(path.read_text())
+    with reading(path, "run the run's command again", f"is not a summary of train.{script}"):
+        summary = files.read_json(path)
         shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"accuracies of {shares}")
@@ -98,10 +97,6 @@ def read(folder: Path) -> Result:
             accuracy=tuple(100 * float(share) for share in shares),
             steps=int(summary["steps"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{path} is not a summary of train.{script}: {error!r}; run the run's command again"
-        ) from error
 
 
 def cells(results: Iterable[Result]) -> Columns:

@@ -4,17 +4,17 @@ Nothing is ever downloaded, and no code of a data set runs: only its files are r
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from google.protobuf.json_format import ParseError
 
 from sobolev_tf.keras_support import batching
-from train.lib.images import augment, tfrecords
+from train.lib.images import augment, feature_names, tfrecords
 from train.lib.images.streams import Images
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import UsageError, last_line, reading
 
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
 AUGMENTATIONS: dict[str, Callable] = {
@@ -54,21 +54,31 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.Data
     Raises:
       UsageError: where there is none, or its description is broken.
     """
+    root = folder_of(data_dir)
+    is_directory = (Path(name) / "dataset_info.json").is_file()
+    first, *_ = re.split("[/:]", name)
+    for path in [Path(name)] if is_directory else _folders_of(root / first):
+        feature_names.check(path)
     try:
-        if (Path(name) / "dataset_info.json").is_file():
+        if is_directory:
             return tfds.builder_from_directory(name)
-        return tfds.core.read_only_builder.builder_from_files(name, data_dir=folder_of(data_dir))
-    except (tfds.core.DatasetNotFoundError, OSError, ValueError, ParseError) as error:
-        if name in prepared(data_dir) or (Path(name) / "dataset_info.json").is_file():
+        return tfds.core.read_only_builder.builder_from_files(name, data_dir=root)
+    except Exception as error:  # TFDS raises whatever its parsers do
+        if is_directory or first in prepared(data_dir):
             raise UsageError(
-                f"data set {name!r} is broken: {error}; prepare it with TFDS again"
+                f"data set {name!r} is broken: {last_line(error)}; prepare it with TFDS again"
             ) from error
         available = ", ".join(["shapes", *prepared(data_dir)])
         raise UsageError(
-            f"no data set {name!r} in {folder_of(data_dir)}, only {available}: prepare it with "
+            f"no data set {name!r} in {root}, only {available}: prepare it with "
             f"TFDS (`tfds build {name}`; nothing is downloaded here), or give --data_dir, or as "
             "--dataset the directory of its dataset_info.json"
         ) from error
+
+
+def _folders_of(parent: Path) -> list[Path]:
+    """Return the folders below `parent` that describe a data set's features."""
+    return [path.parent for path in parent.rglob(feature_names.FILE)] if parent.is_dir() else []
 
 
 def open_images(
@@ -160,7 +170,11 @@ def _records(split):
 def _count(split, is_kept):
     """Count the records of a split that are kept."""
     stream = _records(split).filter(is_kept)
-    with tfrecords.named_errors(split.filepaths):
+    where = split.filepaths[0].parent
+    with (
+        reading(where, "prepare the data set again", "cannot be read"),
+        tfrecords.named_errors(split.filepaths),
+    ):
         kept = int(batching.without_autotune(stream).reduce(0, lambda count, _: count + 1))
     if not kept:
         raise UsageError(
@@ -179,6 +193,9 @@ def _check_features(features, where):
                 f"{where}: expected a feature {key!r} of kind {kind.__name__}, "
                 f"got {type(feature).__name__ if feature else ', '.join(names) or 'none'}"
             )
+    classes = len(names["label"].names)
+    if classes < 2:
+        raise UsageError(f"{where}: its label has {classes} classes, expected at least 2")
 
 
 def _splits(info, where):

@@ -80,6 +80,18 @@ def named_errors(files: Files) -> Iterator[None]:
         raise
 
 
+def is_of_reading(error: Exception) -> bool:
+    """Return whether an error came out of a stream, and not out of a model that trains on it.
+
+    Whatever a stream raises passes through the operation that takes its next element. Where
+    a message would have bytes of a record in it, that is a UnicodeDecodeError.
+    """
+    if isinstance(error, tf.errors.OpError):
+        out_of_memory = isinstance(error, tf.errors.ResourceExhaustedError)
+        return "GetNext" in error.message and not out_of_memory
+    return isinstance(error, UnicodeDecodeError)
+
+
 def fold_in(key: ArrayLike, number: int | tf.Tensor) -> tf.Tensor:
     """Derive a seed [2] from a seed [2] and a number of any integer type."""
     return tf.random.experimental.stateless_fold_in(tf.cast(key, tf.int32), number)

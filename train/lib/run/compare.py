@@ -1,15 +1,24 @@
 """Runs of one script side by side: the flags that differ, and their headline numbers."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import metrics_csv, old_flags, run_folder, text_table
+from train.lib.run import files, metrics_csv, old_flags, run_folder, text_table
 from train.lib.run.errors import UsageError
 from train.lib.run.help_text import as_typed
 
+# What a summary raises that is missing, no JSON, or of another shape.
+UNREADABLE = (
+    UsageError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
 Headline = tuple[str, Any, str]  # name, value, unit
 
 
@@ -54,15 +63,15 @@ def headline(folder: Path) -> Headline:
     """
     script = run_folder.read_config(folder / "config.json").get("script")
     try:
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = files.read_json(folder / "summary.json")
         if "headline" in summary:
             head = summary["headline"]
             return head["name"], head["value"], head["unit"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except UNREADABLE:
         summary = {}
     try:
         return HEADLINES_OF_OLD_RUNS[script](folder, summary)
-    except (UsageError, ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return "", None, ""
 
 

@@ -10,7 +10,6 @@ counts of steps, evaluations and checkpoints, for which the workers stop.
 """
 
 import functools
-import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,8 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from train.lib.run import checkpoints, tf_servers
-from train.lib.run.errors import CommandError, UsageError
+from train.lib.run import checkpoints, tf_config, tf_servers
+from train.lib.run.errors import CommandError, UsageError, last_line
 
 WAIT = 60  # seconds for servers to come up
 ROUND = 8  # steps of each worker between two looks at the clock
@@ -32,7 +31,11 @@ def serve_unless_chief() -> None:
     if job in ("worker", "ps"):
         print(f"serving as {job} in {cluster}; Ctrl-C ends it", flush=True)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # TensorFlow's `join` lets no Python run
-        tf_servers.serve().join()
+        try:
+            server = tf_servers.serve()
+        except tf.errors.OpError as error:
+            raise CommandError(f"cannot serve as {job}: {last_line(error)}") from error
+        server.join()
 
 
 def strategy() -> tf.distribute.ParameterServerStrategy:
@@ -52,17 +55,13 @@ def _config() -> tuple[Mapping[str, Sequence[str]], str]:
     """Return ({job: addresses}, this task's job) of TF_CONFIG."""
     text = os.environ.get("TF_CONFIG", "")
     try:
-        config = json.loads(text)
-        cluster, job = config["cluster"], config["task"]["type"]
-        valid = all(cluster[name] for name in ("ps", "worker")) and job in ("chief", *cluster)
-    except (ValueError, KeyError, TypeError):
-        valid = False
-    if not valid:
+        return tf_config.parse(text)
+    except ValueError as error:
         raise UsageError(
             "--strategy=parameter_server: expected TF_CONFIG with addresses of ps and worker and a "
-            f"task, got {text or 'none'!r}; python -m train.cluster starts all on this machine"
-        )
-    return cluster, job
+            f"task, {text or 'nothing'} is given ({error}); python -m train.cluster starts all on "
+            "this machine"
+        ) from error
 
 
 def fit_and_evaluate(
