@@ -212,7 +212,7 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
     whole = shard.read_bytes()
     for damage in (lambda: shard.write_bytes(whole[:-1]), shard.unlink):
         damage()
-        with pytest.raises(errors.UsageError, match=r"no whole recording .*remove it, and record"):
+        with pytest.raises(errors.UsageError, match=r"no whole recording: .*remove it, and record"):
             Writer(tmp_path / "data", "breakout")
     (tmp_path / "data.partial" / "shards.json").write_text("[")
     with pytest.raises(errors.UsageError, match="no whole recording"):

@@ -50,6 +50,7 @@ class Writer:
         folder: Path,
         game: str,
         shard_steps: int = SHARD_STEPS,
+        *,
         before_write: Callable[[], None] = lambda: None,
     ):
         from tensorflow_datasets.core.example_serializer import ExampleSerializer

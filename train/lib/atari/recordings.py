@@ -110,8 +110,8 @@ def read(folder: Path, game: str) -> Recording:
     """
     import tensorflow_datasets as tfds
 
-    feature_names.check(folder)
     with reading(folder, "record it again", "cannot be read as a data set"):
+        feature_names.check(folder)
         builder = tfds.builder_from_directory(folder)
         split = builder.info.splits[episode_format.SPLIT]
         features = builder.info.features

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from train.lib.run import files
-from train.lib.run.errors import UsageError, reading
+from train.lib.run.errors import UsageError
 
 FILE = "features.json"
 TFDS_OWN = re.compile(r"tensorflow_datasets\.core\.features(\.[A-Za-z_]\w*)+")
@@ -16,14 +16,13 @@ KEYS = ("pythonClassName", "type")  # of today's files, and of older ones
 def check(folder: Path) -> None:
     """Raise UsageError if features.json names a class of anything but TFDS's own features.
 
-    TFDS would import the class's module, and so run code that a data set has chosen.
+    TFDS would import the class's module, and so run code that a data set has chosen. Call it
+    within `errors.reading`: a file that is no JSON raises what the parser does.
     """
     path = Path(folder) / FILE
     if not path.exists():
         return  # TFDS says so
-    with reading(path, "prepare the data set again"):
-        content = files.read_json(path)
-    for name in _class_names(content):
+    for name in _class_names(files.read_json(path)):
         if not (isinstance(name, str) and TFDS_OWN.fullmatch(name)):
             raise UsageError(
                 f"{path} names the class {name!r}, whose module would be imported: expected "

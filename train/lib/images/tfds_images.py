@@ -58,7 +58,8 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.Data
     is_directory = (Path(name) / "dataset_info.json").is_file()
     first, *_ = re.split("[/:]", name)
     for path in [Path(name)] if is_directory else _folders_of(root / first):
-        feature_names.check(path)
+        with reading(path, "prepare it with TFDS again", "is broken"):
+            feature_names.check(path)
     try:
         if is_directory:
             return tfds.builder_from_directory(name)

@@ -52,8 +52,8 @@ def _of_system(error: OSError) -> tuple[str, int] | None:
         broken = standard_streams.silence_broken()
         if any(isinstance(each, BrokenPipeError) for each in broken.values()):
             return "", 128 + signal.SIGPIPE
-        if isinstance(error, BrokenPipeError):
-            return None  # another pipe: a bug
+        if isinstance(error, BrokenPipeError) or error.errno is None:
+            return None  # another pipe, or raised by Python code: a bug
         # Files are named where they are written.
         where = next(iter(broken), standard_streams.NAMES["stdout"])
         if error.errno in FULL:
