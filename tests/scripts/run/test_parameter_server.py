@@ -37,8 +37,8 @@ def test_no_cluster_is_one_line_and_exit_code_2(config, run_script, monkeypatch,
 
 
 def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path):
-    absent, address = tf_servers.free_addresses(2)
-    for absent in (absent, "no.such.host.invalid:1"):
+    silent, address = tf_servers.free_addresses(2)
+    for absent in (silent, "no.such.host.invalid:1"):
         config = {"cluster": {"ps": [absent], "worker": [address]}}
         config["task"] = {"type": "chief", "index": 0}
         monkeypatch.setenv("TF_CONFIG", json.dumps(config))
