@@ -3,7 +3,7 @@
 With synthetic gradients a stage need not wait for those above it. Several steps are traced into
 one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Every
 operation of a stage, forward or backward, is on that stage's device, and runs as soon as its inputs
-are there. The only other rule: a stage is at most `AHEAD` steps before the one above it.
+are there. The only other rule: a stage is at most `AHEAD` steps ahead of the next.
 
 A stage is updated on batch t before it sees batch t+1, so its weights are never late. Critics are
 late, because their targets come from above. At a cut with n stages above it, the critic used at
