@@ -54,7 +54,7 @@ def build(learning_rate, jit_compile=False, steps_per_execution=1):
 
 
 class Pause(keras.callbacks.Callback):
-    """Makes steps long enough to be hit."""
+    """A callback that makes steps long enough to be hit."""
 
     def __init__(self, seconds):
         super().__init__()

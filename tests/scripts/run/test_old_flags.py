@@ -71,12 +71,14 @@ def test_an_old_name_is_refused_with_its_new_one(script, old, new, run_script):
         ("imagenet", "schedule", "steps", "piecewise"),
         ("distill", "train_boundary", "cut", "step"),
         ("distill", "train_boundary", "whole", "episode"),
+        ("distill", "method", "regular", "values"),
     ],
 )
 def test_an_old_value_is_refused_with_its_new_name_and_read_from_folders(
     script, name, old, new, run_script
 ):
-    code, _, err = run_script(SCRIPTS[script], f"--{name}={old}")
+    needed = ["--game=pong", "--recording=nowhere"] if script == "distill" else []
+    code, _, err = run_script(SCRIPTS[script], *needed, f"--{name}={old}")
     assert (code, err.count("\n")) == (2, 1)
     assert f"--{name}={old} has a new name: --{name}={new}" in err
     assert old_flags.rename(script, {name: old}) == {name: new}

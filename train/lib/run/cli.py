@@ -163,6 +163,9 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
         for name, value in presets[values.preset].items():
             values.set_default(name, value)  # Leaves a flag that was typed as it is.
     for name, value in values.flag_values_dict().items():
+        for element in value if isinstance(value, list) else []:
+            if new := _renamed(name, element):
+                raise UsageError(new)
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name}={value}: expected a finite number")
         bound = getattr(values[name].parser, "upper_bound", None)
@@ -197,14 +200,20 @@ def _unknown(values: flags.FlagValues, name: str) -> str:
     return f"--{name} is unknown{hint} --help lists the flags"
 
 
+def _renamed(name: str, typed: str) -> str | None:
+    """Return the line that refuses an old value of a flag, or None for another value."""
+    new = old_flags.new_value(script().rpartition(".")[2], name, typed)
+    return f"--{name}={typed} has a new name: --{name}={new}" if new else None
+
+
 def explain(values: flags.FlagValues, error: flags.Error) -> str:
     """Return what was typed and what was expected; absl's own words leave one of them out."""
     match = re.match(r"flag --(\w+)=(.*?): ", str(error), re.DOTALL)
     if not isinstance(error, flags.IllegalFlagValueError) or not match:
         return str(error)
     name, typed = match[1], match[2]
-    if new := old_flags.new_value(script().rpartition(".")[2], name, typed):
-        return f"--{name}={typed} has a new name: --{name}={new}"
+    if new := _renamed(name, typed):
+        return new
     parser = values[name].parser
     choices = getattr(parser, "enum_values", None)
     if values[name].boolean:
