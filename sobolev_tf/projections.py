@@ -103,10 +103,22 @@ class ProjectedDerivatives:
       seed: two integers that fix the step's directions.
     """
 
-    def __init__(self, projection: Projection, seed: tf.Tensor):
+    def __init__(self, projection: Projection, seed: tf.Tensor, known: tf.Tensor | None = None):
         self.projection = projection
-        self.seed = seed
+        self.seed, self.known = seed, known
         self._drawn: dict[int, tf.Tensor] = {}
+
+    def among(self, known: tf.Tensor) -> "ProjectedDerivatives":
+        """Return the view whose input directions lie in the known components of each example.
+
+        The others are zero, so that a label is learned from where some of its components are NaN.
+
+        Args:
+          known: [B,*in], of booleans.
+        """
+        if self.projection.side == "output":
+            return self
+        return ProjectedDerivatives(self.projection, self.seed, known)
 
     def directions(self, like: tf.Tensor, j: int) -> tf.Tensor:
         """Return the j-th directions [B,P,*dims] for `like` [B,*dims]; they are drawn once."""
@@ -117,7 +129,10 @@ class ProjectedDerivatives:
             radius = math.sqrt(like.shape[1:].num_elements()) if p.unbiased else 1.0
             radius *= p.length
             key = tf.random.fold_in(self.seed, j)
-            self._drawn[j] = sphere(like, p.count, key, radius, p.orthogonal)
+            v = sphere(like, p.count, key, radius, p.orthogonal)
+            if self.known is not None:
+                v = tf.where(self.known[:, None], v, tf.zeros_like(v))
+            self._drawn[j] = v
         return self._drawn[j]
 
     def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
@@ -147,7 +162,42 @@ class ProjectedDerivatives:
         if self.projection.side == "output":
             return contractions.contract_outputs(label, self.directions(value, 0))
         along = 1 if self.projection.contraction == "first" else j
+        if self.known is not None:
+            label = self._without_unknown(label, j)
         return contractions.contract_inputs(label, [self.directions(x, i) for i in range(along)], j)
+
+    def _without_unknown(self, label, j):
+        """D^j with zeros where an argument is unknown: a direction that is 0 does not undo NaN."""
+        known, dims = self.known, len(self.known.shape) - 1
+        outputs = len(label.shape) - 1 - j * dims
+        for i in range(j):
+            before, after = [1] * (outputs + i * dims), [1] * ((j - 1 - i) * dims)
+            shape = [tf.shape(label)[0], *before, *known.shape[1:], *after]
+            label = tf.where(tf.reshape(known, shape), label, tf.zeros_like(label))
+        return label
+
+
+def known_components(label: tf.Tensor, dims: int, j: int) -> tf.Tensor:
+    """Tell which components of the inputs a label D^j says anything about.
+
+    Args:
+      label: [B,*out,*in × j], NaN where an entry is unknown.
+      dims: how many axes *in has.
+      j: the order.
+
+    Returns:
+      [B,*in], of booleans: whether any entry of the component is known.
+
+    Example:
+
+    >>> known_components(tf.constant([[[1.0, math.nan]]]), dims=1, j=1).numpy().tolist()
+    [[True, False]]
+    """
+    rank = len(label.shape)
+    first = rank - j * dims
+    others = [*range(1, first), *range(first + dims, rank)]
+    number = tf.math.is_nan(label) if label.dtype.is_floating else tf.zeros_like(label, bool)
+    return tf.reduce_any(~number, others)
 
 
 def sphere(

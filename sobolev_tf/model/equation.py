@@ -12,7 +12,7 @@ from sobolev_tf import jets, targets
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.scaling import Scaling, UnscaledFunction
-from sobolev_tf.projections import FullDerivatives
+from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, known_components
 
 
 class Equation:
@@ -142,6 +142,19 @@ class Equation:
             live = terms.target_terms(target, predicted, z, order, view, self.scaling)
             true |= {name: live[name] for name in absent}
         return terms.Comparison(x, true, predicted, batch.weights)
+
+    def among_known(self, view: ProjectedDerivatives, batch: labels.Batch) -> ProjectedDerivatives:
+        """Return the view along the input components that the derivatives of a batch know.
+
+        Those of the lowest order decide: all orders are seen along the same directions.
+        """
+        point, outputs = self.inputs.point(batch.x), len(self.output_dims)
+        for name, label in batch.labels.items():
+            if j := labels.order_of(name):
+                label = tf.convert_to_tensor(self.inputs.join(label, outputs, j))
+                dims = len(point.shape) - 1
+                return view.among(known_components(label, dims, j))
+        return view
 
     def full_terms(
         self, x: Any, directions: dict[str, tf.Tensor], order: int, training: bool = False

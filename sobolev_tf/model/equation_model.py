@@ -18,7 +18,7 @@ from sobolev_tf.model.missing import complete_rows
 from sobolev_tf.model.net_model import NetModel
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.problem import Problem
-from sobolev_tf.projections import FullDerivatives, Projection
+from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, Projection
 
 
 class EquationModel(NetModel):
@@ -142,6 +142,8 @@ class EquationModel(NetModel):
         batch = self.equation.read_batch(data)
         batch = batch._replace(x=self._cast(batch.x))
         view, classes = self._view(training), self.objective.classes
+        if self.missing == "nan" and isinstance(view, ProjectedDerivatives):
+            view = self.equation.among_known(view, batch)
         comparison = self.equation.compare(batch, view, self.target, classes, training)
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 

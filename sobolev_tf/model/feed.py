@@ -47,8 +47,10 @@ class Feed:
         self._refuse_batch_size(batch_size)
         caller, options = self.gate.caller, dict(options)
         are_arrays = arrays.are_arrays(x)
-        # Keras's own default warns that it cannot shuffle a data set or a generator.
-        options["shuffle"] = are_arrays if options["shuffle"] is None else options["shuffle"]
+        if options["shuffle"] is None:
+            # Keras's default warns that it cannot shuffle a data set or a generator; it takes the
+            # batches of a PyDataset in a new order at each epoch.
+            options["shuffle"] = are_arrays or isinstance(x, keras.utils.PyDataset)
         if (validation := options["validation_data"]) is not None:
             size = options["validation_batch_size"] or batch_size
             options["validation_data"] = self._validation(validation, size)
