@@ -201,3 +201,47 @@ def test_an_optimizer_without_variables_is_an_error():
     model.critic_optimizer = keras.optimizers.Adam()
     with pytest.raises(ValueError, match="critic_optimizer has no variables"):
         resumable.build(model, SPEC)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        None,
+        {"format": 1},
+        {"format": 1, "step": "2"},
+        {"format": 1, "step": -3},
+        {"format": 1, "step": 2, "logs": []},
+        {"format": 1, "step": 2, "seconds": "long"},
+        {"format": 1, "step": 2, "epoch_ended": 1},
+    ],
+)
+def test_facts_of_another_shape_are_damaged(tmp_path, capsys, facts):
+    model, store = make(), Checkpoints(tmp_path, monitor="loss")
+    store.save(model, 1, epoch_ended=True)
+    checkpoints.write(tmp_path / "step-0000000002.npz", checkpoints.capture(model), facts)
+    assert store.best() is None
+    assert store.restore_latest(model, needs={"epoch_ended": bool})["step"] == 1
+    assert "step-0000000002.npz is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [999, 3, 1])
+def test_a_step_outside_the_run_is_refused(tmp_path, step):
+    model, store = make(), Checkpoints(tmp_path)
+    state = checkpoints.capture(model)
+    checkpoints.write(tmp_path / "step-0000000002.npz", state, {"format": 1, "step": step})
+    with pytest.raises(UsageError, match=f"of step {step} of 24: it is damaged; remove it"):
+        store.restore_latest(model, total=24)
+    checkpoints.write(tmp_path / "step-0000000999.npz", state, {"format": 1, "step": 999})
+    with pytest.raises(UsageError, match="of step 999 of 24"):
+        store.restore_latest(model, total=24)
+
+
+def test_weights_that_are_not_finite_are_damaged(tmp_path, capsys):
+    model, store = make(), Checkpoints(tmp_path)
+    state = checkpoints.capture(model)
+    name = next(name for name in state if name.endswith("kernel"))
+    state = state | {name: np.full_like(state[name], np.nan)}
+    checkpoints.write(tmp_path / "step-0000000002.npz", state, {"format": 1, "step": 2})
+    assert store.restore_latest(model) is None
+    assert "kernel is not finite" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+import sobolev_tf as st
 from train.lib.run import cli, errors, strategies, tf_quiet
 
 PRESETS = {"small": {"epochs": 2}, "paper": {"epochs": 90, "strategy": "none"}}
@@ -33,6 +34,7 @@ def values():
         ("--seed=4294967296", "--seed=4294967296: expected an integer in the range"),
         ("--epochs=0", "--epochs=0: expected a positive integer"),
         ("--rate=2", "--rate=2: expected a number in the range [0.0, 1.0]"),
+        ("--epochs=99999999999", "--epochs=99999999999: expected at most 2147483647"),
         ("--pause=nan", "--pause=nan: expected a finite number"),
         ("--pause=-inf", "--pause=-inf: expected a finite number"),
         ("--preset=big", "--preset=big: expected small or paper"),
@@ -108,10 +110,55 @@ def test_errors_end_in_one_line_and_a_code(values, monkeypatch, capsys, raised, 
     assert printed.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UnicodeDecodeError("utf-8", b"no \xff [Op:X]\nmore", 3, 4, "bad"), r"no \\xff"),
+        (
+            tf.errors.DataLossError(None, None, "{{function_node a}} cut short [Op:B]\n"),
+            "cut short",
+        ),
+        (
+            tf.errors.NotFoundError(
+                None, None, "Graph execution error:\n\nDetected at node x\ngone\n\t [[{{node y}}]]"
+            ),
+            "gone",
+        ),
+        (KeyError("name"), "KeyError: 'name'"),
+        (RecursionError("maximum"), "nested too deeply"),
+        (ValueError("x" * 999), "xxx$|\\.\\.\\."),
+    ],
+)
+def test_whatever_reading_raises_is_one_line(error, line):
+    with (
+        pytest.raises(
+            errors.DamagedError, match=rf"^/x is missing or damaged: .*{line}.*; mend it$"
+        ),
+        errors.reading("/x", "mend it"),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [errors.CommandError("own"), MemoryError("much")])
+def test_reading_passes_on_what_is_no_damage(error):
+    with pytest.raises(type(error)), errors.reading("/x", "mend it"):
+        raise error
+
+
+def test_the_librarys_own_errors_are_one_line(values, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(lambda settings: st.split(st.nets.mlp(2), at=["nowhere"]), values, PRESETS)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_bug_keeps_its_traceback(values, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script"])
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda settings: 1 / 0, values, PRESETS)
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.run(lambda settings: int("x"), values, PRESETS)
 
 
 def test_library_errors_during_set_up_are_usage_errors():

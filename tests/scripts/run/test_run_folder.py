@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
+import time
 
+import numpy as np
 import pytest
 
 from train.lib.run import files, metrics_csv, run_folder
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import CommandError, UsageError
 
 FLAGS = {"seed": 0, "epochs": 3, "cuts": ["a", "b"]}
 
@@ -168,3 +171,66 @@ def test_a_history_cut_in_its_header_starts_again(tmp_path):
     table = metrics_csv.History(tmp_path / "metrics.csv", step=10)
     table.append(row(20))
     assert metrics_csv.read_rows(table.path) == [{"epoch": 2, "step": 20, "loss": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("facts", None), ("facts", []), ("flags", [["a", 1]]), ("commit", []), ("versions", 1)],
+)
+def test_a_config_that_lacks_a_part_is_refused(tmp_path, name, value):
+    with run_folder.Run(tmp_path, FLAGS) as run:
+        run.add_facts(size=1)
+    config = json.loads((tmp_path / "config.json").read_text()) | {name: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=rf"not a config of format 1: '{name}' is"):
+        run_folder.Run(tmp_path, FLAGS)
+
+
+def test_a_config_that_is_nested_deeply_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="not a config of format 1: it is nested too deeply"):
+        run_folder.Run(tmp_path, FLAGS)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(UsageError, match="not an ordinary file"):
+        run_folder.Run(tmp_path, FLAGS)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["removed", "replaced"])
+def test_a_folder_that_is_removed_ends_the_run(tmp_path, again):
+    folder = tmp_path / "run"
+    run = run_folder.Run(folder, FLAGS)
+    run.add_facts(size=1)
+    shutil.rmtree(folder)
+    other = run_folder.Run(folder, FLAGS) if again else None
+    for write in (lambda: run.add_facts(size=1), lambda: run.write_summary({})):
+        with pytest.raises(CommandError, match="was removed or replaced") as error:
+            write()
+        assert error.value.code == 1
+    run.close()
+    assert folder.exists() == again
+    if other:
+        assert (folder / ".lock").exists()  # the other run's
+        other.close()
+
+
+def test_a_clock_before_1980_still_saves(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 86400.0)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time([1970, 1, 2] + [0] * 6))
+    arrays = {"a": np.arange(3.0), "b/c": np.zeros([2, 0], "int8")}
+    for compress in (False, True):
+        with files.replacing(tmp_path / "a.npz") as file:
+            files.write_npz(file, arrays, {"facts.json": "{}"}, compress)
+        back = files.read_npz(tmp_path / "a.npz", leave_out=("facts.json",))
+        assert back.keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(back[name], array)
+            assert back[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
+def test_a_name_that_is_too_long_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match=r"cannot make the folder .*too long"):
+        run_folder.Run(tmp_path / name, FLAGS)

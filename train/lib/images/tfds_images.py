@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, feature_names, tfrecords
 from train.lib.images.streams import Images
+from train.lib.run import paths
 from train.lib.run.errors import UsageError, last_line, reading
 
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`
@@ -32,6 +33,8 @@ def folder_of(data_dir: str | os.PathLike | None = None) -> Path:
       UsageError: where there is no such folder, or no home directory to look for it.
     """
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if paths.URL.match(os.fspath(folder)):
+        raise UsageError(f"TFDS_DATA_DIR={folder}: expected a folder of this machine")
     try:
         folder = Path(folder).expanduser()
     except RuntimeError as error:

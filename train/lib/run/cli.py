@@ -33,7 +33,7 @@ from absl import flags
 
 from train.lib.run import old_flags, paths, progress, standard_streams
 from train.lib.run.endings import ending
-from train.lib.run.errors import UsageError, one_line
+from train.lib.run.errors import CommandError, UsageError, one_line
 from train.lib.run.help_text import as_typed, help_text
 from train.lib.run.settings import NOT_STORED, Settings
 
@@ -126,6 +126,8 @@ def run(
         code = main(settings) or 0
         if code == 0:
             print(f"Took {progress.format_seconds(time.monotonic() - began)}", flush=True)
+    except CommandError as error:
+        fail(error, error.code)
     except (Exception, KeyboardInterrupt) as error:
         known = ending(error)
         if known is None:

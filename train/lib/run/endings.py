@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from train.lib.run import standard_streams
-from train.lib.run.errors import CommandError, last_line
+from train.lib.run.errors import last_line
 
 # Found, not imported: train.cluster does without it.
 LIBRARY = Path(importlib.util.find_spec("sobolev_tf").origin).parent
@@ -29,8 +29,6 @@ def ending(error: BaseException) -> tuple[object, int] | None:
     141 where nobody reads the output any more (then without a line).
     """
     match error:
-        case CommandError():
-            return error, error.code
         case KeyboardInterrupt():
             return "stopped by Ctrl-C", 128 + signal.SIGINT
         case OSError():
