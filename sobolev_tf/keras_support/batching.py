@@ -131,14 +131,15 @@ def one_pass(arrays: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
     rows = len(keras.tree.flatten(arrays)[0])
 
-    def order(_):
+    def order(seed):
         numbers = tf.range(rows, dtype=tf.int64)
-        return tf.random.shuffle(numbers) if shuffle else numbers
+        return tf.random.experimental.stateless_shuffle(numbers, seed) if shuffle else numbers
 
     def take(numbers):
         return keras.tree.map_structure(lambda array: tf.gather(array, numbers), arrays)
 
-    data = tf.data.Dataset.range(1).map(order).rebatch(batch_size).map(take).prefetch(2)
+    seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
+    data = seeds.map(order).rebatch(batch_size).map(take).prefetch(2)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
     options = tf.data.Options()
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE

@@ -60,7 +60,7 @@ def _warn(model, caller, name, numbers):
     model.warned_of_digits.add(name)
     warnings.warn(
         f"{caller}: {name}{where} varies by {spread[column]:.2g} around {low[column]:.9g}, and "
-        f"float32 holds {resolved(offset[column], spread[column]):.0f} digits of that: build the "
+        f"float32 holds {resolved(offset[column], spread[column]):.0f} of its digits: build the "
         'net in float64 (nets.mlp(..., dtype="float64")) and pass float64 arrays, or subtract the '
         "offset first.",
         stacklevel=5,

@@ -51,7 +51,8 @@ class Equation:
         """
         dims, self.output_dims = self.inputs.build(input_shape, owner)
         self._input_shape = input_shape
-        self.scaling.build((dims, self.output_dims))
+        dtype = "float64" if self.is_float64() else None
+        self.scaling.build((dims, self.output_dims), dtype)
 
     def is_float64(self) -> bool:
         """Tell whether any layer of the net computes in float64."""

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from sobolev_tf import jets
 
+_SHARE = 1e-3  # of a deviation that a mean may be off: z-scores stay z-scores
+
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Scaling(keras.layers.Layer):
@@ -32,15 +34,17 @@ class Scaling(keras.layers.Layer):
     def __init__(self, **kwargs) -> None:
         super().__init__(autocast=False, trainable=False, **kwargs)
 
-    def build(self, shapes: tuple) -> None:
+    def build(self, shapes: tuple, dtype: str | None = None) -> None:
         """Make the variables for points [B,*in] and values [B,*out]; shapes is (in, out)."""
         points, values = shapes
-        self.mean = self.add_weight(points, "zeros", trainable=False, name="mean")
-        self.deviation = self.add_weight(points, "ones", trainable=False, name="deviation")
-        self.value_mean = self.add_weight(values, "zeros", trainable=False, name="value_mean")
-        self.value_deviation = self.add_weight(
-            values, "ones", trainable=False, name="value_deviation"
-        )
+
+        def variable(shape, start, name):
+            return self.add_weight(shape, start, dtype, trainable=False, name=name)
+
+        self.mean = variable(points, "zeros", "mean")
+        self.deviation = variable(points, "ones", "deviation")
+        self.value_mean = variable(values, "zeros", "value_mean")
+        self.value_deviation = variable(values, "ones", "value_deviation")
 
     def set(
         self,
@@ -50,6 +54,8 @@ class Scaling(keras.layers.Layer):
         value_deviation: ArrayLike,
     ) -> None:
         """Assign μx and σx [*in], μy and σy [*out]."""
+        mean, value_mean = _short(mean, deviation), _short(value_mean, value_deviation)
+        deviation, value_deviation = (_short(d, d) for d in (deviation, value_deviation))
         numbers = (mean, deviation, value_mean, value_deviation)
         for variable, number in zip(self.weights, numbers, strict=True):
             variable.assign(np.reshape(number, variable.shape))
@@ -178,6 +184,14 @@ class UnscaledFunction:
         size = tf.cast(size, gradient.dtype)  # layers may compute in float64 behind a float32 x
         size = tf.reshape(size, [-1, *[1] * (gradient.shape.rank - 1)])
         return self.scaling.unscale_y(value), self.scaling.scale_directions(gradient) * size
+
+
+def _short(numbers, deviation):
+    """Numbers in float32, but where that moves them by more than a share of the deviation."""
+    numbers, deviation = np.asarray(numbers, "float64"), np.asarray(deviation, "float64")
+    with np.errstate(over="ignore"):
+        short = numbers.astype("float32").astype("float64")
+    return np.where(np.abs(short - numbers) <= _SHARE * deviation, short, numbers)
 
 
 def _like(t, variable):

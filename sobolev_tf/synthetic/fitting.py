@@ -33,6 +33,8 @@ class WatchedModel(DistributedModel):
           FloatingPointError: for a loss or a weight that is not finite: names the stage.
         """
         passed = inspect.signature(super().fit).bind(x, y, *args, **kwargs).arguments
+        # Keras's own default warns that it cannot shuffle a data set or a generator.
+        passed.setdefault("shuffle", arrays.are_arrays(x))
         data = _look("DecoupledModel.fit", passed)
         streams = [data]
         validation = passed.get("validation_data")

@@ -117,3 +117,32 @@ def test_infinity_is_refused_by_adapt():
     x[5, 0] = np.inf
     with pytest.raises(ValueError, match="x has infinity, first in row 5"):
         compiled().adapt(x, (Y, DY))
+
+
+@pytest.mark.parametrize("constant", [0.0, -3.0])
+def test_constant_values_have_no_scale_to_give(constant):
+    """Energies that nobody computed, beside forces: the scale is that of the forces only."""
+    forces, both = compiled(), compiled()
+    forces.adapt(X, {"d1": 2e3 * DY})
+    both.adapt(X, (np.full_like(Y, constant), 2e3 * DY))
+    np.testing.assert_allclose(
+        both.scaling.value_deviation, forces.scaling.value_deviation, rtol=1e-6
+    )
+    np.testing.assert_allclose(both.scaling.value_mean, np.full(Y.shape[1], constant))
+    flat = compiled()
+    flat.adapt(X, (0 * Y, 0 * DY))
+    np.testing.assert_array_equal(flat.scaling.value_deviation, 1)
+
+
+def test_a_net_that_masks_padding_takes_no_adapt():
+    x = np.random.default_rng(0).normal(3, 1, [8, 6, 2]).astype("float32")
+    x[:, 4:] = 0
+    layers = [keras.layers.Masking(0.0), keras.layers.SimpleRNN(2), keras.layers.Dense(1)]
+    model = SobolevModel(keras.Sequential([keras.Input([6, 2]), *layers]))
+    with pytest.raises(ValueError, match=r"SobolevModel.adapt: .*masks x at 0.0"):
+        model.adapt(x, x[:, 0, :1])
+    steps, other = keras.Input([6, 2], name="steps"), keras.Input([2], name="other")
+    h = keras.layers.SimpleRNN(2)(keras.layers.Masking(0.0)(steps))
+    net = keras.Model([steps, other], keras.layers.Dense(1)(keras.layers.Concatenate()([h, other])))
+    beside = SobolevModel(net, wrt="other")
+    beside.adapt([x, x[:, 0]], x[:, 0, :1])  # z-scores move the other input
