@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,6 +36,25 @@ def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, ker
         if term != "value":
             metrics.append(keras.metrics.CosineSimilarity(name=f"{term}_cosine", dtype=dtype))
     return {metric.name: metric for metric in metrics}
+
+
+def in_float64(metrics: Any) -> Any:
+    """Return Keras metrics with those that are named as metrics that compute in float64.
+
+    Those whose class Keras chooses by the labels, such as "accuracy", stay names.
+
+    Example:
+
+    >>> in_float64(["mae", "accuracy"])[0].dtype, in_float64(None) is None
+    ('float64', True)
+    """
+    if isinstance(metrics, list | tuple):
+        return [in_float64(metric) for metric in metrics]
+    if not isinstance(metrics, str) or metrics in ("accuracy", "acc", "crossentropy", "ce"):
+        return metrics
+    known = keras.metrics.get(metrics)
+    is_metric = isinstance(known, keras.metrics.Metric)
+    return type(known)(name=metrics, dtype="float64") if is_metric else metrics
 
 
 class _R2Score(keras.metrics.R2Score):

@@ -1,5 +1,7 @@
 """Data sets, generators and PyDatasets whose batches are looked at on the host."""
 
+import functools
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,6 +77,49 @@ class WatchedData:
                 return
             yield self._kept(self._look, batch, number, row)
             number, row = number + 1, row + _rows(batch)
+
+
+def in_own_dtypes(data: Any) -> Any:
+    """Return a generator or a PyDataset as a data set of its own dtypes; Keras rounds to float32.
+
+    Args:
+      data: anything else stays as it is.
+
+    Example:
+
+    >>> import numpy as np
+    >>> in_own_dtypes(np.zeros([2, 1]) for _ in range(2)).element_spec.dtype.name
+    'float64'
+    """
+    if isinstance(data, keras.utils.PyDataset):
+        batches: Callable = functools.partial(_in_turn, data)
+        first, number = data[0], data.num_batches
+    elif isinstance(data, types.GeneratorType):
+        first, number = next(data, None), None
+        if first is None:
+            raise ValueError("the generator has no batch.")
+        rest = itertools.chain([first], data)
+        batches = lambda: rest  # noqa: E731
+    else:
+        return data
+    first = keras.tree.lists_to_tuples(first)
+    if any(not hasattr(leaf, "dtype") for leaf in keras.tree.flatten(first)):
+        return data
+    specs = keras.tree.map_structure(
+        lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.as_dtype(a.dtype)), first
+    )
+    made = tf.data.Dataset.from_generator(
+        lambda: map(keras.tree.lists_to_tuples, batches()), output_signature=specs
+    )
+    return made if number is None else made.apply(tf.data.experimental.assert_cardinality(number))
+
+
+def _in_turn(data):
+    indices = itertools.count() if data.num_batches is None else range(data.num_batches)
+    data.on_epoch_begin()
+    for index in indices:
+        yield data[index]
+    data.on_epoch_end()
 
 
 class _WatchedPyDataset(keras.utils.PyDataset):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import loss_scaling, pitfalls, strategies
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
-from sobolev_tf.metrics import has_state, jet_metrics, refuse_unknown
+from sobolev_tf.metrics import has_state, in_float64, jet_metrics, refuse_unknown
 from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.feed import Feed
@@ -97,6 +97,8 @@ class EquationModel(NetModel):
         self._shown_metrics = refuse_unknown(jet_metrics)
         optimizer = loss_scaling.scale_half_precision(optimizer, self._flatten_layers())
         metrics = arguments.metrics_of_values(metrics, self.order)
+        if self.equation.is_float64():
+            metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)

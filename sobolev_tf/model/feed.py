@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf import checks
 from sobolev_tf.keras_support import arrays, batching
-from sobolev_tf.keras_support.watched_data import WatchedData
+from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
 from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
@@ -172,6 +172,8 @@ class Feed:
     def _stream(self, data):
         stream = self.gate.stream(data)
         self._streams.append(stream)
+        if self.model.equation.is_float64() and keras.config.floatx() != "float64":
+            return in_own_dtypes(stream.data)
         return stream.data
 
     def _refuse_batch_size(self, batch_size):

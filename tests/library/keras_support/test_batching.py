@@ -33,7 +33,7 @@ def test_endless_batches_have_rows(arrays, size, message):
 
 def test_a_pass_has_every_row_once_in_the_arrays_dtype():
     x = np.arange(11) + 2.0**40
-    data = batching.one_pass((x, {"a": x.astype("int8")}), 4, shuffle=True)
+    data = batching.one_pass((x, {"a": np.arange(11)}), 4, shuffle=True)
     assert data.cardinality().numpy() == 3
     passes = [np.concatenate([x.numpy() for x, _ in data]) for _ in range(2)]
     assert passes[0].dtype == np.float64

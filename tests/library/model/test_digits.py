@@ -25,7 +25,7 @@ def compiled(dtype=None, **options):
 
 @pytest.mark.parametrize("options", [{}, {"steps_per_epoch": 1}])
 def test_a_float64_net_is_compared_with_the_labels_as_they_are(options):
-    model = compiled("float64", jet_metrics=["rmse"])
+    model = compiled("float64", jet_metrics=["rmse"], metrics=["mae"])
     predicted = model.predict(X, verbose=0)
     assert predicted.dtype == np.float64
     np.testing.assert_array_equal(predicted, model.predict_jet(X).value)
@@ -33,15 +33,30 @@ def test_a_float64_net_is_compared_with_the_labels_as_they_are(options):
     rmse = np.sqrt(np.mean(error**2))
     loss = np.mean(error**2) / float(model.scaling.value_deviation[0]) ** 2
     stream = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).batch(32)
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            return X[16 * i : 16 * i + 16], [a[16 * i : 16 * i + 16] for a in (Y, DY)]
+
+    generator = (Batches()[i] for i in range(2))
     told = [
+        model.evaluate(Batches(), verbose=0, return_dict=True),
+        model.evaluate(generator, steps=2, verbose=0, return_dict=True),
         model.evaluate(X, (Y, DY), 32, verbose=0, return_dict=True),
         model.evaluate(stream, verbose=0, return_dict=True),
     ]
     history = model.fit(X, (Y, DY), 32, validation_data=(X, (Y, DY)), verbose=0, **options).history
     told.append({name: values[0] for name, values in history.items()})
-    told.append({name: history[f"val_{name}"][0] for name in ("value_loss", "value_rmse")})
+    told.append({name: history[f"val_{name}"][0] for name in ("value_loss", "value_rmse", "mae")})
     for logs in told:
         assert logs["value_loss"] == pytest.approx(loss, rel=1e-5)
+        assert logs["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
         assert logs["value_rmse"] == pytest.approx(rmse, rel=1e-5)
 
 
