@@ -195,3 +195,49 @@ def test_damaged_files_of_a_run(tmp_path, run):
     (tmp_path / "metrics.csv").write_text("garbage")
     with pytest.raises(errors.UsageError, match=r"metrics.csv is missing or damaged"):
         plot.main([str(tmp_path)])
+
+
+@pytest.mark.parametrize("damage", ["shape", "text", "pickle", "missing", "folder"])
+def test_a_net_file_of_something_else_is_trained_again(tmp_path, run, damage):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
+    assert run(*command)[0] == 0
+    net = next((tmp_path / "nets").iterdir())
+    arrays = dict(np.load(net))
+    arrays |= {
+        "shape": {"scores": np.zeros(7)},
+        "text": {"scores": np.array(["a", "b", "c"])},
+        "pickle": {"scores": np.array([print, 1, 2], dtype=object)},
+    }.get(damage, {})
+    if damage == "missing":
+        del arrays["gradient"]
+    net.unlink()
+    np.savez(net, **arrays)
+    if damage == "folder":
+        net.unlink()
+        net.mkdir()
+        code, _, err = run(*command)
+        assert (code, err.count("choose another --workdir")) == (2, 1)
+        return
+    code, out, err = run(*command)
+    assert code == 0
+    assert "1 of 2 nets are done" in out
+    assert f"{net} cannot be read: " in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--function=1e300*x*x"], "whose squares are too large to add up"),
+        (["--function=exp(300*x)*exp(300*x)"], "too large to add up"),
+        (["--function=1e17*x", "--preset=paper"], "expected at most 2e+16"),
+        (["--function=x", "--domain=-1e308,1e308,-1,1"], "expected numbers of at most 1e+151"),
+        (["--function=x", "--hidden=9999999,9999999"], "GiB of memory, this machine has"),
+        (["--function=x", "--num_points=99999999999"], "GiB of memory, this machine has"),
+    ],
+)
+def test_what_is_too_large_is_refused(tmp_path, run, flags, message):
+    domain = [] if any("domain" in flag for flag in flags) else ["--domain=-1,1,-1,1"]
+    code, _, err = run(*TINY, *domain, *flags, f"--workdir={tmp_path / 'run'}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()

@@ -23,10 +23,15 @@ SHOWN = {  # on progress lines; the tests are Keras's validation
 }
 TEST_BATCH = 500
 SCRIPT = "distill net"  # in the config.json of a student's folder
-RESULTS: dict[str, schema.Kind] = dict.fromkeys(  # of a student's summary.json
-    ("train_percent", "learning_rate", "alpha", "test_kl", "test_action_error", "seconds"),
-    schema.NUMBER,
-) | {"method": str}
+RESULTS: dict[str, schema.Kind] = {  # of a student's summary.json
+    "method": str,
+    "train_percent": schema.NUMBER,
+    "learning_rate": schema.NUMBER,
+    "alpha": schema.NUMBER,
+    "test_kl": schema.NUMBER,
+    "test_action_error": schema.NUMBER,
+    "seconds": schema.NUMBER,
+}
 
 
 @dataclasses.dataclass(frozen=True)

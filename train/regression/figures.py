@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.lib.run import files, metrics_csv, run_folder
+from train.lib.run import files, metrics_csv, run_folder, schema
 from train.lib.run.errors import UsageError
 from train.regression import functions, recipes, table
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = {"values": "C7", "sobolev": "C0"}
-FLAGS = {"preset": str, "domain": (list, type(None)), "seed": int, "hidden": list}
+FLAGS: dict[str, schema.Kind] = {
+    "preset": str,
+    "domain": (list, type(None)),
+    "seed": int,
+    "hidden": list,
+}
 ARROW_STRIDE = 3  # an arrow at every so many points of the grid
 
 

@@ -138,7 +138,7 @@ flags.DEFINE_float(
 
 FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
 # What a checkpoint must say about where the run stands.
-NEEDS = {"seconds": schema.NUMBER, "evaluated": bool}
+NEEDS: dict[str, schema.Kind] = {"seconds": schema.NUMBER, "evaluated": bool}
 FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 

@@ -13,7 +13,8 @@ from train.lib.run import standard_streams
 from train.lib.run.errors import last_line
 
 # Found, not imported: train.cluster does without it.
-LIBRARY = Path(importlib.util.find_spec("sobolev_tf").origin).parent
+SPEC = importlib.util.find_spec("sobolev_tf")
+LIBRARY = Path(SPEC.origin).parent if SPEC and SPEC.origin else Path("/nowhere")
 # The path is at fault, not the machine.
 UNUSABLE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR,

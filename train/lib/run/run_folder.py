@@ -17,8 +17,12 @@ from train.lib.run.errors import CommandError, UsageError, reading
 FORMAT = 1
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
 # What config.json has besides format and flags.
-PARTS = {"script": schema.OPTIONAL_TEXT, "facts": dict, "commit": schema.OPTIONAL_TEXT}
-PARTS |= {"versions": dict}
+PARTS: dict[str, schema.Kind] = {
+    "script": schema.OPTIONAL_TEXT,
+    "facts": dict,
+    "commit": schema.OPTIONAL_TEXT,
+}
+PARTS["versions"] = dict
 
 
 class Run:

@@ -30,16 +30,16 @@ def parse(text: str) -> tuple[Mapping[str, Sequence[str]], str]:
     for address in addresses:
         if addresses.count(address) > 1:
             raise ValueError(f"two tasks have the address {address}")
-    job = task.get("type")
-    if not isinstance(job, str) or job not in ("chief", *cluster):
-        raise ValueError(f"its task is of type {job!r}, which is not in the cluster")
-    count = len(cluster.get(job, [""]))
+    kind = task.get("type")
+    if not isinstance(kind, str) or kind not in ("chief", *cluster):
+        raise ValueError(f"its task is of type {kind!r}, which is not in the cluster")
+    count = len(cluster.get(kind, [""]))
     index = task.get("index", 0 if count == 1 else None)
     if isinstance(index, str) and re.fullmatch("[0-9]+", index):
         index = int(index)
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
-        raise ValueError(f"its task is {job} {index!r}, of {count}, counted from 0")
-    return cluster, job
+        raise ValueError(f"its task is {kind} {index!r}, of {count}, counted from 0")
+    return cluster, kind
 
 
 def _dict(config: Any, name: str) -> dict[str, Any]:
