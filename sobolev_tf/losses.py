@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import checks
+
 
 class _DimensionLoss(keras.losses.Loss):
     """A loss that reduces over all dimensions, by their sum or their mean: [B,...] -> [B]."""
@@ -106,8 +108,7 @@ class RelativeNorm(keras.losses.Loss):
 
     def __init__(self, floor: float = 1e-6, name: str = "relative_norm", **kwargs: Any):
         super().__init__(name=name, **kwargs)
-        if not floor > 0:
-            raise ValueError(f"RelativeNorm: floor is above 0, got {floor}.")
+        checks.number("RelativeNorm", "floor", floor, above=0)
         self.floor = floor
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -140,7 +141,13 @@ def resolve(loss: Any) -> Callable:
     >>> resolve("mse").__name__
     'mean_squared_error'
     """
-    loss = keras.losses.get(loss)
+    try:
+        loss = keras.losses.get(loss)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"loss is a Keras loss, its name, or a function (y_true, y_pred), got "
+            f"{checks.shown(loss)}."
+        ) from error
     reduction = getattr(loss, "reduction", "mean")
     if reduction not in ("sum_over_batch_size", "mean"):
         raise ValueError(

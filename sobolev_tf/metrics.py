@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 NAMES = ("rmse", "r2", "cosine")
@@ -82,6 +83,9 @@ def refuse_unknown(chosen: str | Iterable[str] | None) -> tuple[str, ...]:
     >>> refuse_unknown(["rmse"])
     ('rmse',)
     """
+    listed = isinstance(chosen, str | None) or np.iterable(chosen)
+    if not listed:
+        raise ValueError(f"jet_metrics is a list of {', '.join(NAMES)}, got {chosen!r}.")
     names = (chosen,) if isinstance(chosen, str) else tuple(chosen or ())
     if unknown := [name for name in names if name not in NAMES]:
         raise ValueError(f"jet_metrics has {unknown[0]!r}, expected some of {', '.join(NAMES)}.")

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import checks
+
 
 def mlp(
     inputs: int,
@@ -32,6 +34,7 @@ def mlp(
     >>> mlp(2).output_shape
     (None, 1)
     """
+    inputs, outputs, hidden = _sizes("mlp", inputs, outputs, hidden)
     layers = [keras.layers.Dense(units, activation, dtype=dtype) for units in hidden]
     last = keras.layers.Dense(outputs, dtype=dtype)
     return keras.Sequential([keras.Input([inputs], dtype=dtype), *layers, last])
@@ -63,6 +66,9 @@ def sine_mlp(
     >>> sine_mlp(2).output_shape
     (None, 1)
     """
+    inputs, outputs, hidden = _sizes("sine_mlp", inputs, outputs, hidden)
+    if not hidden:
+        raise ValueError("sine_mlp: hidden has no layer, at least 1 is needed.")
     first = keras.layers.Dense(
         hidden[0],
         sine,
@@ -100,6 +106,9 @@ def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Mode
     >>> cifar10(width=0.25).get_layer("conv8_out").output.shape
     (None, 8, 8, 64)
     """
+    classes = checks.whole_number("cifar10", "classes", classes, at_least=1)
+    width = checks.number("cifar10", "width", width, above=0)
+    size = checks.whole_number("cifar10", "size", size, at_least=1)
     x = inputs = keras.Input([size, size, 3])
     channels = [64, 64, 128, 128, 128, 256, 256, 256, 512, 512, 512]
     for k, count in enumerate(channels, 1):
@@ -130,6 +139,7 @@ def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
     >>> atari_teacher(4).output_shape
     [(None, 4), (None, 1)]
     """
+    actions = checks.whole_number("atari_teacher", "actions", actions, at_least=1)
     inputs, h = _atari_trunk([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512, background)
     logits = keras.layers.Dense(
         actions, kernel_initializer=keras.initializers.Orthogonal(0.01), name="logits"
@@ -153,6 +163,7 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
     >>> atari_student(4).output_shape
     (None, 4)
     """
+    actions = checks.whole_number("atari_student", "actions", actions, at_least=1)
     inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256, background, first=PatchConv2D)
     return keras.Model(inputs, keras.layers.Dense(actions, name="logits")(h), name="atari_student")
 
@@ -222,6 +233,14 @@ def _as_patch_convolution(layer: keras.layers.Layer) -> keras.layers.Layer:
     if type(layer) is keras.layers.Conv2D and _fits_patches(layer):
         return PatchConv2D.from_config(layer.get_config())
     return layer
+
+
+def _sizes(caller: str, inputs: int, outputs: int, hidden: Sequence[int]) -> tuple:
+    return (
+        checks.whole_number(caller, "inputs", inputs, at_least=1),
+        checks.whole_number(caller, "outputs", outputs, at_least=1),
+        checks.lengths(caller, "hidden", hidden),
+    )
 
 
 def _atari_trunk(

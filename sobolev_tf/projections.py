@@ -168,7 +168,8 @@ class ProjectedDerivatives:
 
     def _without_unknown(self, label, j):
         """D^j with zeros where an argument is unknown: a direction that is 0 does not undo NaN."""
-        known, dims = self.known, len(self.known.shape) - 1
+        known: Any = self.known
+        dims = len(known.shape) - 1
         outputs = len(label.shape) - 1 - j * dims
         for i in range(j):
             before, after = [1] * (outputs + i * dims), [1] * ((j - 1 - i) * dims)

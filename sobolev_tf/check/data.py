@@ -56,6 +56,8 @@ def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
                 f"{name} has shape {list(a.shape)}, expected {len(x) if x.ndim else 'B'} rows: "
                 "x, y and dy belong together row by row."
             )
+        if a.dtype.kind not in "fiub":
+            raise ValueError(f"check_labels: {name} holds {a.dtype}, expected numbers.")
         if np.isinf(a).any() or (name == "x" and np.isnan(a).any()):
             raise ValueError(f"{name} has entries that are not finite: mend or drop these rows.")
     out, inputs = y.shape[1:] or (1,), x.shape[1:]

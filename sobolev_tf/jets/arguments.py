@@ -1,11 +1,14 @@
 """What `jets` takes, checked once at its door: orders, points, directions, and what fn answers."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
+
+from sobolev_tf.jets.moments import exact_moments
 
 
 def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
@@ -107,7 +110,8 @@ row of x.
     if not callable(fn):
         raise ValueError(f"{caller}: fn is a function of x, got {type(fn).__name__}.")
     try:
-        value = fn(x)
+        with exact_moments() if differentiated else contextlib.nullcontext():
+            value = fn(x)
     except (NotImplementedError, AttributeError) as error:
         # What TensorFlow says where NumPy is called on a tensor that is only traced.
         if "numpy" not in str(error).lower() or not tf.is_symbolic_tensor(x):

@@ -1,6 +1,7 @@
 """Errors from inside a graph: what a live target raised, or one line of what TensorFlow reports."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,10 @@ import tensorflow as tf
 
 # What surrounds the one line that matters in a graph's report.
 _NOISE = ("Graph execution error", "Detected at node", "[[{{node", "<stack traces", "File ", "(0) ")
+
+
+class RefusedInput(tf.errors.InvalidArgumentError, ValueError):
+    """An operation in a graph refused its input, in one line."""
 
 
 @contextlib.contextmanager
@@ -19,7 +24,7 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
       target: a model's; its `failure` is what it raised on the host.
 
     Raises:
-      tf.errors.InvalidArgumentError: with one line, where an operation refused its input: an
+      RefusedInput: with one line, where an operation refused its input: an
         index that is out of range, or a number of a class that the net has no output for.
     """
     try:
@@ -30,7 +35,9 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
             raise failure from None
         refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnknownError)
         if refused and (line := one_line(error)) is not None:
-            raise type(error)(None, None, f"{caller}: {line}") from None
+            raise RefusedInput(None, None, f"{caller}: {line}") from None
+        if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
+            raise ValueError(f"{caller}: {line}") from None
         raise
 
 
@@ -51,6 +58,15 @@ def one_line(error: tf.errors.OpError) -> str | None:
         return None
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     lines = [line for line in lines if not any(mark in line for mark in _NOISE)]
+    return lines[0] if lines else None
+
+
+def _of_layer(error: Exception) -> str | None:
+    """What a layer refused, out of Keras's report of the layer's arguments; None for others."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    if not text.startswith("Exception encountered when calling"):
+        return None
+    lines = [line.strip() for line in text.split("\n") if line.strip()][1:]
     return lines[0] if lines else None
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from sobolev_tf import checks
+
 
 def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
     """Tell whether an optimizer scales the loss and skips steps whose gradients are not finite.
@@ -24,7 +26,12 @@ def scale_half_precision(
       optimizer: a Keras optimizer, or what `keras.optimizers.get` takes.
       layers: all layers of the model.
     """
-    optimizer = keras.optimizers.get(optimizer)
+    try:
+        optimizer = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"compile: optimizer is a Keras optimizer or its name, got {checks.shown(optimizer)}."
+        ) from error
     half = any(layer.compute_dtype == "float16" for layer in layers)
     if half and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)

@@ -96,7 +96,13 @@ def _jacobians(problem: Problem, x: Any, predicted: dict) -> dict:
             for name, of_term in entries.items()
         }
 
-    rows = tf.vectorized_map(of_row, (x, problem.directions))
+    try:
+        rows = tf.vectorized_map(of_row, (x, problem.directions))
+    except (TypeError, NotImplementedError) as error:
+        raise ValueError(
+            "fit_least_squares: the net has an operation that cannot take all rows at once, "
+            "such as the loop of LSTM and GRU: set unroll=True there, or take fit_lbfgs."
+        ) from error
     return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
 
 
