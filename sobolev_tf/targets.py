@@ -73,7 +73,8 @@ class Table:
         """
         batch_size = checks.whole_number("Table.dataset", "batch_size", batch_size, at_least=1)
         checks.same_rows("Table.dataset", {"x": self.x})
-        return batching.batches((self.x, self.labels), batch_size, seed=seed)
+        data = self.x, self.labels
+        return batching.batches(data, batch_size, seed=seed, caller="Table.dataset")
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
