@@ -127,7 +127,10 @@ row of x.
         )
     value = tf.convert_to_tensor(value)
     points = x.shape if hasattr(x, "shape") else np.shape(x)
-    if value.shape.rank is not None and not value.shape[:1].is_compatible_with(points[:1]):
+    # One row where their number is not known yet is a sum over the batch: it would broadcast.
+    summed = value.shape.rank and value.shape[0] == 1 and points[0] is None
+    aligned = value.shape.rank is None or value.shape[:1].is_compatible_with(points[:1])
+    if summed or not aligned:
         raise ValueError(
             f"{caller}: fn gives shape {list(value.shape)} for x of shape {list(points)}, "
             f"expected [{points[0] or 'B'},*out]: one row for each row of x."

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import checks
+from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model import not_finite
 from sobolev_tf.model.equation_model import EquationModel
@@ -134,7 +135,12 @@ class FullBatch:
             return tf.function(run, autograph=False, jit_compile=self.model.jit_compile)
 
         compiled = self.model.solver_functions.get(function, make)
-        return functools.partial(compiled, self.problem.data)
+
+        def evaluate(weights):
+            with own_errors(self.caller, self.model.target):
+                return compiled(self.problem.data, weights)
+
+        return evaluate
 
     def refuse_not_finite(self, loss: Any, *arrays: np.ndarray) -> None:
         """Raise FloatingPointError where the loss, or what comes from it, is not finite."""

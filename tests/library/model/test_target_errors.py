@@ -1,0 +1,73 @@
+"""Errors of live targets inside `fit` and the solvers: the user's own, or one line."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sobolev_tf import SobolevModel, fit_lbfgs, nets, targets
+
+X = np.random.default_rng(0).uniform(-1, 1, [16, 2]).astype("float32")
+
+
+class OwnError(Exception):
+    pass
+
+
+def model(target, **settings):
+    made = SobolevModel(nets.mlp(2, hidden=[4]), target=target)
+    made.compile("sgd", **settings)
+    return made
+
+
+def fails(x):
+    raise OwnError("the simulator stopped")
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_what_a_black_box_raises_is_raised_as_it_was(method, eager):
+    made = model(targets.FiniteDifferences(fails), run_eagerly=eager)
+    with pytest.raises(OwnError, match="the simulator stopped"):
+        getattr(made, method)(X, verbose=0)
+
+
+def test_a_solver_raises_it_too():
+    with pytest.raises(OwnError, match="the simulator stopped"):
+        fit_lbfgs(model(targets.FiniteDifferences(fails)), X, iterations=1)
+
+
+def test_a_black_box_that_works_again_is_learned_from():
+    calls = []
+
+    def once(x):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OwnError("busy")
+        return x[:, :1] ** 2
+
+    made = model(targets.FiniteDifferences(once))
+    with pytest.raises(OwnError):
+        made.fit(X, verbose=0)
+    assert np.isfinite(made.fit(X, verbose=0).history["loss"]).all()
+
+
+ANSWERS = {
+    "fewer rows": (targets.FiniteDifferences(lambda x: x[:3]), r"fn returned shape \(3, 2\)"),
+    "nothing": (targets.FiniteDifferences(lambda x: None), r"fn returned shape \(\)"),
+    "None": (lambda x: None, "target: fn gives None"),
+    "a list": (lambda x: [x, x], "target: fn gives a list of 2"),
+    "a sum": (
+        lambda x: tf.reduce_sum(x, 0, keepdims=True)[:, :1],
+        r"target: fn gives shape \[1, 1",
+    ),
+    "a row": (lambda x: x[0], "SobolevModel.fit: Incompatible shapes"),
+    "NumPy": (lambda x: np.sin(x)[:, :1], "target: fn computes with NumPy.*FiniteDifferences"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_of_another_kind_is_one_line(name):
+    target, words = ANSWERS[name]
+    with pytest.raises(ValueError, match=words) as caught:
+        model(target).fit(X, verbose=0)
+    assert "\n" not in str(caught.value)
