@@ -16,6 +16,7 @@ SavedModel from frames [B,84,84,4], uint8 or float, to logits.
 
 import os
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ from absl import flags
 from train.lib.atari import environment, policies
 from train.lib.atari.driver import DynamicStepDriver
 from train.lib.run import cli, run_folder, seeding, summary
+from train.lib.run.errors import CommandError
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings
@@ -84,6 +86,8 @@ def load_teacher(settings: Settings, run: run_folder.Run) -> policies.Policy:
     policy = policies.load(kept[0] if kept else settings.teacher, settings.game)
     run.add_facts(game_versions=environment.versions())
     if not kept and isinstance(policy.net, keras.Model):
+        if not 1980 <= (year := time.localtime().tm_year) < 2108:
+            raise CommandError(f"the clock says {year}, a date that no .keras file has: set it")
         policy.net.save(run.path(".teacher.tmp.keras"))
         os.replace(run.path(".teacher.tmp.keras"), run.path("teacher.keras"))
     elif not kept:
