@@ -16,7 +16,7 @@ Axis letters in shapes:
 | T | time: steps of an episode, or of an unroll |
 """
 
-from sobolev_tf import keras_backend  # noqa: F401
+from sobolev_tf.keras_support import backend  # noqa: F401
 
 # isort: split
 from sobolev_tf import distillation, losses, nets, synthetic, targets

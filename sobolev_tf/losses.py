@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 class _DimensionLoss(keras.losses.Loss):
@@ -108,7 +108,7 @@ class RelativeNorm(keras.losses.Loss):
 
     def __init__(self, floor: float = 1e-6, name: str = "relative_norm", **kwargs: Any):
         super().__init__(name=name, **kwargs)
-        checks.number("RelativeNorm", "floor", floor, above=0)
+        require.number("RelativeNorm", "floor", floor, above=0)
         self.floor = floor
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -146,7 +146,7 @@ def resolve(loss: Any) -> Callable:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"loss is a Keras loss, its name, or a function (y_true, y_pred), got "
-            f"{checks.shown(loss)}."
+            f"{require.shown(loss)}."
         ) from error
     reduction = getattr(loss, "reduction", "mean")
     if reduction not in ("sum_over_batch_size", "mean"):

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 def mlp(
@@ -106,9 +106,9 @@ def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Mode
     >>> cifar10(width=0.25).get_layer("conv8_out").output.shape
     (None, 8, 8, 64)
     """
-    classes = checks.whole_number("cifar10", "classes", classes, at_least=1)
-    width = checks.number("cifar10", "width", width, above=0)
-    size = checks.whole_number("cifar10", "size", size, at_least=1)
+    classes = require.whole_number("cifar10", "classes", classes, at_least=1)
+    width = require.number("cifar10", "width", width, above=0)
+    size = require.whole_number("cifar10", "size", size, at_least=1)
     x = inputs = keras.Input([size, size, 3])
     channels = [64, 64, 128, 128, 128, 256, 256, 256, 512, 512, 512]
     for k, count in enumerate(channels, 1):
@@ -139,7 +139,7 @@ def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
     >>> atari_teacher(4).output_shape
     [(None, 4), (None, 1)]
     """
-    actions = checks.whole_number("atari_teacher", "actions", actions, at_least=1)
+    actions = require.whole_number("atari_teacher", "actions", actions, at_least=1)
     inputs, h = _atari_trunk([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512, background)
     logits = keras.layers.Dense(
         actions, kernel_initializer=keras.initializers.Orthogonal(0.01), name="logits"
@@ -163,7 +163,7 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
     >>> atari_student(4).output_shape
     (None, 4)
     """
-    actions = checks.whole_number("atari_student", "actions", actions, at_least=1)
+    actions = require.whole_number("atari_student", "actions", actions, at_least=1)
     inputs, h = _atari_trunk([(16, 8, 4), (32, 4, 2)], 256, background, first=PatchConv2D)
     return keras.Model(inputs, keras.layers.Dense(actions, name="logits")(h), name="atari_student")
 
@@ -237,9 +237,9 @@ def _as_patch_convolution(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 def _sizes(caller: str, inputs: int, outputs: int, hidden: Sequence[int]) -> tuple:
     return (
-        checks.whole_number(caller, "inputs", inputs, at_least=1),
-        checks.whole_number(caller, "outputs", outputs, at_least=1),
-        checks.lengths(caller, "hidden", hidden),
+        require.whole_number(caller, "inputs", inputs, at_least=1),
+        require.whole_number(caller, "outputs", outputs, at_least=1),
+        require.lengths(caller, "hidden", hidden),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf import checks, jets
+from sobolev_tf import jets, require
 from sobolev_tf.jets import contractions
 
 CONTRACTIONS = ("distinct", "same", "first")
@@ -72,18 +72,18 @@ class Projection:
     def __post_init__(self):
         caller = "Projection"
         if not isinstance(self.side, str) or self.side not in ("output", "input"):
-            got = checks.shown(self.side)
+            got = require.shown(self.side)
             raise ValueError(f'{caller}: projection is None, "output" or "input", got {got}.')
-        checks.whole_number(caller, "projections", self.count, at_least=1)
+        require.whole_number(caller, "projections", self.count, at_least=1)
         if not isinstance(self.contraction, str) or self.contraction not in CONTRACTIONS:
-            got = checks.shown(self.contraction)
+            got = require.shown(self.contraction)
             raise ValueError(f"{caller}: contraction is one of {CONTRACTIONS}, got {got}.")
-        checks.switch(caller, "unbiased", self.unbiased)
-        checks.switch(caller, "orthogonal", self.orthogonal)
-        seed = checks.whole_number(caller, "seed", self.seed)
+        require.switch(caller, "unbiased", self.unbiased)
+        require.switch(caller, "orthogonal", self.orthogonal)
+        seed = require.whole_number(caller, "seed", self.seed)
         if not -(2**63) <= seed < 2**63:
             raise ValueError(f"{caller}: seed is a whole number of 64 bits, got {seed}.")
-        checks.number(caller, "length", self.length, above=0)
+        require.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
         """Draw the view of one training step; every replica draws directions of its own."""

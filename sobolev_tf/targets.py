@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import checks, jets
+from sobolev_tf import jets, require
 from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
@@ -48,7 +48,7 @@ class Table:
 
     def __init__(self, x: np.ndarray, *labels: np.ndarray):
         names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
-        checks.same_rows("Table", dict(zip(names, (x, *labels), strict=True)), at_least=0)
+        require.same_rows("Table", dict(zip(names, (x, *labels), strict=True)), at_least=0)
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "labels", labels)
 
@@ -71,8 +71,8 @@ class Table:
         >>> x.shape, y.shape
         (TensorShape([3, 2]), TensorShape([3, 1]))
         """
-        batch_size = checks.whole_number("Table.dataset", "batch_size", batch_size, at_least=1)
-        checks.same_rows("Table.dataset", {"x": self.x})
+        batch_size = require.whole_number("Table.dataset", "batch_size", batch_size, at_least=1)
+        require.same_rows("Table.dataset", {"x": self.x})
         data = self.x, self.labels
         return batching.batches(data, batch_size, seed=seed, caller="Table.dataset")
 
@@ -94,7 +94,7 @@ class Function:
     """
 
     def __init__(self, fn: Callable):
-        self.fn = checks.function("Function", "fn", fn)
+        self.fn = require.function("Function", "fn", fn)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Compute fn(x) [B,*out] at x [B,*in]."""
@@ -147,7 +147,7 @@ class Teacher(keras.layers.Layer):
         elif not hasattr(model, "signatures"):
             raise ValueError(
                 "Teacher takes a Keras model, or a SavedModel as its path or loaded; got "
-                f"{checks.shown(model)}."
+                f"{require.shown(model)}."
             )
         self.model, self.output_name = model, output
         self._serve = _endpoint(model)
@@ -227,9 +227,9 @@ def tabulate(
             f"tabulate takes one array x [B,*in], got a {type(x).__name__}: join several inputs "
             "into one array, or wrap the target in a function that takes them apart."
         )
-    order = checks.whole_number("tabulate", "order", order, at_least=0)
-    batch_size = checks.whole_number("tabulate", "batch_size", batch_size, at_least=1)
-    checks.function("tabulate", "target", target)
+    order = require.whole_number("tabulate", "order", order, at_least=0)
+    batch_size = require.whole_number("tabulate", "batch_size", batch_size, at_least=1)
+    require.function("tabulate", "target", target)
     points = jets.as_differentiable(x)
     starts = range(0, max(len(points), 1), batch_size)
     several = len(starts) > 1

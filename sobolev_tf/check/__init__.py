@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.check.against_function import explain_rest, random_values, wrong_values
 from sobolev_tf.check.against_neighbours import explain_residuals
 from sobolev_tf.check.data import Data, read_data
@@ -82,8 +82,8 @@ def check_labels(
     - wrong sign: input 1: dy points against the rise of y: turn it round
     """
     if fn is not None:
-        checks.function("check_labels", "fn", fn)
-    checks.whole_number("check_labels", "seed", seed, at_least=0)
+        require.function("check_labels", "fn", fn)
+    require.whole_number("check_labels", "seed", seed, at_least=0)
     data = read_data(x, y, dy)
     rng = np.random.default_rng(seed)
     if fn is None:

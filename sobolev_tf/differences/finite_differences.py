@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import checks, jets
+from sobolev_tf import jets, require
 from sobolev_tf.differences.black_box import BlackBox, shown
 from sobolev_tf.jets import arguments, contractions
 
@@ -78,14 +78,14 @@ class FiniteDifferences:
         dtype: str = "float64",
     ):
         caller = "FiniteDifferences"
-        checks.function(caller, "fn", fn)
-        checks.one_of(caller, "scheme", scheme, ("central", "forward", "complex"))
-        checks.one_of(caller, "dtype", dtype, ("float32", "float64"))
+        require.function(caller, "fn", fn)
+        require.one_of(caller, "scheme", scheme, ("central", "forward", "complex"))
+        require.one_of(caller, "dtype", dtype, ("float32", "float64"))
         _refuse_no_length("scale", scale)
         if step is not None:
             _refuse_no_length("step", step)
         if outputs is not None:
-            outputs = checks.lengths(caller, "outputs", outputs)
+            outputs = require.lengths(caller, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
 
@@ -187,7 +187,7 @@ class FiniteDifferences:
 
         At once when eager, in a graph as one operation.
         """
-        order = checks.whole_number("FiniteDifferences", "order", order, at_least=0)
+        order = require.whole_number("FiniteDifferences", "order", order, at_least=0)
         if order > 2:
             raise ValueError(f"order is 0, 1 or 2, got {order}: higher ones would be rounding.")
         x = arguments.refuse_scalar("FiniteDifferences", jets.as_differentiable(x))
@@ -308,7 +308,7 @@ def _refuse_no_length(name: str, length: Any) -> None:
     if not number or not np.all(np.isfinite(lengths) & np.greater(lengths, 0)):
         raise ValueError(
             f"FiniteDifferences: {name} is a length, finite and above 0, got "
-            f"{checks.shown(length)}."
+            f"{require.shown(length)}."
         )
 
 

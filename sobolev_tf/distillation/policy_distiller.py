@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks, losses, targets
+from sobolev_tf import losses, require, targets
 from sobolev_tf.distillation.policies import (
     KL,
     ActionError,
@@ -153,10 +153,10 @@ class PolicyDistiller(EquationModel):
         caller, distiller = type(self).__name__, PolicyDistiller
         renamed = {"frames": "uint8_images", "target": "teacher"}
         options.refuse_unknown(caller, kwargs, distiller.__init__, distiller.compile, renamed)
-        checks.model(caller, "net", net)
-        checks.number(caller, "alpha", alpha, at_least=0)
+        require.model(caller, "net", net)
+        require.number(caller, "alpha", alpha, at_least=0)
         PolicyDivergence(divergence)  # refuses an unknown direction
-        checks.one_of(caller, "uint8_images", uint8_images, (True, False, None))
+        require.one_of(caller, "uint8_images", uint8_images, (True, False, None))
         teacher = _frozen(teacher)
         arguments.refuse_no_target(caller, teacher)
         self.alpha, self.divergence = alpha, divergence

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.jets import arguments
 from sobolev_tf.jets.arguments import as_differentiable
 from sobolev_tf.jets.contractions import contract_outputs, reshape_static
@@ -139,7 +139,7 @@ def partial_jet(fn: Callable, x: ArrayLike, v: tf.Tensor, order: int) -> Jet:
     [[[3.0]], [[[4.0, 2.0]]]]
     """
     caller = "partial_jet"
-    order = checks.whole_number(caller, "order", order, at_least=0)
+    order = require.whole_number(caller, "order", order, at_least=0)
     point, values = _point(caller, x), []
     if order == 0:
         return Jet(arguments.answer(caller, fn, point, differentiated=False))
@@ -274,7 +274,7 @@ def _projections(caller, name, v, point) -> list:
 
 def _differentiate(caller, fn, x, order, project, required=True) -> Jet:
     """Nested tapes: the value of fn, and the derivatives of project(value)."""
-    order = checks.whole_number(caller, "order", order, at_least=0)
+    order = require.whole_number(caller, "order", order, at_least=0)
 
     def up_to(j):
         if j == 0:

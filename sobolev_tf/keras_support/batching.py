@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 def repeat_arrays(arrays: Any, batch_size: int, arguments: dict) -> tuple[tf.data.Dataset, dict]:
@@ -85,9 +85,9 @@ def batches(
     [0, 1, 2, 3]
     """
     arrays = keras.tree.map_structure(tf.convert_to_tensor, keras.tree.lists_to_tuples(arrays))
-    batch_size = checks.whole_number(caller, "batch_size", batch_size, at_least=1)
+    batch_size = require.whole_number(caller, "batch_size", batch_size, at_least=1)
     leaves = keras.tree.flatten(arrays)
-    rows = checks.same_rows(caller, {f"array {i}": leaf for i, leaf in enumerate(leaves)})
+    rows = require.same_rows(caller, {f"array {i}": leaf for i, leaf in enumerate(leaves)})
     if batch_size >= rows:
         return without_autotune(tf.data.Dataset.from_tensors(arrays).repeat())
     if seed is None:  # from TensorFlow's, which keras.utils.set_random_seed sets

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
@@ -30,7 +30,7 @@ def scale_half_precision(
         optimizer = keras.optimizers.get(optimizer)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"compile: optimizer is a Keras optimizer or its name, got {checks.shown(optimizer)}."
+            f"compile: optimizer is a Keras optimizer or its name, got {require.shown(optimizer)}."
         ) from error
     half = any(layer.compute_dtype == "float16" for layer in layers)
     if half and not uses_loss_scaling(optimizer):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 def progress_bar(
@@ -27,7 +27,7 @@ def progress_bar(
       A bar: call `update(done, [(name, number), ...])` after each step.
     """
     if isinstance(verbose, np.ndarray) or verbose not in ("auto", 0, 1):
-        raise ValueError(f'verbose is "auto", 0 or 1, got {checks.shown(verbose)}.')
+        raise ValueError(f'verbose is "auto", 0 or 1, got {require.shown(verbose)}.')
     shown = sys.stdout.isatty() if verbose == "auto" else verbose
     return keras.utils.Progbar(
         steps, verbose=int(shown), unit_name=unit_name, stateful_metrics=stateful_metrics

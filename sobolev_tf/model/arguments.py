@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks
 from sobolev_tf import metrics as jet_metrics
+from sobolev_tf import require
 from sobolev_tf.model import labels
 from sobolev_tf.model.input_batches import as_arrays, is_stream, read
 from sobolev_tf.model.inputs import Inputs
@@ -68,7 +68,7 @@ def refuse_no_target(caller: str, target: Any) -> None:
         return
     raise ValueError(
         f"{caller}: target is a function of x, such as those of st.targets, got "
-        f"{checks.shown(target)}."
+        f"{require.shown(target)}."
     )
 
 
@@ -118,7 +118,7 @@ def label_batches(
     Raises:
       ValueError: for a stream without end, where `steps` is None; or x that is no array.
     """
-    batch_size = checks.whole_number(where, "batch_size", batch_size, at_least=1)
+    batch_size = require.whole_number(where, "batch_size", batch_size, at_least=1)
     if is_stream(x):
         for batch in read(x, steps, where):
             yield keras.utils.unpack_x_y_sample_weight(batch)[:2]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, batching
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
@@ -179,7 +179,7 @@ class Feed:
     def _refuse_batch_size(self, batch_size):
         arguments.refuse_labels_as_batch_size(batch_size, self.gate.caller)
         if batch_size is not None:
-            checks.whole_number(self.gate.caller, "batch_size", batch_size, at_least=1)
+            require.whole_number(self.gate.caller, "batch_size", batch_size, at_least=1)
 
 
 def _beside(y: Any, sample_weight: Any, order: int) -> tuple[Any, Any]:

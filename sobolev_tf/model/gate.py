@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
@@ -136,7 +136,7 @@ class Gate:
     def _look_at(self, named, start=0, where="", at_least=1):
         numbers = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
         numbers = {name: array for name, array in numbers.items() if array is not None}
-        checks.same_rows(self.caller, numbers, at_least)
+        require.same_rows(self.caller, numbers, at_least)
         for name, array in numbers.items():
             self._look_at_one(name, array, start, where)
 
@@ -144,13 +144,13 @@ class Gate:
         if array.dtype.kind in "OSU":
             return
         if name.startswith("sample_weight"):
-            checks.weights(self.caller, name + where, array, start)
+            require.weights(self.caller, name + where, array, start)
             return
         label = name.startswith("label")
         missing = label and self.missing == "nan"
         if label and self.masked and array.dtype.kind == "f" and np.isneginf(array).any():
             array = self._without_masked_actions(name + where, array, start)
-        if (wrong := checks.first_row_not_finite(array, missing)) is None:
+        if (wrong := require.first_row_not_finite(array, missing)) is None:
             return
         row, what = wrong
         advice = "every number of it must be finite."

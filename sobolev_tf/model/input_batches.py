@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model.inputs import Inputs
 
@@ -32,7 +32,7 @@ def input_batches(
       ValueError: for a stream that is empty or has no end, arrays of different rows, or x that is
         no array.
     """
-    batch_size = checks.whole_number(caller, "batch_size", batch_size, at_least=1)
+    batch_size = require.whole_number(caller, "batch_size", batch_size, at_least=1)
     if is_stream(x):
         yield from (keras.utils.unpack_x_y_sample_weight(b)[0] for b in read(x, steps, caller))
         return
@@ -61,7 +61,7 @@ def read(data: Any, steps: int | None, caller: str) -> Iterator[Any]:
       ValueError: for a stream that is empty, or may have no end, where `steps` is None.
     """
     if steps is not None:
-        steps = checks.whole_number(caller, "steps", steps, at_least=1)
+        steps = require.whole_number(caller, "steps", steps, at_least=1)
     length: int | None = None
     batches: Iterable = data
     if isinstance(data, tf.data.Dataset):
@@ -113,7 +113,7 @@ def as_arrays(x: Any, caller: str, inputs: Inputs) -> Any:
                 f"{['B', *expected[1:]]}{advice}"
             )
     names = {f"x[{k}]": array for k, array in enumerate(keras.tree.flatten(arrays))}
-    checks.same_rows(caller, names, at_least=0)
+    require.same_rows(caller, names, at_least=0)
     return arrays
 
 
@@ -144,6 +144,6 @@ def _array(entry: Any, caller: str, name: str) -> Any:
         shape = entry.shape
     if not len(shape) or getattr(entry.dtype, "kind", "f") in "OUSV":
         raise ValueError(
-            f"{caller}: {name} is an array [B,*in], or rows of numbers, got {checks.shown(entry)}."
+            f"{caller}: {name} is an array [B,*in], or rows of numbers, got {require.shown(entry)}."
         )
     return entry

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks, losses
+from sobolev_tf import losses, require
 from sobolev_tf.model import labels
 from sobolev_tf.model.missing import mask_missing
 
@@ -108,7 +108,9 @@ class Objective:
         if isinstance(component_weights, dict):
             labels.by_name(component_weights, order, "component_weights")
             self.components = {
-                name: checks.weights("compile", f"component_weights of {name}", np.asarray(weights))
+                name: require.weights(
+                    "compile", f"component_weights of {name}", np.asarray(weights)
+                )
                 for name, weights in component_weights.items()
             }
         elif component_weights not in (None, "rms"):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels, terms
 
@@ -46,7 +46,7 @@ class Problem:
     ) -> None:
         gate = model._gate("problem", caller)
         if not arrays.are_arrays(x):
-            raise ValueError(f"{gate.caller}: x is arrays of all points, got {checks.shown(x)}.")
+            raise ValueError(f"{gate.caller}: x is arrays of all points, got {require.shown(x)}.")
         x, y, sample_weight = gate.arrays(x, y, sample_weight)
         gate.nothing_to_learn(y, None)
         batch = labels.as_batch(x, y, sample_weight, model.order)

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, options, pitfalls
 from sobolev_tf.model import arguments, saving
 from sobolev_tf.model.equation import Equation
@@ -70,8 +70,8 @@ class SobolevModel(EquationModel):
     ) -> None:
         caller = type(self).__name__
         options.refuse_unknown(caller, kwargs, SobolevModel.__init__, SobolevModel.compile)
-        checks.model(caller, "net", net)
-        order = checks.whole_number(caller, "order", order, at_least=0)
+        require.model(caller, "net", net)
+        order = require.whole_number(caller, "order", order, at_least=0)
         arguments.refuse_no_target(caller, target)
         drawn = arguments.as_projection(
             projection,

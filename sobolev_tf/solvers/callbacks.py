@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 _RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
@@ -31,7 +31,7 @@ def callback_list(
     flat = [c for c in keras.tree.flatten(callbacks or []) if c is not None]
     for callback in flat:
         if not isinstance(callback, keras.callbacks.Callback):
-            got = checks.shown(callback)
+            got = require.shown(callback)
             raise ValueError(f"{caller}: callbacks are Keras's Callback objects, got {got}.")
         if isinstance(callback, _RATES):
             warnings.warn(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model import not_finite
@@ -51,11 +51,11 @@ class FullBatch:
         verbose: str | int = 0,
     ):
         if not isinstance(model, EquationModel):
-            got = checks.shown(model)
+            got = require.shown(model)
             raise ValueError(f"{caller}: model is a SobolevModel, got {got}.")
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
-        iterations = checks.whole_number(caller, "iterations", iterations, at_least=1)
+        iterations = require.whole_number(caller, "iterations", iterations, at_least=1)
         self.problem: Problem = Problem(model, x, y, sample_weight, caller)
         self.problem.build()
         self.caller: str = caller

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.full_batch import FullBatch
@@ -76,9 +76,9 @@ def fit_lbfgs(
         from scipy import optimize
     except ImportError as error:
         raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
-    checks.whole_number("fit_lbfgs", "iterations", iterations, at_least=1)
-    corrections = checks.whole_number("fit_lbfgs", "corrections", corrections, at_least=1)
-    tolerance = checks.number("fit_lbfgs", "tolerance", tolerance, at_least=0)
+    require.whole_number("fit_lbfgs", "iterations", iterations, at_least=1)
+    corrections = require.whole_number("fit_lbfgs", "corrections", corrections, at_least=1)
+    tolerance = require.number("fit_lbfgs", "tolerance", tolerance, at_least=0)
     last = float("inf")
 
     def end_iteration(intermediate_result):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
@@ -93,8 +93,8 @@ def fit_least_squares(
     True
     """
     caller = "fit_least_squares"
-    checks.number(caller, "damping", damping, above=0)
-    checks.number(caller, "tolerance", tolerance, at_least=0)
+    require.number(caller, "damping", damping, above=0)
+    require.number(caller, "tolerance", tolerance, at_least=0)
     if damping >= _LARGEST:
         raise ValueError(f"{caller}: damping is between 0 and {_LARGEST:g}, got {damping}.")
     evidence = isinstance(regularization, str) and regularization == "evidence"
@@ -103,7 +103,7 @@ def fit_least_squares(
             f'{caller}: regularization is "evidence" or a finite number of at least 0, got '
             f"{regularization!r}."
         )
-    rho = None if evidence else checks.number(caller, "regularization", regularization, at_least=0)
+    rho = None if evidence else require.number(caller, "regularization", regularization, at_least=0)
     fit = FullBatch(caller, model, x, y, sample_weight, iterations, callbacks, verbose)
     refuse_other_losses(fit)
     with fit:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic.batch import Batch
@@ -67,7 +67,7 @@ class CriticLoss:
                     f"got {pair}."
                 )
         for weight in weights:
-            checks.number("critic_loss_weights", "a weight", weight, at_least=0)
+            require.number("critic_loss_weights", "a weight", weight, at_least=0)
         if label_weight and method == "direct":
             raise ValueError("label_weight needs a critic, not method='direct'.")
         weights = tuple(np.multiply(TERM_WEIGHTS.get(method, (0.0, 0.0)), weights))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import export, options
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
@@ -97,7 +97,7 @@ class DecoupledModel(WatchedModel):
     ) -> None:
         caller, decoupled = type(self).__name__, DecoupledModel
         options.refuse_unknown(caller, kwargs, decoupled.__init__, decoupled.compile)
-        checks.whole_number(caller, "diagnose_every", diagnose_every, at_least=1)
+        require.whole_number(caller, "diagnose_every", diagnose_every, at_least=1)
         with errors_of(caller):
             splitting.check(stages)
             check_choice("method", method, METHODS)
@@ -206,7 +206,7 @@ class DecoupledModel(WatchedModel):
           ValueError: if `loss` is missing, or is not a mean over the batch; if the critics learn
             from nothing; or if an option does not go with a placement.
         """
-        checks.number("compile", "label_weight", label_weight, at_least=0)
+        require.number("compile", "label_weight", label_weight, at_least=0)
         with errors_of("compile"):
             if loss is None or isinstance(loss, (list, dict)):
                 raise ValueError(f"expected one loss, for the network's output; got {loss}.")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from sobolev_tf import checks
+from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.watched_data import WatchedData
 
@@ -41,10 +41,10 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     for name, array in named.items():
         if arrays.is_array(array) and (host := arrays.on_host(array)) is not None:
             numbers[name] = host
-    checks.same_rows(caller, numbers, at_least)
+    require.same_rows(caller, numbers, at_least)
     for name, array in numbers.items():
         if array.dtype.kind not in "OSU":
-            check = checks.weights if name.startswith("sample_weight") else checks.finite_rows
+            check = require.weights if name.startswith("sample_weight") else require.finite_rows
             check(caller, name, array)
     return given
 

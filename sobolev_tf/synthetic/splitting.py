@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from sobolev_tf import checks
+from sobolev_tf import require
 
 
 def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
@@ -41,7 +41,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
             f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
         )
     if not isinstance(at, str) and not (np.iterable(at) and all(isinstance(n, str) for n in at)):
-        raise ValueError(f"split: at is a list of layer names, got {checks.shown(at)}.")
+        raise ValueError(f"split: at is a list of layer names, got {require.shown(at)}.")
     if isinstance(at, str):
         raise ValueError(f"split: at is a list of layer names, at=[{at!r}].")
     if len(net.outputs) != 1:

@@ -15,8 +15,7 @@ import tensorflow as tf
 from sobolev_tf.keras_support import batching
 from train.lib.atari import environment, episode_format
 from train.lib.atari.episode_format import BLACK
-from train.lib.images import feature_names
-from train.lib.run import progress
+from train.lib.run import feature_names, progress
 from train.lib.run.errors import UsageError, reading
 
 PARALLEL = 2  # batches that are put together at a time

@@ -12,9 +12,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from sobolev_tf.keras_support import batching
-from train.lib.images import augment, feature_names, tfrecords
+from train.lib.images import augment, tfrecords
 from train.lib.images.streams import Images
-from train.lib.run import paths
+from train.lib.run import feature_names, paths
 from train.lib.run.errors import UsageError, last_line, reading
 
 SMALL_RECORD = 16_384  # bytes; images that are smaller get `pad_crop`, larger ones `inception`

@@ -1,7 +1,7 @@
 """Checks of what users pass: each raises one line that names what, expected, and got.
 
 Types are checked before values are compared. Every check returns what it was given in its plain
-form, so that a constructor can read `self.order = checks.whole_number(...)`.
+form, so that a constructor can read `self.order = require.whole_number(...)`.
 """
 
 import operator
