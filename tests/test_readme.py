@@ -38,6 +38,13 @@ def test_the_examples_run(monkeypatch, tmp_path, capsys):
     assert "sign" in out
 
 
+def test_the_errors_page_runs(capsys):
+    page = ROOT / "sobolev_tf" / "README.md"
+    [block] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    exec(compile(block, str(page), "exec"), {})
+    assert "label d1 has NaN, first in row 3" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_have_flags_that_exist(page):
     text = page.read_text()
