@@ -1,7 +1,8 @@
-"""Random projections: how equation 2 looks at jets, along directions that are drawn anew.
+"""Random projections: derivatives along directions that are new at every step (equation 2).
 
-A *view* shows a function's jet (`jet`) and a label (`label`) in the same way. `FullDerivatives` is
-equation 1; `Projection.sample(step)` gives the view of equation 2, `ProjectedDerivatives`.
+A kind of derivatives gives a function's jet (`jet`) and a label (`label`) alike:
+`FullDerivatives` those of equation 1, `ProjectedDerivatives` those of equation 2, which
+`Projection.sample(step)` draws.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ CONTRACTIONS = ("distinct", "same", "first")
 
 
 class FullDerivatives:
-    """The view of equation 1: nothing is projected."""
+    """Full derivatives, as in equation 1: nothing is projected."""
 
     def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
         """Compute the value and full derivatives of `fn` at x, as `jets.jet` does."""
@@ -53,11 +54,11 @@ class Projection:
 
     Example:
 
-    >>> view = Projection("input", count=2, seed=7).sample(step=1)
+    >>> kind = Projection("input", count=2, seed=7).sample(step=1)
     >>> x = tf.ones([4, 3])
-    >>> view.jet(lambda x: x**2, x, order=1).derivatives[0].shape  # [B,P,K]
+    >>> kind.jet(lambda x: x**2, x, order=1).derivatives[0].shape  # [B,P,K]
     TensorShape([4, 2, 3])
-    >>> view.label(tf.ones([4, 3, 3]), 1, x, x).shape
+    >>> kind.label(tf.ones([4, 3, 3]), 1, x, x).shape
     TensorShape([4, 2, 3])
     """
 
@@ -86,7 +87,7 @@ class Projection:
         require.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
-        """Draw the view of one training step; every replica draws directions of its own."""
+        """Draw the directions of one training step; every replica draws directions of its own."""
         replica = tf.distribute.get_replica_context()
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
@@ -94,7 +95,7 @@ class Projection:
 
 
 class ProjectedDerivatives:
-    """The view of equation 2: derivatives along one step's directions.
+    """Derivatives along the random directions of one step, as in equation 2.
 
     Function and labels are seen along the same ones.
 
@@ -106,10 +107,10 @@ class ProjectedDerivatives:
     def __init__(self, projection: Projection, seed: tf.Tensor, known: tf.Tensor | None = None):
         self.projection = projection
         self.seed, self.known = seed, known
-        self._drawn: dict[int, tf.Tensor] = {}
+        self._directions: dict[int, tf.Tensor] = {}
 
     def among(self, known: tf.Tensor) -> "ProjectedDerivatives":
-        """Return the view whose input directions lie in the known components of each example.
+        """Return derivatives along directions in the known input components of each example.
 
         The others are zero, so that a label is learned from where some of its components are NaN.
 
@@ -124,7 +125,7 @@ class ProjectedDerivatives:
         """Return the j-th directions [B,P,*dims] for `like` [B,*dims]; they are drawn once."""
         p = self.projection
         j = 0 if p.contraction != "distinct" else j
-        if j not in self._drawn:
+        if j not in self._directions:
             # Once for both sides: other dtypes would draw other numbers from the same seed.
             radius = math.sqrt(like.shape[1:].num_elements()) if p.unbiased else 1.0
             radius *= p.length
@@ -132,8 +133,8 @@ class ProjectedDerivatives:
             v = sphere(like, p.count, key, radius, p.orthogonal)
             if self.known is not None:
                 v = tf.where(self.known[:, None], v, tf.zeros_like(v))
-            self._drawn[j] = v
-        return self._drawn[j]
+            self._directions[j] = v
+        return self._directions[j]
 
     def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
         """Compute the value of `fn` at x and its projected derivatives up to `order`.

@@ -109,18 +109,18 @@ class Equation:
     def compare(
         self,
         batch: labels.Batch,
-        view: Any,
+        kind: FullDerivatives | ProjectedDerivatives,
         target: Callable | None,
         classes: bool,
         training: bool,
     ) -> terms.Comparison:
-        """Compute labels and predictions of a batch, by name of term, as `view` shows them.
+        """Compute labels and predictions of a batch, by name of term, with one kind of derivatives.
 
         Only missing labels are gradient-stopped.
 
         Args:
           batch: its x is what `cast` returns.
-          view: `FullDerivatives` or `ProjectedDerivatives`.
+          kind: `FullDerivatives` or `ProjectedDerivatives`.
           target: supplies the labels that the batch does not have, or None.
           classes: the value's loss takes class numbers.
           training: whether layers are in training mode.
@@ -132,20 +132,20 @@ class Equation:
         order = max(map(labels.order_of, requested))
         z = self.scaling.scale_x(self.inputs.point(x))
         directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)
-        predicted = terms.predicted_terms(self.net_at(x, training), z, order, view, directions)
+        predicted = terms.predicted_terms(self.net_at(x, training), z, order, kind, directions)
         true = terms.label_terms(
-            batch.labels, predicted, z, view, self.scaling, self.inputs, classes
+            batch.labels, predicted, z, kind, self.scaling, self.inputs, classes
         )
         if absent := [name for name in requested if name not in true]:
             if target is None:
                 raise ValueError("no labels: give a y, or give the model a target.")
             target = self.target_at(target, x)
-            live = terms.target_terms(target, predicted, z, order, view, self.scaling)
+            live = terms.target_terms(target, predicted, z, order, kind, self.scaling)
             true |= {name: live[name] for name in absent}
         return terms.Comparison(x, true, predicted, batch.weights)
 
-    def among_known(self, view: ProjectedDerivatives, batch: labels.Batch) -> ProjectedDerivatives:
-        """Return the view along the input components that the derivatives of a batch know.
+    def among_known(self, kind: ProjectedDerivatives, batch: labels.Batch) -> ProjectedDerivatives:
+        """Return the kind along the input components that the derivatives of a batch know.
 
         Those of the lowest order decide: all orders are seen along the same directions.
         """
@@ -154,8 +154,8 @@ class Equation:
             if j := labels.order_of(name):
                 label = tf.convert_to_tensor(self.inputs.join(label, outputs, j))
                 dims = len(point.shape) - 1
-                return view.among(known_components(label, dims, j))
-        return view
+                return kind.among(known_components(label, dims, j))
+        return kind
 
     def full_terms(
         self, x: Any, directions: dict[str, tf.Tensor], order: int, training: bool = False

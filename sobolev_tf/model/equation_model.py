@@ -143,10 +143,10 @@ class EquationModel(NetModel):
         """Labels and predictions of a batch, by name of term; a projection is an example."""
         batch = self.equation.read_batch(data)
         batch = batch._replace(x=self._cast(batch.x))
-        view, classes = self._view(training), self.objective.classes
-        if self.missing == "nan" and isinstance(view, ProjectedDerivatives):
-            view = self.equation.among_known(view, batch)
-        comparison = self.equation.compare(batch, view, self.target, classes, training)
+        kind, classes = self._kind_of_derivatives(training), self.objective.classes
+        if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
+            kind = self.equation.among_known(kind, batch)
+        comparison = self.equation.compare(batch, kind, self.target, classes, training)
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 
     def compute_loss(
@@ -283,8 +283,8 @@ class EquationModel(NetModel):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def _view(self, training):
-        """How this step looks at derivatives: in full, or along directions drawn for it."""
+    def _kind_of_derivatives(self, training):
+        """The derivatives that this step compares: full ones, or along directions of its own."""
         if not self.projection:
             return FullDerivatives()
         if not training:

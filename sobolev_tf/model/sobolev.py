@@ -73,7 +73,7 @@ class SobolevModel(EquationModel):
         require.model(caller, "net", net)
         order = require.whole_number(caller, "order", order, at_least=0)
         arguments.refuse_no_target(caller, target)
-        drawn = arguments.as_projection(
+        chosen = arguments.as_projection(
             projection,
             seed,
             count=projections,
@@ -81,7 +81,7 @@ class SobolevModel(EquationModel):
             unbiased=unbiased,
             orthogonal=orthogonal,
         )
-        super().__init__(Equation(net, order, wrt), target, drawn, **kwargs)
+        super().__init__(Equation(net, order, wrt), target, chosen, **kwargs)
         self.wrt = wrt
 
     def adapt(

@@ -1,6 +1,6 @@
 """The terms of equations 1 and 2 for one batch, by name: predicted ones, labels, a target's.
 
-Terms are `value` [B,*out], d1, ..., dJ as the view shows them, and `jvp` [B,P,*out] and `vjp`
+Terms are `value` [B,*out], d1, ..., dJ of the kind that is compared, and `jvp` [B,P,*out] and `vjp`
 [B,P,*in] along directions that came with the labels. All are between the z-scores of `scaling`,
 where the net lives.
 """
@@ -17,7 +17,7 @@ from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_directional_shape, fit_directions, fit_shape
 from sobolev_tf.model.scaled_target import scale_target
 from sobolev_tf.model.scaling import Scaling
-from sobolev_tf.projections import FullDerivatives, Projection
+from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, Projection
 
 Terms = dict[str, tf.Tensor]
 
@@ -85,10 +85,10 @@ def predicted_terms(
     fn: Callable,
     z: tf.Tensor,
     order: int,
-    view: Any,
+    kind: FullDerivatives | ProjectedDerivatives,
     directions: dict[str, tf.Tensor],
 ) -> Terms:
-    """Compute the terms of `fn` at z [B,*in]: its jet as `view` shows it, and along directions.
+    """Compute the terms of `fn` at z [B,*in]: its jet of one kind, and along directions.
 
     `fn` runs once; under a projection, once more for each kind of directions.
 
@@ -96,16 +96,16 @@ def predicted_terms(
       fn: from z [B,*in] to [B,*out].
       z: points between z-scores.
       order: the highest order that is compared.
-      view: `FullDerivatives` or the directions of one step, `ProjectedDerivatives`.
+      kind: of derivatives: `FullDerivatives`, or `ProjectedDerivatives` of one step.
       directions: "jvp" [B,P,*in] and "vjp" [B,P,*out], as `scale_directions` gives them.
 
     Returns:
       Terms by name, in float32 or wider.
     """
     terms: Terms = {}
-    full = order and isinstance(view, FullDerivatives)
+    full = order and isinstance(kind, FullDerivatives)
     if order or not directions:
-        value, derivatives = view.jet(fn, z, order)
+        value, derivatives = kind.jet(fn, z, order)
         terms |= dict(zip(labels.names(order), [value, *derivatives], strict=True))
     if "jvp" in directions:
         v = directions["jvp"]
@@ -126,17 +126,17 @@ def label_terms(
     y: dict[str, Any],
     predicted: Terms,
     z: tf.Tensor,
-    view: Any,
+    kind: FullDerivatives | ProjectedDerivatives,
     scaling: Scaling,
     inputs: Inputs,
     classes: bool,
 ) -> Terms:
-    """Check and scale labels, and look at them as `view` shows the net's own jet.
+    """Check and scale labels, and give them the kind of the net's own jet.
 
     Args:
       y: labels by name, in the user's units.
       predicted: as `predicted_terms` gives them.
-      z, view: as for `predicted_terms`.
+      z, kind: as for `predicted_terms`.
       scaling: the `Scaling` between.
       inputs: joins labels that come input by input.
       classes: the value's loss takes class numbers; they pass unchanged.
@@ -162,25 +162,30 @@ def label_terms(
         if j or label.dtype.is_floating or not classes:
             label = tf.cast(label, value.dtype)
             label = scaling.scale_derivative(label, j) if j else scaling.scale_y(label)
-        terms[name] = view.label(label, j, z, value)
+        terms[name] = kind.label(label, j, z, value)
     return terms
 
 
 def target_terms(
-    target: Callable, predicted: Terms, z: tf.Tensor, order: int, view: Any, scaling: Scaling
+    target: Callable,
+    predicted: Terms,
+    z: tf.Tensor,
+    order: int,
+    kind: FullDerivatives | ProjectedDerivatives,
+    scaling: Scaling,
 ) -> Terms:
-    """Compute a live target's jet at z as `view` shows it, in the shapes of the predicted terms.
+    """Compute a live target's jet at z, of one kind, in the shapes of the predicted terms.
 
     Args:
       target: from x [B,*in] to [B,*out], in the user's units; with a jet of its own, or not.
-      predicted, z, order, view, scaling: as for `label_terms`.
+      predicted, z, order, kind, scaling: as for `label_terms`.
 
     Raises:
       ValueError: where the target has other outputs than the net.
     """
     if not hasattr(target, "jet"):
         target = _fitting(target, predicted["value"], order > 0)
-    value, derivatives = view.jet(scale_target(target, scaling), z, order)
+    value, derivatives = kind.jet(scale_target(target, scaling), z, order)
     terms = dict(zip(labels.names(order), [value, *derivatives], strict=True))
     return {name: tf.cast(term, predicted[name].dtype) for name, term in terms.items()}
 

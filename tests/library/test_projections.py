@@ -62,10 +62,10 @@ def curved(x):
 def test_labels_are_seen_along_the_function_s_directions(side, contraction):
     x = tf.constant(np.random.default_rng(0).normal(size=[4, 3]))
     full = jets.jet(curved, x, 2)
-    view = Projection(side, 2, contraction, seed=3).sample(5)
-    seen = view.jet(curved, x, 2)
+    kind = Projection(side, 2, contraction, seed=3).sample(5)
+    seen = kind.jet(curved, x, 2)
     for j, label in enumerate((full.value, *full.derivatives)):
-        ours = view.label(label, j, x, full.value)
+        ours = kind.label(label, j, x, full.value)
         theirs = (seen.value, *seen.derivatives)[j]
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
@@ -76,8 +76,8 @@ def test_labels_are_seen_along_the_function_s_directions(side, contraction):
 def test_the_same_direction_twice_has_the_expectation_that_the_docstring_says():
     h = np.array([[1.0, 2.0, 0.0], [2.0, -1.0, 3.0], [0.0, 3.0, 0.5]], "float32")
     x = tf.zeros([1, 3])
-    view = Projection("input", 40_000, "same", seed=1).sample(0)
-    square = np.mean(view.label(tf.constant(h[None, None]), 2, x, tf.zeros([1, 1])).numpy() ** 2)
+    kind = Projection("input", 40_000, "same", seed=1).sample(0)
+    square = np.mean(kind.label(tf.constant(h[None, None]), 2, x, tf.zeros([1, 1])).numpy() ** 2)
     n = 3
     expected = (2 * np.sum(h**2) + np.trace(h) ** 2) / (n * (n + 2))
     assert square == pytest.approx(expected, rel=0.03)

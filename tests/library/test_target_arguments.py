@@ -58,6 +58,6 @@ def test_settings_of_a_wrong_type_are_refused_in_one_line(name):
 
 
 def test_numbers_of_numpy_are_numbers():
-    view = Projection("input", count=np.int64(2), seed=np.int32(3), length=np.float32(2))
-    assert view.sample(1).directions(tf.ones([4, 2]), 0).shape == (4, 2, 2)
+    kind = Projection("input", count=np.int64(2), seed=np.int32(3), length=np.float32(2))
+    assert kind.sample(1).directions(tf.ones([4, 2]), 0).shape == (4, 2, 2)
     assert targets.tabulate(tf.sin, X, np.int64(0), np.int32(3))[0].shape == (4, 2)

@@ -22,8 +22,8 @@ def rows(draws: int = 20_000) -> benchmark.Rows:
         for order in (1, 2, 3):
             error = derivative_error(net, x, order)
             yield f"derivative of order {order}, {activation} mlp: relative error (bar 1e-5)", error
-    for name, view in views().items():
-        yield f"gradient of the loss in the weights, {name} (bar 1e-4)", weight_error(view)
+    for name, derivatives in derivatives_by_name().items():
+        yield f"gradient of the loss in the weights, {name} (bar 1e-4)", weight_error(derivatives)
     for name, ratio in projected_over_full(draws):
         yield f"{name} (bar 1 ± 0.02)", ratio
 
@@ -70,7 +70,7 @@ def _term(net, x, order):
     return (jet.value, *jet.derivatives)[order].numpy()
 
 
-def views() -> dict[str, Any]:
+def derivatives_by_name() -> dict[str, Any]:
     """Return equations 1 and 2 in every form, by name."""
     made: dict[str, Any] = {"full, orders 1 and 2": FullDerivatives()}
     made["output projections"] = Projection("output", 2, seed=1).sample(3)
@@ -80,7 +80,7 @@ def views() -> dict[str, Any]:
     return made
 
 
-def weight_error(view: Any, step: float = 1e-6) -> float:
+def weight_error(derivatives: Any, step: float = 1e-6) -> float:
     """Compare a loss's gradient in the weights with central differences; B, K, P > 1."""
     rng = np.random.default_rng(0)
     net = float64(st.nets.mlp(3, 2, hidden=[5], activation="tanh"))
@@ -88,12 +88,12 @@ def weight_error(view: Any, step: float = 1e-6) -> float:
     labels = [tf.constant(rng.normal(size=[4, 2, *[3] * j])) for j in range(3)]
 
     def loss():
-        jet = view.jet(net, x, 2)
+        jet = derivatives.jet(net, x, 2)
         total = 0.0
         for j, (weight, term) in enumerate(
             zip((0.5, 3, 2), (jet.value, *jet.derivatives), strict=True)
         ):
-            error = term - view.label(labels[j], j, x, jet.value)
+            error = term - derivatives.label(labels[j], j, x, jet.value)
             total += weight * tf.reduce_mean(
                 tf.reduce_sum(error**2, list(range(1, len(error.shape))))
             )
@@ -135,9 +135,9 @@ def projected_over_full(draws: int) -> benchmark.Rows:
     for name, side, contraction, order, factor in cases:
         error = tf.constant(errors[order])
         for unbiased in (False, True):
-            view = Projection(side, draws, contraction, unbiased, seed=1).sample(0)
+            derivatives = Projection(side, draws, contraction, unbiased, seed=1).sample(0)
             like = tf.zeros([1, n], tf.float64), tf.zeros(error.shape[:2], tf.float64)
-            seen = view.label(error, order, *like)
+            seen = derivatives.label(error, order, *like)
             square = tf.reduce_sum(seen**2) / draws / tf.reduce_sum(error**2)
             kind = "unbiased" if unbiased else f"plain times {factor}"
             yield (

@@ -43,8 +43,8 @@ def test_labels_are_projected_along_the_known_part_of_the_directions():
     full = np.where(known[:, None, :, None] & known[:, None, None, :], label, np.nan)
     full = tf.constant(full, tf.float32)
     np.testing.assert_array_equal(known_components(full, dims=1, j=2), known)
-    view = Projection("input", seed=3).sample(1)
-    v = [view.directions(x, j).numpy()[:, 0] * known for j in range(2)]
+    kind = Projection("input", seed=3).sample(1)
+    v = [kind.directions(x, j).numpy()[:, 0] * known for j in range(2)]
     expected = np.einsum("bkij,bi,bj->bk", label, *v)
     seen = Projection("input", seed=3).sample(1).among(tf.constant(known))
     seen.jet(lambda x: x[:, :2] ** 2, x, 2)
@@ -54,8 +54,8 @@ def test_labels_are_projected_along_the_known_part_of_the_directions():
 
 def test_where_all_is_known_nothing_changes():
     x = tf.constant(X[:4])
-    view = Projection("input", seed=3).sample(1)
+    kind = Projection("input", seed=3).sample(1)
     all_known = Projection("input", seed=3).sample(1).among(tf.ones([4, 3], bool))
-    for one, other in zip(view.jet(tf.sin, x, 1), all_known.jet(tf.sin, x, 1), strict=True):
+    for one, other in zip(kind.jet(tf.sin, x, 1), all_known.jet(tf.sin, x, 1), strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, one, other)
-    assert isinstance(view.jet(tf.sin, x, 1), jets.Jet)
+    assert isinstance(kind.jet(tf.sin, x, 1), jets.Jet)
