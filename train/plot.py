@@ -104,7 +104,8 @@ def comparison_only(runs: Sequence[PlottedRun], workdir: Path | None, problems: 
     if len(runs) > 1:
         return len(runs)
     problems += [
-        f"{run.folder} is a run of train.{run.script}, which has no figure; two can be compared"
+        f"{run.folder} is a run of train.{run.script}, which has no figure of its own; give two or "
+        "more to compare them"
         for run in runs
     ]
     return 0
@@ -182,7 +183,9 @@ def _with_seeds(folder: Path) -> list[Path]:
         raise UsageError(f"{folder} does not exist: expected a run's folder")
     seeds = sorted(folder.glob("seed*/config.json"))
     if not (folder / "config.json").exists() and not seeds:
-        raise UsageError(f"{folder} is not a run: it has no config.json")
+        raise UsageError(
+            f"{folder} is not a run folder: it has no config.json; give run folders, such as runs/*"
+        )
     return [path.parent for path in seeds] or [folder]
 
 

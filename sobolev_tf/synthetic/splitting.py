@@ -80,11 +80,13 @@ def check(stages: Sequence[keras.Model]) -> None:
 def _output_of(net, name):
     names = [layer.name for layer in net.layers]
     if name not in names:
-        close = difflib.get_close_matches(str(name), names, n=3) or names[-4:-1]
-        raise ValueError(
-            f"split: no layer named {name!r} in {net.name!r}; did you mean one of "
-            f"{', '.join(close)}?"
+        close = difflib.get_close_matches(str(name), names, n=3)
+        hint = (
+            f"did you mean {' or '.join(close)}?"
+            if close
+            else f"it has {', '.join(names[-4:-1])}, ..."
         )
+        raise ValueError(f"split: no layer named {name!r} in {net.name!r}; {hint}")
     # In this net's graph: `layer.output` is that of the first net which the layer was used in.
     ends = [tensor for edge in _edges(net.outputs[0]) for tensor in edge]
     nodes = {t._keras_history.node_index: t for t in ends if _layer(t) == name}

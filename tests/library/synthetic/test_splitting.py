@@ -44,7 +44,7 @@ def test_a_sequential_model_and_no_cut_at_all():
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        (["ad"], "no layer named 'ad' in 'net'; did you mean one of add"),
+        (["ad"], "no layer named 'ad' in 'net'; did you mean add"),
         (["b"], "crosses the cut at 'b': 'add', above it, reads 'a', below it"),
         (["add", "a"], r"out of order.*The graph's order is \['a', 'add'\]"),
         (["a", "a"], "named twice"),

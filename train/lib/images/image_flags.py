@@ -199,8 +199,8 @@ def _define_training(own):
     flags.DEFINE_integer(
         "schedule_steps",
         None,
-        "Steps that --schedule spans; training then ends with it. With --steps, training ends "
-        "earlier. Default: all steps.",
+        "Steps over which the learning rate falls, and the length of training unless --steps is "
+        "smaller. Default: --steps.",
         1,
         **own,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import sobolev_tf as st
 from train.lib.images import figure, pixel_baseline
 from train.lib.images.streams import Images
-from train.lib.images.table1 import NAMES
+from train.lib.images.table1 import NAMES, count_of_cuts
 from train.lib.run import cli, files, schema, summary
 from train.lib.run.errors import UsageError, reading
 from train.lib.run.progress import format_seconds
@@ -85,7 +85,7 @@ def finish(
     if settings.pixel_baseline:
         baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
     name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
-    what = f"{net} on {name}, {NAMES[settings.method]}, {len(cuts)} cuts"
+    what = f"{net} on {name}, {NAMES[settings.method]}, {count_of_cuts(len(cuts))}"
     changes = " ".join(flags_of_title(settings))
     title = f"{what}: {changes}" if changes else what
     figure.draw(run.path("figure.png"), title, rows, cuts, baselines)

@@ -173,10 +173,13 @@ def as_text(scores: Scores) -> str:
 def title(column: Column) -> str:
     """Return the head of a column."""
     script, dataset, splits = column
-    return f"{dataset}, {_cuts(splits)}" + (", top-1 / top-5" if script == "imagenet" else "")
+    return f"{dataset}, {count_of_cuts(splits)}" + (
+        ", top-1 / top-5" if script == "imagenet" else ""
+    )
 
 
-def _cuts(splits: int) -> str:
+def count_of_cuts(splits: int) -> str:
+    """Return the number of cuts in words."""
     return {0: "no cuts", 1: "1 cut"}.get(splits, f"{splits} cuts")
 
 
@@ -195,7 +198,7 @@ def text(columns: Columns) -> str:
         ours = {name: _cell(results) for name, results in methods.items()}
         parts.append((title(column), ours))
         if printed := paper(column):
-            name = f"paper: {NETS[column[0]]}, {_cuts(column[2])}"
+            name = f"paper: {NETS[column[0]]}, {count_of_cuts(column[2])}"
             parts.append((name, {method: as_text(scores) for method, scores in printed.items()}))
     lines = [["held-out accuracy, %", *(head for head, _ in parts)], ["---"] * (len(parts) + 1)]
     lines += [[NAMES[row], *(cells.get(row, "-") for _, cells in parts)] for row in rows(columns)]

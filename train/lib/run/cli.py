@@ -66,7 +66,7 @@ def common_flags(presets: Presets | None = None, without: Iterable[str] = ()) ->
             "preset",
             default,
             list(presets),
-            "Named values of other flags, listed at the end; a flag that is typed goes before.",
+            "Named values of other flags, listed at the end; flags that are typed override it.",
             flag_values=own,
         )
     flags.DEFINE_integer("seed", 0, "Seed of everything random.", 0, 2**32 - 1, flag_values=own)
@@ -197,7 +197,7 @@ def _unknown(values: flags.FlagValues, name: str) -> str:
     for prefix in ("", "no"):
         if new := old_flags.new_name(script().rpartition(".")[2], name.removeprefix(prefix)):
             return f"--{name} has a new name: --{prefix}{new}"
-    near = difflib.get_close_matches(name, list(values), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, list(values), n=1, cutoff=0.6)
     hint = f": did you mean --{near[0]}?" if near else ";"
     return f"--{name} is unknown{hint} --help lists the flags"
 
