@@ -60,11 +60,7 @@ flags.DEFINE_float(
     **OWN,
 )
 flags.DEFINE_enum(
-    "direct_init",
-    "zeros",
-    ["zeros", "glorot_uniform"],
-    "Initial weights of the last layer of --method=direct.",
-    **OWN,
+    "direct_init", "zeros", ["zeros", "glorot_uniform"], "Start of direct's last layer.", **OWN
 )
 
 

@@ -52,11 +52,7 @@ LEARNING_RATE_DROPS = (1 / 2, 3 / 4, 7 / 8)  # the paper's, of (presumably) 200,
 FLAGS = image_flags.define(PRESETS, CUTS, without=["augmentation"])
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_float(
-    "residual_gamma_init",
-    1.0,
-    "Initial gamma of the last BatchNorm of each residual branch; 1 is Keras's.",
-    0.0,
-    **OWN,
+    "residual_gamma_init", 1.0, "Initial gamma of residual branches; 1 is Keras's.", 0.0, **OWN
 )
 flags.DEFINE_float("bn_momentum", 0.99, "Momentum of BatchNorm's moving averages.", 0.0, 1.0, **OWN)
 
