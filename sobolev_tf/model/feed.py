@@ -58,7 +58,7 @@ class Feed:
             passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
             return passed | {"batch_size": batch_size} | options
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
-        self.gate.nothing_to_learn(y, sample_weight)
+        self.gate.nothing_to_learn(y)
         if options["class_weight"] and (keras.tree.is_nested(y) or options["steps_per_epoch"]):
             raise ValueError(
                 f"{caller}: class_weight is for class numbers as the only labels, in whole passes "

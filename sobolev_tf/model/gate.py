@@ -97,15 +97,12 @@ class Gate:
                 "is (x, y, sample_weight); derivatives belong to the labels, (x, (y, dy))."
             )
 
-    def nothing_to_learn(self, y: Any, sample_weight: Any) -> None:
-        """Raise ValueError for arrays whose labels are all missing, or whose weights are all 0."""
-        named = self._named(None, y, sample_weight)
+    def nothing_to_learn(self, y: Any) -> None:
+        """Raise ValueError for arrays whose labels are all missing."""
+        named = self._named(None, y, None)
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
         if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
             raise ValueError(f"{self.caller}: every label is missing, there is nothing to learn.")
-        weights = [arrays.on_host(a) for name, a in named.items() if name.startswith("sample")]
-        if weights and not any(np.any(weight) for weight in weights):
-            raise ValueError(f"{self.caller}: every sample_weight is 0, there is nothing to learn.")
 
     def _plain(self, x, y, sample_weight):
         names = {id(array): name for name, array in self._named(x, y, sample_weight).items()}

@@ -48,7 +48,7 @@ class Problem:
         if not arrays.are_arrays(x):
             raise ValueError(f"{gate.caller}: x is arrays of all points, got {require.shown(x)}.")
         x, y, sample_weight = gate.arrays(x, y, sample_weight)
-        gate.nothing_to_learn(y, None)
+        gate.nothing_to_learn(y)
         batch = labels.as_batch(x, y, sample_weight, model.order)
         self.data = keras.tree.map_structure(
             tf.convert_to_tensor, keras.tree.lists_to_tuples(batch)
