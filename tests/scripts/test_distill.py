@@ -214,7 +214,12 @@ def test_committed_runs_are_readable(folder):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("summary.json", "{"), ("summary.json", "{}"), ("metrics.csv", None), ("play-1.json", "x")],
+    [
+        ("summary.json", "{}"),
+        pytest.param("summary.json", "{", marks=pytest.mark.slow),
+        pytest.param("metrics.csv", None, marks=pytest.mark.slow),
+        pytest.param("play-1.json", "x", marks=pytest.mark.slow),
+    ],
 )
 def test_a_damaged_net_is_named(name, content, run, tmp_path):
     arguments = [

@@ -31,14 +31,14 @@ def started(redirect, arguments=(), text="yes", **environment):
 @pytest.mark.parametrize(
     ("redirect", "arguments", "code"),
     [
-        ("2>&-", (), 0),
+        pytest.param("2>&-", (), 0, marks=pytest.mark.slow),
         (">&-", (), 0),
-        ("<&- >&- 2>&-", (), 0),
+        pytest.param("<&- >&- 2>&-", (), 0, marks=pytest.mark.slow),
         ("2>&-", ("--help",), 0),
-        ("2>&-", ("--nope",), 2),
+        pytest.param("2>&-", ("--nope",), 2, marks=pytest.mark.slow),
         (">/dev/full", (), 1),
-        (">/dev/full", ("--help",), 1),
-        ("2>/dev/full", ("--nope",), 2),
+        pytest.param(">/dev/full", ("--help",), 1, marks=pytest.mark.slow),
+        pytest.param("2>/dev/full", ("--nope",), 2, marks=pytest.mark.slow),
     ],
 )
 def test_the_exit_code_is_right(redirect, arguments, code):
