@@ -23,6 +23,7 @@ from sobolev_tf import distillation, losses, nets, synthetic, targets
 from sobolev_tf.check import check_labels
 from sobolev_tf.distillation import PolicyDistiller
 from sobolev_tf.jets import Jet, directional_jet, hvp, jet, jvp, partial_jet, projected_jet, vjp
+from sobolev_tf.keras_support import schedules
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.projections import Projection
 from sobolev_tf.solvers.lbfgs import fit_lbfgs
@@ -52,6 +53,7 @@ __all__ = [
     "nets",
     "partial_jet",
     "projected_jet",
+    "schedules",
     "split",
     "synthetic",
     "targets",

@@ -14,7 +14,7 @@ def test_every_public_name_is_there_and_no_helper_module_is_among_them():
     assert list(st.__all__) == sorted(st.__all__)
     public = {name: getattr(st, name) for name in st.__all__}
     modules = {name for name, value in public.items() if isinstance(value, types.ModuleType)}
-    assert modules == {"distillation", "losses", "nets", "synthetic", "targets"}
+    assert modules == {"distillation", "losses", "nets", "schedules", "synthetic", "targets"}
     for value in public.values():
         assert value.__doc__
 
