@@ -19,9 +19,11 @@ SCRIPTS = {
         for path in ROOT.glob("train/*/__main__.py")
     },
 }
-PAGES = [README, ROOT / "BUILD_NOTES.md"] + [
-    ROOT / f"{module.replace('.', '/')}.py" for module in SCRIPTS.values()
-]
+MARKDOWN = [README, ROOT / "BUILD_NOTES.md"] + sorted(
+    page for folder in ("sobolev_tf", "train") for page in (ROOT / folder).rglob("*.md")
+)
+PAGES = MARKDOWN + [ROOT / f"{module.replace('.', '/')}.py" for module in SCRIPTS.values()]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -56,6 +58,26 @@ def test_commands_have_flags_that_exist(page):
         flags = importlib.import_module(SCRIPTS[script]).FLAGS
         for name in re.findall(r"(?<=\s)--(\w+)", arguments):
             assert name in flags or name.removeprefix("no") in flags, f"train.{script} --{name}"
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = [link for link in LINK.findall(text) if "://" not in link]
+    broken = [link for link in links if not (page.parent / link).exists()]
+    assert broken == []
+
+
+def test_every_folder_of_results_is_in_the_index():
+    index = (ROOT / "train" / "results" / "README.md").read_text()
+    folders = [path.name for path in (ROOT / "train" / "results").iterdir() if path.is_dir()]
+    families = re.findall(r"`(\w+)_\*`", index)
+    missing = [
+        name
+        for name in folders
+        if name not in index and not any(name.startswith(family) for family in families)
+    ]
+    assert missing == []
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """How a net is made and trained, by preset, and how its errors are measured.
 
 `modern` is what the library recommends for small data; it was chosen on other functions than the
-seven (BUILD_NOTES.md, section 3). `paper` is section 4.1's; steps and batch size are not in the
-paper.
+seven (train/results/regression_modern). `paper` is section 4.1's; steps and batch size are not in
+the paper.
 """
 
 import dataclasses
