@@ -13,9 +13,14 @@ from sobolev_tf.keras_support.directories import replaced_directory
 
 
 def export_jets(
-    layers: list, served: Callable, specs: list, order: int, path: str | os.PathLike
+    layers: list,
+    served: Callable,
+    specs: list,
+    order: int,
+    path: str | os.PathLike,
+    std: Callable | None = None,
 ) -> None:
-    """Write a SavedModel with four signatures, each of any batch size.
+    """Write a SavedModel with four signatures or five, each of any batch size.
 
     | signature | takes | gives |
     | --- | --- | --- |
@@ -23,6 +28,7 @@ def export_jets(
     | jet | x | value, d1 [B,*out,*in], ..., up to `order` (at least 1) |
     | jvp | x, v [B,*in] | value, jvp [B,*out] |
     | vjp | x, u [B,*out] | value, vjp [B,*in] |
+    | std | x | standard deviations: value [B,*out], d1 [B,*out,*in] |
 
     A model of several inputs takes them by name.
 
@@ -33,6 +39,7 @@ def export_jets(
       specs: one `tf.TensorSpec` for each input.
       order: the highest derivative.
       path: the directory. It appears whole or not at all.
+      std: from input tensors to deviations by name; None leaves the signature out.
 
     Raises:
       ValueError: `path` holds something that is not a SavedModel.
@@ -71,6 +78,8 @@ def export_jets(
     archive.add_endpoint("jet", jet, input_signature=specs)
     archive.add_endpoint("jvp", jvp, input_signature=[*specs, v])
     archive.add_endpoint("vjp", vjp, input_signature=[*specs, u])
+    if std is not None:
+        archive.add_endpoint("std", std, input_signature=specs)
     with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
         archive.write_out(temporary, verbose=False)
 

@@ -7,28 +7,27 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets
-from sobolev_tf.model.equation import Equation
 
 
 class CompiledJet:
-    """Values and full derivatives of an equation's net, from a trace that can be forgotten.
+    """Values and derivatives, or their deviations, from a trace that can be forgotten.
 
     Args:
-      equation: the net with its inputs and scaling.
+      jet: from a batch, as `Equation.cast` returns it, and more arguments to a `Jet`.
     """
 
-    def __init__(self, equation: Equation) -> None:
-        self._equation = equation
+    def __init__(self, jet: Callable) -> None:
+        self._function = jet
         self.forget()
 
     def forget(self) -> None:
         """Trace the net anew at the next batch."""
         # Without AutoGraph, as Keras traces `predict`: errors stay as they are.
-        self._jet = tf.function(self._equation.jet, reduce_retracing=True, autograph=False)
+        self._jet = tf.function(self._function, reduce_retracing=True, autograph=False)
 
-    def over(self, batches: Iterable[Any]) -> jets.Jet:
+    def over(self, batches: Iterable[Any], *arguments: Any) -> jets.Jet:
         """Compute the jet at batches, as `Equation.cast` returns them: NumPy arrays of all rows."""
-        parts = [self._jet(batch) for batch in batches]
+        parts = [self._jet(batch, *arguments) for batch in batches]
         terms = zip(*((part.value, *part.derivatives) for part in parts), strict=True)
         value, *derivatives = map(np.concatenate, terms)
         return jets.Jet(value, tuple(derivatives))

@@ -93,9 +93,13 @@ class Equation:
         """Return TensorSpecs of the inputs that an exported model takes."""
         return self.inputs.specs(self._input_shape)
 
+    def structure(self, tensors: list) -> Any:
+        """Return an exported model's inputs, in the order of `specs`, as the net takes them."""
+        return self.inputs.structure(tensors, self._input_shape)
+
     def served(self, tensors: list) -> tuple[UnscaledFunction, tf.Tensor]:
         """Return (f, point) at an exported model's inputs, in the order of `specs`."""
-        x = self.inputs.structure(tensors, self._input_shape)
+        x = self.structure(tensors)
         return self.unscaled_at(x), self.inputs.point(x)
 
     def read_batch(self, data: Any) -> labels.Batch:

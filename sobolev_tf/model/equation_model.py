@@ -267,7 +267,11 @@ class EquationModel(NetModel):
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "EquationModel":
         """Make a model from `get_config`'s arguments, or from those of older files."""
-        return cls(**saving.deserialize(config, custom_objects))
+        made = saving.deserialize(config, custom_objects)
+        posterior = made.pop("posterior", None)
+        model = cls(**made)
+        model.restore_posterior(posterior)
+        return model
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return compile's arguments for a saved model; empty before `compile`."""

@@ -7,11 +7,14 @@ import keras
 
 from sobolev_tf import targets
 
-OBJECTS = ("net", "target", "teacher")  # arguments that Keras serializes as objects
+OBJECTS = ("net", "target", "teacher", "posterior")  # what Keras serializes as objects
 
 
 def config(model: Any) -> dict[str, Any]:
-    """Return the arguments of SobolevModel's constructor, as `get_config` does."""
+    """Return the arguments of SobolevModel's constructor, as `get_config` does; its posterior."""
+    posterior = {}
+    if model.posterior is not None:
+        posterior["posterior"] = keras.saving.serialize_keras_object(model.posterior)
     return {
         "name": model.name,
         "net": targets.serialize_net(model.net),
@@ -19,6 +22,7 @@ def config(model: Any) -> dict[str, Any]:
         "target": targets.serialize(model.target),
         "wrt": model.wrt,
         "projection": model.projection and dataclasses.asdict(model.projection),
+        **posterior,
     }
 
 

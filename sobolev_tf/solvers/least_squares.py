@@ -16,6 +16,7 @@ from sobolev_tf import require
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
+from sobolev_tf.solvers.laplace import laplace_posterior
 from sobolev_tf.solvers.linear import LinearProblem, bend_step, solve_step, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, refuse_other_losses, residual_function
 
@@ -106,9 +107,11 @@ def fit_least_squares(
     rho = None if evidence else require.number(caller, "regularization", regularization, at_least=0)
     fit = FullBatch(caller, model, x, y, sample_weight, iterations, callbacks, verbose)
     refuse_other_losses(fit)
+    start, ridge = fit.last_weights, _Ridge(rho)
     with fit:
-        ridge = _Ridge(rho)
         _minimize(fit, iterations, ridge, _Damping(damping), tolerance)
+    if evidence:
+        fit.model.set_posterior(laplace_posterior(fit, start, ridge.rho))
     return fit.history
 
 

@@ -1,6 +1,6 @@
 """The loss as a sum of squares: residuals of all labels, and their Jacobian in the weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import tensorflow as tf
 from sobolev_tf import losses
 from sobolev_tf.model import labels
 from sobolev_tf.model.problem import Problem
+from sobolev_tf.model.weight_jacobian import weight_jacobians
 from sobolev_tf.solvers.full_batch import FullBatch
 
 
@@ -43,6 +44,25 @@ def linearization(fit: FullBatch) -> Callable:
     """Make the function from weights [N] to residuals r [M] and their Jacobian [M,N]."""
 
     return fit.compiled(_linearize)
+
+
+def term_weights(fit: FullBatch) -> Callable:
+    """Make the function from weights [N] to the weights of value [*out] and d1 [*out,*in], by name.
+
+    They multiply squared errors in the loss, on average over rows with labels; 0 without labels.
+    """
+    return fit.compiled(_term_weights)
+
+
+def _term_weights(problem: Problem, weights: tf.Tensor) -> dict[str, tf.Tensor]:
+    problem.assign(weights)
+    _, _, roots, _ = _weighted_errors(problem)
+    means = {}
+    for name in roots.keys() & {"value", "d1"}:
+        squares = tf.cast(roots[name], tf.float64) ** 2
+        labeled = tf.math.count_nonzero(squares, 0, dtype=tf.float64)
+        means[name] = tf.math.divide_no_nan(tf.reduce_sum(squares, 0), labeled)
+    return means
 
 
 def _residuals_at(problem: Problem, weights: tf.Tensor) -> tf.Tensor:
@@ -84,31 +104,13 @@ def _weighted_errors(problem: Problem) -> tuple:
 def _jacobians(problem: Problem, x: Any, predicted: dict) -> dict:
     """Return d predicted / d weights [B,...,N] by name of term, computed row by row."""
     order = max(map(labels.order_of, predicted))
-    values = [variable.value for variable in problem.model.trainable_variables]
-
-    def of_row(row):
-        x, directions = keras.tree.map_structure(lambda t: t[None], row)
-        with tf.GradientTape(persistent=True) as tape:
-            terms = problem.full_terms(x, order, directions)
-            entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
-        return {
-            name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
-            for name, of_term in entries.items()
-        }
-
-    try:
-        rows = tf.vectorized_map(of_row, (x, problem.directions))
-    except (TypeError, NotImplementedError) as error:
-        raise ValueError(
-            "fit_least_squares: the net has an operation that cannot take all rows at once, "
-            "such as the loop of LSTM and GRU: set unroll=True there, or take fit_lbfgs."
-        ) from error
-    return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in rows.items()}
-
-
-def _gradient(tape: tf.GradientTape, entry: tf.Tensor, values: Sequence) -> tf.Tensor:
-    parts = tape.gradient(entry, values, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+    jacobians = weight_jacobians(
+        lambda row: problem.full_terms(row[0], order, row[1]),
+        (x, problem.directions),
+        problem.model.trainable_variables,
+        "fit_least_squares",
+    )
+    return {n: tf.reshape(j, [*predicted[n].shape, j.shape[-1]]) for n, j in jacobians.items()}
 
 
 def _join(by_name: dict, axes: int) -> tf.Tensor:
