@@ -22,7 +22,17 @@ from absl import flags
 
 import sobolev_tf as st
 from train.lib.images import callbacks, datasets, devices, image_flags, optimizer, report
-from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
+from train.lib.run import (
+    cli,
+    errors,
+    export,
+    memory,
+    resumable,
+    run_folder,
+    schedule,
+    seeding,
+    strategies,
+)
 from train.lib.run.settings import Settings
 
 CUTS = {0: [], 1: ["conv5_out"], 3: ["conv2_out", "conv5_out", "conv8_out"]}
@@ -46,6 +56,8 @@ PRESETS = {
         "steps": 100_000,
     },
 }
+CONVOLUTION_WEIGHTS = 7.8e6  # of the paper's net
+SMALLEST_CUT = 64  # channels of the paper's net at its first cut
 LEARNING_RATE_DROPS = (0.4, 0.6, 0.8)  # the paper's, of (presumably) 100,000 steps
 
 NOT_HERE = ["image_size", "color_distortion", "eval_split"]
@@ -62,6 +74,20 @@ flags.DEFINE_float(
 flags.DEFINE_enum(
     "direct_init", "zeros", ["zeros", "glorot_uniform"], "Start of direct's last layer.", **OWN
 )
+
+
+def refuse_too_wide(settings: Settings) -> None:
+    """Raise UsageError for a net or a critic whose weights alone do not fit into memory."""
+    width = settings.width_multiplier
+    state = 3 * memory.FLOAT  # of each weight: itself, its gradient, its momentum
+    memory.refuse_more_than_there_is(
+        f"--width_multiplier={width:g}", width**2 * CONVOLUTION_WEIGHTS * state
+    )
+    critic_width = settings.critic_width_multiplier or width
+    inputs = 9 * width * SMALLEST_CUT  # of a critic's convolution, 3x3
+    memory.refuse_more_than_there_is(
+        f"--critic_width_multiplier={critic_width:g}", critic_width * 128 * inputs * state
+    )
 
 
 def make_critic(settings: Settings) -> Callable[..., keras.Model]:
@@ -106,7 +132,9 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
     """Train, evaluate and export in `folder`; return the content of summary.json."""
     seeding.seed_everything(settings)
     changeable = image_flags.FLAGS_THAT_MAY_CHANGE
-    with run_folder.Run(folder, settings.stored(), "cifar10", changeable) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "cifar10", changeable, results=report.RESULTS
+    ) as run:
         images = datasets.load(
             settings.dataset,
             data_dir=settings.data_dir,
@@ -140,6 +168,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
 def main(settings: Settings) -> None:
     """Train once, or with each of --seeds in a folder of its own."""
     image_flags.check(settings)
+    refuse_too_wide(settings)
     cuts = image_flags.chosen_cuts(settings, CUTS)
     settings = devices.prepare(settings, num_stages=len(cuts) + 1)
     folder = cli.workdir(settings, leave_out=image_flags.FLAGS_THAT_MAY_CHANGE)

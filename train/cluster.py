@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from train.lib.run import cli, tf_servers
+from train.lib.run import cli, memory, tf_servers
 from train.lib.run.errors import UsageError
 
 SCRIPTS = ("train.cifar10", "train.imagenet")
@@ -42,6 +42,7 @@ def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
     if script not in SCRIPTS:
         expected = " or ".join(SCRIPTS)
         raise UsageError(f"expected {expected} after the flags, got {script or 'none'}")
+    memory.refuse_more_than_there_is(f"--workers={workers}", (workers + 2) * memory.PROCESS_BYTES)
     with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}

@@ -107,7 +107,9 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
     """Train, evaluate and export in `folder`; return the content of summary.json."""
     seeding.seed_everything(settings)
     changeable = image_flags.FLAGS_THAT_MAY_CHANGE
-    with run_folder.Run(folder, settings.stored(), "imagenet", changeable) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "imagenet", changeable, results=report.RESULTS
+    ) as run:
         images = datasets.load(
             settings.dataset,
             data_dir=settings.data_dir,

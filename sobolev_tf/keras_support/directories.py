@@ -28,7 +28,7 @@ def replaced_directory(path: str | os.PathLike) -> Iterator[str]:
       ValueError: `path` holds something that is not a SavedModel, or more than one.
     """
     path = os.path.abspath(os.fspath(path))
-    if os.path.exists(path) and not (os.path.isdir(path) and set(os.listdir(path)) <= _ENTRIES):
+    if not is_replaceable(path):
         raise ValueError(f"{path} exists and is not a SavedModel: choose another directory.")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     new, old = (f"{path}{mark}{uuid.uuid4().hex[:8]}" for mark in (_NEW, _OLD))
@@ -45,6 +45,13 @@ def replaced_directory(path: str | os.PathLike) -> Iterator[str]:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def is_replaceable(path: str | os.PathLike) -> bool:
+    """Return whether nothing but a SavedModel, or nothing at all, is at `path`."""
+    if not os.path.lexists(path):
+        return True
+    return os.path.isdir(path) and set(os.listdir(path)) <= _ENTRIES
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:

@@ -28,7 +28,7 @@ from train.distill import grids, recorded_teacher, report, splits, students
 from train.distill.search import search_rate_and_alpha
 from train.distill.students import METHODS, STEP_COST, Study, Trial
 from train.lib.atari import environment, policies, recordings
-from train.lib.run import cli, export, resumable, run_folder, schedule, seeding
+from train.lib.run import cli, export, memory, resumable, run_folder, schedule, seeding
 from train.lib.run.errors import UsageError
 from train.lib.run.progress import Bar, Progress
 from train.lib.run.settings import Settings
@@ -117,15 +117,19 @@ flags.DEFINE_float(
 
 FLAGS_THAT_MAY_GROW = ["eval_episodes", "method", "save_minutes", "train_percent"]
 FLAGS_THAT_MAY_CHANGE = [*FLAGS_THAT_MAY_GROW, "recording"]
+RESULTS = ["figure4.png", "saved_model"]
 
 
 def main(settings: Settings) -> None:
     """Train and test a student for each share of the recording and each method."""
     percents = grids.numbers(settings, "train_percent", 0, 100)
     choices = grids.grids(settings)
+    refuse_too_large(settings)
     seeding.seed_everything(settings)
     folder = cli.workdir(settings, leave_out=FLAGS_THAT_MAY_GROW)
-    with run_folder.Run(folder, settings.stored(), "distill", FLAGS_THAT_MAY_CHANGE) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "distill", FLAGS_THAT_MAY_CHANGE, results=RESULTS
+    ) as run:
         study = load(settings)
         lengths = study.recording.lengths
         split_steps = {percent: splits.by_time(settings, lengths, percent) for percent in percents}
@@ -160,6 +164,20 @@ def main(settings: Settings) -> None:
             train_student(study, trial, percent, students.folder(run, percent, method))
             bar.add(STEP_COST[method] * settings.steps, f"trained {name}")
         report.finish(study, run)
+
+
+def refuse_too_large(settings: Settings) -> None:
+    """Raise UsageError where a batch, or the games to play, are more than fits into memory."""
+    # The stacks as floats, and the gradients of teacher and student in each direction.
+    copies = 1 + 2 * settings.num_projections * ("sobolev" in settings.method)
+    memory.refuse_more_than_there_is(
+        f"--batch_size={settings.batch_size} --num_projections={settings.num_projections}",
+        settings.batch_size * copies * environment.STACK_BYTES * memory.FLOAT,
+    )
+    memory.refuse_more_than_there_is(
+        f"--eval_episodes={settings.eval_episodes}",
+        settings.eval_episodes * environment.GAME_BYTES,
+    )
 
 
 def load(settings: Settings) -> Study:
@@ -217,7 +235,7 @@ def train_student(study: Study, trial: Trial, percent: float, folder: Path) -> N
         "steps": trial.steps,
     }
     sizes = {"training_steps": len(trial.train), "test_steps": len(trial.test)}
-    with run_folder.Run(folder, described, students.SCRIPT) as run:
+    with run_folder.Run(folder, described, students.SCRIPT, results=["saved_model"]) as run:
         run.add_facts(**sizes)
         model = new_student(study, trial)
         epochs, steps_per_epoch = schedule.pieces(trial.steps, settings.num_evals)

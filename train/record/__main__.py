@@ -24,7 +24,7 @@ from absl import flags
 
 from train.lib.atari import environment, policies
 from train.lib.atari.driver import DynamicStepDriver
-from train.lib.run import cli, run_folder, seeding, summary
+from train.lib.run import cli, memory, run_folder, seeding, summary
 from train.lib.run.errors import CommandError
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
@@ -64,9 +64,15 @@ flags.DEFINE_integer(
     **OWN,
 )
 
+SHORT_EPISODE_BYTES = 500 * 84 * 84  # open episodes are in memory; hardly one has fewer steps
+
 
 def main(settings: Settings) -> None:
     """Record a teacher."""
+    memory.refuse_more_than_there_is(
+        f"--num_envs={settings.num_envs}",
+        settings.num_envs * (environment.GAME_BYTES + SHORT_EPISODE_BYTES),
+    )
     seeding.seed_everything(settings)
     with run_folder.Run(cli.workdir(settings), settings.stored(), "record") as run:
         policy = load_teacher(settings, run)

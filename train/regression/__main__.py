@@ -65,6 +65,7 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
+NET_BYTES = 500  # of a net in the lists of what is to be done
 FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 
 
@@ -72,7 +73,9 @@ def main(settings: Settings) -> None:
     """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
-    with run_folder.Run(folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=["figure2.png"]
+    ) as run:
         run.add_facts(test_points=recipes.TEST_POINTS)
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
@@ -103,6 +106,12 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     num_weights = sum(a * b for a, b in itertools.pairwise(widths))
     memory.refuse_more_than_there_is(f"--hidden={','.join(settings.hidden)}", 8 * num_weights)
     memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))
+    num_nets = len(sizes) * settings.num_seeds * len(settings.function) * len(recipes.NUM_LABELS)
+    memory.refuse_more_than_there_is(f"--num_seeds={settings.num_seeds}", NET_BYTES * num_nets)
+    at_a_time = min(settings.num_workers, num_nets)
+    memory.refuse_more_than_there_is(
+        f"--num_workers={settings.num_workers}", memory.PROCESS_BYTES * at_a_time
+    )
     # The paper's nets compute in float32.
     is_paper = settings.preset == "paper"
     largest = functions.LARGEST_FLOAT32 if is_paper else functions.LARGEST

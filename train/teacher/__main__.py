@@ -27,7 +27,7 @@ from typing import Any
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder, schema, seeding, summary
+from train.lib.run import cli, memory, run_folder, schema, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
@@ -160,7 +160,9 @@ def main(settings: Settings) -> None:
     if settings.release is not None:
         return evaluate.release(settings.release, settings.game, settings.seed)
     folder = cli.workdir(settings, leave_out=FLAGS_THAT_MAY_CHANGE)
-    with run_folder.Run(folder, settings.stored(), "teacher", FLAGS_THAT_MAY_CHANGE) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "teacher", FLAGS_THAT_MAY_CHANGE, results=["curve.png"]
+    ) as run:
         with caught_signals() as caught:
             rows = train(settings, run, caught)
         finish(settings, run, rows)
@@ -175,8 +177,14 @@ def check(settings: Settings) -> None:
         raise UsageError(f"--init_from is for training, --{commands[0]} does not train: drop one")
     if settings.gif and "eval_policy" not in commands:
         raise UsageError("--gif films the play of --eval_policy=POLICY: give both")
+    if "release" not in commands:
+        memory.refuse_more_than_there_is(
+            f"--eval_episodes={settings.eval_episodes}",
+            settings.eval_episodes * environment.GAME_BYTES,
+        )
     if commands:
         return
+    refuse_too_many_games(settings)
     batch = A2CSettings.of(settings).batch_size
     if settings.num_evals > math.ceil(settings.steps / batch):
         raise UsageError(
@@ -188,6 +196,18 @@ def check(settings: Settings) -> None:
             "--num_envs=1 --unroll_length=1: a single advantage is 0 once it is normalized; "
             "give more, or --nonormalize_advantages"
         )
+
+
+def refuse_too_many_games(settings: Settings) -> None:
+    """Raise UsageError where the games and their rollouts are more than fits into memory."""
+    # A stack is kept as bytes, and learned from as floats.
+    step_bytes = environment.STACK_BYTES * (1 + memory.FLOAT)
+    game_bytes = environment.GAME_BYTES + settings.unroll_length * step_bytes
+    names = ("num_actors", "num_envs", "unroll_length")
+    memory.refuse_more_than_there_is(
+        " ".join(f"--{name}={settings.values[name]}" for name in names),
+        settings.num_actors * settings.num_envs * game_bytes,
+    )
 
 
 def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[dict[str, float]]:

@@ -78,5 +78,7 @@ def test_errors_of_the_model_are_not_the_datas(broken):
 
 
 def test_a_batch_beyond_the_memory_is_refused(broken):
-    with pytest.raises(UsageError, match=r"--batch_size=1000000000 needs .* GiB of memory"):
+    with pytest.raises(
+        UsageError, match=r"--batch_size=1000000000 of .*32x32 needs .* GiB of memory"
+    ):
         opened(broken, batch_size=10**9)

@@ -24,6 +24,8 @@ IDS = {
 BACKGROUND = {"pong": 87, "breakout": 0, "space_invaders": 0}  # the commonest grey level
 FRAMES_PER_STEP = 4
 LONGEST = 108_000  # frames of an episode: half an hour of play, as usual
+GAME_BYTES = 1_500_000  # of each game that is played: its emulator and its frames
+STACK_BYTES = 84 * 84 * 4  # of what a net sees of a step
 
 
 def versions() -> dict[str, str]:

@@ -57,7 +57,9 @@ def load(
     if batch_size < 1:
         raise UsageError(f"batch_size={batch_size}: expected at least 1")
     batch_bytes = batch_size * image_size**2 * 3 * 4  # float32
-    memory.refuse_more_than_there_is(f"--batch_size={batch_size}", batch_bytes)
+    memory.refuse_more_than_there_is(
+        f"--batch_size={batch_size} of images of {image_size}x{image_size}", batch_bytes
+    )
     common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
     stands_in = not name and "imagenet2012" not in tfds_images.prepared(data_dir)
     if name == "shapes" or stands_in:

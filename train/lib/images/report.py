@@ -17,6 +17,7 @@ from train.lib.run.run_folder import Run
 from train.lib.run.settings import Settings
 from train.lib.run.text_table import percent, table
 
+RESULTS = ["figure.png", "saved_model"]  # of a run, at its end
 SCORES = ("val_accuracy", "val_top5", "accuracy", "top5")
 # The logs of a cut, `cut1_cosine` and so on, that the table of diagnostics has.
 DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio", "accuracy")

@@ -46,7 +46,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
       total: steps of the whole run.
-      names: the logs to print, in this order.
+      names: the logs to print, in this order; or {log: its name on the line}.
       left: what stands after the time left.
       seconds: between two lines where the output is not a terminal.
       out: where to print; default: standard output.
@@ -58,13 +58,13 @@ class Progress(keras.callbacks.Callback):
     def __init__(
         self,
         total: int,
-        names: Iterable[str] = ("loss",),
+        names: Iterable[str] | Mapping[str, str] = ("loss",),
         left: str = "left",
         seconds: float = 20,
         out: TextIO | None = None,
     ):
         super().__init__()
-        self.names, self.unit, self.out = list(names), left, out or sys.stdout
+        self.names, self.unit, self.out = names_on_line(names), left, out or sys.stdout
         self.every = TERMINAL_SECONDS if self.out.isatty() else seconds
         self.meter = Meter(total)
         self.traced = False
@@ -110,7 +110,7 @@ class Clock:
       step: where the run stands.
       total: steps of the whole run; may be infinite.
       seconds: time of the run's processes before this one.
-      names: the logs to print, in this order.
+      names: the logs to print, in this order; or {log: its name on the line}.
       every: seconds between two lines.
     """
 
@@ -119,12 +119,12 @@ class Clock:
         step: int,
         total: float,
         seconds: float = 0,
-        names: Iterable[str] = (),
+        names: Iterable[str] | Mapping[str, str] = (),
         every: float = 20,
     ):
         self.meter = Meter(total, done=step)
         self.first_step, self.seconds_before = step, seconds
-        self.names, self.every = list(names), every
+        self.names, self.every = names_on_line(names), every
         self.began = self.printed_at = time.monotonic()
 
     @property
@@ -172,11 +172,23 @@ class Bar:
         show(f"{share:4.0%}, {format_seconds(left)} left in all, {text}", self.out)
 
 
-def line(meter: Meter, logs: Mapping[str, Any], names: Iterable[str], unit: str = "left") -> str:
+def names_on_line(names: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """Return {log: its name on the line}."""
+    return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
+
+
+def line(
+    meter: Meter,
+    logs: Mapping[str, Any],
+    names: Iterable[str] | Mapping[str, str],
+    unit: str = "left",
+) -> str:
     """Return the line itself: step, time left, speed, and the logs in `names` that there are.
 
     >>> line(Meter(40, done=10), {"loss": 1.25, "val_accuracy": 0.5}, ["loss", "accuracy"])
     'step 10/40, loss 1.25'
+    >>> line(Meter(40, done=10), {"val_kl": 0.5}, {"val_kl": "test_kl"})
+    'step 10/40, test_kl 0.5'
     """
     parts = [f"step {meter.done}/{meter.total}"]
     left, rate = meter.left(), meter.rate()
@@ -184,7 +196,8 @@ def line(meter: Meter, logs: Mapping[str, Any], names: Iterable[str], unit: str 
         parts.append(f"{format_seconds(left)} {unit}")
     if rate is not None:
         parts.append(f"{rate:.3g} steps/s")
-    parts += [f"{name} {float(logs[name]):.3g}" for name in names if name in logs]
+    shown = names_on_line(names)
+    parts += [f"{shown[name]} {float(logs[name]):.3g}" for name in shown if name in logs]
     return ", ".join(parts)
 
 

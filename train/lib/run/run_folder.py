@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sobolev_tf.keras_support import directories
 from train.lib.run import files, old_flags, schema
 from train.lib.run.errors import CommandError, UsageError, reading
 
 FORMAT = 1
+OWN_RESULTS = ("metrics.csv", "summary.json")  # of every script
 VERSIONS = ("tensorflow", "tensorflow_cpu", "keras", "numpy")
 # What config.json has besides format and flags.
 PARTS: dict[str, schema.Kind] = {
@@ -36,6 +38,9 @@ class Run:
       flags: the settings of the run, `Settings.stored()`.
       script: name of the script.
       changeable: flags that may differ when the run is resumed; their new values are stored.
+      results: names of the files and, without a suffix, of the SavedModels that the run will
+        leave besides its own files. What stands in their places is looked at now, since it would
+        end the run when all is trained.
 
     Raises:
       UsageError: if another run owns the folder, or if it holds something else than a run, a run
@@ -53,6 +58,7 @@ class Run:
         flags: Mapping[str, Any],
         script: str | None = None,
         changeable: Iterable[str] = (),
+        results: Iterable[str] = (),
     ):
         self.folder = Path(folder)
         self._made = make_folder(self.folder)
@@ -61,6 +67,7 @@ class Run:
         self._lock = lock(self.folder)
         try:
             self._open(flags, script, changeable)
+            check_places(self.folder, [*OWN_RESULTS, *results])
             files.remove_leftovers(self.folder)
         except BaseException:
             if not locked and self._owned():
@@ -165,6 +172,18 @@ def check_folder(folder: Path) -> None:
         raise UsageError(
             f"{folder} has files but no config.json, it is not a run: choose another --workdir"
         )
+
+
+def check_places(folder: Path, results: Iterable[str]) -> None:
+    """Raise UsageError if something else stands where a run will write its `results`."""
+    for path in (folder / name for name in results):
+        if path.suffix and path.is_dir():
+            raise UsageError(f"{path} is a folder, where a file is to be written: remove it")
+        if not path.suffix and not directories.is_replaceable(path):
+            raise UsageError(
+                f"{path} is no SavedModel, and one is to be written there: remove it, or choose "
+                "another --workdir"
+            )
 
 
 def lock(folder: Path) -> int:
