@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import metrics as jet_metrics
@@ -111,19 +112,35 @@ def refuse_labels_as_batch_size(batch_size: Any, where: str) -> None:
 
 
 def label_batches(
-    x: Any, y: Any, batch_size: int, steps: int | None, where: str, inputs: Inputs
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    mask: Any,
+    batch_size: int,
+    steps: int | None,
+    where: str,
+    inputs: Inputs,
 ) -> Iterator:
-    """Yield batches (x, y) of arrays, or of the first `steps` batches of a data set.
+    """Yield batches (x, y, sample_weight, mask) of arrays, or of a data set's first `steps`.
 
     Raises:
-      ValueError: for a stream without end, where `steps` is None; or x that is no array.
+      ValueError: for a stream without end, where `steps` is None; a stream beside a mask; or x
+        that is no array.
     """
     batch_size = require.whole_number(where, "batch_size", batch_size, at_least=1)
     if is_stream(x):
+        if mask is not None:
+            raise ValueError(f"{where}: mask goes with arrays, and x is a data set: pass arrays.")
         for batch in read(x, steps, where):
-            yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+            yield *keras.utils.unpack_x_y_sample_weight(batch), None
         return
     x = as_arrays(x, where, inputs)
-    arrays = keras.tree.lists_to_tuples([x] if y is None else [x, y])
+    if mask is not None:
+        mask = np.asarray(mask)
+        require.same_rows(where, {"x": keras.tree.flatten(x)[0], "mask": mask}, at_least=0)
+    passed = {"x": x, "y": y, "sample_weight": sample_weight, "mask": mask}
+    names = [name for name, entry in passed.items() if entry is not None]
+    arrays = tuple(keras.tree.lists_to_tuples([passed[name] for name in names]))
     for batch in tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size).take(steps or -1):
-        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+        by_name = dict(zip(names, batch, strict=True))
+        yield tuple(by_name.get(name) for name in passed)

@@ -178,17 +178,18 @@ class Equation:
         return terms.predicted_terms(net, z, order, FullDerivatives(), scaled)
 
     def known(
-        self, x: Any, y: Any, target: Callable | None, order: int
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return points [B,*in] and labels by name of a batch as arrays, for `adapt`.
+        self, x: Any, y: Any, sample_weight: Any, target: Callable | None, order: int
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return points [B,*in], labels and weights by name of a batch as arrays, for `adapt`.
 
         Args:
           x: as `cast` returns it.
-          y: labels in any form.
+          y, sample_weight: labels and weights in any form.
           target: supplies them where y has none, or None.
           order: the highest order that the target is run for.
         """
-        point, known = self.inputs.point(x), self.read_batch((x, y)).labels
+        batch = self.read_batch((x, y, sample_weight))
+        point, known = self.inputs.point(x), batch.labels
         if not known and target is not None:
             jet = targets.tabulate(self.target_at(target, x), point, order, verbose=0)
             known = dict(zip(labels.names(order), jet, strict=True))
@@ -196,4 +197,5 @@ class Equation:
         for name in names[1:] if "value" in names else names:
             order = labels.order_of(name)
             known[name] = self.inputs.join(known[name], len(self.output_dims), order)
-        return point.numpy(), {name: np.asarray(known[name]) for name in names}
+        weights = {name: np.ravel(weight) for name, weight in batch.weights.items()}
+        return point.numpy(), {name: np.asarray(known[name]) for name in names}, weights

@@ -85,14 +85,22 @@ class SobolevModel(EquationModel):
         self.wrt = wrt
 
     def adapt(
-        self, x: Any, y: Any = None, batch_size: int = 1024, steps: int | None = None
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 1024,
+        steps: int | None = None,
+        *,
+        sample_weight: Any = None,
+        mask: Any = None,
+        scale_x: bool = True,
     ) -> None:
         """Learn in z-scores of x and y, and by the chain rule of every derivative.
 
         x [B,D] is scaled component by component; x of more axes by one mean and one deviation,
         which keeps the geometry of images and positions. Without values, or where they are
         constant, y's deviation is the typical length of its z-scored gradient. NaN entries of
-        labels are left out.
+        labels are left out, and so are rows of weight 0 and what `mask` says is padding.
 
         `predict`, `predict_jet`, metrics, and the saved and the exported model keep the user's
         units. Losses and random directions are in z-scores, and so are metrics of output
@@ -103,27 +111,36 @@ class SobolevModel(EquationModel):
             enough.
           batch_size: rows of arrays that are read at once.
           steps: how many batches of a data set are read; None for all.
+          sample_weight: as for `fit`. Rows of weight 0 do not count; other weights are all one.
+          mask: of arrays, booleans [B] with the first axes of *in, such as [B,N] for positions
+            [B,N,3]: False for padding, which counts neither in x nor in the derivatives.
+          scale_x: False leaves x as it is, where the net has lengths of its own such as cutoffs.
 
         Raises:
-          ValueError: for no data, data without end, numbers that are not finite, or a net that
-            masks padding in x.
+          ValueError: for no data, data without end, numbers that are not finite, labels of
+            another shape, or a net that masks padding in an x that is scaled.
         """
+        scale_x = require.switch(f"{type(self).__name__}.adapt", "scale_x", scale_x)
         gate = Gate(f"{type(self).__name__}.adapt", self.order, "nan")
         looked = arrays.are_arrays(x)
         if looked:
-            x, y, _ = gate.arrays(x, y, None)
-        pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.chosen)
+            x, y, sample_weight = gate.arrays(x, y, sample_weight)
+        if scale_x:
+            pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.chosen)
         batches = arguments.label_batches(
-            x, y, batch_size, steps, gate.caller, self.equation.inputs
+            x, y, sample_weight, mask, batch_size, steps, gate.caller, self.equation.inputs
         )
         if not looked:
-            batches = (gate.look(batch, number) for number, batch in enumerate(batches))
+            batches = ((*gate.look(b[:3], number), None) for number, b in enumerate(batches))
         # Projections are for targets whose full derivatives would be too many.
         order = 0 if self.projection else self.order
-        known = (self.equation.known(self._cast(x), y, self.target, order) for x, y in batches)
+        known = (
+            (*self.equation.known(self._cast(x), y, weights, self.target, order), real)
+            for x, y, weights, real in batches
+        )
         classes = self.compiled and self.objective.classes
         statistics = fit_statistics(
-            known, lambda: self.equation.output_dims, classes, self.equation.is_float64()
+            known, lambda: self.equation.output_dims, classes, self.equation.is_float64(), scale_x
         )
         self.scaling.set(*statistics.scales())
         self.label_sizes = statistics.label_sizes()

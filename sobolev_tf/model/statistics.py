@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.model import labels
+from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
 
 
@@ -80,54 +82,73 @@ class Statistics:
       classes: integers among the values are class numbers, whatever their shape; those of
         another shape than `outputs` always are.
       float64: as for `Moments`.
+      scale_x: False leaves x in the user's units.
     """
 
-    def __init__(self, outputs: tuple, classes: bool = False, float64: bool = False) -> None:
-        self.outputs = outputs
+    def __init__(
+        self,
+        outputs: tuple,
+        classes: bool = False,
+        float64: bool = False,
+        scale_x: bool = True,
+    ) -> None:
+        self.outputs, self.scale_x = outputs, scale_x
         self.rows = 0
         self.points = Moments(float64)
         self.terms: dict[str, Moments] = {}
         self._any_classes, self._float64 = classes, float64
         self._values_are_classes = False
 
-    def add(self, points: np.ndarray, labels: dict[str, np.ndarray]) -> None:
-        """Take in a batch; NaN entries of labels count nothing.
+    def add(
+        self,
+        points: np.ndarray,
+        by_name: dict[str, np.ndarray],
+        weights: dict[str, np.ndarray] | None = None,
+        mask: np.ndarray | None = None,
+    ) -> None:
+        """Take in a batch; NaN entries, rows of weight 0 and masked entries count nothing.
+
+        Args:
+          points: [B,*in].
+          by_name: labels by name of term.
+          weights: of the rows, [B], by name of term; a name that is absent has weight 1.
+          mask: booleans [B] with the first axes of *in, False for entries that are padding.
 
         Raises:
-          ValueError: for an infinite entry.
+          ValueError: for an infinite entry, a label of another shape, or such a mask.
         """
-        for name, entries in {"x": points, **labels}.items():
+        weights, mask = weights or {}, None if mask is None else np.asarray(mask)
+        for name, entries in {"x": points, **by_name}.items():
             if entries.dtype.kind == "f" and np.isinf(entries).any():
                 row = int(np.argmax(np.isinf(entries).reshape(len(entries), -1).any(1)))
                 raise ValueError(
                     f"SobolevModel.adapt: {name} has infinity, first in row {self.rows + row}."
                 )
         self.rows += len(points)
-        self.points.add(points)
         dims = points.shape[1:]
-        for name, label in labels.items():
+        _refuse_mask(mask, points)
+        counted = [weights[name] != 0 for name in by_name if name in weights]
+        everywhere = len(counted) < max(len(by_name), 1)
+        chosen = slice(None) if everywhere else np.any(counted, 0)
+        self.points.add(_without_padding(points, mask, 1, 1)[chosen])
+        for name, label in by_name.items():
             if name == "value" and self._holds_classes(label):
                 self._values_are_classes = True
                 continue
-            order = 0 if name == "value" else int(name[1:])
-            label = label.reshape(-1, *self.outputs, *dims * order)
+            order = labels.order_of(name)
+            label = self._fit_shape(label, name, [None, *self.outputs, *dims * order])
+            label = _without_padding(label, mask, 1 + len(self.outputs), order)
+            label = label[weights[name] != 0] if name in weights else label
             self.terms.setdefault(name, Moments(self._float64)).add(label)
 
     def scales(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return μx and σx [*in], μy and σy [*out], as `Scaling.set` takes them.
 
         x [B,D] gets a mean and a deviation for each component; x of more axes one for all, which
-        keeps its geometry. Without values, or where they are constant, σy is the typical length of
-        the z-scored gradient.
+        keeps its geometry; x that is not scaled 0 and 1. Without values, or where they are
+        constant, σy is the typical length of the z-scored gradient.
         """
-        mean, deviation = self.points.mean, self.points.deviation
-        if deviation.ndim > 1:  # one for all entries: distances stay distances, images images
-            spread = np.sqrt(
-                np.mean(self.points.square / np.maximum(self.points.count, 1) + mean**2)
-                - np.mean(mean) ** 2
-            )
-            mean = np.full_like(mean, np.mean(mean))
-            deviation = np.full_like(deviation, spread if spread > 1e-7 * np.abs(mean).max() else 1)
+        mean, deviation = self._scales_of_points()
         if "value" in self.terms:
             values = self.terms["value"]
             # Constant values have no scale to give: energies that nobody computed, beside forces.
@@ -137,6 +158,22 @@ class Statistics:
             lengths = self._slope_lengths(deviation)
             return mean, deviation, np.zeros(self.outputs), np.where(lengths > 0, lengths, 1.0)
         return mean, deviation, np.zeros(self.outputs), np.ones(self.outputs)
+
+    def _scales_of_points(self):
+        mean, deviation = self.points.mean, self.points.deviation
+        if not self.scale_x:
+            return np.zeros_like(mean), np.ones_like(deviation)
+        if deviation.ndim < 2:
+            return mean, deviation
+        # One for all entries: distances stay distances, images images.
+        counts = np.maximum(self.points.count, 1)
+        shares = self.points.count / max(self.points.count.max(), 1)  # less where x is masked
+        center = np.average(mean, weights=shares)
+        spread = np.sqrt(
+            np.average(self.points.square / counts + mean**2, weights=shares) - center**2
+        )
+        mean = np.full_like(mean, center)
+        return mean, np.full_like(mean, spread if spread > 1e-7 * np.abs(mean).max() else 1)
 
     def label_sizes(self) -> dict[str, np.ndarray]:
         """Return the root mean square of each derivative's components, in z-scores, by name."""
@@ -157,6 +194,12 @@ class Statistics:
         squares = self.terms["d1"].mean_square * deviation**2
         return np.sqrt(squares.sum(tuple(range(len(self.outputs), squares.ndim))))
 
+    def _fit_shape(self, label, name, expected):
+        try:
+            return fit_shape(label, expected, self.outputs, name).numpy()
+        except ValueError as error:
+            raise ValueError(f"SobolevModel.adapt: {error}") from None
+
     def _holds_classes(self, label):
         if label.dtype.kind == "f" or self.outputs in ((), (1,)):
             return False
@@ -164,25 +207,53 @@ class Statistics:
 
 
 def fit_statistics(
-    batches: Iterable[tuple[np.ndarray, dict[str, np.ndarray]]],
+    batches: Iterable[tuple],
     outputs: Callable[[], tuple],
     classes: bool = False,
     float64: bool = False,
+    scale_x: bool = True,
 ) -> Statistics:
     """Read batches once, and return their statistics.
 
     Args:
-      batches: points [B,*in] and labels by name of term.
+      batches: arguments of `Statistics.add`.
       outputs: returns out, the shape of one value; called once the first batch is there.
-      classes, float64: as for `Statistics`.
+      classes, float64, scale_x: as for `Statistics`.
 
     Raises:
-      ValueError: where there are no rows, or an infinite entry.
+      ValueError: where there are no rows, an infinite entry, or a label of another shape.
     """
     statistics = None
-    for points, labels in batches:
-        statistics = statistics or Statistics(outputs(), classes, float64)
-        statistics.add(points, labels)
+    for batch in batches:
+        statistics = statistics or Statistics(outputs(), classes, float64, scale_x)
+        statistics.add(*batch)
     if statistics is None or not statistics.rows:
         raise ValueError("SobolevModel.adapt: there is no data, x is empty.")
+    if not np.any(statistics.points.count):
+        raise ValueError("SobolevModel.adapt: weights of 0, or the mask, leave no data.")
     return statistics
+
+
+def _refuse_mask(mask: np.ndarray | None, points: np.ndarray) -> None:
+    if mask is None:
+        return
+    if mask.dtype != bool or mask.shape != points.shape[: mask.ndim] or not mask.ndim:
+        raise ValueError(
+            f"SobolevModel.adapt: mask is {mask.dtype.name} {['B', *mask.shape[1:]]}, expected "
+            f"booleans [B] with the first axes of x, {['B', *points.shape[1:]]}: False for padding."
+        )
+
+
+def _without_padding(
+    entries: np.ndarray, mask: np.ndarray | None, start: int, order: int
+) -> np.ndarray:
+    """Entries [B,...,*in × order], *in from axis `start`, with NaN where one is padding."""
+    if mask is None:
+        return entries
+    dims = (entries.ndim - start) // max(order, 1)
+    for i in range(order):
+        before = [1] * (start - 1 + dims * i)
+        after = [1] * (entries.ndim - len(before) - mask.ndim)
+        shown = mask.reshape(len(mask), *before, *mask.shape[1:], *after)
+        entries = np.where(shown, entries, np.nan)
+    return entries
