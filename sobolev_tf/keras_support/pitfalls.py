@@ -90,8 +90,8 @@ def refuse_to_move_masks(caller: str, net: keras.Model, chosen: list[str]) -> No
             continue
         raise ValueError(
             f"{caller}: z-scores move x, and {layer.name} masks x at {layer.mask_value}: padded "
-            "steps would not be masked, and would count as data. adapt(..., scale_x=False) scales y "
-            "alone."
+            "steps would not be masked, and would count as data. Take adapt(..., scale_x=False), "
+            "which scales y alone."
         )
 
 

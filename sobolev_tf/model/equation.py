@@ -168,7 +168,8 @@ class Equation:
 
         Args:
           x: as `cast` returns it.
-          directions: "jvp" [B,P,*in] and "vjp" [B,P,*out] in the user's units; empty for none.
+          directions: "jvp" and "hvp" [B,P,*in] and "vjp" [B,P,*out] in the user's units; empty
+            for none.
           order: the highest order to compute.
           training: whether layers are in training mode.
         """

@@ -64,6 +64,7 @@ class EquationModel(NetModel):
         jet_metrics: str | Iterable[str] = (),
         component_weights: dict[str, Any] | str | None = None,
         missing: str | None = None,
+        mean_over: str = "batch",
         **kwargs: Any,
     ) -> None:
         """Configure as in Keras, with one loss and one weight for each term.
@@ -73,16 +74,19 @@ class EquationModel(NetModel):
         Args:
           optimizer: Keras's.
           loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names and
-            jvp, vjp; or one for all. None leaves its term out. Default: SquaredNorm, weight 1.
+            jvp, vjp, hvp; or one for all. None leaves its term out. Default: SquaredNorm, weight 1.
             A weight may be a function of the step, such as a Keras schedule.
           metrics, weighted_metrics: Keras's, of values only.
           jet_metrics: some of "rmse", "r2", "cosine", of every term that has labels.
           component_weights: what multiplies each component's error before its loss: a dict of
             arrays [*out,*in × j] by name, or "rms", one over the root mean square of each
             component of the labels that `adapt` saw. Not with a projection.
-          missing: "nan" leaves NaN entries of labels out. The losses' mean stays over the whole
-            batch, so a term shrinks with them; `jet_metrics` do not. Keras's metrics, and r2,
-            see rows without NaN only. None makes NaN an error.
+          missing: "nan" leaves NaN entries of labels out; `jet_metrics` do not shrink with them.
+            Keras's metrics, and r2, see rows without NaN only. None makes NaN an error.
+          mean_over: what a term's loss is averaged over. "batch": all of it, so that a term
+            shrinks by the share of its labels that are missing, and every label counts alike
+            wherever it stands. "present": a term's labels that are there, so that it keeps its
+            weight beside the others. Not with a projection.
           **kwargs: Keras's: jit_compile, run_eagerly, steps_per_execution.
 
         Raises:
@@ -90,8 +94,12 @@ class EquationModel(NetModel):
         """
         if component_weights is not None and self.projection:
             raise ValueError("component_weights needs full derivatives: projection=None.")
+        if mean_over != "batch" and self.projection:
+            raise ValueError('mean_over="present" needs full derivatives: projection=None.')
         kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
-        self.objective = Objective(self.order, loss, loss_weights, component_weights, missing)
+        self.objective = Objective(
+            self.order, loss, loss_weights, component_weights, missing, mean_over
+        )
         self.objective.balance(self.label_sizes)
         self.missing = missing
         self._shown_metrics = refuse_unknown(jet_metrics)
@@ -102,6 +110,7 @@ class EquationModel(NetModel):
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
+        self._own_config["mean_over"] = mean_over
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
         """Return the loss of arrays as a function of the weights only, for full-batch solvers."""

@@ -73,10 +73,16 @@ def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
     )
 
 
-def fit_directional_shape(label: Any, expected: Sequence, name: str) -> tf.Tensor:
+def fit_directional_shape(label: Any, expected: Sequence, name: str, output: int = -1) -> tf.Tensor:
     """Return a label of `name` in the shape `expected`, [B,P,*dims].
 
-    The axis P may be left out where it is 1, and so may a last axis of one output.
+    The axis P may be left out where it is 1, and so may the axis of one output.
+
+    Args:
+      label: [B,P,*dims], or a shorter form.
+      expected: its shape in full; None for sizes that are not known.
+      name: the term's name, for errors.
+      output: which of the axes after P may be left out where it is 1: the last, or the first.
 
     Raises:
       ValueError: for any other shape.
@@ -87,10 +93,11 @@ def fit_directional_shape(label: Any, expected: Sequence, name: str) -> tf.Tenso
     TensorShape([5, 1, 1])
     """
     label, dims = tf.convert_to_tensor(label), list(expected[1:])
-    forms = [dims]
+    forms, rest = [dims], dims[1:]
+    if rest and rest[output] == 1:
+        forms.append([dims[0], *(rest[1:] if output == 0 else rest[:-1])])
     if dims[0] == 1:
-        forms.append(dims[1:])
-    forms += [form[:-1] for form in forms if form[-1:] == [1]]
+        forms += [form[1:] for form in forms]
     if not any(_fits(label.shape[1:], form) for form in forms):
         raise ValueError(
             f"label {name} has shape {list(label.shape)}, expected {_letters(dims)}: one for each "

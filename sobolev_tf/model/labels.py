@@ -5,9 +5,12 @@ is [B,*out,*in × j]. Where the network has one output, [B,1], labels may leave 
 
 A dict may also hold derivatives along directions that come with it: `jvp`, Df[v], with
 `directions` v [B,*in] or [B,P,*in]; `vjp`, the gradient of <f, u>, with `directions` u [B,*out]
-or [B,P,*out]; or both, with `directions` a dict of these two names.
+or [B,P,*out]; from order 2 on `hvp`, the Hessian-vector product D²f[v] [B,*out,*in] or
+[B,P,*out,*in], with `directions` v as for `jvp`; or several, with `directions` a dict of these
+names.
 
-`normalize` turns all of these into a dict in the order value, d1, ..., dJ, jvp, vjp, directions;
+`normalize` turns all of these into a dict in the order value, d1, ..., dJ, jvp, vjp, hvp,
+directions;
 `read_batch` does so for one batch of a data set.
 """
 
@@ -17,7 +20,7 @@ import keras
 
 from sobolev_tf.model import sample_weights
 
-DIRECTIONAL = ("jvp", "vjp")
+DIRECTIONAL = ("jvp", "vjp", "hvp")
 
 
 class Batch(NamedTuple):
@@ -43,8 +46,10 @@ def all_terms(order: int) -> list[str]:
 
     >>> all_terms(1)
     ['value', 'd1', 'jvp', 'vjp']
+    >>> all_terms(2)
+    ['value', 'd1', 'd2', 'jvp', 'vjp', 'hvp']
     """
-    return [*names(order), *DIRECTIONAL]
+    return [*names(order), *DIRECTIONAL[: 3 if order > 1 else 2]]
 
 
 def order_of(name: str) -> int:
@@ -66,7 +71,7 @@ def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) ->
       extra: further names that a dict may hold; they are left out of the result.
 
     Returns:
-      A dict in the order value, d1, ..., dJ, jvp, vjp.
+      A dict in the order value, d1, ..., dJ, jvp, vjp, hvp.
 
     Raises:
       ValueError: for an unknown name, or more entries than orders.
@@ -90,8 +95,10 @@ def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) ->
         y = {"value": y}
     known = all_terms(order)
     if unknown := [name for name in y if name not in known and name not in extra]:
+        hint = "; hvp needs order=2" if unknown[0] == "hvp" else ""
         raise ValueError(
-            f"{what} has the unknown name {unknown[0]!r}: order={order} knows {', '.join(known)}."
+            f"{what} has the unknown name {unknown[0]!r}: order={order} knows "
+            f"{', '.join(known)}{hint}."
         )
     return {name: y[name] for name in known if y.get(name) is not None}
 
@@ -173,7 +180,7 @@ def _directions_by_name(y):
         directions = dict.fromkeys(present, directions) if len(present) == 1 else {}
     for name in present:
         if directions.get(name) is None:
-            form = ", as a dict of jvp and vjp." if len(present) > 1 else "."
+            form = f", as a dict of {' and '.join(present)}." if len(present) > 1 else "."
             raise ValueError(
                 f'y has {name} but no directions for it: give y["directions"], [B,*] or '
                 f"[B,P,*]{form}"

@@ -37,6 +37,17 @@ def mask_missing(
     return label, predicted, present
 
 
+def present_share(label: tf.Tensor) -> tf.Tensor:
+    """Return the share of a label's entries [B,...] that are no NaN.
+
+    >>> float(present_share(tf.constant([[float("nan"), 1.0]])))
+    0.5
+    """
+    if not label.dtype.is_floating:
+        return tf.constant(1.0)
+    return tf.reduce_mean(tf.cast(~tf.math.is_nan(label), tf.float32))
+
+
 def complete_rows(
     label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:

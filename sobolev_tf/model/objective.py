@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses, require
 from sobolev_tf.model import labels
-from sobolev_tf.model.missing import mask_missing
+from sobolev_tf.model.missing import mask_missing, present_share
 
 
 def per_term(setting: Any, order: int, default: Any, what: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Objective:
 
     Args:
       order: J.
-      loss, loss_weights, component_weights, missing: as for `SobolevModel.compile`.
+      loss, loss_weights, component_weights, missing, mean_over: as for `SobolevModel.compile`.
 
     Example:
 
@@ -92,7 +92,10 @@ class Objective:
         loss_weights: Any = None,
         component_weights: dict | str | None = None,
         missing: str | None = None,
+        mean_over: str = "batch",
     ) -> None:
+        if mean_over not in ("batch", "present"):
+            raise ValueError(f'mean_over is "batch" or "present", got {mean_over!r}.')
         if missing not in (None, "nan"):
             raise ValueError(f'missing is None or "nan", got {missing!r}.')
         by_term = per_term(loss, order, losses.SquaredNorm(), "loss")
@@ -102,7 +105,7 @@ class Objective:
         # Norms compare numbers; any other loss of values may take class numbers.
         self.classes = not isinstance(self.losses["value"], losses.NORMS)
         self.weights = weights_per_term(loss_weights, order)
-        self.missing = missing
+        self.missing, self.mean_over = missing, mean_over
         self.components: dict[str, np.ndarray] | str | None = component_weights
         self.rms = component_weights == "rms"
         if isinstance(component_weights, dict):
@@ -147,12 +150,16 @@ class Objective:
                 raise ValueError(f"component_weights of {name} do not go with class numbers.")
             components = tf.cast(components, predicted.dtype)
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
+        share = None
         if self.missing == "nan":
+            if self.mean_over == "present":
+                share = present_share(label)
             label, predicted, weight = mask_missing(label, predicted, weight)
         if weight is not None:
             weight = losses.nan_where_negative(weight)
         values = losses.per_example(self.losses[name], label, predicted)
-        return losses.batch_mean(values, weight)
+        mean = losses.batch_mean(values, weight)
+        return mean if share is None else tf.math.divide_no_nan(mean, tf.cast(share, mean.dtype))
 
     def terms(
         self,

@@ -25,7 +25,7 @@ class Problem:
 
     Attributes:
       data: (x, labels) or (x, labels, weights) as tensors, by name of term.
-      directions: of jvp and vjp labels, by name; empty where there are none.
+      directions: of jvp, vjp and hvp labels, by name; empty where there are none.
 
     Raises:
       ValueError: for data that the gate refuses, see `gate`.

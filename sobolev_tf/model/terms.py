@@ -1,8 +1,8 @@
 """The terms of equations 1 and 2 for one batch, by name: predicted ones, labels, a target's.
 
-Terms are `value` [B,*out], d1, ..., dJ of the kind that is compared, and `jvp` [B,P,*out] and `vjp`
-[B,P,*in] along directions that came with the labels. All are between the z-scores of `scaling`,
-where the net lives.
+Terms are `value` [B,*out], d1, ..., dJ of the kind that is compared, and `jvp` [B,P,*out], `vjp`
+[B,P,*in] and `hvp` [B,P,*out,*in] along directions that came with the labels. All are between the
+z-scores of `scaling`, where the net lives.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Comparison(NamedTuple):
         Weights are repeated with their examples.
 
         Args:
-          derivatives: whether d1, ..., dJ have an axis of projections; jvp and vjp always do.
+          derivatives: whether d1, ..., dJ have an axis of projections; jvp, vjp and hvp always do.
         """
         folded = Comparison(self.x, dict(self.labels), dict(self.predicted), dict(self.weights))
         for name in self.labels:
@@ -97,7 +97,8 @@ def predicted_terms(
       z: points between z-scores.
       order: the highest order that is compared.
       kind: of derivatives: `FullDerivatives`, or `ProjectedDerivatives` of one step.
-      directions: "jvp" [B,P,*in] and "vjp" [B,P,*out], as `scale_directions` gives them.
+      directions: "jvp" and "hvp" [B,P,*in] and "vjp" [B,P,*out], as `scale_directions` gives
+        them.
 
     Returns:
       Terms by name, in float32 or wider.
@@ -119,6 +120,12 @@ def predicted_terms(
             terms["vjp"] = contractions.contract_outputs(terms["d1"], u)
         else:
             terms["value"], [terms["vjp"]] = jets.projected_jet(fn, z, 1, lambda _: u)
+    if "hvp" in directions:
+        v = directions["hvp"]
+        if full and order > 1:
+            terms["hvp"] = contractions.contract_inputs(terms["d2"], [v], 2)
+        else:
+            terms["value"], [_, terms["hvp"]] = jets.partial_jet(fn, z, v, 2)
     return {name: jets.at_least_float32(term) for name, term in terms.items()}
 
 
@@ -150,9 +157,9 @@ def label_terms(
     terms, value = {}, predicted["value"]
     for name, label in y.items():
         if name in labels.DIRECTIONAL:
-            label = fit_directional_shape(label, predicted[name].shape, name)
-            label = tf.cast(label, predicted[name].dtype)
-            terms[name] = scaling.scale_jvp(label) if name == "jvp" else scaling.scale_vjp(label)
+            output = 0 if name == "hvp" else -1
+            label = fit_directional_shape(label, predicted[name].shape, name, output)
+            terms[name] = _scale_directional(name, tf.cast(label, predicted[name].dtype), scaling)
             continue
         j = labels.order_of(name)
         if j:
@@ -209,6 +216,8 @@ def unscale_term(
         return scaling.unscale_vjp(term)
     if name == "jvp":
         return scaling.unscale_jvp(term)
+    if name == "hvp":  # one axis of inputs is contracted with v
+        return scaling.unscale_derivative(term, 1)
     if j and projection:
         if projection.side == "output":
             return term
@@ -223,28 +232,36 @@ def unscale_term(
 def scale_directions(
     directions: dict[str, Any], z: tf.Tensor, outputs: tuple, scaling: Scaling
 ) -> dict[str, tf.Tensor]:
-    """Check the directions of `jvp` and `vjp` labels, and return them as directions at z.
+    """Check the directions that came with labels, and return them as directions at z.
 
     Args:
-      directions: "jvp" [B,*in] or [B,P,*in], "vjp" [B,*out] or [B,P,*out], in the user's units.
+      directions: "jvp" and "hvp" [B,*in] or [B,P,*in], "vjp" [B,*out] or [B,P,*out], in the
+        user's units.
       z: points [B,*in].
       outputs: out.
       scaling: the `Scaling` between.
 
     Returns:
-      "jvp" [B,P,*in], "vjp" [B,P,*out].
+      "jvp" and "hvp" [B,P,*in], "vjp" [B,P,*out].
 
     Raises:
       ValueError: for directions of another shape.
     """
     scaled = {}
-    if "jvp" in directions:
-        v = tf.cast(fit_directions(directions["jvp"], z.shape[1:], "jvp"), z.dtype)
-        scaled["jvp"] = scaling.scale_directions(v)
+    for name in ("jvp", "hvp"):
+        if name in directions:
+            v = tf.cast(fit_directions(directions[name], z.shape[1:], name), z.dtype)
+            scaled[name] = scaling.scale_directions(v)
     if "vjp" in directions:
         u = tf.cast(fit_directions(directions["vjp"], outputs, "vjp"), z.dtype)
         scaled["vjp"] = scaling.scale_output_directions(u)
     return scaled
+
+
+def _scale_directional(name, label, scaling):
+    if name == "hvp":  # one axis of inputs is contracted with v
+        return scaling.scale_derivative(label, 1)
+    return scaling.scale_jvp(label) if name == "jvp" else scaling.scale_vjp(label)
 
 
 def _fitting(target, value, differentiated):

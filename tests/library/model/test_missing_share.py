@@ -1,0 +1,83 @@
+"""What a term's loss is averaged over where labels are missing: the batch, or what is there."""
+
+import keras
+import numpy as np
+import pytest
+
+from sobolev_tf import fit_least_squares
+from tests.support.small import DY, X, Y, compiled
+
+HALF = np.where(np.arange(64)[:, None, None] % 2 == 0, DY, np.nan)
+INPUTS = np.where(np.arange(3) < 2, DY, np.nan)  # nobody knows the slope in the third input
+
+
+def evaluate(labels, **kwargs):
+    keras.utils.set_random_seed(0)
+    model = compiled(missing="nan", **kwargs)
+    return model, model.evaluate(X, labels, batch_size=64, verbose=0, return_dict=True)
+
+
+def test_by_default_a_term_shrinks_by_its_share():
+    model, logs = evaluate((Y, HALF))
+    error = (model.predict_jet(X).derivatives[0] - DY)[::2]
+    assert logs["d1_loss"] == pytest.approx(np.sum(error**2) / 64, rel=1e-5)
+
+
+def test_over_present_rows_it_does_not():
+    model, logs = evaluate((Y, HALF), mean_over="present")
+    error = (model.predict_jet(X).derivatives[0] - DY)[::2]
+    assert logs["d1_loss"] == pytest.approx(np.sum(error**2) / 32, rel=1e-5)
+    assert logs["loss"] == pytest.approx(logs["value_loss"] + logs["d1_loss"], rel=1e-5)
+
+
+def test_over_present_entries_neither():
+    model, logs = evaluate((Y, INPUTS), mean_over="present")
+    error = (model.predict_jet(X).derivatives[0] - DY)[:, :, :2]
+    assert logs["d1_loss"] == pytest.approx(np.sum(error**2) / 64 * 3 / 2, rel=1e-5)
+
+
+def test_a_batch_without_labels_of_a_term_has_no_loss_there():
+    labels = Y, np.full_like(DY, np.nan)
+    _, logs = evaluate(labels, mean_over="present")
+    assert logs["d1_loss"] == 0
+    assert np.isfinite(logs["loss"])
+
+
+def test_with_all_labels_nothing_changes():
+    _, plain = evaluate((Y, DY))
+    _, present = evaluate((Y, DY), mean_over="present")
+    assert plain == present
+
+
+def test_weights_of_examples_keep_their_meaning():
+    weights = np.linspace(0, 2, 64).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = compiled(missing="nan", mean_over="present")
+    logs = model.evaluate(
+        X, (Y, HALF), batch_size=64, sample_weight=weights, verbose=0, return_dict=True
+    )
+    error = np.sum((model.predict_jet(X).derivatives[0] - DY) ** 2, (1, 2))
+    assert logs["d1_loss"] == pytest.approx(np.sum((weights * error)[::2]) / 32, rel=1e-5)
+
+
+def test_full_batch_solvers_see_the_same_loss():
+    model = compiled(missing="nan", mean_over="present")
+    logs = model.evaluate(X, (Y, HALF), batch_size=64, verbose=0, return_dict=True)
+    history = fit_least_squares(model, X, (Y, HALF), iterations=2, verbose=0)
+    assert history.history["loss"][-1] < logs["loss"]
+
+
+def test_it_is_saved(tmp_path):
+    model, logs = evaluate((Y, HALF), mean_over="present")
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert again.evaluate(
+        X, (Y, HALF), batch_size=64, verbose=0, return_dict=True
+    ) == pytest.approx(logs, rel=1e-5)
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match='mean_over is "batch" or "present", got \'rows\''):
+        compiled(missing="nan", mean_over="rows")
+    with pytest.raises(ValueError, match="needs full derivatives"):
+        compiled(missing="nan", mean_over="present", projection="input")
