@@ -247,7 +247,7 @@ def scale_directions(
     Raises:
       ValueError: for directions of another shape.
     """
-    scaled = {}
+    scaled: dict[str, tf.Tensor] = {}
     for name in ("jvp", "hvp"):
         if name in directions:
             v = tf.cast(fit_directions(directions[name], z.shape[1:], name), z.dtype)

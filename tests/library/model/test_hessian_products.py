@@ -1,5 +1,6 @@
 """Labels H v, Hessian-vector products along directions of one's own, beside jvp and vjp."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -52,13 +53,15 @@ def test_products_are_scaled_by_the_chain_rule():
 def test_one_output_and_one_direction_take_the_short_form():
     x, v = X[:, :2], np.roll(X[:, :2], 1, 0)
     y, dy, hv = np.sum(x**3, 1, keepdims=True), 3 * x**2, 6 * x * v
-    model = compiled(smooth(1, 2), order=2)
+    model = compiled(smooth(1, 2), keras.optimizers.Adam(0.01), order=2)
     labels = {"hvp": hv, "directions": {"hvp": v}}
     logs = model.evaluate(x, labels, verbose=0, return_dict=True)
     error = np.einsum("bij,bj->bi", model.predict_jet(x).derivatives[1][:, 0], v) - hv
     assert logs["hvp_loss"] == pytest.approx(np.mean(np.sum(error**2, 1)), rel=1e-4)
-    history = model.fit(x, {"value": y, "d1": dy, **labels}, epochs=3, verbose=0).history
-    assert history["hvp_loss"][-1] < history["hvp_loss"][0]
+    whole = {"value": y, "d1": dy, **labels}
+    history = model.fit(x, whole, batch_size=64, epochs=3, verbose=0).history
+    assert set(history) == {"loss", "value_loss", "d1_loss", "hvp_loss"}
+    assert history["loss"][-1] < history["loss"][0]
 
 
 def test_a_projection_of_the_derivatives_leaves_them_alone():
@@ -69,15 +72,13 @@ def test_a_projection_of_the_derivatives_leaves_them_alone():
     assert logs["hvp_loss"] == pytest.approx(np.mean(np.sum(error**2, (2, 3))), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_least_squares_learns_from_them():
-    x, v = X[:, :2], np.roll(X[:, :2], 1, 0)
-    y, hv = np.sum(x**3, 1, keepdims=True), 6 * x * v
-    model = compiled(smooth(1, 2), order=2)
-    labels = {"value": y, "hvp": hv, "directions": {"hvp": v}}
-    before = model.evaluate(x, labels, verbose=0, return_dict=True)["hvp_loss"]
-    fit_least_squares(model, x, labels, iterations=10, verbose=0)
-    after = model.evaluate(x, labels, verbose=0, return_dict=True)["hvp_loss"]
-    assert after < before / 10
+    x, v = X[:12, :2], np.roll(X[:12, :2], 1, 0)
+    model = compiled(smooth(1, 2), order=2, run_eagerly=False)
+    labels = {"hvp": 6 * x * v, "directions": {"hvp": v}}
+    history = fit_least_squares(model, x, labels, iterations=8, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] / 2
 
 
 @pytest.mark.parametrize(
