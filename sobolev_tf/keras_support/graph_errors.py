@@ -1,5 +1,6 @@
 """Errors from inside a graph: what a live target raised, or one line of what TensorFlow reports."""
 
+import builtins
 import contextlib
 import re
 from collections.abc import Iterator
@@ -59,6 +60,26 @@ def one_line(error: tf.errors.OpError) -> str | None:
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     lines = [line for line in lines if not any(mark in line for mark in _NOISE)]
     return lines[0] if lines else None
+
+
+def raised_in_python(error: tf.errors.OpError) -> Exception | None:
+    """Return what Python code raised inside an input pipeline, out of TensorFlow's report of it.
+
+    Exceptions that are not Python's own become ValueErrors, with the same first line.
+
+    Example:
+
+    >>> report = "KeyError: 'no such file'\\nTraceback (most recent call last):\\n\\n  File ..."
+    >>> raised_in_python(tf.errors.UnknownError(None, None, report))
+    KeyError("'no such file'")
+    """
+    found = re.search(r"(?:^|\s)(\w+): (.+)", error.message)
+    if found is None or "Traceback (most recent" not in error.message:
+        return None
+    name, text = found[1], found[2].strip()
+    own = getattr(builtins, name, None)
+    known = isinstance(own, type) and issubclass(own, Exception)
+    return own(text) if known else ValueError(f"{name}: {text}")
 
 
 def _of_layer(error: Exception) -> str | None:

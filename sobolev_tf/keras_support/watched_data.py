@@ -1,7 +1,9 @@
-"""Data sets, generators and PyDatasets whose batches are looked at on the host."""
+"""Data sets, generators and PyDatasets whose batches are looked at before a step takes them."""
 
+import collections
 import functools
 import itertools
+import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,49 +11,80 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf.keras_support.graph_errors import raised_in_python
+from sobolev_tf.keras_support.guarded_data import guard
+
 # From a batch, its number and that of its first row to the batch as a step takes it.
 Look = Callable[[Any, int, int], Any]
+
+_KEPT_BYTES = 2**26  # of a generator's last batches, for `again`
+_SECONDS = 30.0  # that `again` reads for
 
 
 class WatchedData:
     """A stream of batches that are looked at: a wrong one is an error that names batch and row.
 
-    Batches of a generator or a PyDataset are looked at before a step takes them; what that or the
-    user's own code raises is raised again as it was, where TensorFlow would wrap it. Data sets are
-    not slowed: `read_again` looks through them where a loss is not finite.
+    No step takes a wrong batch: data sets are looked at in their pipeline, generators and
+    PyDatasets as they are read. What that or the user's own code raises is raised again as it was,
+    where TensorFlow would wrap it.
 
     Args:
       data: a data set, a generator or a PyDataset; anything else stays as it is.
       look: returns the batch, or raises ValueError where it is wrong.
+      sound: tells whether a batch is surely right, in TensorFlow operations: see `guard`.
 
     Attributes:
       data: what Keras takes in place of `data`.
     """
 
-    def __init__(self, data: Any, look: Look) -> None:
+    def __init__(self, data: Any, look: Look, sound: Callable[[Any], tf.Tensor]) -> None:
         self._source, self._look = data, look
         self._error: Exception | None = None
+        self._last: collections.deque = collections.deque()
+        self._bytes = 0
         self.data: Any = data
-        if isinstance(data, types.GeneratorType):
+        if isinstance(data, tf.data.Dataset):
+            self.data = guard(data, sound, functools.partial(self._kept, look))
+        elif isinstance(data, types.GeneratorType):
             self.data = self._generate(data)
-        elif isinstance(data, keras.utils.PyDataset) and not data.use_multiprocessing:
+        elif isinstance(data, keras.utils.PyDataset):
             self.data = _WatchedPyDataset(data, self._item)
 
-    def reraise(self) -> None:
-        """Raise what reading a generator or a PyDataset raised, if anything."""
+    def reraise(self, error: Exception | None = None) -> None:
+        """Raise what reading the stream raised, if anything.
+
+        Args:
+          error: TensorFlow's report of it, for what was raised in another process.
+        """
         if self._error is not None:
             raise self._error from None
+        in_processes = getattr(self._source, "use_multiprocessing", False)
+        if in_processes and isinstance(error, tf.errors.OpError):
+            own = raised_in_python(error)
+            if own is not None:
+                raise own from None
 
-    def read_again(self, steps: int | None = None) -> None:
-        """Look at the batches of a data set, all or the first `steps`.
+    def again(self, steps: int | None = None) -> Iterator[tuple[int, int, Any]]:
+        """Yield (number, number of the first row, batch) of batches that were passed on.
 
-        Other streams cannot be read twice, and were looked at.
+        Reads a data set or a PyDataset once more, for half a minute at most; of a generator there
+        are its last batches.
+
+        Args:
+          steps: how many batches to read; None for all.
         """
-        if isinstance(self._source, tf.data.Dataset):
-            row = 0
-            for number, batch in enumerate(self._source.take(steps or -1)):
-                self._look(batch, number, row)
+        if isinstance(self._source, tf.data.Dataset | keras.utils.PyDataset):
+            batches: Any = self._source
+            if isinstance(batches, keras.utils.PyDataset):
+                length = batches.num_batches
+                batches = map(batches.__getitem__, range(length) if length else itertools.count())
+            row, start = 0, time.monotonic()
+            for number, batch in enumerate(itertools.islice(batches, steps)):
+                yield number, row, batch
                 row += _rows(batch)
+                if time.monotonic() - start > _SECONDS:
+                    return
+        yield from self._last
 
     def _kept(self, function: Callable, *arguments: Any) -> Any:
         """Call a function; keep what it raises."""
@@ -75,8 +108,17 @@ class WatchedData:
                 batch = self._kept(next, batches)
             except StopIteration:
                 return
-            yield self._kept(self._look, batch, number, row)
+            batch = self._kept(self._look, batch, number, row)
+            self._remember(number, row, batch)
+            yield batch
             number, row = number + 1, row + _rows(batch)
+
+    def _remember(self, *entry: Any) -> None:
+        """Keep a batch among the last ones, as many as a few megabytes hold."""
+        self._last.append(entry)
+        self._bytes += _bytes(entry)
+        while self._bytes > _KEPT_BYTES:
+            self._bytes -= _bytes(self._last.popleft())
 
 
 def in_own_dtypes(data: Any) -> Any:
@@ -149,3 +191,7 @@ class _WatchedPyDataset(keras.utils.PyDataset):
 def _rows(batch):
     leaves = [leaf for leaf in keras.tree.flatten(batch) if getattr(leaf, "shape", ()) != ()]
     return int(leaves[0].shape[0]) if leaves else 0
+
+
+def _bytes(entry):
+    return sum(getattr(leaf, "nbytes", 0) for leaf in keras.tree.flatten(entry[-1]))

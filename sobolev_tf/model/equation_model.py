@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sobolev_tf.keras_support import loss_scaling, pitfalls, strategies
@@ -130,7 +129,9 @@ class EquationModel(NetModel):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         pairs = gradients.connect(tape.gradient(scaled, variables), variables)
-        self.optimizer.apply_gradients(pairs)
+        # A batch that is refused while it is read must not decay the weights.
+        with tf.control_dependencies([loss]):
+            self.optimizer.apply_gradients(pairs)
         return strategies.reducible_logs(self.compute_metrics(*comparison))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -263,10 +264,7 @@ class EquationModel(NetModel):
             self._forget_traces_without_state()
         rest = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **kwargs}
         with feed.explained(steps):
-            results = super().evaluate(**passed, return_dict=return_dict, **rest)
-        if not np.isfinite(keras.tree.flatten(results)).all():
-            feed.look_again(steps)
-        return results
+            return super().evaluate(**passed, return_dict=return_dict, **rest)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Compute values [B,*out] as in Keras, but in the net's dtype."""

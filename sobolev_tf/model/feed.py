@@ -121,19 +121,15 @@ class Feed:
         try:
             yield
         except FloatingPointError as error:
-            self.look_again(steps)
             if self._arrays is not None:
-                not_finite.explain(self.model, self._arrays, error)
+                not_finite.explain(self.model, not_finite.batches(self._arrays), error)
+            elif self._streams:  # the last one is what is trained on
+                not_finite.explain(self.model, self._streams[-1].again(steps), error)
             raise
-        except (tf.errors.OpError, StopIteration):
+        except (tf.errors.OpError, StopIteration, ValueError) as error:
             for stream in self._streams:
-                stream.reraise()
+                stream.reraise(error)
             raise
-
-    def look_again(self, steps: int | None = None) -> None:
-        """Look through data sets; raise ValueError for the first batch that is wrong."""
-        for stream in self._streams:
-            stream.read_again(steps)
 
     def _validation(self, data, batch_size):
         if not isinstance(data, tuple | list):

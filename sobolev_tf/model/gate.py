@@ -1,8 +1,8 @@
-"""The gate: everything that users pass to a model's methods is looked at here, once, on the host.
+"""The gate: everything that users pass to a model's methods is looked at here, once.
 
-Arrays at once, before a weight changes; batches of generators and PyDatasets before their step;
-data sets where a loss is not finite. Labels and weights have one row for each row of x, numbers
-are finite, weights are not negative, and there is something to learn.
+Arrays at once, before a weight changes; batches of streams before their step. Labels and weights
+have one row for each row of x, numbers are finite, weights are not negative, and there is
+something to learn.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support import arrays, guarded_data
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
 
@@ -59,11 +59,38 @@ class Gate:
         """Return a data set, generator or PyDataset whose batches are looked at.
 
         Raises:
-          ValueError: for a data set of (x, y, third) whose third may be derivatives.
+          ValueError: for a data set of (x, y, third) whose third may be derivatives, or of
+            numbers that are not real.
         """
-        if isinstance(data, tf.data.Dataset) and isinstance(data.element_spec, tuple):
-            self.refuse_derivatives_as_weights(data.element_spec)
-        return WatchedData(data, self.look)
+        if isinstance(data, tf.data.Dataset):
+            spec = data.element_spec
+            self.refuse_derivatives_as_weights(spec)
+            for name, leaf in self._named(*keras.utils.unpack_x_y_sample_weight(spec)).items():
+                if isinstance(leaf, tf.TensorSpec):
+                    arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
+        return WatchedData(data, self.look, self.sound)
+
+    def sound(self, batch: Any) -> tf.Tensor:
+        """Tell whether `look` surely lets a batch of tensors pass, in TensorFlow operations."""
+        named = self._named(*keras.utils.unpack_x_y_sample_weight(batch))
+        named = {name: t for name, t in named.items() if isinstance(t, tf.Tensor)}
+        finite, checks = [], [guarded_data.same_rows(named.values())]
+        for name, tensor in named.items():
+            label, floating = name.startswith("label"), tensor.dtype.is_floating
+            if name.startswith("sample_weight"):
+                checks.append(tf.reduce_min(tensor) >= 0)
+            if label and floating and (self.missing == "nan" or self.masked):
+                checks.append(self._sound_label(tensor))
+            else:
+                finite.append(tensor)
+        return tf.reduce_all(tf.stack([guarded_data.all_finite(finite), *checks]))
+
+    def _sound_label(self, label):
+        """Whether a label has no infinity, or no NaN, but those that the gate lets pass."""
+        if self.missing == "nan":
+            return ~tf.reduce_any(tf.math.is_inf(label))
+        possible = tf.reduce_any(tf.math.is_finite(label), list(range(1, len(label.shape))))
+        return tf.reduce_all(label < float("inf")) & tf.reduce_all(possible)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
         """Look at a batch of a stream, and return it with its arrays in their plain form.

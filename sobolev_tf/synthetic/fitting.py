@@ -4,15 +4,12 @@ import inspect
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.strategies import DistributedModel
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.synthetic import gate
-
-_BATCHES = 256  # of a data set that are looked through after a loss that is not finite
 
 
 class WatchedModel(DistributedModel):
@@ -52,12 +49,9 @@ class WatchedModel(DistributedModel):
             passed["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
         try:
             return super().fit(**passed)
-        except FloatingPointError:
-            data.read_again(passed.get("steps_per_epoch") or _BATCHES)
-            raise
-        except (tf.errors.OpError, StopIteration):
+        except (tf.errors.OpError, StopIteration, ValueError) as error:
             for stream in streams:
-                stream.reraise()
+                stream.reraise(error)
             raise
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -68,13 +62,10 @@ class WatchedModel(DistributedModel):
         passed |= passed.pop("kwargs", {})
         data = _look("DecoupledModel.evaluate", passed)
         try:
-            results = super().evaluate(**passed)
-        except (tf.errors.OpError, StopIteration):
-            data.reraise()
+            return super().evaluate(**passed)
+        except (tf.errors.OpError, StopIteration, ValueError) as error:
+            data.reraise(error)
             raise
-        if not np.isfinite(keras.tree.flatten(results)).all():
-            data.read_again(passed.get("steps") or _BATCHES)
-        return results
 
 
 def _look(caller: str, passed: dict) -> WatchedData:
@@ -85,4 +76,4 @@ def _look(caller: str, passed: dict) -> WatchedData:
         return data
     looked = gate.look(caller, passed["x"], passed["y"], passed.get("sample_weight"))
     passed["x"], passed["y"], passed["sample_weight"] = looked
-    return WatchedData(None, lambda batch, number, row: batch)
+    return WatchedData(None, lambda batch, number, row: batch, gate.sound)

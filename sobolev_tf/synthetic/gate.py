@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support import arrays, guarded_data
 from sobolev_tf.keras_support.watched_data import WatchedData
 
 
@@ -58,7 +59,16 @@ def stream(caller: str, data: Any) -> WatchedData:
         parts = look(where, x, y, sample_weight, at_least=0)
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 
-    return WatchedData(data, look_at)
+    return WatchedData(data, look_at, sound)
+
+
+def sound(batch: Any) -> tf.Tensor:
+    """Tell whether `look` surely lets a batch of tensors pass, in TensorFlow operations."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    weights = [w for w in keras.tree.flatten(sample_weight) if isinstance(w, tf.Tensor)]
+    tensors = [t for t in keras.tree.flatten((x, y)) if isinstance(t, tf.Tensor)] + weights
+    checks = [guarded_data.same_rows(tensors), guarded_data.all_finite(tensors)]
+    return tf.reduce_all(tf.stack([*checks, *(tf.reduce_min(w) >= 0 for w in weights)]))
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -73,7 +73,9 @@ class Trainer:
             due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
             finite_only = uses_loss_scaling(self.optimizer)
             compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
-        self.optimizer.apply(gradients, variables)  # or none, if frozen
+        # A batch that is refused while it is read must not decay the weights.
+        with tf.control_dependencies([loss]):
+            self.optimizer.apply(gradients, variables)  # or none, if frozen
         return Step(loss, outputs)
 
     def _forward(self, batch, critic_tape):
@@ -115,10 +117,11 @@ class Trainer:
             objective = self.critic_optimizer.scale_loss(objective)
         variables = [v for layer in self.layers for v in layer.critic.trainable_variables]
         gradients = tape.gradient(objective, variables)
-        if in_turn:
-            apply_replicas_sequentially(self.critic_optimizer, gradients, variables)
-        else:
-            self.critic_optimizer.apply(gradients, variables)  # or none, if frozen
+        with tf.control_dependencies([objective]):
+            if in_turn:
+                apply_replicas_sequentially(self.critic_optimizer, gradients, variables)
+            else:
+                self.critic_optimizer.apply(gradients, variables)  # or none, if frozen
 
 
 def network_variables(stages: Sequence[keras.Model], method: str) -> list[keras.Variable]:

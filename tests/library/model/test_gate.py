@@ -40,8 +40,11 @@ def test_nan_is_found_by_order_and_row():
     with pytest.raises(ValueError, match="label d1 has NaN, first in row 2"):
         gate.arrays(y, (y, d1), None)
     data = tf.data.Dataset.from_tensor_slices((y, (y, d1))).batch(2)
-    with pytest.raises(ValueError, match="first in row 2"):
-        gate.stream(data).read_again()
+    stream = gate.stream(data)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(stream.data)
+    with pytest.raises(ValueError, match=r"label d1 has NaN, first in row 2 \(batch 1\)"):
+        stream.reraise()
 
 
 @pytest.mark.parametrize(
