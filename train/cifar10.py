@@ -118,12 +118,9 @@ def build_model(
         critic_optimizer=keras.optimizers.Adam(settings.critic_learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(5, name="top5")],
-        critic_losses=(st.losses.L1Norm(), image_flags.gradient_loss(settings)),
-        critic_loss_weights=(1.0, settings.gradient_weight),
-        label_weight=settings.label_weight,
-        critic_updates=settings.critic_updates,
         jit_compile=settings.jit_compile,
         steps_per_execution=settings.steps_per_execution,
+        **image_flags.critic_options(settings),
     )
     return model
 

@@ -36,3 +36,16 @@ def scale_half_precision(
     if half and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def scaled_like(
+    other: keras.optimizers.Optimizer, optimizer: keras.optimizers.Optimizer
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer, with dynamic loss scaling where `other` has it.
+
+    >>> scaled_like(keras.optimizers.SGD(), keras.optimizers.Adam()).name
+    'adam'
+    """
+    if uses_loss_scaling(other) and not uses_loss_scaling(optimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

@@ -9,19 +9,20 @@ import tensorflow as tf
 from sobolev_tf import require
 from sobolev_tf.keras_support import export, options
 from sobolev_tf.keras_support.fingerprint import parts_of
-from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
+from sobolev_tf.keras_support.loss_scaling import scaled_like
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
 from sobolev_tf.synthetic.batch import batch_size, unpack
 from sobolev_tf.synthetic.critic_loss import METHODS, TERM_WEIGHTS, CriticLoss
+from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.errors import check_choice, errors_of
 from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
 from sobolev_tf.synthetic.network_loss import network_loss
-from sobolev_tf.synthetic.trainer import CRITIC_UPDATES, Trainer, network_variables
+from sobolev_tf.synthetic.trainer import Trainer, network_variables
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
@@ -156,13 +157,8 @@ class DecoupledModel(WatchedModel):
 
     def network(self) -> keras.Model:
         """Return the plain network, a Keras model that shares the weights, if not placed."""
-        stages = placing.copy_to_devices(
-            self.stages, ["CPU:0" if self.placed else None] * len(self.stages)
-        )
-        start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
-        for stage in stages:
-            x = stage(x)
-        return keras.Model(start, x)
+        device = "CPU:0" if self.placed else None
+        return splitting.join(placing.copy_to_devices(self.stages, [device] * len(self.stages)))
 
     def export(self, filepath: Any, **kwargs: Any) -> None:
         """Write the plain network, without critics, as a SavedModel with `serving_default`.
@@ -184,6 +180,8 @@ class DecoupledModel(WatchedModel):
         critic_loss_weights: Sequence[float] = (1.0, 1.0),
         label_weight: float = 0.0,
         critic_updates: str = "sequential_async",
+        critic_steps: int = 1,
+        critic_batch: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Configure training, with an optimizer and losses of the critics' own.
@@ -200,6 +198,9 @@ class DecoupledModel(WatchedModel):
             cross-entropy it compares all classes with the network's. The paper leaves it out.
           critic_updates: under several replicas, "sync" averages the critics' gradients, and
             "sequential_async" applies each replica's own, one after another (SM 4).
+          critic_steps: the critics' updates for each of the network's, on the h, L and dL/dh of
+            its one pass: 10 or 34 in the paper, of 32 examples each (SM 4). See `CriticUpdates`.
+          critic_batch: examples in each of them, slice after slice of the batch; None for all.
           **kwargs: of Keras's `compile`, such as `jit_compile` and `steps_per_execution`.
 
         Raises:
@@ -207,36 +208,35 @@ class DecoupledModel(WatchedModel):
             from nothing; or if an option does not go with a placement.
         """
         require.number("compile", "label_weight", label_weight, at_least=0)
+        self.critic_updates = CriticUpdates(critic_updates, critic_steps, critic_batch)
         with errors_of("compile"):
             if loss is None or isinstance(loss, (list, dict)):
                 raise ValueError(f"expected one loss, for the network's output; got {loss}.")
             if kwargs.get("loss_weights") is not None:
                 raise ValueError("loss_weights is for several losses; here there is one.")
-            check_choice("critic_updates", critic_updates, CRITIC_UPDATES)
             loss = network_loss(loss)
             losses = critic_losses or (L1Norm(), L1Norm())
-            self.critic_loss = CriticLoss.of(
-                self.method, loss, losses, critic_loss_weights, label_weight
-            )
-        self.critic_updates = critic_updates
+            weights = critic_loss_weights
+            self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)
         if self.placed:
             kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
         self.critic_optimizer = None
         if self.synthetic_gradients:
-            self.critic_optimizer = keras.optimizers.get(critic_optimizer)
-            if uses_loss_scaling(self.optimizer) and not uses_loss_scaling(self.critic_optimizer):
-                self.critic_optimizer = keras.optimizers.LossScaleOptimizer(self.critic_optimizer)
+            critic_optimizer = keras.optimizers.get(critic_optimizer)
+            self.critic_optimizer = scaled_like(self.optimizer, critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
         for layer in self.synthetic_gradients:
             if isinstance(layer, SyntheticGradient):
                 layer.loss = loss
-        self._critic_loss_weights = [float(weight) for weight in critic_loss_weights]
+        self._critic_loss_weights = [float(weight) for weight in weights]
         if self.placed:
             optimizers = filter(None, (self.optimizer, self.critic_optimizer))
             with errors_of("compile"):
-                placed_trainer.check(self.gradient_target, self.jit_compile, optimizers)
+                placed_trainer.check(
+                    self.gradient_target, self.jit_compile, self.critic_updates, optimizers
+                )
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
@@ -246,7 +246,7 @@ class DecoupledModel(WatchedModel):
             config["critic_losses"] = [serialize(loss) for loss in self.critic_loss.losses]
             config["critic_loss_weights"] = self._critic_loss_weights
             config["label_weight"] = self.critic_loss.label_weight
-            config["critic_updates"] = self.critic_updates
+            config |= self.critic_updates.arguments()
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

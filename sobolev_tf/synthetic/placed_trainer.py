@@ -28,6 +28,7 @@ from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.losses import batch_mean, per_example
 from sobolev_tf.synthetic.batch import Batch, Step
 from sobolev_tf.synthetic.critic_loss import CriticLoss
+from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.placement import device_scope
@@ -39,7 +40,9 @@ AHEAD = 2
 COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 
 
-def check(gradient_target: str, jit_compile: bool, optimizers: Iterable) -> None:
+def check(
+    gradient_target: str, jit_compile: bool, updates: CriticUpdates, optimizers: Iterable
+) -> None:
     """Raise ValueError for what makes one stage wait for all, or is for one device."""
     if gradient_target != "bootstrapped":
         raise ValueError(
@@ -50,6 +53,11 @@ def check(gradient_target: str, jit_compile: bool, optimizers: Iterable) -> None
         raise ValueError("placement: it takes no tf.distribute strategy; compile outside of one.")
     if jit_compile:
         raise ValueError("placement: jit_compile=True is for one device; leave it out.")
+    if updates.steps > 1 or updates.batch is not None:
+        raise ValueError(
+            "placement: critics take one update of the whole batch in a step; leave critic_steps "
+            "and critic_batch out."
+        )
     for optimizer in optimizers:
         coupled = [name for name in COUPLED if getattr(optimizer, name)]
         if coupled or uses_loss_scaling(optimizer):

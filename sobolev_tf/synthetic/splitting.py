@@ -60,6 +60,14 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
     return stages
 
 
+def join(stages: Sequence[keras.Model]) -> keras.Model:
+    """Return the model that `stages` are when called in turn; it shares their weights."""
+    start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
+    for stage in stages:
+        x = stage(x)
+    return keras.Model(start, x)
+
+
 def check(stages: Sequence[keras.Model]) -> None:
     """Raise ValueError unless `stages` are functional models that fit each other, in order."""
     listed = isinstance(stages, (list, tuple)) and len(stages) > 0

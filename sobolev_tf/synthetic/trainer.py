@@ -9,14 +9,13 @@ import tensorflow as tf
 
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
-from sobolev_tf.keras_support.strategies import apply_replicas_sequentially, replicas
+from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.batch import Batch, Step
 from sobolev_tf.synthetic.critic_loss import CriticLoss
+from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask, true_gradients
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
-
-CRITIC_UPDATES = ("sync", "sequential_async")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,7 +31,7 @@ class Trainer:
       loss: the network's, of labels and outputs.
       compute_loss: from a batch and the outputs [B, *K] to the loss with penalties: a scalar.
       critic_loss: what the critics learn from.
-      critic_updates: one of `CRITIC_UPDATES`.
+      critic_updates: how many, and of which examples.
       optimizer: of the stages.
       critic_optimizer: of the critics; None if there are none.
       diagnostics: of each cut.
@@ -46,7 +45,7 @@ class Trainer:
     loss: keras.losses.Loss | Callable
     compute_loss: Callable[[Batch, tf.Tensor], tf.Tensor]
     critic_loss: CriticLoss
-    critic_updates: str
+    critic_updates: CriticUpdates
     optimizer: keras.optimizers.Optimizer
     critic_optimizer: keras.optimizers.Optimizer | None
     diagnostics: Sequence[CutDiagnostics]
@@ -98,30 +97,49 @@ class Trainer:
         return refuse_mask(outputs) if self.layers else outputs, cuts
 
     def _update_critics(self, tape, batch, outputs, cuts, arriving):
-        """Take one step on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
-        assert self.critic_optimizer is not None
+        """Take the critics' steps on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""
         value = per_example(self.loss, batch.y, at_least_float32(outputs))
         targets = [
             Jet(value, (per_example_gradient(gradient, batch.example_weights),))
             for gradient in arriving
         ]
-        in_turn = self.critic_updates == "sequential_async" and replicas() > 1
         finite_only = uses_loss_scaling(self.optimizer)
+        track = [functools.partial(d.track, finite_only=finite_only) for d in self.diagnostics]
         with tape:
-            objective = sum(loss for layer in self.layers for loss in layer.critic.losses)
-            for cut, target, diagnostics in zip(cuts, targets, self.diagnostics, strict=True):
-                track = functools.partial(diagnostics.track, finite_only=finite_only)
-                objective += self.critic_loss.objective(cut, target, batch, outputs, track)
-                diagnostics.track_accuracy(self.loss, batch.y, cut.outputs)
-            objective *= 1 if in_turn else 1 / replicas()
-            objective = self.critic_optimizer.scale_loss(objective)
+            objective = self._critic_objective(batch, outputs, cuts, targets, track)
+        for cut, diagnostics in zip(cuts, self.diagnostics, strict=True):
+            diagnostics.track_accuracy(self.loss, batch.y, cut.outputs)
+        rounds = range(self.critic_updates.rounds)
+        if self.critic_updates.batch is None:  # the first is of what the forward pass predicted
+            self._apply_to_critics(tape, objective)
+            rounds = rounds[1:]
+        untracked = [lambda name, value: None for _ in cuts]
+        examples = (batch.y, batch.sample_weight, outputs, [cut.h for cut in cuts], targets)
+        for k in rounds:
+            y, sample_weight, own, activations, jets = self.critic_updates.take(k, examples)
+            some = batch._replace(y=y, sample_weight=sample_weight)
+            with tf.GradientTape() as tape:
+                again = [
+                    layer(h, y, training=True, return_cut=True)
+                    for layer, h in zip(self.layers, activations, strict=True)
+                ]
+                objective = self._critic_objective(some, own, again, jets, untracked)
+            self._apply_to_critics(tape, objective)
+
+    def _critic_objective(self, batch, outputs, cuts, targets, track):
+        """Sum the critics' losses over the cuts, as loss scaling needs it."""
+        assert self.critic_optimizer is not None
+        objective = sum(loss for layer in self.layers for loss in layer.critic.losses)
+        for cut, target, note in zip(cuts, targets, track, strict=True):
+            objective += self.critic_loss.objective(cut, target, batch, outputs, note)
+        objective *= 1 if self.critic_updates.in_turn else 1 / replicas()
+        return self.critic_optimizer.scale_loss(objective)
+
+    def _apply_to_critics(self, tape, objective):
         variables = [v for layer in self.layers for v in layer.critic.trainable_variables]
         gradients = tape.gradient(objective, variables)
         with tf.control_dependencies([objective]):
-            if in_turn:
-                apply_replicas_sequentially(self.critic_optimizer, gradients, variables)
-            else:
-                self.critic_optimizer.apply(gradients, variables)  # or none, if frozen
+            self.critic_updates.apply(self.critic_optimizer, gradients, variables)
 
 
 def network_variables(stages: Sequence[keras.Model], method: str) -> list[keras.Variable]:

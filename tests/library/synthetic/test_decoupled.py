@@ -226,7 +226,7 @@ def test_two_replicas_by_default_update_a_critic_one_after_another(two_replicas,
     weight = np.array([1.0, 0.5, 2.0, 0.0, 1.5, 3.0, 1.0, 0.2])
     with two_replicas.scope():
         model = compiled(tanh_net(), critic_loss_weights=[2.0, 0.5])
-    assert model.critic_updates == "sequential_async"
+    assert model.critic_updates.mode == "sequential_async"
     twin = compiled(tanh_net(), critic_loss_weights=[2.0, 0.5])
     twin.set_weights(model.get_weights())
     halves = [hand_gradients(twin, x[k], y[k], weight[k]) for k in (slice(0, 4), slice(4, 8))]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 from absl import flags
 
 import sobolev_tf as st
@@ -259,6 +258,22 @@ def _define_critics(own):
         "sequential_async: from one replica after another.",
         **own,
     )
+    flags.DEFINE_integer(
+        "critic_steps",
+        1,
+        "Updates of the critics for each of the network's, over all replicas; the paper has one "
+        "from each of 10 or 34 workers.",
+        1,
+        **own,
+    )
+    flags.DEFINE_integer(
+        "critic_batch",
+        None,
+        "Images in each of the --critic_steps, slice after slice of --batch_size; the paper has "
+        "32. Default: all.",
+        1,
+        **own,
+    )
 
 
 def _define_running(own):
@@ -320,6 +335,14 @@ def chosen_cuts(settings: Settings, cuts: Cuts) -> list[str]:
     return cuts[settings.splits] if settings.cuts is None else list(settings.cuts)
 
 
-def gradient_loss(settings: Settings) -> keras.losses.Loss:
-    """Return the loss of the critics' gradient, --gradient_loss."""
-    return GRADIENT_LOSSES[settings.gradient_loss]()
+def critic_options(settings: Settings) -> dict[str, Any]:
+    """Return what `st.DecoupledModel.compile` takes for the critics."""
+    gradient_loss = GRADIENT_LOSSES[settings.gradient_loss]()
+    return {
+        "critic_losses": (st.losses.L1Norm(), gradient_loss),
+        "critic_loss_weights": (1.0, settings.gradient_weight),
+        "label_weight": settings.label_weight,
+        "critic_updates": settings.critic_updates,
+        "critic_steps": settings.critic_steps,
+        "critic_batch": settings.critic_batch,
+    }

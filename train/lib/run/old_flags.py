@@ -82,6 +82,8 @@ IMAGES_DEFAULTS = {
     "num_classes": None,
     "gradient_loss": "l1",
     "gradient_weight": 1.0,
+    "critic_steps": 1,
+    "critic_batch": None,
 }
 # Flags that came when there were runs already, and what those did without them.
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
