@@ -64,7 +64,9 @@ def modern(
     waves between the points are noise to it. Of large data, the first rows (a random part) lead
     most of the way, and L-BFGS continues with all rows.
     """
-    model = st.SobolevModel(st.nets.mlp(2, hidden=hidden, activation="silu", dtype="float64"))
+    model = st.SobolevModel(
+        st.nets.mlp(x.shape[1], hidden=hidden, activation="silu", dtype="float64")
+    )
     model.compile(component_weights="rms")
     model.adapt(x, labels)
     first = [rows[:FIRST_ROWS] for rows in (x, *labels)]
