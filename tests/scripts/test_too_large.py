@@ -38,6 +38,10 @@ def test_the_flag_and_both_amounts_are_named(refused, script, arguments, named):
     assert "GiB of memory, this machine has" in err
 
 
+def test_every_replica_has_an_image(refused):
+    assert "--devices=100000 is more than --batch_size=128" in refused(cifar10, "--devices=100000")
+
+
 def test_a_cluster_has_no_more_workers_than_memory_for_their_processes():
     with pytest.raises(UsageError, match=r"--workers=100000 needs 1.86e\+04 GiB of memory"):
         cluster.run_on_cluster("train.cifar10", [], 100_000)

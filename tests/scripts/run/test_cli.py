@@ -37,6 +37,7 @@ def values():
         ("--epochs=99999999999", "--epochs=99999999999: expected at most 2147483647"),
         ("--pause=nan", "--pause=nan: expected a finite number"),
         ("--pause=-inf", "--pause=-inf: expected a finite number"),
+        ("--pause=-1e39", "--pause=-1e+39: expected at most 1e+38"),
         ("--preset=big", "--preset=big: expected small or paper"),
         ("--jit_compile=x", "--jit_compile=x: expected true or false"),
         ("--jit", "--jit has a new name: --jit_compile"),

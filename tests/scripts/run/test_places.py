@@ -42,3 +42,22 @@ def test_results_of_before_and_links_to_them_are_no_obstacle(tmp_path):
     (tmp_path / "saved" / "saved_model.pb").write_text("a net")
     (tmp_path / "saved_model").symlink_to("saved")
     opened(tmp_path).close()
+
+
+@pytest.mark.parametrize("kind", ["link", "broken link", "pipe", "folder"])
+def test_a_lock_that_is_no_file_of_ours_is_refused_and_left_as_it_is(kind, tmp_path):
+    """A link would let the lock's content replace that of another file."""
+    mine, lock = tmp_path / "mine", tmp_path / "run" / ".lock"
+    lock.parent.mkdir()
+    mine.write_text("precious")
+    make = {
+        "link": lambda: lock.symlink_to(mine),
+        "broken link": lambda: lock.symlink_to("nowhere"),
+        "pipe": lambda: os.mkfifo(lock),
+        "folder": lock.mkdir,
+    }
+    make[kind]()
+    with pytest.raises(UsageError, match="lock is no ordinary file: remove it"):
+        opened(lock.parent)
+    assert mine.read_text() == "precious"
+    assert os.path.lexists(lock)

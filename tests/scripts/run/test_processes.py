@@ -1,11 +1,13 @@
 """Tasks in processes: answers, errors, and who ends with whom."""
 
+import logging
 import multiprocessing
 import os
 import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from train.lib.run import errors, processes
 
@@ -30,6 +32,16 @@ def test_workers_answer_and_pass_errors_on():
     assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
     with pytest.raises(errors.UsageError, match="below 0"):
         next(answers)
+
+
+def level(task):
+    return tf.get_logger().level
+
+
+def test_tracing_anew_is_no_news_in_this_process_either():
+    before = tf.get_logger().level
+    assert list(processes.run(level, ["x"], 0)) == [("x", logging.ERROR)]
+    assert tf.get_logger().level == before
 
 
 def test_a_bug_in_a_worker_is_named_with_its_task():

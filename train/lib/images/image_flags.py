@@ -323,6 +323,11 @@ def check(settings: Settings) -> None:
         raise UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
     if settings.seeds is not None and "seed" in settings.typed:
         raise UsageError("--seeds and --seed both name seeds: give --seeds, and no --seed")
+    if settings.devices and settings.devices > settings.batch_size:
+        raise UsageError(
+            f"--devices={settings.devices} is more than --batch_size={settings.batch_size}: each "
+            "replica needs an image of every batch"
+        )
     replicas = settings.devices or ("strategy" in settings.typed and settings.strategy != "none")
     if settings.placement == "stages" and replicas:
         raise UsageError(

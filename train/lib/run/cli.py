@@ -40,6 +40,7 @@ from train.lib.run.settings import NOT_STORED, Settings
 STRATEGIES = ("auto", "mirrored", "parameter_server", "none")
 HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 LARGEST = 2**31 - 1  # of a whole number; TensorFlow counts many things in 32 bits
+LARGEST_FLOAT = 1e38  # nets compute in 32 bits, which end a little above
 
 Presets = Mapping[str, Mapping[str, Any]]
 
@@ -170,6 +171,8 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
                 raise UsageError(new)
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name}={value}: expected a finite number")
+        if isinstance(value, float) and abs(value) > LARGEST_FLOAT:
+            raise UsageError(f"--{name}={value:g}: expected at most {LARGEST_FLOAT:g}")
         bound = getattr(values[name].parser, "upper_bound", None)
         if isinstance(value, int) and bound is None and abs(value) > LARGEST:
             raise UsageError(f"--{name}={value}: expected at most {LARGEST}")

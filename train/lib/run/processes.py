@@ -40,7 +40,8 @@ def run(
     """
     tasks = list(tasks)
     if processes == 0 or not tasks:
-        yield from ((task, work(task)) for task in tasks)
+        with _silent_tracing():
+            yield from ((task, work(task)) for task in tasks)
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -88,10 +89,22 @@ def _prepare(in_work: MutableSequence[int]) -> None:
     _in_work = in_work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    tf.get_logger().setLevel("ERROR")  # every net is traced anew, and TensorFlow would remark on it
+    tf.get_logger().setLevel("ERROR")  # as in `_silent_tracing`
     tf.config.optimizer.set_experimental_options({"remapping": False})  # warns of float64, in vain
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@contextlib.contextmanager
+def _silent_tracing() -> Iterator[None]:
+    """Let TensorFlow not remark that every task's net is traced anew."""
+    logger = tf.get_logger()
+    before = logger.level
+    logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _end_with_parent() -> None:

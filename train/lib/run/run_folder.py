@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import stat
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -190,9 +191,13 @@ def lock(folder: Path) -> int:
     """Return a descriptor that holds the folder's lock until the process ends.
 
     Raises:
-      UsageError: naming the process, if another one holds it.
+      UsageError: naming the process, if another one holds it; or if it is no ordinary file, such
+        as a link to one that is not ours to write.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    path = folder / ".lock"
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise UsageError(f"{path} is no ordinary file: remove it, or choose another --workdir")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
