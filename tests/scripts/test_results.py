@@ -12,7 +12,12 @@ from train.lib.run import compare, run_folder
 RESULTS = Path(plot.__file__).parent / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("config.json"))
 SCRIPTS = {run: json.loads((run / "config.json").read_text())["script"] for run in RUNS}
-FIGURES = {"distill": "figure4.png", "regression": "figure2.png", "teacher": "curve.png"}
+FIGURES = {
+    "distill": "figure4.png",
+    "pricing": "errors.png",
+    "regression": "figure2.png",
+    "teacher": "curve.png",
+}
 
 
 def runs_with_a_figure():
@@ -44,6 +49,7 @@ def test_every_committed_run_has_a_headline():
     expected = {
         "cifar10": "val_accuracy",
         "imagenet": "val_accuracy",
+        "pricing": "delta_rmse_over_values_only",
         "regression": "sobolev_lower",
         "distill": "test_kl",
         "teacher": "score",

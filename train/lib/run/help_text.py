@@ -9,10 +9,11 @@ from absl import flags
 
 # Names in order of importance. A flag that is in no group stands at the end, under Other.
 GROUPS = {
-    "What": "game function domain method splits cuts suite eval_policy gif release preset workdir "
-    "seed seeds num_seeds",
+    "What": "game product num_assets function domain method splits cuts suite eval_policy gif "
+    "release preset workdir seed seeds num_seeds",
     "Data": "dataset data_dir recording teacher train_percent train_boundary num_points "
-    "num_classes image_size augmentation color_distortion eval_split test_percent num_test_stacks",
+    "num_paths num_classes image_size augmentation color_distortion eval_split test_percent "
+    "num_test_stacks",
     "Training": "steps epochs batch_size num_steps learning_rate optimizer schedule "
     "schedule_steps l2 alpha divergence num_projections learning_rates alphas search_steps "
     "search_percent hidden width_multiplier residual_gamma_init bn_momentum critic_learning_rate "

@@ -1,0 +1,185 @@
+"""Prices and deltas of options, learned from simulated payoffs (differential machine learning).
+
+    python -m train.pricing                                             # both products
+    python -m train.pricing --product=basket --num_assets=20 --num_paths=8192
+
+simulates one path from each of 1,024, 4,096 and 8,192 states of the market, with the payoff and
+its pathwise derivative, and trains nets on payoffs only (values only), on payoffs and slopes
+(Sobolev), and with half of the slopes missing, by the recipe of Huge & Savine (Risk, 2020). Prices
+and deltas are compared with closed forms, Black & Scholes' for a call and Bachelier's for a call
+on a basket. Prints a table of medians over three seeds, and draws errors and curves into the run
+folder (`python -m train.plot RUN` draws them again). Takes about five minutes of one core.
+
+A run may be stopped at any moment; the same command trains the nets that are not finished.
+"""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from train.lib.run import cli, files, memory, metrics_csv, processes, progress, run_folder, summary
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+from train.pricing import figures, nets, table
+
+PRESETS = nets.PRESETS
+UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(PRESETS, without=UNUSED)
+flags.DEFINE_multi_enum(
+    "product",
+    ["call", "basket"],
+    ["call", "basket"],
+    "Option to price. call: on one asset, Black-Scholes. basket: on several, Bachelier.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_assets", 7, "Assets of the basket.", lower_bound=1, upper_bound=1000, flag_values=FLAGS
+)
+flags.DEFINE_list(
+    "num_paths",
+    ["1024", "4096", "8192"],
+    "Numbers of training paths; nets are trained for each of them.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "learning_rate", None, "Peak of the one-cycle learning rate.", 1e-9, 1e3, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "num_workers",
+    os.cpu_count(),
+    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+NUMBER_BYTES = 50  # of a number of a path, which is there several times
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
+
+
+def main(settings: Settings) -> None:
+    """Train every net that has no file yet, and report on all of them."""
+    tasks = all_tasks(settings)
+    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(folder, settings.stored(), "pricing", FLAGS_THAT_MAY_CHANGE) as run:
+        run.add_facts(test_points=nets.TEST_POINTS)
+        run.path("nets").mkdir(exist_ok=True)
+        files.remove_leftovers(run.path("nets"))
+        print(f"{len(tasks)} nets in {run.folder}", flush=True)
+        rows = train_missing(run, tasks, settings.num_workers)
+        report(run, rows)
+
+
+def all_tasks(settings: Settings) -> list[nets.Task]:
+    """Return every net to train, most paths first.
+
+    Raises:
+      UsageError: for flags that make no sense.
+    """
+    sizes, hidden = whole_numbers(settings, "num_paths"), whole_numbers(settings, "hidden")
+    if min(sizes) < 2:
+        raise UsageError("--num_paths=1: z-scores need two paths at least")
+    if settings.seed + settings.num_seeds > 2**32:
+        raise UsageError(
+            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.num_seeds} of them"
+        )
+    numbers = max(sizes) * (settings.num_assets + 1)
+    memory.refuse_more_than_there_is(f"--num_paths={max(sizes)}", NUMBER_BYTES * numbers)
+    return [
+        nets.Task(
+            product=product,
+            num_assets=settings.num_assets,
+            paths=paths,
+            method=method,
+            seed=seed,
+            hidden=tuple(hidden),
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+        )
+        for paths in sorted(set(sizes), reverse=True)
+        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+        for product in dict.fromkeys(settings.product)
+        for method in nets.METHOD_NAMES
+    ]
+
+
+def whole_numbers(settings: Settings, name: str) -> list[int]:
+    """Return the list of a flag as numbers of at least 1.
+
+    Raises:
+      UsageError: for anything else in the list, or an empty one.
+    """
+    typed = settings.values[name]
+    try:
+        numbers = [int(number) for number in typed]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        text = ",".join(map(str, typed))
+        raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
+    return numbers
+
+
+def train_missing(
+    run: run_folder.Run, tasks: Sequence[nets.Task], num_workers: int
+) -> list[dict[str, Any]]:
+    """Train the nets that have no file yet; metrics.csv grows with each of them.
+
+    Returns:
+      The rows of metrics.csv, in the order of the tasks.
+    """
+    missing = [task for task in tasks if not nets.is_done(run.folder, task)]
+    if len(missing) < len(tasks):
+        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
+    rows = {task: nets.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
+    bar = progress.Bar(len(missing))
+    work = functools.partial(nets.train_and_save, run.folder)
+    for task, text in processes.run(work, missing, num_workers):
+        rows[task] = nets.metrics_row(run.folder, task)
+        write_metrics(run, [rows[task] for task in tasks if task in rows])
+        bar.add(1, text)
+    ordered = [rows[task] for task in tasks]
+    write_metrics(run, ordered)
+    return ordered
+
+
+def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace metrics.csv, which is whole at any moment."""
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(metrics_csv.as_csv(rows, header=True))
+
+
+def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write summary.json, print the table of medians, and draw the figures."""
+    medians = table.medians(rows)
+    ratios = table.over_values_only(medians)
+    *_, last = (ratio for ratio in ratios if ratio["method"] == "sobolev")
+    seconds = sum(row["seconds"] for row in rows)
+    head = summary.head(
+        run,
+        what=f"{last['product']} from {last['paths']:,} paths",
+        name="delta_rmse_over_values_only",
+        value=last["delta_rmse"],
+        unit="",
+        seconds=seconds,
+    )
+    run.write_summary({**head, "over_values_only": ratios, "medians": medians})
+    print(f"\n{table.text(medians)}\n")
+    for ratio in ratios:
+        print(
+            f"{ratio['product']}, {ratio['paths']:,} paths, {nets.METHOD_NAMES[ratio['method']]} "
+            f"over values only: price RMSE {ratio['price_rmse']:.2f}, "
+            f"delta RMSE {ratio['delta_rmse']:.2f}"
+        )
+    print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of processor time in all")
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS, PRESETS)
