@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 
 import sobolev_tf as st
-from train import cifar10
-from train.lib.images import shapes
+from train import cifar10, imagenet
+from train.lib.images import critic_flags, shapes
 from train.lib.run import cli
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width_multiplier=0.03"]
+CRITICS = {
+    "gradient_loss": "l1",
+    "gradient_weight": 1.0,
+    "label_weight": 0.0,
+    "critic_updates": "sequential_async",
+}
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -95,14 +101,31 @@ def test_where_direct_modules_start(start, settings_of):
 def test_flags_say_what_critics_lower(settings_of, monkeypatch):
     monkeypatch.setattr(st.nets, "cifar10", small_net)
     size = types.SimpleNamespace(image_size=32, num_classes=10)
-    for flags, loss, weight in (
-        ([], st.losses.L1Norm, 1.0),
-        (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1),
+    for flags, loss, weight, over in (
+        ([], st.losses.L1Norm, 1.0, "sum"),
+        (["--gradient_loss=mae"], st.losses.L1Norm, 1.0, "mean"),
+        (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1, None),
     ):
         model = cifar10.build_model(settings_of(*flags), size, cifar10.CUTS[1], 10)
         config = model.get_compile_config()
-        assert config["critic_losses"][1]["class_name"] == loss.__name__
+        gradient_loss = config["critic_losses"][1]
+        assert gradient_loss["class_name"] == loss.__name__
+        assert gradient_loss["config"].get("over") == over
         assert config["critic_loss_weights"] == [1.0, weight]
+        assert (config["critic_steps"], config["critic_batch"]) == (1, None)
+
+
+@pytest.mark.parametrize(("script", "workers"), [(cifar10, 10), (imagenet, 34)])
+def test_paper_s_critics_take_an_update_of_32_images_for_each_worker(script, workers):
+    paper = script.PRESETS["paper"]
+    assert (paper["critic_steps"], paper["critic_batch"]) == (workers, 32)
+    assert paper["batch_size"] == workers * 32
+    options = critic_flags.compile_options(types.SimpleNamespace(**CRITICS | paper))
+    assert (options["critic_steps"], options["critic_batch"]) == (workers, 32)
+
+
+def test_paper_crops_and_flips():
+    assert cifar10.PRESETS["paper"]["augmentation"] == "pad_crop"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import DecoupledModel, split
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from tests.support.cut_nets import compiled, points, tanh_net
@@ -47,12 +48,12 @@ def softmax(z):
     return e / e.sum(1, keepdims=True)
 
 
-def critic_gradients(method, kernel, bias, h, one_hot, value, gradient, weight):
-    """d/d(kernel, bias) of the weighted mean of |m - L| + |SG - dL/dh|, by formula."""
+def critic_gradients(method, share, kernel, bias, h, one_hot, value, gradient, weight):
+    """d/d(kernel, bias) of the weighted mean of |m - L| + share |SG - dL/dh|_1, by formula."""
     weight = (weight / len(h))[:, None]
     if method == "direct":
         features = np.concatenate([h, one_hot], 1)
-        sign = weight * np.sign(features @ kernel + bias - gradient)
+        sign = share * weight * np.sign(features @ kernel + bias - gradient)
         return features.T @ sign, sign.sum(0)
     p = softmax(h @ kernel + bias)
     residual = p - one_hot
@@ -60,7 +61,7 @@ def critic_gradients(method, kernel, bias, h, one_hot, value, gradient, weight):
     by_logits = weight * np.sign(m - value)[:, None] * residual
     by_kernel = 0.0
     if method == "sobolev":  # SG = kernel (p - y)
-        sign = weight * np.sign(residual @ kernel.T - gradient)
+        sign = share * weight * np.sign(residual @ kernel.T - gradient)
         pulled = sign @ kernel
         by_logits += p * pulled - p * (p * pulled).sum(1, keepdims=True)
         by_kernel = sign.T @ residual
@@ -91,11 +92,21 @@ class Adam:
             self.parameters[k] = self.parameters[k] - rate * first / (np.sqrt(second) + epsilon)
 
 
-@pytest.mark.parametrize(("steps", "batch"), [(1, None), (3, None), (3, 3), (2, 20)])
+@pytest.mark.parametrize(
+    ("steps", "batch", "over"),
+    [(1, None, "sum"), (1, None, "mean"), (3, None, "sum"), (3, 3, "mean"), (2, 20, "sum")],
+)
 @pytest.mark.parametrize("method", ["sobolev", "critic", "direct"])
-def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, float64):
+def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, over, float64):
     """Two training steps; the slices of three of seven examples go around the batch's end."""
-    model = one_cut(method, keras.optimizers.Adam(**ADAM), critic_steps=steps, critic_batch=batch)
+    model = one_cut(
+        method,
+        keras.optimizers.Adam(**ADAM),
+        critic_losses=(L1Norm(), L1Norm(over)),
+        critic_steps=steps,
+        critic_batch=batch,
+    )
+    share = 1.0 if over == "sum" else 1 / 6  # of the dimensions of h
     x, y = points()
     weight = np.array([1.0, 0.5, 2.0, 0.0, 1.5, 3.0, 1.0])
     one_hot = np.eye(3)[y]
@@ -115,9 +126,9 @@ def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, float64
             size = min(batch or 7, 7)
             rows = (k * (batch or 0) + np.arange(size)) % 7
             examples = (t[rows] for t in (h, one_hot, value, gradient, weight))
-            own.apply(critic_gradients(method, *own.parameters, *examples))
-        share = weight[:, None] / 7
-        by_logits, by_sum = share * (q - one_hot), share * synthetic * (1 - h**2)
+            own.apply(critic_gradients(method, share, *own.parameters, *examples))
+        example = weight[:, None] / 7
+        by_logits, by_sum = example * (q - one_hot), example * synthetic * (1 - h**2)
         lower, lower_bias = lower - x.T @ by_sum, lower_bias - by_sum.sum(0)
         upper, upper_bias = upper - h.T @ by_logits, upper_bias - by_logits.sum(0)
     network = (lower, lower_bias, upper, upper_bias)

@@ -6,7 +6,7 @@ from typing import Any
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.images import datasets, tfds_images
+from train.lib.images import critic_flags, datasets, tfds_images
 from train.lib.run import cli
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
@@ -24,14 +24,9 @@ PAPER: dict[str, Any] = {  # and those of the paper's recipes
     "critic_learning_rate": 1e-4,
     "l2": 1e-4,
     "gradient_target": "true",
+    "critic_batch": 32,  # images of a worker, of which each gives the critics an update
 }
 FLAGS_THAT_MAY_CHANGE = ("data_dir", "pixel_baseline", "save_minutes")  # when a run is resumed
-GRADIENT_LOSSES = {
-    "l1": st.losses.L1Norm,
-    "norm": st.losses.Norm,
-    "squared": st.losses.SquaredNorm,
-    "relative": st.losses.RelativeNorm,
-}
 Cuts = Mapping[int, list[str]]  # {number of cuts: the layers to cut after}
 
 
@@ -86,7 +81,7 @@ def define(
     _define_what(cuts, own)
     _define_data(dataset, own)
     _define_training(own)
-    _define_critics(own)
+    critic_flags.define(own)
     _define_running(own)
     for name in without:
         delattr(values, name)
@@ -208,74 +203,6 @@ def _define_training(own):
     )
 
 
-def _define_critics(own):
-    flags.DEFINE_float(
-        "critic_learning_rate",
-        None,
-        "Constant learning rate of the critics' Adam; --schedule does not change it.",
-        0.0,
-        **own,
-    )
-    flags.DEFINE_enum(
-        "gradient_target",
-        None,
-        ["bootstrapped", "true"],
-        "The gradient that critics learn. bootstrapped: what arrives from the next stage, itself "
-        "synthetic but at the last cut. true: full backpropagation.",
-        **own,
-    )
-    flags.DEFINE_enum(
-        "gradient_loss",
-        "l1",
-        list(GRADIENT_LOSSES),
-        "How the synthetic gradient differs from its target. "
-        "l1: the sum of absolute differences, as in the paper. "
-        "norm: the Euclidean norm. "
-        "squared: the squared norm. "
-        "relative: the norm over the target's norm.",
-        **own,
-    )
-    flags.DEFINE_float(
-        "gradient_weight",
-        1.0,
-        "Weight of --gradient_loss, for --method=sobolev, vfbn or direct.",
-        0.0,
-        **own,
-    )
-    flags.DEFINE_float(
-        "label_weight",
-        0.0,
-        "Weight of the difference of dm/dy and dL/dy, over all classes (SM 4.1), in the critics' "
-        "loss.",
-        0.0,
-        **own,
-    )
-    flags.DEFINE_enum(
-        "critic_updates",
-        "sequential_async",
-        st.synthetic.CRITIC_UPDATES,
-        "How critics learn from several replicas. sync: from the average of their gradients. "
-        "sequential_async: from one replica after another.",
-        **own,
-    )
-    flags.DEFINE_integer(
-        "critic_steps",
-        1,
-        "Updates of the critics for each of the network's, over all replicas; the paper has one "
-        "from each of 10 or 34 workers.",
-        1,
-        **own,
-    )
-    flags.DEFINE_integer(
-        "critic_batch",
-        None,
-        "Images in each of the --critic_steps, slice after slice of --batch_size; the paper has "
-        "32. Default: all.",
-        1,
-        **own,
-    )
-
-
 def _define_running(own):
     flags.DEFINE_integer(
         "num_evals",
@@ -338,16 +265,3 @@ def check(settings: Settings) -> None:
 def chosen_cuts(settings: Settings, cuts: Cuts) -> list[str]:
     """Return the layers to cut after: --cuts, or those of --splits."""
     return cuts[settings.splits] if settings.cuts is None else list(settings.cuts)
-
-
-def critic_options(settings: Settings) -> dict[str, Any]:
-    """Return what `st.DecoupledModel.compile` takes for the critics."""
-    gradient_loss = GRADIENT_LOSSES[settings.gradient_loss]()
-    return {
-        "critic_losses": (st.losses.L1Norm(), gradient_loss),
-        "critic_loss_weights": (1.0, settings.gradient_weight),
-        "label_weight": settings.label_weight,
-        "critic_updates": settings.critic_updates,
-        "critic_steps": settings.critic_steps,
-        "critic_batch": settings.critic_batch,
-    }

@@ -1,0 +1,102 @@
+"""The flags of the critics: what they learn, how many updates they take, and at what rate."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from absl import flags
+
+import sobolev_tf as st
+from train.lib.run.settings import Settings
+
+GRADIENT_LOSSES: dict[str, Callable[[], keras.losses.Loss]] = {
+    "l1": st.losses.L1Norm,
+    "mae": functools.partial(st.losses.L1Norm, over="mean"),
+    "norm": st.losses.Norm,
+    "squared": st.losses.SquaredNorm,
+    "relative": st.losses.RelativeNorm,
+}
+
+
+def define(own: Mapping[str, flags.FlagValues]) -> None:
+    """Define the flags, with the keyword arguments `own` of absl's functions."""
+    flags.DEFINE_float(
+        "critic_learning_rate",
+        None,
+        "Constant learning rate of the critics' Adam; --schedule does not change it.",
+        0.0,
+        **own,
+    )
+    flags.DEFINE_enum(
+        "gradient_target",
+        None,
+        ["bootstrapped", "true"],
+        "The gradient that critics learn. bootstrapped: what arrives from the next stage, itself "
+        "synthetic but at the last cut. true: full backpropagation.",
+        **own,
+    )
+    flags.DEFINE_enum(
+        "gradient_loss",
+        "l1",
+        list(GRADIENT_LOSSES),
+        "How the synthetic gradient differs from its target. "
+        "l1: the sum of absolute differences over h, as the paper prints it. "
+        "mae: their mean over h, as the authors may have taken it. "
+        "norm: the Euclidean norm. "
+        "squared: the squared norm. "
+        "relative: the norm over the target's norm.",
+        **own,
+    )
+    flags.DEFINE_float(
+        "gradient_weight",
+        1.0,
+        "Weight of --gradient_loss, for --method=sobolev, vfbn or direct.",
+        0.0,
+        **own,
+    )
+    flags.DEFINE_float(
+        "label_weight",
+        0.0,
+        "Weight of the difference of dm/dy and dL/dy, over all classes (SM 4.1), in the critics' "
+        "loss.",
+        0.0,
+        **own,
+    )
+    flags.DEFINE_enum(
+        "critic_updates",
+        "sequential_async",
+        st.synthetic.CRITIC_UPDATES,
+        "How critics learn from several replicas. sync: from the average of their gradients. "
+        "sequential_async: from one replica after another.",
+        **own,
+    )
+    flags.DEFINE_integer(
+        "critic_steps",
+        1,
+        "Updates of the critics for each of the network's, over all replicas; the paper has one "
+        "from each of 10 or 34 workers.",
+        1,
+        **own,
+    )
+    flags.DEFINE_integer(
+        "critic_batch",
+        None,
+        "Images in each of the --critic_steps, slice after slice of --batch_size; the paper has "
+        "32. Default: all.",
+        1,
+        **own,
+    )
+
+
+def compile_options(settings: Settings) -> dict[str, Any]:
+    """Return what `st.DecoupledModel.compile` takes for the critics."""
+    gradient_loss = GRADIENT_LOSSES[settings.gradient_loss]()
+    return {
+        "critic_losses": (st.losses.L1Norm(), gradient_loss),
+        "critic_loss_weights": (1.0, settings.gradient_weight),
+        "label_weight": settings.label_weight,
+        "critic_updates": settings.critic_updates,
+        "critic_steps": settings.critic_steps,
+        "critic_batch": settings.critic_batch,
+    }

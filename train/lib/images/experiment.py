@@ -1,0 +1,38 @@
+"""From checked flags to trained networks: one, or one for each of --seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from train.lib.images import devices, image_flags, report
+from train.lib.run import cli
+from train.lib.run.settings import Settings
+
+
+def run(
+    train: Callable[[Settings, list[str], Path], dict[str, Any]],
+    settings: Settings,
+    cuts: image_flags.Cuts,
+) -> None:
+    """Train once, or with each of --seeds in a folder of its own.
+
+    Args:
+      train: of settings, layers to cut after, and a run folder; returns its summary.
+      settings: those of the command line.
+      cuts: the layers of --splits.
+    """
+    image_flags.check(settings)
+    layers = image_flags.chosen_cuts(settings, cuts)
+    settings = devices.prepare(settings, num_stages=len(layers) + 1)
+    folder = cli.workdir(settings, leave_out=image_flags.FLAGS_THAT_MAY_CHANGE)
+    if settings.seeds is None:
+        train(settings, layers, folder)
+        return
+    summaries = []
+    for seed in settings.seeds:
+        keras.backend.clear_session()
+        one = settings.replace(seed=seed, seeds=None)
+        summaries.append(train(one, layers, folder / f"seed{seed}"))
+    report.over_seeds(folder, settings.seeds, summaries)
