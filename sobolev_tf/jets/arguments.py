@@ -127,8 +127,11 @@ row of x.
         )
     value = tf.convert_to_tensor(value)
     points = x.shape if hasattr(x, "shape") else np.shape(x)
-    # One row where their number is not known yet is a sum over the batch: it would broadcast.
-    summed = value.shape.rank and value.shape[0] == 1 and points[0] is None
+    if value.dtype.is_complex:
+        raise ValueError(f"{caller}: fn gives {value.dtype.name}, expected real numbers.")
+    # A known number of rows where that of x is not known is no row for each: x[0], or a sum over
+    # the batch, which would broadcast.
+    summed = value.shape.rank and value.shape[0] is not None and points[0] is None
     aligned = value.shape.rank is None or value.shape[:1].is_compatible_with(points[:1])
     if summed or not aligned:
         raise ValueError(

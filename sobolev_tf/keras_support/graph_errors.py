@@ -77,9 +77,10 @@ def raised_in_python(error: tf.errors.OpError) -> Exception | None:
     if found is None or "Traceback (most recent" not in error.message:
         return None
     name, text = found[1], found[2].strip()
-    own = getattr(builtins, name, None)
-    known = isinstance(own, type) and issubclass(own, Exception)
-    return own(text) if known else ValueError(f"{name}: {text}")
+    own: Any = getattr(builtins, name, None)
+    if isinstance(own, type) and issubclass(own, Exception):
+        return own(text)
+    return ValueError(f"{name}: {text}")
 
 
 def _of_layer(error: Exception) -> str | None:

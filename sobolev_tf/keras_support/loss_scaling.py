@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from sobolev_tf import require
+from sobolev_tf.keras_support.compile_settings import optimizer_of
 
 
 def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
@@ -26,12 +26,7 @@ def scale_half_precision(
       optimizer: a Keras optimizer, or what `keras.optimizers.get` takes.
       layers: all layers of the model.
     """
-    try:
-        optimizer = keras.optimizers.get(optimizer)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"compile: optimizer is a Keras optimizer or its name, got {require.shown(optimizer)}."
-        ) from error
+    optimizer = optimizer_of("optimizer", optimizer)
     half = any(layer.compute_dtype == "float16" for layer in layers)
     if half and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)

@@ -86,7 +86,10 @@ def metrics_of_values(metrics: Any, order: int) -> Any:
             f"metrics has {others[0]!r}, but Keras's metrics are of values only: for derivatives "
             f"choose jet_metrics=[...] of {', '.join(jet_metrics.NAMES)}, which cover every term."
         )
-    return metrics["value"] if list(metrics) == ["value"] else metrics
+    if list(metrics) != ["value"]:
+        return metrics
+    chosen = metrics["value"]
+    return chosen if isinstance(chosen, list | tuple | None) else [chosen]
 
 
 def without_xla_for_black_boxes(options: dict[str, Any], target: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support import loss_scaling, pitfalls, strategies
+from sobolev_tf.keras_support import compile_settings, loss_scaling, pitfalls, strategies
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.metrics import has_state, in_float64, jet_metrics, refuse_unknown
 from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
@@ -95,6 +95,7 @@ class EquationModel(NetModel):
             raise ValueError("component_weights needs full derivatives: projection=None.")
         if mean_over != "batch" and self.projection:
             raise ValueError('mean_over="present" needs full derivatives: projection=None.')
+        compile_settings.refuse_wrong_numbers(kwargs)
         kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
         self.objective = Objective(
             self.order, loss, loss_weights, component_weights, missing, mean_over
@@ -104,6 +105,8 @@ class EquationModel(NetModel):
         self._shown_metrics = refuse_unknown(jet_metrics)
         optimizer = loss_scaling.scale_half_precision(optimizer, self._flatten_layers())
         metrics = arguments.metrics_of_values(metrics, self.order)
+        compile_settings.refuse_unknown_metrics("metrics", metrics)
+        compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
         if self.equation.is_float64():
             metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
@@ -270,6 +273,30 @@ class EquationModel(NetModel):
         """Compute values [B,*out] as in Keras, but in the net's dtype."""
         passed = Feed(self, "predict").prediction(x, batch_size)
         return super().predict(**passed, **kwargs)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Take one step on arrays as in Keras; they are looked at as in `fit`."""
+        x, y, sample_weight = Feed(self, "train_on_batch").batch(x, y, sample_weight)
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Compute losses and metrics of arrays as in Keras; they are looked at as in `fit`."""
+        x, y, sample_weight = Feed(self, "test_on_batch").batch(x, y, sample_weight)
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Compute values [B,*out] of arrays as in Keras; they are looked at as in `fit`."""
+        x, _, _ = Feed(self, "predict_on_batch").batch(x, None, None)
+        return super().predict_on_batch(x)
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "EquationModel":

@@ -14,6 +14,7 @@ from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
 from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
+from sobolev_tf.model.input_batches import as_arrays
 from sobolev_tf.model.sample_weights import beside_labels
 
 
@@ -101,8 +102,21 @@ class Feed:
         passed.pop("shuffle")
         return passed
 
+    def batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return x, y and sample_weight for one step on arrays.
+
+        Raises:
+          ValueError: see `Gate`.
+        """
+        x = as_arrays(x, self.gate.caller, self.model.equation.inputs)
+        x, y, sample_weight = self.gate.arrays(x, y, sample_weight)
+        self.gate.nothing_to_learn(y)
+        return x, y, sample_weight
+
     def prediction(self, x: Any, batch_size: int | None) -> dict:
         """Return x and batch_size for Keras's `predict`."""
+        if arrays.are_arrays(x):
+            x = self.gate.plain(x)
         if not arrays.are_arrays(x) or not self._is_rounded(x):
             return {"x": x, "batch_size": batch_size}
         return {"x": batching.one_pass((x,), batch_size or 32, shuffle=False)}

@@ -55,6 +55,14 @@ class Gate:
         self._look_at(self._named(x, y, sample_weight), at_least=at_least)
         return x, y, sample_weight
 
+    def plain(self, x: Any) -> Any:
+        """Return inputs in their plain form, whatever their numbers are.
+
+        Raises:
+          ValueError: for masked entries, complex numbers, dates or objects.
+        """
+        return self._plain(x, None, None)[0]
+
     def stream(self, data: Any) -> WatchedData:
         """Return a data set, generator or PyDataset whose batches are looked at.
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import export, options
+from sobolev_tf.keras_support import compile_settings, export, options
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.loss_scaling import scaled_like
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
@@ -218,13 +218,16 @@ class DecoupledModel(WatchedModel):
             losses = critic_losses or (L1Norm(), L1Norm())
             weights = critic_loss_weights
             self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)
+        compile_settings.refuse_unknown_metrics("metrics", metrics)
+        compile_settings.refuse_wrong_numbers(kwargs)
+        optimizer = compile_settings.optimizer_of("optimizer", optimizer)
+        critic_optimizer = compile_settings.optimizer_of("critic_optimizer", critic_optimizer)
         if self.placed:
             kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
         self.optimizer.build(self.network_variables)
         self.critic_optimizer = None
         if self.synthetic_gradients:
-            critic_optimizer = keras.optimizers.get(critic_optimizer)
             self.critic_optimizer = scaled_like(self.optimizer, critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
         for layer in self.synthetic_gradients:

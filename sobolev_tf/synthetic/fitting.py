@@ -67,6 +67,30 @@ class WatchedModel(DistributedModel):
             data.reraise(error)
             raise
 
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Take one step on arrays as in Keras; they are looked at as in `fit`."""
+        looked = gate.look("DecoupledModel.train_on_batch", x, y, sample_weight)
+        return super().train_on_batch(*looked, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Compute the loss and metrics of arrays as in Keras; they are looked at as in `fit`."""
+        looked = gate.look("DecoupledModel.test_on_batch", x, y, sample_weight)
+        return super().test_on_batch(*looked, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Compute the network's outputs as in Keras; x is looked at as in `fit`."""
+        x, _, _ = gate.look("DecoupledModel.predict_on_batch", x, None, None)
+        return super().predict_on_batch(x)
+
 
 def _look(caller: str, passed: dict) -> WatchedData:
     """Look at x, y and sample_weight among the arguments of `fit`; put in what Keras takes."""

@@ -62,8 +62,10 @@ ANSWERS = {
     ),
     "a row": (
         lambda x: x[0],
-        "SobolevModel.fit: (Incompatible shapes|Inputs to operation .* same size)",
+        r"target: fn gives shape \[2\] for x of shape \[None, 2\], expected \[B",
     ),
+    "columns": (tf.transpose, r"target: fn gives shape \[2, None\] for x of shape \[None, 2\]"),
+    "complex": (lambda x: tf.cast(x[:, :1], tf.complex64), "target: fn gives complex64, expected"),
     "NumPy": (lambda x: np.sin(x)[:, :1], "target: fn computes with NumPy.*FiniteDifferences"),
 }
 

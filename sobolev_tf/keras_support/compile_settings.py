@@ -1,0 +1,107 @@
+"""What users pass to `compile`: Keras looks at names of metrics and at numbers in `fit` only."""
+
+import difflib
+from typing import Any
+
+import keras
+
+from sobolev_tf import require
+
+_BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the labels decide
+
+
+def refuse_unknown_metrics(name: str, metrics: Any) -> None:
+    """Refuse metrics that Keras would refuse at the first batch.
+
+    Args:
+      name: the argument, "metrics" or "weighted_metrics".
+      metrics: a list, a dict, or nested ones, of names, metrics and functions; or None.
+
+    Raises:
+      ValueError: for an unknown name, or what is no metric.
+
+    Example:
+
+    >>> refuse_unknown_metrics("metrics", ["mae", "accurcy"])
+    Traceback (most recent call last):
+    ValueError: compile: metrics has 'accurcy', which is no metric of Keras: did you mean \
+'accuracy'?
+    """
+    if metrics is None:
+        return
+    if not isinstance(metrics, list | tuple | dict):
+        raise ValueError(f"compile: {name} is a list, as in [...], got {require.shown(metrics)}.")
+    for metric in _entries(metrics):
+        if isinstance(metric, str):
+            _refuse_unknown_name(name, metric)
+        elif not callable(metric):
+            raise ValueError(
+                f"compile: {name} has {require.shown(metric)}, expected a Keras metric, its name, "
+                "or a function (y_true, y_pred)."
+            )
+
+
+def refuse_wrong_numbers(options: dict[str, Any]) -> None:
+    """Refuse values of Keras's options of `compile` that are of another type.
+
+    Raises:
+      ValueError: names the option.
+
+    Example:
+
+    >>> refuse_wrong_numbers({"steps_per_execution": 0})
+    Traceback (most recent call last):
+    ValueError: compile: steps_per_execution is a whole number of at least 1, got 0.
+    """
+    if (steps := options.get("steps_per_execution", "auto")) != "auto":
+        require.whole_number("compile", "steps_per_execution", steps, at_least=1)
+    if options.get("run_eagerly") is not None:
+        require.switch("compile", "run_eagerly", options["run_eagerly"])
+    if options.get("jit_compile", "auto") not in ("auto", None):
+        require.switch("compile", "jit_compile", options["jit_compile"])
+
+
+def optimizer_of(name: str, optimizer: Any) -> keras.optimizers.Optimizer:
+    """Return a Keras optimizer from itself, its name or its config.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> optimizer_of("optimizer", "adamm")
+    Traceback (most recent call last):
+    ValueError: compile: optimizer is a Keras optimizer or its name, got 'adamm'.
+    """
+    try:
+        found = keras.optimizers.get(optimizer)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        found = None
+    if found is None:
+        raise ValueError(
+            f"compile: {name} is a Keras optimizer or its name, got {require.shown(optimizer)}."
+        )
+    return found
+
+
+def _entries(metrics):
+    """All metrics in nested lists and dicts; None inside a dict leaves an output out."""
+    if isinstance(metrics, dict):
+        metrics = [entry for entry in metrics.values() if entry is not None]
+    if isinstance(metrics, list | tuple):
+        return [metric for entry in metrics for metric in _entries(entry)]
+    return [metrics]
+
+
+def _refuse_unknown_name(name, metric):
+    if metric in _BY_LABELS:
+        return
+    try:
+        keras.metrics.get(metric)
+    except ValueError:
+        known = [*filter(str.islower, dir(keras.metrics)), *_BY_LABELS, "mse", "mae"]
+        close = difflib.get_close_matches(metric, known, n=1)
+        advice = f": did you mean {close[0]!r}?" if close else "."
+        raise ValueError(
+            f"compile: {name} has {metric!r}, which is no metric of Keras{advice}"
+        ) from None
