@@ -54,8 +54,16 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
 
     def drawer(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
         drawn = 0
+        taken: dict[Path, Path] = {}  # {where a run was drawn: the run's folder}
         for run in runs:
             into = workdir / run.folder.name if workdir else run.folder
+            if into in taken:
+                problems.append(
+                    f"{run.folder} would be drawn over {taken[into]}, in {into}: draw it into "
+                    "another --workdir"
+                )
+                continue
+            taken[into] = run.folder
             try:
                 run_folder.make_folder(into)
                 for path in draw(run.folder, into):
@@ -157,6 +165,8 @@ def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None
 def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
     """Return the runs in the folders; add a line to `problems` for each that is none.
 
+    A run that is typed twice counts once.
+
     Raises:
       UsageError: where no folder was typed.
     """
@@ -166,10 +176,13 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
         raise UsageError(
             f"expected a run's folder, got {typed_instead}: python -m train.plot runs/regression"
         )
-    runs = []
+    runs, known = [], set()
     for folder in folders:
         try:
             for run in _with_seeds(folder):
+                if run.resolve() in known:
+                    continue
+                known.add(run.resolve())
                 try:
                     runs.append(PlottedRun(run, _script(run), folder))
                 except UsageError as error:

@@ -153,3 +153,19 @@ def test_the_command_line(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "does not exist" in ended.stderr
+
+
+def test_a_run_that_is_typed_twice_counts_once(tmp_path, capsys):
+    write(tmp_path / "a")
+    plot.main([tmp_path / "a"])
+    once = capsys.readouterr().out
+    (tmp_path / "link").symlink_to("a")
+    plot.main([tmp_path / "a", tmp_path / "." / "a", tmp_path / "link"])
+    assert capsys.readouterr().out == once
+
+
+def test_runs_of_one_name_are_not_drawn_over_each_other(tmp_path, capsys):
+    for folder in "ab":
+        write_rows(tmp_path / folder / "run", "teacher")
+    plot.main([tmp_path / "a" / "run", tmp_path / "b" / "run"], tmp_path / "out")
+    assert f"{tmp_path}/b/run would be drawn over {tmp_path}/a/run" in capsys.readouterr().err

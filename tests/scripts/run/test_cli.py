@@ -53,6 +53,17 @@ def test_bad_arguments_say_what_was_expected(values, argument, message):
     assert message in str(error.value)
 
 
+def test_a_working_folder_that_is_gone_is_one_line(values, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr("sys.argv", ["script"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda settings: pytest.fail("started"), values)
+    assert ended.value.code == 2
+    assert "the folder that this was started in is gone" in capsys.readouterr().err
+
+
 def test_a_flag_goes_before_its_preset(values):
     settings = cli.parse(values, ["script", "--epochs=5", "--preset=paper"], PRESETS)
     assert (settings.epochs, settings.strategy, settings.seed) == (5, "none", 0)

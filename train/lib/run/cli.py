@@ -21,6 +21,7 @@ import copy
 import difflib
 import hashlib
 import math
+import os
 import re
 import shutil
 import sys
@@ -123,6 +124,7 @@ def run(
         if HELP & set(sys.argv[1:]):
             print(help_text(values, presets), flush=True)
             sys.exit(0)
+        check_working_folder()
         settings, began = parse(values, sys.argv, presets), time.monotonic()
         code = main(settings) or 0
         if code == 0:
@@ -136,6 +138,16 @@ def run(
         message, code = known
         fail(message, code)
     sys.exit(code)
+
+
+def check_working_folder() -> None:
+    """Raise UsageError if the folder in which the script was started is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            f"the folder that this was started in is gone ({error.strerror}): change to another one"
+        ) from error
 
 
 def fail(message: object, code: int) -> None:

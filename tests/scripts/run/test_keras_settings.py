@@ -1,0 +1,24 @@
+"""Settings of Keras that a user may have made for other work."""
+
+import json
+import os
+import subprocess
+import sys
+
+CODE = "import train, keras; print(keras.backend.backend(), keras.config.floatx(), \
+keras.config.image_data_format(), keras.config.epsilon(), keras.config.dtype_policy().name)"
+
+
+def test_they_do_not_reach_the_scripts(tmp_path):
+    other = {
+        "floatx": "float64",
+        "epsilon": 0.5,
+        "backend": "jax",
+        "image_data_format": "channels_first",
+    }
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(json.dumps(other))
+    environment = os.environ | {"HOME": str(tmp_path), "KERAS_BACKEND": "jax"}
+    environment.pop("KERAS_HOME", None)
+    printed = subprocess.check_output([sys.executable, "-c", CODE], env=environment, text=True)
+    assert printed.split() == ["tensorflow", "float32", "channels_last", "1e-07", "float32"]

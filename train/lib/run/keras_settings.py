@@ -1,0 +1,21 @@
+"""Keras as the scripts need it, whatever ~/.keras/keras.json and KERAS_BACKEND say.
+
+A run must not depend on settings that its config.json does not hold.
+"""
+
+import os
+
+
+def before_import() -> None:
+    """Choose the backend, which Keras reads as it is imported."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def after_import() -> None:
+    """Set what Keras would otherwise read from its file."""
+    import keras  # Not above: `before_import` must come first.
+
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
