@@ -26,7 +26,6 @@ TERM_WEIGHTS = {
     "vfbn": (0.0, 1.0),
     "direct": (0.0, 1.0),
 }
-METHODS = (*TERM_WEIGHTS, "noprop", "backprop")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,8 @@ from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
 from sobolev_tf.synthetic.batch import batch_size, unpack
-from sobolev_tf.synthetic.critic_loss import METHODS, TERM_WEIGHTS, CriticLoss
+from sobolev_tf.synthetic.controls import check_method
+from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS, CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.errors import check_choice, errors_of
@@ -53,7 +54,8 @@ class DecoupledModel(WatchedModel):
         is built here ends in the network's own final activation.
       method: "sobolev", "critic" (loss value only), "vfbn" (gradient only), "direct" (a module
         that gives the gradient itself, such as `synthetic.direct_module`), "noprop" (no signal
-        below a cut: only the last stage learns) or "backprop" (the reference: no critics).
+        below a cut: only the last stage learns), "backprop" (the reference: no critics), or a
+        control at the cuts: "random" or "flipped", see `controls.replacement`.
       gradient_target: "bootstrapped", what arrives at h from the next stage, or "true", full
         backpropagation, done for the critics' sake only.
       diagnose_every: synthetic and true gradients are compared on every so many steps; it
@@ -101,7 +103,7 @@ class DecoupledModel(WatchedModel):
         require.whole_number(caller, "diagnose_every", diagnose_every, at_least=1)
         with errors_of(caller):
             splitting.check(stages)
-            check_choice("method", method, METHODS)
+            check_method(method, placement is not None)
             check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
             direct = method == "direct"
             built = critics.build(stages, critic, direct) if method in TERM_WEIGHTS else []
@@ -317,8 +319,7 @@ class DecoupledModel(WatchedModel):
     def _update_logs(self, loss, batch, outputs):
         """Return a step's logs."""
         self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(batch.x))
-        x, y, sample_weight, _ = batch
-        return reducible_logs(self.compute_metrics(x, y, outputs, sample_weight=sample_weight))
+        return reducible_logs(self.compute_metrics(batch.x, batch.y, outputs, batch.sample_weight))
 
     def _train(self, data):
         """Take one step on each batch of a list; return the last one's logs."""
@@ -349,5 +350,4 @@ class DecoupledModel(WatchedModel):
         )
 
     def _batch_loss(self, batch, outputs):
-        x, y, sample_weight, _ = batch
-        return self._compute_loss(x, y, outputs, sample_weight, training=True)
+        return self._compute_loss(batch.x, batch.y, outputs, batch.sample_weight, training=True)

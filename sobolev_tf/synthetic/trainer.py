@@ -11,7 +11,9 @@ from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
+from sobolev_tf.synthetic import controls
 from sobolev_tf.synthetic.batch import Batch, Step
+from sobolev_tf.synthetic.controls import CONTROLS
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask, true_gradients
@@ -58,7 +60,7 @@ class Trainer:
         # What the critics compute on the way up, for their own loss:
         critic_tape = tf.GradientTape()
         with tf.GradientTape(persistent=True) as tape:
-            outputs, cuts = self._forward(batch, critic_tape)
+            outputs, cuts = self._forward(batch, tape, critic_tape)
             loss = self.compute_loss(batch, outputs)
             objective = self.optimizer.scale_loss(loss)
 
@@ -72,12 +74,14 @@ class Trainer:
             due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
             finite_only = uses_loss_scaling(self.optimizer)
             compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
+        if self.method in CONTROLS and cuts:
+            gradients = self._control(tape, objective, variables, cuts, arriving)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
             self.optimizer.apply(gradients, variables)  # or none, if frozen
         return Step(loss, outputs)
 
-    def _forward(self, batch, critic_tape):
+    def _forward(self, batch, tape, critic_tape):
         """Return the network's outputs, and every cut on the way."""
         h, cuts = batch.x, []
         for k, stage in enumerate(self.stages[:-1]):
@@ -91,10 +95,24 @@ class Trainer:
                     cut = self.layers[k](h, batch.y, weight=weight, training=True, return_cut=True)
             elif self.method == "noprop":
                 cut = Cut(h, tf.stop_gradient(h))
+            elif self.method in CONTROLS:
+                cut = Cut(h, tf.stop_gradient(h))
+                tape.watch(cut.h_out)
             cuts.append(cut)
             h = cut.h_out
         outputs = self.stages[-1](h, training=True)
         return refuse_mask(outputs) if self.layers else outputs, cuts
+
+    def _control(self, tape, objective, variables, cuts, arriving):
+        """Return the network's gradients where a control replaces the true ones at the cuts."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        replaced = [
+            controls.replacement(self.method, gradient, k, step, replica)
+            for k, gradient in enumerate(true_gradients(tape, cuts, arriving))
+        ]
+        ends = [objective, *(cut.h for cut in cuts)]
+        return tape.gradient(ends, variables, [tf.ones_like(objective), *replaced])
 
     def _update_critics(self, tape, batch, outputs, cuts, arriving):
         """Take the critics' steps on l(m, L) + l_1(SG, dL/dh), summed over the cuts."""

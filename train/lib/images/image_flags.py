@@ -106,13 +106,15 @@ def _define_what(cuts, own):
         "method",
         "sobolev",
         st.synthetic.METHODS,
-        "What the stages below a cut learn from; the rows of Table 1. "
+        "What the stages below a cut learn from; the rows of Table 1, and two controls. "
         "sobolev: a critic trained on the loss and on its gradient. "
         "critic: a critic trained on the loss only. "
         "vfbn: a critic trained on the gradient only. "
         "direct: a module that predicts the gradient itself. "
         "noprop: nothing; stages below a cut are not trained. "
-        "backprop: the true gradient; no critics.",
+        "backprop: the true gradient; no critics. "
+        "random: a control, a random gradient as long as the true one. "
+        "flipped: a control, the true gradient with the other sign for half of the channels.",
         **own,
     )
     flags.DEFINE(

@@ -38,10 +38,15 @@ PAPER: dict[tuple[str, int], dict[str, Scores]] = {
         "sobolev": [(66.5, 0.22), (87.4, 0.11)],
     },
 }
-ROWS = ("noprop", "direct", "vfbn", "critic", "sobolev", "backprop")
-NAMES = {"noprop": "Noprop", "direct": "Direct SG", "vfbn": "VFBN"} | {
-    name: name.capitalize() for name in ("critic", "sobolev", "backprop")
-}
+# The paper's rows, and above them the controls that it does not have.
+ROWS = ("random", "flipped", "noprop", "direct", "vfbn", "critic", "sobolev", "backprop")
+NAMES = {
+    "random": "Random (control)",
+    "flipped": "Flipped (control)",
+    "noprop": "Noprop",
+    "direct": "Direct SG",
+    "vfbn": "VFBN",
+} | {name: name.capitalize() for name in ("critic", "sobolev", "backprop")}
 # Flags in which the runs of one cell may differ.
 FLAGS_THAT_MAY_DIFFER = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
 # And those of one column: lengths have a line of their own, and backpropagation has no cuts.

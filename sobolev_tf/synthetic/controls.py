@@ -1,0 +1,63 @@
+"""Controls without critics: what is learned from a gradient that says nothing, or wrong things?
+
+At every cut the true gradient, of full backpropagation, is replaced by one of the same length for
+each example. A stage below a cut that learns as well from a random one only needs to be moved.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf.jets import at_least_float32
+from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS
+from sobolev_tf.synthetic.errors import check_choice
+
+CONTROLS = ("random", "flipped")
+METHODS = (*TERM_WEIGHTS, "noprop", "backprop", *CONTROLS)
+
+
+def check_method(method: str, placed: bool) -> None:
+    """Raise ValueError for an unknown method, or for a control whose stages are placed apart."""
+    check_choice("method", method, METHODS)
+    if placed and method in CONTROLS:
+        raise ValueError(
+            f"placement: method={method!r} needs full backpropagation, for which every stage waits."
+        )
+
+
+def replacement(
+    method: str, gradient: tf.Tensor, cut: int, step: tf.Tensor | int, replica: tf.Tensor | int = 0
+) -> tf.Tensor:
+    """Return what a control puts in the place of a gradient at a cut.
+
+    Args:
+      method: "random", a direction drawn anew for every example and step; or "flipped", the
+        other sign for half of the channels, the same half in all steps and runs.
+      gradient: dL/dh [B, *H]; channels are its last axis.
+      cut: its number, from 0 at the bottom.
+      step: of training; what is drawn is a function of cut, step and replica.
+      replica: its number.
+
+    Returns:
+      [B, *H], of the same dtype and the same length for each example.
+
+    Example:
+
+    >>> gradient = tf.constant([[3.0, 4.0], [0.0, 0.0]])
+    >>> [round(float(t), 4) for t in tf.norm(replacement("random", gradient, 0, 0), axis=1)]
+    [5.0, 0.0]
+    """
+    if method == "flipped":
+        return gradient * tf.constant(signs(gradient.shape[-1], cut), gradient.dtype)
+    wide = at_least_float32(gradient)
+    seed = tf.stack([tf.cast(replica, tf.int32) * 1000 + cut, tf.cast(step, tf.int32)])
+    drawn = tf.random.stateless_normal(tf.shape(wide), seed, dtype=wide.dtype)
+    axes = list(range(1, wide.shape.rank))
+    length, own = (tf.reduce_sum(t**2, axes, keepdims=True) ** 0.5 for t in (wide, drawn))
+    return tf.cast(drawn * tf.math.divide_no_nan(length, own), gradient.dtype)
+
+
+def signs(channels: int, cut: int) -> np.ndarray:
+    """Return -1 for half of the channels (rounded down) and 1 for the others, float64 [C]."""
+    values = np.ones(channels)
+    values[np.random.default_rng(cut).permutation(channels)[: channels // 2]] = -1
+    return values
