@@ -143,7 +143,7 @@ def main(settings: Settings) -> None:
             (percent, method)
             for percent in percents
             for method in choices
-            if not (students.folder(run, percent, method) / "summary.json").exists()
+            if not students.is_done(students.folder(run, percent, method))
         ]
         untrained = {method: choices[method] for _, method in missing}
         bar = Bar(work(settings, missing, untrained))

@@ -22,6 +22,7 @@ SHOWN = {  # on progress lines; the tests are Keras's validation
     "val_action_error": "test_action_error",
 }
 TEST_BATCH = 500
+ROUNDING = 1e-4  # how far below zero a KL may come
 SCRIPT = "distill net"  # in the config.json of a student's folder
 RESULTS: dict[str, schema.Kind] = {  # of a student's summary.json
     "method": str,
@@ -83,7 +84,19 @@ class Trial:
 
 def folder(run: run_folder.Run, percent: float, method: str) -> Path:
     """Return the folder of a student; older runs call the method of values `regular`."""
-    return _either(run.path("nets"), f"{percent:.15g}-{method}", f"{percent:.15g}-regular", method)
+    return _either(run.path("nets"), *_names(percent, method), method)
+
+
+def _names(percent: float, method: str) -> tuple[str, str]:
+    """Return the name of a student's folder, and the one that older runs gave it."""
+    old_method = "regular" if method == "values" else method
+    return f"{percent:.15g}-{method}", f"{percent:.15g}-{old_method}"
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a student's folder has all that the run's end needs."""
+    needed = ("summary.json", "metrics.csv", "saved_model/saved_model.pb")
+    return all((folder / name).exists() for name in needed)
 
 
 def trial_path(run: run_folder.Run, trial: Trial) -> Path:
@@ -110,6 +123,12 @@ def _summary(path):
         schema.check(summary, RESULTS)
         if summary["method"] not in METHODS:
             raise ValueError(f"its method is {summary['method']!r}")
+        kl, action_error = summary["test_kl"], summary["test_action_error"]
+        if kl < -ROUNDING or not 0 <= action_error <= 1:
+            raise ValueError(f"its test_kl is {kl:g}, its test_action_error {action_error:g}")
+        names = _names(summary["train_percent"], summary["method"])
+        if path.parent.name not in names:
+            raise ValueError(f"it is the summary of {names[0]}")
     return summary
 
 

@@ -33,9 +33,13 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of an ordinary file."""
+    """Return the text of an ordinary file. Raises ValueError where it is not UTF-8."""
     with open_file(path) as file:
-        return file.read().decode()
+        content = file.read()
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8 text") from error
 
 
 def read_json(path: Path) -> Any:
