@@ -3,11 +3,11 @@
     python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
-Figures of train.regression, train.pricing, train.distill (figure 4) and train.teacher (its learning
-curve; the run may be unfinished) go into their run's folder, or, with --workdir, into a folder of
-its name there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1 beside the
-paper's numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ only in
-their seed, such as those of --seeds=0,1,2, make one cell.
+Figures of train.regression, train.pricing, train.forces, train.distill (figure 4) and train.teacher
+(its learning curve; the run may be unfinished) go into their run's folder, or, with --workdir,
+into a folder of its name there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1
+beside the paper's numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ
+only in their seed, such as those of --seeds=0,1,2, make one cell.
 
 Two or more runs of one script are compared: a line for each run, with the flags that differ and
 its headline number. Recordings of train.record have no figure and are only compared.
@@ -24,6 +24,7 @@ from typing import NamedTuple
 from absl import flags
 
 from train.distill import figures as distill
+from train.forces import figures as forces
 from train.lib.images import table1
 from train.lib.run import cli, compare, files, run_folder
 from train.lib.run.errors import UsageError, last_line
@@ -128,6 +129,7 @@ DRAWERS: dict[str, Drawer] = {
     "distill": figures_of(distill.draw),
     "pricing": figures_of(pricing.draw),
     "regression": figures_of(regression.draw),
+    "forces": figures_of(forces.draw),
     "teacher": figures_of(curve.draw),
     "record": comparison_only,
 }

@@ -9,19 +9,19 @@ from absl import flags
 
 # Names in order of importance. A flag that is in no group stands at the end, under Other.
 GROUPS = {
-    "What": "game product num_assets function domain method splits cuts suite eval_policy gif "
-    "release preset workdir seed seeds num_seeds",
+    "What": "game system product num_assets function domain method splits cuts suite eval_policy "
+    "gif release preset workdir seed seeds num_seeds",
     "Data": "dataset data_dir recording teacher train_percent train_boundary num_points "
-    "num_paths num_classes image_size augmentation color_distortion eval_split test_percent "
-    "num_test_stacks",
+    "num_paths num_configurations num_classes image_size augmentation color_distortion eval_split "
+    "test_percent num_test_stacks",
     "Training": "steps epochs batch_size num_steps learning_rate optimizer schedule "
     "schedule_steps l2 alpha divergence num_projections learning_rates alphas search_steps "
     "search_percent hidden width_multiplier residual_gamma_init bn_momentum critic_learning_rate "
     "critic_width_multiplier gradient_target gradient_loss gradient_weight label_weight "
     "critic_updates critic_steps critic_batch direct_init num_actors num_envs unroll_length "
     "discount gae_lambda entropy_cost normalize_advantages init_from",
-    "Running": "num_evals eval_episodes pixel_baseline save_minutes tensorboard strategy devices "
-    "placement steps_per_execution jit_compile deterministic num_workers workers",
+    "Running": "num_evals eval_episodes md_steps pixel_baseline save_minutes tensorboard strategy "
+    "devices placement steps_per_execution jit_compile deterministic num_workers workers",
 }
 PLACEHOLDERS = {
     "int": "N",

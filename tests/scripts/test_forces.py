@@ -1,0 +1,199 @@
+"""Clusters, the invariant net, and the script of energies and forces in a tiny configuration."""
+
+import csv
+import functools
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sobolev_tf as st
+from train import plot
+from train.forces import __main__ as forces
+from train.forces import clusters, dynamics, nets, recipes, table
+from train.lib.run import errors
+
+pytest.importorskip("ase", reason="the extra `forces` is not installed")
+TINY = ["--num_workers=0", "--num_seeds=1", "--steps=2", "--hidden=4", "--system=cu9al4"]
+TINY += ["--num_configurations=10", "--md_steps=20"]
+
+
+@pytest.fixture
+def run(run_script, monkeypatch):
+    monkeypatch.setattr(clusters, "NUM_TEST", 4)
+    monkeypatch.setattr(clusters, "SETTLING_STEPS", 2)
+    monkeypatch.setattr(clusters, "STEPS_APART", 1)
+    monkeypatch.setitem(clusters.SYSTEMS, "cu9al4", [(3, 2)])
+    return functools.partial(run_script, forces)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Two clusters of different sizes, padded."""
+    rng = np.random.RandomState(0)
+    return clusters.padded([clusters.droplet(sizes, rng) for sizes in [(3, 1), (2, 1)]])
+
+
+def test_forces_are_the_slopes_of_energies(mixed):
+    atoms = mixed.atoms(0)
+    atoms.calc = clusters.emt()
+    step = np.zeros([4, 3])
+    step[1, 2] = 1e-4
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions += sign * step
+        moved.calc = clusters.emt()
+        energies.append(moved.get_potential_energy())
+    slope = (energies[0] - energies[1]) / 2e-4
+    assert atoms.get_forces()[1, 2] == pytest.approx(-slope, abs=1e-5)
+    assert np.isnan(mixed.forces[1, 3]).all()
+    assert mixed.counts.tolist() == [[3, 1], [2, 1]]
+    np.testing.assert_array_equal(mixed.gradients[:, 0], -mixed.forces)
+
+
+def test_the_cluster_as_a_whole_neither_moves_nor_turns():
+    rng = np.random.RandomState(0)
+    atoms = clusters.droplet((6, 3), rng)
+    clusters.thermalize(atoms, rng)
+    np.testing.assert_allclose(atoms.get_momenta().sum(0), 0, atol=1e-10)
+    np.testing.assert_allclose(atoms.get_angular_momentum(), 0, atol=1e-10)
+    assert 200 < atoms.get_temperature() < 1200
+
+
+def test_the_net_is_invariant_and_sees_no_padding(mixed):
+    net = nets.atomic_energies(mixed.inputs, units=4)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=[3, 3]))
+    energies = net(mixed.inputs).numpy()
+    swapped = [1, 0, 2, 3]  # two atoms of copper
+    for positions in (
+        mixed.positions @ turn,
+        mixed.positions + 5,
+        mixed.positions[:, swapped],
+        np.where(mixed.is_atom[..., None], mixed.positions, 77),
+    ):
+        moved = {"positions": positions.astype("float32"), "species": mixed.species}
+        np.testing.assert_allclose(net(moved), energies, atol=2e-4)
+    jet = st.SobolevModel(net, wrt="positions").predict_jet(mixed.inputs)
+    assert np.isfinite(jet.derivatives[0]).all()
+    assert (jet.derivatives[0][1, 0, 3] == 0).all()
+
+
+def test_an_atom_alone_sees_nothing_and_neighbours_fade_at_the_cutoff():
+    layer = nets.Surroundings()
+    species = tf.constant([[1, 2]])
+
+    def seen(distance):
+        return layer(tf.constant([[[0.0, 0, 0], [distance, 0, 0]]]), species).numpy()[0, 0]
+
+    assert (seen(nets.CUTOFF + 0.1) == 0).all()
+    assert seen(2.5).max() > 0.1
+    # One neighbour: the three sums are b, b² and b², of the bumps of aluminium.
+    radial, vector, tensor = np.reshape(seen(2.5), [3, nets.NUM_BUMPS, 2])
+    assert (radial[:, 0] == 0).all()
+    np.testing.assert_allclose(vector, radial**2, rtol=1e-5)
+    np.testing.assert_allclose(tensor, radial**2, rtol=1e-5)
+
+
+def test_reference_energies_by_hand():
+    counts = [[1, 0], [0, 1], [2, 1]]
+    species = np.array([[1, 0, 0], [2, 0, 0], [1, 1, 2]], "int32")
+    energies = np.array([[2.0], [3.0], [7.0]])
+    zeros = np.zeros([3, 3, 3])
+    data = clusters.Configurations(zeros, species, energies, zeros)
+    assert data.counts.tolist() == counts
+    np.testing.assert_allclose(recipes.reference_energies(data), [2, 3])
+    np.testing.assert_allclose(nets.ReferenceEnergy([2, 3])(species), energies)
+
+
+def test_half_of_the_forces_are_missing(mixed):
+    assert list(recipes.labels(mixed, "values", 0)) == ["value"]
+    missing = np.isnan(recipes.labels(mixed, "half", 0)["d1"]).all((1, 2, 3))
+    assert missing.sum() == 1
+
+
+def test_errors_leave_padding_out_and_drift_is_the_largest_change():
+    assert recipes.rmse(np.array([1.0, 2.0, 9.0]), np.array([1.0, 0.0, np.nan])) == pytest.approx(
+        1000 * 2**0.5
+    )
+    assert dynamics.drift(np.array([1.0, 1.002, 0.997])) == pytest.approx(3)
+
+
+def test_medians_and_ratios_by_hand():
+    rows = [
+        {"system": "cu9al4", "method": m, "energy_rmse": 1.0, "force_rmse": e, "seconds": 1.0}
+        for m, errors in {"values": [8.0, 10.0, 12.0], "sobolev": [2.0, 3.0, 1.0]}.items()
+        for e in errors
+    ]
+    medians = table.medians(rows)
+    assert [m["force_rmse"] for m in medians] == [[10, 8, 12], [2, 1, 3]]
+    assert [m["force_ratio"] for m in medians] == [1, 0.2]
+    assert "(1.0 to 3.0)" in table.text(medians)
+
+
+def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(run, tmp_path):
+    arguments = [*TINY, f"--workdir={tmp_path}"]
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert out.startswith(f"3 nets in {tmp_path}\n")
+    assert "EMT itself" in out
+    for name in ("errors.png", "forces.png", "dynamics.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
+    with open(tmp_path / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == list(recipes.METHOD_NAMES)
+    assert all(float(row["force_rmse"]) > 0 for row in rows)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert list(summary)[:3] == ["script", "what", "headline"]
+    assert summary["headline"]["value"] == float(rows[1]["force_rmse"])
+    assert set(summary["dynamics"]) == {"emt", *recipes.METHOD_NAMES}
+    assert summary["dynamics"]["emt"]["off"] == 0
+
+    # The exported model, as a calculator, says what the net said.
+    test = clusters.load(tmp_path, "cu9al4", 4, clusters.TEST_SEED)
+    task = forces_tasks(tmp_path)[1]
+    atoms = test.atoms(0)
+    atoms.calc = dynamics.calculator(recipes.load_model(tmp_path, task))
+    predicted = recipes.read_net(tmp_path, **task.key)
+    assert atoms.get_potential_energy() == pytest.approx(predicted["energies"][0, 0], rel=1e-5)
+    np.testing.assert_allclose(atoms.get_forces(), predicted["forces"][0], atol=1e-4)
+
+    (tmp_path / "nets" / "cu9al4-half-0.npz").unlink()  # as if killed before it
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "2 of 3 nets are done" in out
+    (tmp_path / "errors.png").unlink()
+    plot.main([str(tmp_path)])
+    assert (tmp_path / "errors.png").exists()
+
+
+def forces_tasks(folder):
+    return [recipes.Task("cu9al4", method, 0, 10, 2, 4) for method in recipes.METHOD_NAMES]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--system=water"], "--system=water: expected cu9al4 or mixed"),
+        (["--num_configurations=3"], "--num_configurations=3"),
+        (["--seed=4294967295"], "seeds are below 4294967296, all 3 of them"),
+        (["--num_configuration=20"], "did you mean --num_configurations?"),
+        (["--jit_compile"], "jit_compile"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
+    assert message in refused(forces, *arguments)
+
+
+def test_without_ase_the_script_says_what_to_install(monkeypatch, refused):
+    monkeypatch.setitem(__import__("sys").modules, "ase", None)
+    assert 'pip install "sobolev_tf[forces]"' in refused(forces)
+
+
+def test_a_run_without_its_nets_shows_errors_only(run, tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"format": 1, "flags": {}, "script": "forces"})
+    )
+    with pytest.raises(errors.UsageError, match="is not finished"):
+        plot.main([str(tmp_path)])

@@ -1,0 +1,1 @@
+"""A force field of copper and aluminium clusters, from energies and forces."""

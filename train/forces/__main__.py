@@ -1,0 +1,185 @@
+"""A force field of copper and aluminium clusters, from energies with forces and without.
+
+    python -m train.forces                    # both systems, three seeds
+    python -m train.forces --system=cu9al4    # thirteen atoms only
+
+takes configurations from molecular dynamics at 700 K by ASE's EMT calculator (extra `forces`),
+and trains an invariant net on energies only, on energies and forces (Sobolev), and with the forces
+of half of the configurations missing. Errors are measured on 200 configurations of another
+trajectory. Then molecular dynamics runs with the exported models as calculators: how well they
+keep the energy, beside EMT itself.
+
+Systems: `cu9al4`, 13 atoms; `mixed`, five compositions of 8 to 12 atoms, padded. A run may be
+stopped at any moment; the same command trains the nets that are not finished.
+"""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from train.forces import clusters, dynamics, figures, recipes, table
+from train.lib.run import cli, files, metrics_csv, processes, progress, run_folder, summary
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(without=UNUSED)
+flags.DEFINE_multi_enum(
+    "system",
+    list(clusters.SYSTEMS),
+    list(clusters.SYSTEMS),
+    "Clusters to learn; the first one is used for molecular dynamics.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_configurations",
+    200,
+    "Number of configurations to train on.",
+    lower_bound=10,
+    upper_bound=100_000,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "hidden",
+    64,
+    "Units of each of the two hidden layers.",
+    lower_bound=1,
+    upper_bound=4096,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "md_steps",
+    2500,
+    "Steps of molecular dynamics, of 2 fs.",
+    lower_bound=10,
+    upper_bound=10_000_000,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "num_workers",
+    os.cpu_count(),
+    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+FLAGS.set_default("steps", 3000)
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
+
+
+def main(settings: Settings) -> None:
+    """Train every net that has no file yet, run the dynamics, and report."""
+    tasks = all_tasks(settings)
+    clusters.need_ase()
+    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(folder, settings.stored(), "forces", FLAGS_THAT_MAY_CHANGE) as run:
+        run.add_facts(num_test=clusters.NUM_TEST)
+        for name in ("nets", "data", "dynamics"):
+            run.path(name).mkdir(exist_ok=True)
+            files.remove_leftovers(run.path(name))
+        print(f"{len(tasks)} nets in {run.folder}", flush=True)
+        for system in settings.system:  # once, before the workers need them
+            make_data(run, system, settings.num_configurations)
+        rows = train_missing(run, tasks, settings.num_workers)
+        first = settings.system[0], settings.seed
+        chosen = [task for task in tasks if (task.system, task.seed) == first]
+        runs = dynamics.make(run.folder, chosen, settings.md_steps)
+        report(run, rows, table.drifts(runs))
+
+
+def all_tasks(settings: Settings) -> list[recipes.Task]:
+    """Return every net to train.
+
+    Raises:
+      UsageError: for seeds that are too large.
+    """
+    if settings.seed + settings.num_seeds > 2**32:
+        raise UsageError(
+            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.num_seeds} of them"
+        )
+    return [
+        recipes.Task(
+            system=system,
+            method=method,
+            seed=seed,
+            num_configurations=settings.num_configurations,
+            steps=settings.steps,
+            hidden=settings.hidden,
+        )
+        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+        for system in dict.fromkeys(settings.system)
+        for method in recipes.METHOD_NAMES
+    ]
+
+
+def make_data(run: run_folder.Run, system: str, num_configurations: int) -> None:
+    """Make the configurations of a system that the folder does not hold yet."""
+    train = clusters.load(run.folder, system, num_configurations, clusters.TRAIN_SEED)
+    test = clusters.load(run.folder, system, clusters.NUM_TEST, clusters.TEST_SEED)
+    name, spread = clusters.SYSTEM_NAMES[system], recipes.rmse(0 * test.forces, test.forces)
+    print(
+        f"{name}: {len(train.energies)} configurations, and {len(test.energies)} to test on, "
+        f"with forces of {spread:.0f} meV/Å",
+        flush=True,
+    )
+
+
+def train_missing(
+    run: run_folder.Run, tasks: Sequence[recipes.Task], num_workers: int
+) -> list[dict[str, Any]]:
+    """Train the nets that have no file yet; metrics.csv grows with each of them.
+
+    Returns:
+      The rows of metrics.csv, in the order of the tasks.
+    """
+    missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
+    if len(missing) < len(tasks):
+        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
+    rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
+    bar = progress.Bar(len(missing))
+    work = functools.partial(recipes.train_and_save, run.folder)
+    for task, text in processes.run(work, missing, num_workers):
+        rows[task] = recipes.metrics_row(run.folder, task)
+        write_metrics(run, [rows[task] for task in tasks if task in rows])
+        bar.add(1, text)
+    ordered = [rows[task] for task in tasks]
+    write_metrics(run, ordered)
+    return ordered
+
+
+def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace metrics.csv, which is whole at any moment."""
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(metrics_csv.as_csv(rows, header=True))
+
+
+def report(
+    run: run_folder.Run, rows: Sequence[Mapping[str, Any]], drifts: Mapping[str, Any]
+) -> None:
+    """Write summary.json, print the tables, and draw the figures."""
+    medians = table.medians(rows)
+    seconds = sum(row["seconds"] for row in rows)
+    system = clusters.SYSTEM_NAMES[medians[0]["system"]]
+    [sobolev] = [m for m in medians[: len(recipes.METHOD_NAMES)] if m["method"] == "sobolev"]
+    head = summary.head(
+        run,
+        what=f"energies and forces of {system}",
+        name="force_rmse",
+        value=sobolev["force_rmse"][0],
+        unit="meV/Å",
+        seconds=seconds,
+    )
+    run.write_summary({**head, "medians": medians, "dynamics": drifts})
+    print(f"\n{table.text(medians)}\n\n{table.drift_text(drifts)}\n")
+    print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of training in all")
+    for path in figures.draw(run.folder):
+        print(f"Figure: {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

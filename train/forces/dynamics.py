@@ -1,0 +1,105 @@
+"""Molecular dynamics by an exported model: how well energy is conserved, beside EMT itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from train.forces import clusters, recipes
+from train.lib.run import files, schema
+from train.lib.run.errors import reading
+
+EVERY = 10  # steps between two records
+START_SEED = 3  # of the velocities
+
+
+def calculator(signature: Any) -> Any:
+    """Return an ASE calculator that asks the jet signature of a SavedModel.
+
+    Args:
+      signature: takes positions [1,N,3] and species [1,N], gives the energy and its derivative.
+    """
+    from ase.calculators.calculator import Calculator, all_changes
+
+    class Exported(Calculator):
+        implemented_properties = ("energy", "forces")
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            species = [1 + clusters.SPECIES.index(s) for s in self.atoms.get_chemical_symbols()]
+            jet = signature(
+                positions=tf.constant(self.atoms.positions[None], tf.float32),
+                species=tf.constant([species], tf.int32),
+            )
+            self.results["energy"] = float(jet["value"][0, 0])
+            self.results["forces"] = -jet["d1"].numpy()[0, 0].astype("float64")
+
+    return Exported()
+
+
+def run(atoms: Any, calc: Any, steps: int) -> np.ndarray:
+    """Follow velocity Verlet; return [T,3]: picoseconds, total energy and EMT's own, in eV.
+
+    Args:
+      atoms: with their positions; velocities of 700 K are drawn, the same at every call.
+      calc: what the forces come from.
+      steps: how many, of 2 fs.
+    """
+    from ase import units
+    from ase.md.verlet import VelocityVerlet
+
+    atoms = atoms.copy()
+    clusters.thermalize(atoms, np.random.RandomState(START_SEED))
+    atoms.calc = calc
+    dynamics = VelocityVerlet(atoms, clusters.TIME_STEP * units.fs)
+    rows = []
+
+    def record():
+        true = atoms.copy()
+        true.calc = clusters.emt()
+        kinetic = atoms.get_kinetic_energy()
+        total = atoms.get_potential_energy() + kinetic
+        time = dynamics.nsteps * clusters.TIME_STEP / 1000
+        rows.append([time, total, true.get_potential_energy() + kinetic])
+
+    dynamics.attach(record, interval=EVERY)
+    dynamics.run(steps)
+    return np.array(rows)
+
+
+def drift(energies: np.ndarray) -> float:
+    """Return the largest distance of total energies [T] from the first one, in meV."""
+    return float(recipes.MILLI * np.abs(energies - energies[0]).max())
+
+
+def make(folder: Path, tasks: list[recipes.Task], steps: int) -> dict[str, np.ndarray]:
+    """Run each task's exported model, and EMT, from the first test configuration.
+
+    Runs that are in the folder are not made again.
+
+    Returns:
+      {method, or "emt": [T,3] as `run` gives it}.
+    """
+    test = clusters.load(folder, tasks[0].system, clusters.NUM_TEST, clusters.TEST_SEED)
+    atoms = test.atoms(0)
+    runs = {}
+    by_name: dict[str, recipes.Task | None] = {task.method: task for task in tasks}
+    for name, task in ({"emt": None} | by_name).items():
+        path = folder / "dynamics" / f"{name}.npz"
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            calc = calculator(recipes.load_model(folder, task)) if task else clusters.emt()
+            with files.replacing(path) as file:
+                files.write_npz(file, {"energies": run(atoms, calc, steps)})
+        runs[name] = read(folder, name, steps)
+    return runs
+
+
+def read(folder: Path, name: str, steps: int) -> np.ndarray:
+    """Return a run that `make` has written."""
+    path = folder / "dynamics" / f"{name}.npz"
+    with reading(path, "remove it, and run the command again", "cannot be read"):
+        arrays = files.read_npz(path)
+        schema.check_arrays(arrays, {"energies": [steps // EVERY + 1, 3]})
+    return arrays["energies"]
