@@ -14,6 +14,7 @@ RUNS = sorted(path.parent for path in RESULTS.rglob("config.json"))
 SCRIPTS = {run: json.loads((run / "config.json").read_text())["script"] for run in RUNS}
 FIGURES = {
     "distill": "figure4.png",
+    "forces": "errors.png",
     "pricing": "errors.png",
     "regression": "figure2.png",
     "teacher": "curve.png",
@@ -49,6 +50,7 @@ def test_every_committed_run_has_a_headline():
     expected = {
         "cifar10": "val_accuracy",
         "imagenet": "val_accuracy",
+        "forces": "force_rmse",
         "pricing": "delta_rmse_over_values_only",
         "regression": "sobolev_lower",
         "distill": "test_kl",

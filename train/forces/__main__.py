@@ -52,7 +52,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer(
     "md_steps",
-    2500,
+    1000,
     "Steps of molecular dynamics, of 2 fs.",
     lower_bound=10,
     upper_bound=10_000_000,

@@ -115,7 +115,7 @@ def train_and_save(folder: Path, task: Task) -> str:
     seconds = time.perf_counter() - began
     energies, forces = errors(model, test)
     scores = [rmse(energies, test.energies), rmse(forces, test.forces), seconds]
-    model.export(saved_model(folder, **task.key))
+    model.export(str(saved_model(folder, **task.key)))
     with files.replacing(net_path(folder, **task.key)) as file:
         arrays = {"energies": energies, "forces": forces, "scores": np.array(scores)}
         files.write_npz(file, arrays)

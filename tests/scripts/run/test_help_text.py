@@ -6,13 +6,15 @@ from absl import flags
 from train import cifar10, cluster, imagenet, plot
 from train.bench import __main__ as bench
 from train.distill import __main__ as distill
+from train.forces import __main__ as forces
 from train.lib.run import cli, help_text
 from train.pricing import __main__ as pricing
 from train.record import __main__ as record
 from train.regression import __main__ as regression
 from train.teacher import __main__ as teacher
 
-SCRIPTS = [bench, cifar10, cluster, distill, imagenet, plot, pricing, record, regression, teacher]
+SCRIPTS = [bench, cifar10, cluster, distill, forces, imagenet, plot, pricing, record, regression]
+SCRIPTS += [teacher]
 PRESETS = {"small": {"epochs": 2, "l2": 0.5}, "paper": {"epochs": 90, "deterministic": True}}
 
 
