@@ -3,6 +3,8 @@
 import csv
 import functools
 import json
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ def run(run_script, monkeypatch):
     monkeypatch.setattr(clusters, "SETTLING_STEPS", 2)
     monkeypatch.setattr(clusters, "STEPS_APART", 1)
     monkeypatch.setitem(clusters.SYSTEMS, "cu9al4", [(3, 2)])
+    # The third method is a net more to trace and to export, and no other code.
+    monkeypatch.delitem(recipes.METHOD_NAMES, "half")
     return functools.partial(run_script, forces)
 
 
@@ -136,7 +140,7 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(run, tm
     arguments = [*TINY, f"--workdir={tmp_path}"]
     code, out, err = run(*arguments)
     assert code == 0, err
-    assert out.startswith(f"3 nets in {tmp_path}\n")
+    assert out.startswith(f"2 nets in {tmp_path}\n")
     assert "EMT itself" in out
     for name in ("errors.png", "forces.png", "dynamics.png"):
         assert (tmp_path / name).stat().st_size > 10_000
@@ -152,24 +156,31 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(run, tm
 
     # The exported model, as a calculator, says what the net said.
     test = clusters.load(tmp_path, "cu9al4", 4, clusters.TEST_SEED)
-    task = forces_tasks(tmp_path)[1]
     atoms = test.atoms(0)
-    atoms.calc = dynamics.calculator(recipes.load_model(tmp_path, task))
-    predicted = recipes.read_net(tmp_path, **task.key)
+    atoms.calc = dynamics.calculator(recipes.load_model(tmp_path, task("sobolev")))
+    predicted = recipes.read_net(tmp_path, **task("sobolev").key)
     assert atoms.get_potential_energy() == pytest.approx(predicted["energies"][0, 0], rel=1e-5)
     np.testing.assert_allclose(atoms.get_forces(), predicted["forces"][0], atol=1e-4)
 
-    (tmp_path / "nets" / "cu9al4-half-0.npz").unlink()  # as if killed before it
+    (tmp_path / "metrics.csv").unlink()  # as if killed before it
     code, out, err = run(*arguments)
     assert code == 0, err
-    assert "2 of 3 nets are done" in out
+    assert "2 of 2 nets are done" in out
+    with open(tmp_path / "metrics.csv") as file:
+        assert list(csv.DictReader(file)) == rows
+
+    nets_path = tmp_path / "nets" / "cu9al4-values-0.npz"
+    nets_path.write_bytes(nets_path.read_bytes()[:100])
+    values, sobolev = (recipes.is_done(tmp_path, task(method)) for method in recipes.METHOD_NAMES)
+    assert (values, sobolev) == (False, True)
+    shutil.rmtree(tmp_path / "nets")  # as in train/results
     (tmp_path / "errors.png").unlink()
     plot.main([str(tmp_path)])
     assert (tmp_path / "errors.png").exists()
 
 
-def forces_tasks(folder):
-    return [recipes.Task("cu9al4", method, 0, 10, 2, 4) for method in recipes.METHOD_NAMES]
+def task(method):
+    return recipes.Task("cu9al4", method, 0, 10, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +198,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
 
 
 def test_without_ase_the_script_says_what_to_install(monkeypatch, refused):
-    monkeypatch.setitem(__import__("sys").modules, "ase", None)
+    monkeypatch.setitem(sys.modules, "ase", None)
     assert 'pip install "sobolev_tf[forces]"' in refused(forces)
 
 
-def test_a_run_without_its_nets_shows_errors_only(run, tmp_path):
+def test_a_run_that_is_not_finished_is_not_drawn(tmp_path):
     (tmp_path / "config.json").write_text(
         json.dumps({"format": 1, "flags": {}, "script": "forces"})
     )
