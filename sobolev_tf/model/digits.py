@@ -45,7 +45,7 @@ def resolved(offset: float, spread: float) -> float:
 
 
 def _warn(model, caller, name, numbers):
-    if numbers.ndim > 2 or not len(numbers) or name in model.warned_of_digits:
+    if numbers.ndim > 2 or not len(numbers) or name in model.warned:
         return  # images and full derivatives have no column of offsets
     low, high = (np.atleast_1d(f.reduce(numbers, axis=0)) for f in (np.fmin, np.fmax))
     low, high = low.astype("float64"), high.astype("float64")
@@ -57,7 +57,7 @@ def _warn(model, caller, name, numbers):
         return
     column = int(np.argmax(lost))
     where = f", component {column}," if len(lost) > 1 else ""
-    model.warned_of_digits.add(name)
+    model.warned.add(name)
     warnings.warn(
         f"{caller}: {name}{where} varies by {spread[column]:.2g} around {low[column]:.9g}, and "
         f"float32 holds {resolved(offset[column], spread[column]):.0f} of its digits: build the "

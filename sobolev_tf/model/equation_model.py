@@ -38,7 +38,7 @@ class EquationModel(NetModel):
         super().__init__(equation, target, projection, **kwargs)
         self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
         self.missing: str | None = None
-        self.warned_of_digits: set[str] = set()
+        self.warned: set[str] = set()  # what `fit` has warned about
         # State is made here: a built model accepts none in `compile`.
         if projection:
             self._steps_drawn = self.add_weight(
@@ -335,7 +335,10 @@ class EquationModel(NetModel):
         """What a method, or the function `caller`, lets in."""
         equation, target = self.equation, self.target is not None
         caller = caller or f"{type(self).__name__}.{method}"
-        return Gate(caller, self.order, self.missing, masked=equation.masked, target=target)
+        axes = len(self.scaling.mean.shape) if self.built else None
+        return Gate(
+            caller, self.order, self.missing, equation.masked, target, self.projection, axes
+        )
 
     def _forget_traces_without_state(self):
         """Under a strategy, a new R2Score makes its state in a new trace only."""

@@ -12,6 +12,7 @@ from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, batching
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
+from sobolev_tf.model.contradictions import warn_of_contradictions
 from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.input_batches import as_arrays
@@ -65,7 +66,9 @@ class Feed:
                 f"{caller}: class_weight is for class numbers as the only labels, in whole passes "
                 "over them: give sample_weight, a number for each example."
             )
-        warn_of_lost_digits(self.model, caller, x, labels.normalize(y, self.gate.order))
+        by_name = labels.normalize(y, self.gate.order)
+        warn_of_lost_digits(self.model, caller, x, by_name)
+        warn_of_contradictions(self.model, caller, by_name)
         if options["steps_per_epoch"]:
             data = labels.as_batch(x, y, sample_weight, self.gate.order)
             data, options = batching.repeat_arrays(data, batch_size or 32, options)

@@ -15,6 +15,8 @@ from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, guarded_data
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
+from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.projections import Projection
 
 
 class Gate:
@@ -26,6 +28,8 @@ class Gate:
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity: logits of actions that are masked.
       target: whether labels may come from a live target.
+      projection: of the model, or None for full derivatives.
+      axes: how many *in has, where a projection needs to know.
     """
 
     def __init__(
@@ -35,9 +39,13 @@ class Gate:
         missing: str | None = None,
         masked: bool = False,
         target: bool = False,
+        projection: Projection | None = None,
+        axes: int | None = None,
     ) -> None:
         self.caller, self.order, self.missing = caller, order, missing
         self.masked, self.target = masked, target
+        self.axes = axes if missing == "nan" and projection is not None else None
+        self.projection = projection
 
     def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
         """Return arrays in their plain form, in the structure in which they came.
@@ -87,7 +95,9 @@ class Gate:
             label, floating = name.startswith("label"), tensor.dtype.is_floating
             if name.startswith("sample_weight"):
                 checks.append(tf.reduce_min(tensor) >= 0)
-            if label and floating and (self.missing == "nan" or self.masked):
+            # On the host, where a label that is known in part may not be projected.
+            in_part = self.axes is not None and name != "label value"
+            if label and floating and not in_part and (self.missing == "nan" or self.masked):
                 checks.append(self._sound_label(tensor))
             else:
                 finite.append(tensor)
@@ -171,6 +181,9 @@ class Gate:
         require.same_rows(self.caller, numbers, at_least)
         for name, array in numbers.items():
             self._look_at_one(name, array, start, where)
+        if self.axes is not None and self.projection is not None:
+            given = {name.removeprefix("label "): array for name, array in numbers.items()}
+            refuse_lost(self.caller, given, self.projection, self.axes, start, where)
 
     def _look_at_one(self, name, array, start, where):
         if array.dtype.kind in "OSU":
