@@ -28,6 +28,7 @@ from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.projections import Projection
 from sobolev_tf.solvers.lbfgs import fit_lbfgs
 from sobolev_tf.solvers.least_squares import fit_least_squares
+from sobolev_tf.solvers.surrogate import fit_surrogate
 from sobolev_tf.synthetic.decoupled import DecoupledModel
 from sobolev_tf.synthetic.layers import SyntheticGradient
 from sobolev_tf.synthetic.splitting import split
@@ -46,6 +47,7 @@ __all__ = [
     "distillation",
     "fit_lbfgs",
     "fit_least_squares",
+    "fit_surrogate",
     "hvp",
     "jet",
     "jvp",

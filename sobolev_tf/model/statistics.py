@@ -9,6 +9,8 @@ from sobolev_tf.model import labels
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
 
+SMALLEST_SIZE = 0.3  # of a component, over the largest one of its term
+
 
 class Moments:
     """Mean and deviation of columns over batches of any number, NaN left out, in float64.
@@ -63,11 +65,6 @@ class Moments:
     def mean_square(self) -> np.ndarray:
         """The mean square of each column."""
         return self._variance + np.square(self.mean)
-
-    @property
-    def rms(self) -> np.ndarray:
-        """The root of each column's mean square; 1 where that is 0."""
-        return np.where(self.mean_square > 0, np.sqrt(self.mean_square), 1.0)
 
     @property
     def _variance(self):
@@ -176,15 +173,21 @@ class Statistics:
         return mean, np.full_like(mean, spread if spread > 1e-7 * np.abs(mean).max() else 1)
 
     def label_sizes(self) -> dict[str, np.ndarray]:
-        """Return the root mean square of each derivative's components, in z-scores, by name."""
+        """Return the size of each derivative's components, in z-scores, by name.
+
+        It is their root mean square, but at least a share of the largest one: an input that hardly
+        matters has slopes of rounding, and errors over such a size would outweigh all others.
+        """
         scaling = Scaling()
         mean, *_ = scales = self.scales()
         scaling.build((mean.shape, self.outputs))
         scaling.set(*scales)
+        roots = {n: np.sqrt(m.mean_square) for n, m in self.terms.items() if n != "value"}
         return {
-            name: scaling.scale_derivative(tf.constant(moments.rms), int(name[1:])).numpy()
-            for name, moments in self.terms.items()
-            if name != "value"
+            name: _at_least_a_share(
+                scaling.scale_derivative(tf.constant(root), int(name[1:])).numpy()
+            )
+            for name, root in roots.items()
         }
 
     def _slope_lengths(self, deviation):
@@ -204,6 +207,12 @@ class Statistics:
         if label.dtype.kind == "f" or self.outputs in ((), (1,)):
             return False
         return self._any_classes or label.shape[1:] != self.outputs
+
+
+def _at_least_a_share(sizes):
+    """Sizes of a term's components, the smallest ones raised; 1 where all are 0."""
+    largest = sizes.max()
+    return np.maximum(sizes, SMALLEST_SIZE * largest) if largest > 0 else np.ones_like(sizes)
 
 
 def fit_statistics(

@@ -1,0 +1,78 @@
+"""BFGS for a few parameters: the minimum of a smooth function whose gradient is known."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+_LONGEST = 2.0  # a step: parameters are logarithms, and far from the start functions overflow
+_ENOUGH = 1e-4  # of the fall that the slope promises
+_TRIALS = 12  # of a step that is halved again and again
+
+
+def minimize(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    iterations: int,
+    tolerance: float,
+) -> tuple[np.ndarray, float]:
+    """Minimize by BFGS steps that are halved until they lower the function.
+
+    Args:
+      function: parameters [P] to (value, gradient [P]); an infinite value refuses a point.
+      start: [P].
+      iterations: the most steps.
+      tolerance: the search ends where a step lowers the value by less than this.
+
+    Returns:
+      The parameters [P] and the value there.
+
+    Example:
+
+    >>> x, _ = minimize(lambda x: (np.sum(x**2), 2 * x), np.ones(2), iterations=9, tolerance=1e-9)
+    >>> bool(np.abs(x).max() < 1e-6)
+    True
+    """
+    x = np.array(start, float)
+    value, gradient = function(x)
+    inverse = None
+    for _ in range(iterations):
+        if not np.isfinite(value) or not gradient.any():
+            break
+        step = -gradient if inverse is None else -inverse @ gradient
+        if step @ gradient >= 0:
+            step, inverse = -gradient, None
+        step *= min(1.0, (_LONGEST if inverse is not None else 1.0) / np.linalg.norm(step))
+        found = _lower(function, x, value, gradient @ step, step)
+        if found is None:
+            if inverse is None:
+                break
+            inverse = None
+            continue
+        step, new_value, new_gradient = found
+        inverse = _update(inverse, step, new_gradient - gradient)
+        fall = value - new_value
+        x, value, gradient = x + step, new_value, new_gradient
+        if fall < tolerance:
+            break
+    return x, float(value)
+
+
+def _lower(function, x, value, slope, step):
+    """The first of the halved steps that lowers the function enough: (step, value, gradient)."""
+    for _ in range(_TRIALS):
+        new_value, new_gradient = function(x + step)
+        if new_value <= value + _ENOUGH * slope:
+            return step, new_value, new_gradient
+        step, slope = step / 2, slope / 2
+    return None
+
+
+def _update(inverse, step, change):
+    """The inverse Hessian after a step and its change of the gradient."""
+    along = step @ change
+    if along <= 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
+        return inverse
+    if inverse is None:
+        inverse = along / (change @ change) * np.eye(len(step))
+    turn = np.eye(len(step)) - np.outer(step, change) / along
+    return turn @ inverse @ turn.T + np.outer(step, step) / along

@@ -1,0 +1,240 @@
+"""Length scales and noise under which labels are most probable, for a kernel net's prior.
+
+Labels are values and slopes of m(z) + f(z) + noise: m is a trend with free coefficients, f a random
+function with the covariance of `kernel_covariance`, one length scale for each input (automatic
+relevance) and one variance σ² for all. The best coefficients and σ² have closed forms; the rest is
+found by BFGS on the negative logarithm of the evidence (Rasmussen and Williams, 2006, chapter 5;
+with slopes: Solak et al., 2003).
+"""
+
+import dataclasses
+
+import numpy as np
+
+from sobolev_tf.solvers import bfgs
+from sobolev_tf.solvers.kernel_covariance import covariance, differences, pull_back
+
+JITTER = 1e-11  # of each label's own variance: Cholesky's rounding
+_LONGEST = 1000.0  # length scale: of inputs that the trend explains they would grow without end
+_ITERATIONS = 100
+_TOLERANCE = 1e-3  # of the log evidence
+_SEARCHED_LABELS = 900  # a search sees at most so many; what is found is then polished on all
+_POLISHED_LABELS = 2500
+_POLISH = 8  # iterations
+_LOG_ALPHA, _LOG_NOISE, _LOG_MUCH_NOISE = 1.0, -7.0, -2.0  # where searches start
+_TRIED = 12  # iterations from each start, before the best goes on
+_SPREADS = {"lengths": 3.0, "alpha": 2.0, "noise": 4.0}  # of the broad priors of the logarithms
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Values and slopes between z-scores, NaN where they are missing.
+
+    Attributes:
+      points: [n,D].
+      entries: [n,1+D], the value first.
+      sizes: [D], typical slopes: noise of slopes is measured in them.
+    """
+
+    points: np.ndarray
+    entries: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """Whether each entry is there [n,1+D]."""
+        return ~np.isnan(self.entries)
+
+    def of_rows(self, rows: np.ndarray) -> "Labels":
+        """Return the labels of some points."""
+        return dataclasses.replace(self, points=self.points[rows], entries=self.entries[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """What a search finds.
+
+    Attributes:
+      lengths: l [D].
+      alpha: α.
+      value_noise, slope_noise: deviations of labels, over σ; slopes' over `Labels.sizes` as well.
+    """
+
+    lengths: np.ndarray
+    alpha: float
+    value_noise: float
+    slope_noise: float
+
+    @classmethod
+    def from_logs(cls, logs: np.ndarray) -> "Prior":
+        """Make a prior from the logarithms [D+3] of its fields."""
+        *lengths, alpha, value_noise, slope_noise = np.exp(logs).tolist()
+        return cls(np.array(lengths), alpha, value_noise, slope_noise)
+
+    def logs(self) -> np.ndarray:
+        """Return the logarithms [D+3] of all fields."""
+        return np.log([*self.lengths, self.alpha, self.value_noise, self.slope_noise])
+
+
+class Posterior:
+    """The closed form: what labels say of f and of the trend under a prior.
+
+    Its equations are in units of u, where values and slopes have variance 1.
+
+    Args:
+      labels: the `Labels`.
+      prior: the `Prior`.
+
+    Attributes:
+      trend: coefficients [1+D] of 1 and z.
+      readout: [n,1+D], of the covariances with the labels; 0 where a label is missing.
+      variance: σ².
+      label_noise: variances of the noise of values and slopes [1+D], over σ².
+
+    Raises:
+      numpy.linalg.LinAlgError: the equations have no solution in this precision.
+    """
+
+    def __init__(self, labels: Labels, prior: Prior) -> None:
+        self.labels, self.prior = labels, prior
+        points, lengths = labels.points, prior.lengths
+        self.present = labels.present
+        kept = np.flatnonzero(self.present)
+        units = np.concatenate([[1.0], lengths])
+        self.u = differences(points, points, lengths)
+        gram = covariance(self.u, prior.alpha).reshape([self.present.size] * 2)
+        gram = gram if len(kept) == len(gram) else gram[np.ix_(kept, kept)]
+        noise = np.array([prior.value_noise, *(prior.slope_noise * labels.sizes)]) ** 2
+        self.label_noise, self.noise = noise, noise * units**2
+        added = np.broadcast_to(self.noise + JITTER, self.present.shape)
+        gram[np.diag_indices_from(gram)] += added[self.present]
+        self.targets = (labels.entries * units).ravel()[kept]
+        basis = (trend_basis(points) * units[:, None]).reshape(self.present.size, -1)[kept]
+        self.log_determinant = 2 * np.sum(np.log(np.diagonal(np.linalg.cholesky(gram))))
+        self.log_determinant -= 2 * np.sum(self.present[:, 1:] * np.log(lengths))
+        self.inverse = np.linalg.inv(gram)
+        weighted = self.inverse @ basis
+        self.trend = np.linalg.lstsq(basis.T @ weighted, weighted.T @ self.targets, rcond=1e-12)[0]
+        self.targets = self.targets - basis @ self.trend
+        self.flat = np.linalg.solve(gram, self.targets)
+        self.variance = max(self.targets @ self.flat / len(kept), np.finfo(float).tiny)
+        self.readout = self._spread(self.flat)
+
+    def surprise(self) -> float:
+        """Compute the negative logarithm of the evidence, up to a constant."""
+        return 0.5 * (len(self.flat) * np.log(self.variance) + self.log_determinant)
+
+    def surprise_gradient(self) -> np.ndarray:
+        """Compute the derivatives of `surprise` in the prior's logarithms [D+3]."""
+        scaled = self.flat / np.sqrt(self.variance)
+        weights = self.inverse - np.outer(scaled, scaled)
+        diagonal = np.sum(self._spread(np.diagonal(weights)), 0)
+        explained = self.flat * self.targets / self.variance
+        units = np.sum(self._spread(1 - explained), 0)[1:]  # of slopes are 1 / l
+        units -= (diagonal * self.noise)[1:]
+        size = self.present.size
+        if len(self.flat) < size:
+            whole = np.zeros([size, size])
+            kept = np.flatnonzero(self.present)
+            whole[np.ix_(kept, kept)] = weights
+            weights = whole
+        weights = weights.reshape([*self.present.shape] * 2)
+        by_lengths, by_alpha = pull_back(self.u, self.prior.alpha, weights)
+        by_noise = 2 * diagonal * self.noise
+        slopes = by_lengths - 2 * units
+        return np.array([*slopes, by_alpha, by_noise[0], np.sum(by_noise[1:])]) / 2
+
+    def left_out_errors(self) -> np.ndarray:
+        """Compute the error of each point's value, predicted from all other points, in closed form.
+
+        Returns:
+          [n], NaN where there is no value label.
+        """
+        index = np.full(self.present.shape, -1)
+        index[self.present] = np.arange(len(self.flat))
+        errors = np.full(len(index), np.nan)
+        for i, row in enumerate(index):
+            own = row[row >= 0]
+            if row[0] >= 0:
+                errors[i] = np.linalg.solve(self.inverse[np.ix_(own, own)], self.flat[own])[0]
+        return errors
+
+    def _spread(self, flat):
+        """Entries of the present labels as [n,1+D], 0 elsewhere."""
+        spread = np.zeros(self.present.shape)
+        spread[self.present] = flat
+        return spread
+
+
+def trend_basis(points: np.ndarray) -> np.ndarray:
+    """Compute values and slopes [n,1+D,1+D] of 1 and z_1 ... z_D at points [n,D]."""
+    n, dims = points.shape
+    basis = np.broadcast_to(np.eye(1 + dims), [n, 1 + dims, 1 + dims]).copy()
+    basis[:, 0, 1:] = points
+    return basis
+
+
+def most_probable(labels: Labels, seed: int) -> Prior:
+    """Search for the prior under which the labels are most probable.
+
+    Searches start from length scales that the slopes' sizes suggest, from larger ones, and from
+    noise; of many labels, they see a part, and the best is polished on more.
+
+    Args:
+      labels: the `Labels`.
+      seed: of the part.
+    """
+    count, order = _count(labels), np.random.default_rng(seed).permutation(len(labels.points))
+    part = _first(labels, order, _SEARCHED_LABELS)
+    tried = [_search(part, start, _TRIED) for start in _starts(part)]
+    best, _ = _search(part, min(tried, key=lambda found: found[1])[0], _ITERATIONS)
+    if _count(part) < count:
+        best, _ = _search(_first(labels, order, _POLISHED_LABELS), best, _POLISH)
+    return Prior.from_logs(best)
+
+
+def _count(labels):
+    return int(np.sum(labels.present))
+
+
+def _first(labels, order, count):
+    """The first points in an order that have at most so many labels."""
+    kept = np.cumsum(np.sum(labels.present, 1)[order]) <= count
+    return labels.of_rows(order[kept]) if kept.any() else labels.of_rows(order[:1])
+
+
+def _starts(labels):
+    dims = labels.points.shape[1]
+    deviation = np.nanstd(labels.entries[:, 0]) if labels.present[:, 0].any() else 1.0
+    far = np.full(dims, np.sqrt(dims))
+    with np.errstate(divide="ignore"):
+        near = np.clip(max(deviation, 1e-3) / labels.sizes, 0.1, 100.0)
+    first, second = (near, 3 * near) if labels.present[:, 1:].any() else (far, far / 3)
+    for lengths, noise in (
+        (first, _LOG_NOISE),
+        (second, _LOG_NOISE),
+        (first, _LOG_MUCH_NOISE),
+    ):
+        yield np.array([*np.log(lengths), _LOG_ALPHA, noise, noise])
+
+
+def _search(labels, start, iterations):
+    dims = labels.points.shape[1]
+    center = np.concatenate([np.full(dims, np.log(dims) / 2), [_LOG_ALPHA, _LOG_NOISE, _LOG_NOISE]])
+    spread = np.array([_SPREADS["lengths"]] * dims + [_SPREADS["alpha"]] + 2 * [_SPREADS["noise"]])
+
+    count = _count(labels)
+
+    def function(logs):
+        deviations = (logs - center) / spread
+        try:
+            posterior = Posterior(labels, Prior.from_logs(logs))
+        except np.linalg.LinAlgError:
+            return np.inf, np.zeros_like(logs)
+        beyond = np.zeros_like(logs)
+        beyond[:dims] = np.maximum(logs[:dims] - np.log(_LONGEST), 0)
+        surprise = posterior.surprise() + deviations @ deviations / 2 + count * beyond @ beyond
+        gradient = posterior.surprise_gradient() + deviations / spread + 2 * count * beyond
+        return surprise, gradient
+
+    return bfgs.minimize(function, start, iterations, _TOLERANCE)

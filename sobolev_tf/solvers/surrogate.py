@@ -1,0 +1,284 @@
+"""One fit for small data: a kernel net, or an MLP where that predicts held-out points better."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from sobolev_tf import nets, require
+from sobolev_tf.model import labels as label_forms
+from sobolev_tf.model.gate import Gate
+from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.solvers.kernel_evidence import Labels, Posterior, Prior, most_probable
+from sobolev_tf.solvers.kernel_units import kernel_net
+from sobolev_tf.solvers.lbfgs import fit_lbfgs
+from sobolev_tf.solvers.least_squares import fit_least_squares
+
+_CALLER = "fit_surrogate"
+_NETS = ("auto", "kernel", "mlp")
+_KERNEL_LABELS = 6000  # of one output, at most: the equations are solved exactly
+_GOOD = 0.01  # a left-out error, over the values' deviation, that no MLP is tried against
+_MLP_LABELS = 2000  # beyond these Gauss-Newton sees a part, and L-BFGS goes on
+_HIDDEN = (64, 64)
+_ITERATIONS = 100
+_SMALLEST_SLOPE = 1e-3  # over the largest
+
+
+@dataclasses.dataclass(frozen=True)
+class Surrogate:
+    """What `fit_surrogate` chose, and why.
+
+    Attributes:
+      net: "kernel" or "mlp".
+      errors: by name of candidate, the root mean square error of held-out points over the
+        deviation of the values: one number for the net that was chosen without rivals.
+      value_noise, slope_noise: of a kernel net, the deviations of label noise that the evidence
+        finds: of values [K] between z-scores, of slopes [K] over each slope's typical size.
+    """
+
+    net: str
+    errors: dict[str, float]
+    value_noise: np.ndarray | None = None
+    slope_noise: np.ndarray | None = None
+
+
+def fit_surrogate(
+    x: Any, y: Any, *, net: str = "auto", seed: int = 0, verbose: int = 0
+) -> SobolevModel:
+    """Fit values and slopes of a smooth function of 1 to 20 inputs; the data choose net and fit.
+
+    For some hundreds of points. The first candidate is a kernel net (`kernel_units`): in closed
+    form the posterior mean of a Gaussian process with a length scale for each input, its prior and
+    noise found by evidence (`kernel_evidence`). Where it misses points that it has not seen, or
+    labels are too many, it is compared on held-out points with a SiLU net that is fitted by
+    `fit_least_squares(regularization="evidence")`; the better one is fitted on all points.
+
+    Args:
+      x: points [B,D].
+      y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict of these; NaN entries
+        are missing. Values alone will do, and so will slopes alone.
+      net: "auto"; or "kernel" or "mlp" for one candidate only.
+      seed: of the parts of the data that are held out or searched, and of the MLP's weights.
+      verbose: 1 prints what was chosen, 0 nothing.
+
+    Returns:
+      A fitted `SobolevModel` in float64, compiled with missing="nan": its predictions are in the
+      units of x and y. `model.surrogate` tells the choice; it is not saved with the model.
+
+    Raises:
+      ValueError: for data of another shape, or numbers that are not finite.
+
+    Example:
+
+    >>> x = np.linspace(-1, 1, 6)[:, None]
+    >>> model = fit_surrogate(x, (np.sin(3 * x), 3 * np.cos(3 * x)))
+    >>> bool(np.abs(model.predict([[0.1]], verbose=0) - np.sin(0.3)).max() < 1e-3)
+    True
+    """
+    require.one_of(_CALLER, "net", net, _NETS)
+    seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
+    x, y = _checked(x, y)
+    data = _Data(x, y, seed)
+    errors: dict[str, float] = {}
+    model = None
+    if net == "auto":
+        net, model, errors = _choose(data)
+    if model is None:
+        model = data.kernel_model() if net == "kernel" else data.mlp_model()
+    model.surrogate = data.report(net, errors)
+    if verbose:
+        print(f"{_CALLER}: {model.surrogate}")
+    return model
+
+
+class _Data:
+    """Points and labels, and the models that are fitted on them.
+
+    Args:
+      x: [B,D].
+      y: value [B,K] and d1 [B,K,D], or one of the two.
+      seed: as for `fit_surrogate`.
+    """
+
+    def __init__(self, x: np.ndarray, y: dict[str, np.ndarray], seed: int) -> None:
+        self.x, self.y, self.seed = x, y, seed
+        self.outputs = next(iter(y.values())).shape[1]
+        self.priors: list[Prior] | None = None
+        self.posteriors: list[Posterior] = []
+
+    def rows(self, rows: np.ndarray) -> "_Data":
+        """Return some of the points with the priors of all."""
+        part = _Data(self.x[rows], {name: label[rows] for name, label in self.y.items()}, self.seed)
+        part.priors = self.priors
+        return part
+
+    def most_labels(self) -> int:
+        """Return how many labels the output has that has most."""
+        counts = [np.sum(~np.isnan(label), (0, *range(2, label.ndim))) for label in self.y.values()]
+        return int(np.max(np.sum(counts, 0)))
+
+    def kernel_model(self) -> SobolevModel:
+        """Fit a kernel net."""
+        points, dims = self.x.shape
+        model = SobolevModel(kernel_net(points, dims, self.outputs))
+        _compile(model)
+        model.adapt(self.x, self.y)
+        labels = list(self._labels(model))
+        if self.priors is None:
+            self.priors = [most_probable(of_output, self.seed) for of_output in labels]
+        self.posteriors = [
+            Posterior(of_output, prior)
+            for of_output, prior in zip(labels, self.priors, strict=True)
+        ]
+        for k, posterior in enumerate(self.posteriors):
+            layer = model.net.get_layer(f"kernel_{k}")
+            layer.centers.assign(posterior.labels.points)
+            layer.lengths.assign(posterior.prior.lengths)
+            layer.alpha.assign(posterior.prior.alpha)
+            layer.readout.assign(posterior.readout)
+            layer.trend.assign(posterior.trend)
+        model.optimizer.build(model.trainable_variables)  # a .keras file has its state
+        return model
+
+    def mlp_model(self) -> SobolevModel:
+        """Fit an MLP."""
+        dims = self.x.shape[1]
+        net = nets.mlp(dims, self.outputs, _HIDDEN, activation="silu", dtype="float64")
+        for k, layer in enumerate(net.layers):  # without a change of Keras's global seed
+            initializer = keras.initializers.GlorotUniform(len(net.layers) * self.seed + k)
+            layer.kernel.assign(initializer(layer.kernel.shape, "float64"))
+        model = SobolevModel(net)
+        _compile(model, component_weights="rms")
+        model.adapt(self.x, self.y)
+        labels = self.outputs * self.most_labels()
+        count = max(2, len(self.x) * _MLP_LABELS // max(labels, _MLP_LABELS))
+        order = np.random.default_rng(self.seed).permutation(len(self.x))
+        first = self.rows(order[:count])
+        fit_least_squares(
+            model, first.x, first.y, iterations=_ITERATIONS, regularization="evidence", verbose=0
+        )
+        if count < len(self.x):
+            fit_lbfgs(model, self.x, self.y, iterations=_ITERATIONS, verbose=0)
+        return model
+
+    def error(self, model: SobolevModel) -> float:
+        """Compute a model's root mean square error on these points, over the deviation.
+
+        Of values, or of slopes where there are no values.
+        """
+        jet = model.predict_jet(self.x)
+        name = "value" if "value" in self.y else "d1"
+        predicted = jet.value if name == "value" else jet.derivatives[0]
+        deviation = np.array(model.scaling.value_deviation)
+        error = (predicted - self.y[name]) / deviation.reshape(1, -1, *[1] * (predicted.ndim - 2))
+        return _root_mean_square(error)
+
+    def left_out_error(self) -> float:
+        """Compute the kernel net's error of points that are left out one by one."""
+        errors = np.array([posterior.left_out_errors() for posterior in self.posteriors])
+        return _root_mean_square(errors)
+
+    def report(self, net: str, errors: dict[str, float]) -> Surrogate:
+        """Report on the fit of a net."""
+        if net == "mlp" or not self.posteriors:
+            return Surrogate(net, errors)
+        deviations = [np.sqrt(posterior.variance) for posterior in self.posteriors]
+        noises = [
+            [p.prior.value_noise * s, p.prior.slope_noise * s]
+            for p, s in zip(self.posteriors, deviations, strict=True)
+        ]
+        values, slopes = np.array(noises).T
+        return Surrogate(net, errors or {"kernel": self.left_out_error()}, values, slopes)
+
+    def _labels(self, model):
+        """The z-scored labels of each output."""
+        scaling = model.scaling
+        points, dims = self.x.shape
+        entries = np.full([points, self.outputs, 1 + dims], np.nan)
+        if "value" in self.y:
+            entries[..., 0] = scaling.scale_y(tf.constant(self.y["value"])).numpy()
+        if "d1" in self.y:
+            entries[..., 1:] = scaling.scale_derivative(tf.constant(self.y["d1"]), 1).numpy()
+        z = scaling.scale_x(tf.constant(self.x)).numpy()
+        for k in range(self.outputs):
+            yield Labels(z, entries[:, k], _sizes(entries[:, k, 1:]))
+
+
+def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
+    """Choose by errors on points that were held out.
+
+    Returns:
+      The net's name, its model if it is fitted already, and the errors by name.
+    """
+    if data.most_labels() > _KERNEL_LABELS:
+        return "mlp", None, {}
+    model = data.kernel_model()
+    left_out = data.left_out_error()
+    if not left_out > _GOOD:
+        return "kernel", model, {"kernel": left_out}
+    order = np.random.default_rng(data.seed).permutation(len(data.x))
+    cut = max(1, len(order) // 5)
+    held_out, rest = data.rows(order[:cut]), data.rows(order[cut:])
+    candidates = {"kernel": rest.kernel_model, "mlp": rest.mlp_model}
+    errors = {name: held_out.error(fit()) for name, fit in candidates.items()}
+    if errors["kernel"] <= errors["mlp"]:
+        return "kernel", model, errors
+    return "mlp", None, errors
+
+
+def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
+    model.compile("adam", component_weights=component_weights, missing="nan")
+
+
+def _checked(x: Any, y: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Points [B,D], and labels by name as value [B,K] and d1 [B,K,D], all in float64."""
+    gate = Gate(_CALLER, 1, "nan")
+    x, y, _ = gate.arrays(np.asarray(x) if isinstance(x, list) else x, y, None)
+    gate.nothing_to_learn(y)
+    x = np.asarray(x, "float64")
+    if x.ndim != 2 or not x.shape[1]:
+        raise ValueError(f"{_CALLER}: x has shape {list(x.shape)}, expected [B, D].")
+    given = label_forms.by_name(y, 1, extra=("directions",))
+    if others := [name for name in given if name in label_forms.DIRECTIONAL]:
+        raise ValueError(
+            f"{_CALLER}: labels are value and d1, got {others[0]}: fit_lbfgs takes every label."
+        )
+    if not given:
+        raise ValueError(f"{_CALLER}: there are no labels, y is {require.shown(y)}.")
+    return x, _full(given, x.shape[1])
+
+
+def _full(given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:
+    labels = {name: np.asarray(label, "float64") for name, label in given.items()}
+    shapes = {"value": [], "d1": [dims]}
+    outputs = None
+    for name, label in labels.items():
+        tail = shapes[name]
+        if label.ndim == 1 + len(tail) and list(label.shape[1:]) == tail:
+            labels[name] = label = label[:, None]
+        known = outputs or "K"
+        wide = label.ndim == 2 + len(tail) and list(label.shape[2:]) == tail
+        if not wide or label.shape[1] != (outputs or max(label.shape[1], 1)):
+            expected = ", ".join(["B", str(known), *map(str, tail)])
+            raise ValueError(
+                f"{_CALLER}: label {name} has shape {list(label.shape)}, expected [{expected}]."
+            )
+        outputs = label.shape[1]
+    return labels
+
+
+def _root_mean_square(errors: np.ndarray) -> float:
+    """Of entries that are not missing; NaN where all are."""
+    known = errors[~np.isnan(errors)]
+    return float(np.sqrt(np.mean(known**2))) if known.size else float("nan")
+
+
+def _sizes(slopes: np.ndarray) -> np.ndarray:
+    """Typical sizes of slopes [n,D]: [D]; 1 where there are none."""
+    present = ~np.isnan(slopes)
+    squares = np.where(present, slopes, 0) ** 2
+    sizes = np.sqrt(squares.sum(0) / np.maximum(present.sum(0), 1))
+    largest = sizes.max()
+    return np.maximum(sizes, _SMALLEST_SLOPE * largest) if largest > 0 else np.ones_like(sizes)

@@ -1,0 +1,228 @@
+"""fit_surrogate: one fit for small data."""
+
+import keras
+import numpy as np
+import pytest
+
+import sobolev_tf as st
+from sobolev_tf.solvers import kernel_evidence, surrogate
+from sobolev_tf.solvers.kernel_covariance import bells, covariance, differences
+from sobolev_tf.solvers.kernel_evidence import Labels, Posterior, Prior, most_probable
+from sobolev_tf.solvers.surrogate import _sizes
+
+RANDOM = np.random.default_rng(0)
+LOW, HIGH = np.array([0.0, 10.0, -1.0]), np.array([1.0, 30.0, 1.0])
+X, TEST = RANDOM.uniform(LOW, HIGH, [30, 3]), RANDOM.uniform(LOW, HIGH, [50, 3])
+
+
+def waves(x):
+    """Two outputs of three inputs in units of their own, with their gradients."""
+    a, b, c = x[:, 0], x[:, 1] / 10, x[:, 2]
+    value = np.stack([300 + 40 * np.sin(2 * a) * b, np.exp(c) + a * b], 1)
+    gradient = [[80 * np.cos(2 * a) * b, 4 * np.sin(2 * a), 0 * a], [b, a / 10, np.exp(c)]]
+    return value, np.moveaxis(np.array(gradient), -1, 0)
+
+
+def error(predicted, true):
+    return np.sqrt(np.mean((predicted - true) ** 2) / np.mean(true**2))
+
+
+def random_labels(missing=True):
+    entries = np.random.default_rng(1).normal(size=[6, 4])
+    if missing:
+        entries[1, 2], entries[3], entries[4, 0] = np.nan, np.nan, np.nan
+    points = np.random.default_rng(2).normal(size=[6, 3])
+    return Labels(points, entries, np.array([1.0, 2.0, 0.5]))
+
+
+def test_covariances_are_derivatives_of_the_kernel():
+    lengths, alpha, step = np.array([0.7, 1.3, 2.0]), 1.7, 1e-4
+    a, b = RANDOM.normal(size=[2, 3])
+
+    def kernel(a, b):
+        return bells(np.sum(((a - b) / lengths) ** 2), alpha, 1)[0]
+
+    def moved(i, sign):
+        return sign * step * np.eye(3)[i - 1] * lengths if i else np.zeros(3)
+
+    expected = np.zeros([4, 4])
+    for i in range(4):
+        for j in range(4):
+            signs = [(p, q) for p in ([1, -1] if i else [1]) for q in ([1, -1] if j else [1])]
+            total = sum(p * q * kernel(a + moved(i, p), b + moved(j, q)) for p, q in signs)
+            expected[i, j] = total / (2 * step) ** ((i > 0) + (j > 0))
+    found = covariance(differences(a[None], b[None], lengths), alpha)[0, :, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_evidence_has_the_slopes_that_finite_differences_find(missing):
+    labels, logs = random_labels(missing), np.random.default_rng(3).normal(size=6) * 0.3
+
+    def surprise(logs):
+        return Posterior(labels, Prior.from_logs(logs)).surprise()
+
+    expected = [(surprise(logs + s) - surprise(logs - s)) / 2e-5 for s in 1e-5 * np.eye(6)]
+    found = Posterior(labels, Prior.from_logs(logs)).surprise_gradient()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_left_out_errors_are_those_of_fits_without_the_point():
+    labels, prior = random_labels(), Prior(np.ones(3), 2.0, 0.1, 0.1)
+    posterior = Posterior(labels, prior)
+    # Of the given trend: it is not fitted anew.
+    entries = labels.entries.copy()
+    entries[:, 0] -= posterior.trend[0] + labels.points @ posterior.trend[1:]
+    entries[:, 1:] -= posterior.trend[1:]
+    gram = covariance(posterior.u, prior.alpha).reshape(24, 24)
+    gram += np.diag(np.tile(posterior.noise, 6))
+    own = np.zeros([6, 4], bool)
+    own[0] = True
+    others = labels.present.ravel() & ~own.ravel()
+    solved = np.linalg.solve(gram[np.ix_(others, others)], entries.ravel()[others])
+    expected = entries[0, 0] - gram[0, others] @ solved
+    found = posterior.left_out_errors()
+    assert found[0] == pytest.approx(expected, rel=1e-6)
+    assert np.isnan(found[[3, 4]]).all()
+    assert np.isfinite(found[[0, 1, 2, 5]]).all()
+
+
+def test_a_kernel_net_predicts_values_and_slopes_in_the_users_units(tmp_path):
+    model = st.fit_surrogate(X, waves(X))
+    value, gradient = waves(TEST)
+    jet = model.predict_jet(TEST)
+    assert model.surrogate.net == "kernel"
+    assert model.surrogate.errors["kernel"] < 0.01
+    for k in range(2):
+        assert error(jet.value[:, k], value[:, k]) < 1e-3
+        assert error(jet.derivatives[0][:, k], gradient[:, k]) < 1e-2
+    step = 1e-3 * (HIGH - LOW)
+    for i in range(3):
+        up, down = (model.predict(TEST + s * step * np.eye(3)[i], verbose=0) for s in (1, -1))
+        slope = (up - down) / (2 * step[i])
+        np.testing.assert_allclose(jet.derivatives[0][..., i], slope, atol=1e-2, rtol=1e-3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict_jet(TEST).value, jet.value)
+
+
+def test_an_exported_kernel_net_answers_the_same(tmp_path):
+    import tensorflow as tf
+
+    x = np.linspace(-1, 1, 6)[:, None]
+    model = st.fit_surrogate(x, {"value": x**3, "d1": 3 * x**2}, net="kernel")
+    model.export(str(tmp_path / "net"))
+    served = tf.saved_model.load(str(tmp_path / "net")).signatures["serving_default"]
+    [answer] = [a for a in served(tf.constant(x)).values() if a.shape == (6, 1)][:1]
+    np.testing.assert_allclose(answer, model.predict(x, verbose=0), atol=1e-10)
+
+
+def test_the_posterior_mean_equals_that_of_a_gaussian_process_by_hand():
+    x = RANDOM.uniform(-1, 1, [5, 2])
+    y, dy = np.sin(x[:, :1] + x[:, 1:]), np.repeat(np.cos(x[:, :1] + x[:, 1:]), 2, 1)
+    model = st.fit_surrogate(x, (y, dy), net="kernel")
+    layer = model.net.get_layer("kernel_0")
+    lengths, alpha = layer.lengths.numpy(), float(layer.alpha)
+    z = (x - x.mean(0)) / x.std(0)
+    entries = np.concatenate([(y - y.mean()) / y.std(), dy * x.std(0) / y.std()], 1)
+    labels = Labels(z, entries, _sizes(entries[:, 1:]))
+    prior = most_probable(labels, 0)
+    np.testing.assert_allclose(prior.lengths, lengths, rtol=1e-6)
+    noise = np.array([prior.value_noise, *(prior.slope_noise * labels.sizes)]) ** 2
+    noise += kernel_evidence.JITTER / np.array([1.0, *lengths]) ** 2
+
+    def gram(points, others):
+        u = differences(points, others, lengths)
+        units = np.array([1.0, *1 / lengths])
+        blocks = covariance(u, alpha) * units[:, None, None] * units
+        return blocks.reshape(3 * len(points), 3 * len(others))
+
+    def basis(points):
+        rows = [[[1, *p], [0, 1, 0], [0, 0, 1]] for p in points]
+        return np.array(rows, float).reshape(-1, 3)
+
+    inverse = np.linalg.inv(gram(z, z) + np.diag(np.tile(noise, 5)))
+    h, flat = basis(z), entries.ravel()
+    trend = np.linalg.solve(h.T @ inverse @ h, h.T @ inverse @ flat)
+    test = RANDOM.uniform(-1, 1, [4, 2])
+    zt = (test - x.mean(0)) / x.std(0)
+    mean = (basis(zt) @ trend + gram(zt, z) @ inverse @ (flat - h @ trend)).reshape(4, 3)
+    jet = model.predict_jet(test)
+    np.testing.assert_allclose(jet.value[:, 0], mean[:, 0] * y.std() + y.mean(), atol=1e-5)
+    slopes = mean[:, 1:] * y.std() / x.std(0)
+    np.testing.assert_allclose(jet.derivatives[0][:, 0], slopes, atol=1e-5)
+
+
+def test_missing_entries_are_left_out():
+    value, gradient = waves(X)
+    value[::3], gradient[1::3], gradient[2, 0, 1] = np.nan, np.nan, np.nan
+    model = st.fit_surrogate(X, (value, gradient), net="kernel")
+    assert error(model.predict(TEST, verbose=0), waves(TEST)[0]) < 1e-2
+
+
+def test_noise_in_slopes_is_found():
+    value, gradient = waves(X)
+    noise = 0.1 * np.sqrt(np.mean(gradient**2, 0)) * RANDOM.normal(size=gradient.shape)
+    model = st.fit_surrogate(X, (value, gradient + noise), net="kernel")
+    assert np.all(model.surrogate.slope_noise > 0.03)
+    assert np.all(model.surrogate.slope_noise < 0.3)
+    assert error(model.predict(TEST, verbose=0), waves(TEST)[0]) < 0.02
+
+
+def test_values_or_slopes_alone_will_do():
+    value, gradient = waves(X)
+    both = [
+        st.fit_surrogate(X, value, net="kernel"),
+        st.fit_surrogate(X, {"d1": gradient}, net="kernel"),
+    ]
+    for model in both:
+        assert error(model.predict_jet(TEST).derivatives[0][:, 1], waves(TEST)[1][:, 1]) < 0.2
+
+
+@pytest.mark.slow  # TensorFlow traces every fit of an MLP
+def test_a_fit_of_an_mlp_is_the_same_again(monkeypatch):
+    monkeypatch.setattr(surrogate, "_HIDDEN", (6,))
+    monkeypatch.setattr(surrogate, "_ITERATIONS", 5)
+    models = [st.fit_surrogate(X[:8], waves(X[:8]), net="mlp", seed=s) for s in (1, 1, 2)]
+    first, again, other = (model.predict(TEST, verbose=0) for model in models)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+
+
+@pytest.mark.slow  # TensorFlow traces every fit of an MLP
+def test_the_net_that_predicts_held_out_points_better_is_chosen(monkeypatch):
+    monkeypatch.setattr(surrogate, "_HIDDEN", (16,))
+    kinked = {"value": np.abs(X[:, 2:] - 0.1), "d1": np.sign(X[:, 2:] - 0.1) * [0, 0, 1]}
+    model = st.fit_surrogate(X, kinked)
+    errors = model.surrogate.errors
+    assert sorted(errors) == ["kernel", "mlp"]
+    assert model.surrogate.net == min(errors, key=errors.get)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (
+            X,
+            (waves(X)[0], waves(X)[1][:, 0]),
+            r"label d1 has shape \[30, 1, 3\], expected \[B, 2, 3\]",
+        ),
+        (X[:, 0], waves(X)[0], r"x has shape \[30\], expected \[B, D\]"),
+        (X, np.full([30, 1], np.nan), "every label is missing"),
+        (X, None, "there are no labels"),
+        (X, {"jvp": X[:, 0], "directions": X}, "labels are value and d1, got jvp"),
+        (X[:5], waves(X)[0], "5"),
+    ],
+)
+def test_wrong_data_are_refused_in_one_line(x, y, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        st.fit_surrogate(x, y)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("fit_surrogate")
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="net is"):
+        st.fit_surrogate(X, waves(X), net="gp")
+    with pytest.raises(ValueError, match="seed"):
+        st.fit_surrogate(X, waves(X), seed=-1)
