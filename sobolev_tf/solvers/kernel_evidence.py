@@ -76,7 +76,7 @@ class Prior:
         return np.log([*self.lengths, self.alpha, self.value_noise, self.slope_noise])
 
 
-class Posterior:
+class GaussianProcess:
     """The closed form: what labels say of f and of the trend under a prior.
 
     Its equations are in units of u, where values and slopes have variance 1.
@@ -228,13 +228,13 @@ def _search(labels, start, iterations):
     def function(logs):
         deviations = (logs - center) / spread
         try:
-            posterior = Posterior(labels, Prior.from_logs(logs))
+            process = GaussianProcess(labels, Prior.from_logs(logs))
         except np.linalg.LinAlgError:
             return np.inf, np.zeros_like(logs)
         beyond = np.zeros_like(logs)
         beyond[:dims] = np.maximum(logs[:dims] - np.log(_LONGEST), 0)
-        surprise = posterior.surprise() + deviations @ deviations / 2 + count * beyond @ beyond
-        gradient = posterior.surprise_gradient() + deviations / spread + 2 * count * beyond
+        surprise = process.surprise() + deviations @ deviations / 2 + count * beyond @ beyond
+        gradient = process.surprise_gradient() + deviations / spread + 2 * count * beyond
         return surprise, gradient
 
     return bfgs.minimize(function, start, iterations, _TOLERANCE)

@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets
+from sobolev_tf.model.posterior import Posterior
 from sobolev_tf.solvers.kernel_covariance import bells
-from sobolev_tf.solvers.kernel_evidence import JITTER, Posterior
+from sobolev_tf.solvers.kernel_evidence import JITTER, GaussianProcess
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-class KernelPosterior(keras.layers.Layer):
+class KernelPosterior(Posterior):
     """Variances of a Gaussian process that has seen values and slopes, in closed form.
 
     With C the covariances of the labels, noise included, and c those of labels and f(z), the
@@ -27,7 +28,7 @@ class KernelPosterior(keras.layers.Layer):
     """
 
     def __init__(self, outputs: int, units: int, inputs: int, **kwargs: Any) -> None:
-        super().__init__(autocast=False, trainable=False, dtype="float64", **kwargs)
+        super().__init__(**kwargs)
         self.outputs, self.units, self.inputs = outputs, units, inputs
 
         def variable(shape, name):
@@ -39,16 +40,15 @@ class KernelPosterior(keras.layers.Layer):
         self.alpha = variable((outputs,), "alpha")
         self.variance = variable((outputs,), "variance")
         self.label_noise = variable((outputs, 1 + inputs), "label_noise")  # over σ²
-        self.built = True
 
-    def assign(self, posteriors: list[Posterior]) -> None:
-        """Take over the posteriors of all outputs, of the same points."""
-        self.centers.assign(posteriors[0].labels.points)
-        self.present.assign(np.array([p.present for p in posteriors], float))
-        self.lengths.assign([p.prior.lengths for p in posteriors])
-        self.alpha.assign([p.prior.alpha for p in posteriors])
-        self.variance.assign([p.variance for p in posteriors])
-        self.label_noise.assign([p.label_noise for p in posteriors])
+    def assign(self, processes: list[GaussianProcess]) -> None:
+        """Take over the processes of all outputs, of the same points."""
+        self.centers.assign(processes[0].labels.points)
+        self.present.assign(np.array([p.present for p in processes], float))
+        self.lengths.assign([p.prior.lengths for p in processes])
+        self.alpha.assign([p.prior.alpha for p in processes])
+        self.variance.assign([p.variance for p in processes])
+        self.label_noise.assign([p.label_noise for p in processes])
 
     def variances(self, equation: Any, x: Any) -> jets.Jet:
         """Compute the variances of values [B,K] and slopes [B,K,D] between z-scores.
@@ -69,7 +69,7 @@ class KernelPosterior(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved layer."""
         sizes = {"outputs": self.outputs, "units": self.units, "inputs": self.inputs}
-        return {**super().get_config(), **sizes}
+        return {"name": self.name, **sizes}
 
     def _of_output(self, z, k):
         """Variances of value and slopes of one output [B,1+D]."""

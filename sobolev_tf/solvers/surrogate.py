@@ -11,7 +11,8 @@ from sobolev_tf import nets, require
 from sobolev_tf.model import labels as label_forms
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.sobolev import SobolevModel
-from sobolev_tf.solvers.kernel_evidence import Labels, Posterior, Prior, most_probable
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
+from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 from sobolev_tf.solvers.kernel_units import kernel_net
 from sobolev_tf.solvers.lbfgs import fit_lbfgs
 from sobolev_tf.solvers.least_squares import fit_least_squares
@@ -65,7 +66,8 @@ def fit_surrogate(
 
     Returns:
       A fitted `SobolevModel` in float64, compiled with missing="nan": its predictions are in the
-      units of x and y. `model.surrogate` tells the choice; it is not saved with the model.
+      units of x and y, and `predict_std` tells how far they may be off. `model.surrogate` tells the
+      choice; it is not saved with the model.
 
     Raises:
       ValueError: for data of another shape, or numbers that are not finite.
@@ -106,7 +108,7 @@ class _Data:
         self.x, self.y, self.seed = x, y, seed
         self.outputs = next(iter(y.values())).shape[1]
         self.priors: list[Prior] | None = None
-        self.posteriors: list[Posterior] = []
+        self.processes: list[GaussianProcess] = []
 
     def rows(self, rows: np.ndarray) -> "_Data":
         """Return some of the points with the priors of all."""
@@ -128,18 +130,21 @@ class _Data:
         labels = list(self._labels(model))
         if self.priors is None:
             self.priors = [most_probable(of_output, self.seed) for of_output in labels]
-        self.posteriors = [
-            Posterior(of_output, prior)
+        self.processes = [
+            GaussianProcess(of_output, prior)
             for of_output, prior in zip(labels, self.priors, strict=True)
         ]
-        for k, posterior in enumerate(self.posteriors):
+        for k, process in enumerate(self.processes):
             layer = model.net.get_layer(f"kernel_{k}")
-            layer.centers.assign(posterior.labels.points)
-            layer.lengths.assign(posterior.prior.lengths)
-            layer.alpha.assign(posterior.prior.alpha)
-            layer.readout.assign(posterior.readout)
-            layer.trend.assign(posterior.trend)
+            layer.centers.assign(process.labels.points)
+            layer.lengths.assign(process.prior.lengths)
+            layer.alpha.assign(process.prior.alpha)
+            layer.readout.assign(process.readout)
+            layer.trend.assign(process.trend)
         model.optimizer.build(model.trainable_variables)  # a .keras file has its state
+        kernel_posterior = KernelPosterior(self.outputs, points, dims)
+        kernel_posterior.assign(self.processes)
+        model.set_posterior(kernel_posterior)
         return model
 
     def mlp_model(self) -> SobolevModel:
@@ -177,17 +182,17 @@ class _Data:
 
     def left_out_error(self) -> float:
         """Compute the kernel net's error of points that are left out one by one."""
-        errors = np.array([posterior.left_out_errors() for posterior in self.posteriors])
+        errors = np.array([process.left_out_errors() for process in self.processes])
         return _root_mean_square(errors)
 
     def report(self, net: str, errors: dict[str, float]) -> Surrogate:
         """Report on the fit of a net."""
-        if net == "mlp" or not self.posteriors:
+        if net == "mlp" or not self.processes:
             return Surrogate(net, errors)
-        deviations = [np.sqrt(posterior.variance) for posterior in self.posteriors]
+        deviations = [np.sqrt(process.variance) for process in self.processes]
         noises = [
             [p.prior.value_noise * s, p.prior.slope_noise * s]
-            for p, s in zip(self.posteriors, deviations, strict=True)
+            for p, s in zip(self.processes, deviations, strict=True)
         ]
         values, slopes = np.array(noises).T
         return Surrogate(net, errors or {"kernel": self.left_out_error()}, values, slopes)

@@ -7,7 +7,7 @@ import pytest
 import sobolev_tf as st
 from sobolev_tf.solvers import kernel_evidence, surrogate
 from sobolev_tf.solvers.kernel_covariance import bells, covariance, differences
-from sobolev_tf.solvers.kernel_evidence import Labels, Posterior, Prior, most_probable
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
 from sobolev_tf.solvers.surrogate import _sizes
 
 RANDOM = np.random.default_rng(0)
@@ -60,28 +60,28 @@ def test_the_evidence_has_the_slopes_that_finite_differences_find(missing):
     labels, logs = random_labels(missing), np.random.default_rng(3).normal(size=6) * 0.3
 
     def surprise(logs):
-        return Posterior(labels, Prior.from_logs(logs)).surprise()
+        return GaussianProcess(labels, Prior.from_logs(logs)).surprise()
 
     expected = [(surprise(logs + s) - surprise(logs - s)) / 2e-5 for s in 1e-5 * np.eye(6)]
-    found = Posterior(labels, Prior.from_logs(logs)).surprise_gradient()
+    found = GaussianProcess(labels, Prior.from_logs(logs)).surprise_gradient()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_left_out_errors_are_those_of_fits_without_the_point():
     labels, prior = random_labels(), Prior(np.ones(3), 2.0, 0.1, 0.1)
-    posterior = Posterior(labels, prior)
+    process = GaussianProcess(labels, prior)
     # Of the given trend: it is not fitted anew.
     entries = labels.entries.copy()
-    entries[:, 0] -= posterior.trend[0] + labels.points @ posterior.trend[1:]
-    entries[:, 1:] -= posterior.trend[1:]
-    gram = covariance(posterior.u, prior.alpha).reshape(24, 24)
-    gram += np.diag(np.tile(posterior.noise, 6))
+    entries[:, 0] -= process.trend[0] + labels.points @ process.trend[1:]
+    entries[:, 1:] -= process.trend[1:]
+    gram = covariance(process.u, prior.alpha).reshape(24, 24)
+    gram += np.diag(np.tile(process.noise, 6))
     own = np.zeros([6, 4], bool)
     own[0] = True
     others = labels.present.ravel() & ~own.ravel()
     solved = np.linalg.solve(gram[np.ix_(others, others)], entries.ravel()[others])
     expected = entries[0, 0] - gram[0, others] @ solved
-    found = posterior.left_out_errors()
+    found = process.left_out_errors()
     assert found[0] == pytest.approx(expected, rel=1e-6)
     assert np.isnan(found[[3, 4]]).all()
     assert np.isfinite(found[[0, 1, 2, 5]]).all()
@@ -226,3 +226,35 @@ def test_wrong_settings_are_refused():
         st.fit_surrogate(X, waves(X), net="gp")
     with pytest.raises(ValueError, match="seed"):
         st.fit_surrogate(X, waves(X), seed=-1)
+
+
+def test_deviations_are_those_of_the_closed_form(tmp_path):
+    x = RANDOM.uniform(-1, 1, [6, 2])
+    value = np.sin(2 * x[:, :1]) * x[:, 1:]
+    gradient = np.stack([2 * np.cos(2 * x[:, 0]) * x[:, 1], np.sin(2 * x[:, 0])], 1)
+    value[0], gradient[1, 0] = np.nan, np.nan
+    model = st.fit_surrogate(x, (value, gradient), net="kernel")
+    layer = model.net.get_layer("kernel_0")
+    z, scale = (x - x.mean(0)) / x.std(0), np.nanstd(value)
+    entries = np.concatenate([value / scale, gradient * x.std(0) / scale], 1)
+    prior = most_probable(Labels(z, entries, _sizes(entries[:, 1:])), 0)
+    labels = Labels(z, entries, _sizes(entries[:, 1:]))
+    process = GaussianProcess(labels, prior)
+    test = RANDOM.uniform(-1, 1, [4, 2])
+    zt, units = (test - x.mean(0)) / x.std(0), np.array([1.0, *layer.lengths.numpy()])
+    kept = process.present.ravel()
+    cross = covariance(differences(zt, z, prior.lengths), prior.alpha).reshape(12, 18)[:, kept]
+    basis = kernel_evidence.trend_basis(z) * units[:, None]
+    basis = basis.reshape(18, 3)[kept]
+    left = (kernel_evidence.trend_basis(zt) * units[:, None]).reshape(12, 3)
+    left = left - cross @ process.inverse @ basis
+    variances = 1 - np.sum(cross @ process.inverse * cross, 1)
+    variances += np.sum(left @ np.linalg.inv(basis.T @ process.inverse @ basis) * left, 1)
+    deviations = np.sqrt(process.variance * variances.reshape(4, 3)) / units * scale
+    found = model.predict_std(test, verbose=0)
+    np.testing.assert_allclose(found.value[:, 0], deviations[:, 0], rtol=0.05)
+    slopes = deviations[:, 1:] / x.std(0)
+    np.testing.assert_allclose(found.derivatives[0][:, 0], slopes, rtol=0.05)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict_std(test, verbose=0).value, found.value)
