@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf import losses
+from sobolev_tf.model.statistics import SMALLEST_SIZE
 from tests.support.small import DY, X, Y, compiled, smooth
 
 
@@ -37,11 +38,25 @@ def test_rms_weights_make_every_component_count_alike(tmp_path):
     model.adapt(X, (Y, DY))
     model.fit(X, (Y, DY), verbose=0)
     logs = model.evaluate(X, (Y, DY), verbose=0, return_dict=True)
-    error = (model.predict_jet(X).derivatives[0] - DY) / np.sqrt(np.mean(DY**2, 0))
+    sizes = np.sqrt(np.mean(DY**2, 0))
+    scaled = sizes * np.std(X, 0) / np.std(Y, 0)[:, None]
+    sizes *= np.maximum(scaled, SMALLEST_SIZE * scaled.max()) / scaled
+    error = (model.predict_jet(X).derivatives[0] - DY) / sizes
     assert logs["d1_loss"] == pytest.approx(np.mean(np.sum(error**2, (1, 2))), rel=1e-3)
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     assert again.evaluate(X, (Y, DY), verbose=0, return_dict=True) == pytest.approx(logs, rel=1e-4)
+
+
+def test_an_input_that_hardly_matters_gets_no_large_weight():
+    model = compiled(component_weights="rms")
+    slopes = DY * [1.0, 1.0, 1e-6]
+    model.adapt(X, (Y, slopes))
+    scaled = np.sqrt(np.mean(slopes**2, 0)) * np.std(X, 0) / np.std(Y, 0)[:, None]
+    weights = model.objective.components["d1"]
+    np.testing.assert_allclose(weights.max(), 1 / (SMALLEST_SIZE * scaled.max()), rtol=1e-5)
+    model.adapt(X, (Y, 0 * DY))
+    np.testing.assert_array_equal(model.objective.components["d1"], np.ones_like(weights))
 
 
 def test_metrics_of_every_term_have_short_names():
