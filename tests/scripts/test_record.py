@@ -71,21 +71,21 @@ def test_what_is_read_is_what_the_policy_saw(tmp_path, teacher):
     assert len(writer.shards) > 1
     writer.finish()
 
-    expected = {}  # (game, its number) -> what was seen there, in order of their ends
+    expected = {}  # (its first step, game) -> what was seen there
     begun = np.zeros(2, int)
     for t, last in enumerate(live):
         for k in np.flatnonzero(last.is_last()):
             seen = live[begun[k] : t + 1]
             assert [each.is_first()[k] for each in seen] == [True] + [False] * (len(seen) - 1)
             frames = [each.observation[k] for each in seen] + [last.final_observation[k]]
-            expected[t, k] = seen, np.stack(frames), last.discount[k] == 0
+            expected[begun[k], k] = seen, np.stack(frames), last.discount[k] == 0
             begun[k] = t + 1
     episodes = read(tmp_path / "data")
     assert writer.num_steps >= 700
     assert writer.num_steps == sum(len(steps["action"]) - 1 for steps, _ in episodes)
     kinds = set()
     for (steps, score), ((_, k), (seen, frames, terminated)) in zip(
-        episodes, expected.items(), strict=False
+        episodes, sorted(expected.items(), key=lambda item: item[0]), strict=False
     ):
         np.testing.assert_array_equal(stacked(steps["observation"]), frames)
         np.testing.assert_array_equal(steps["action"][:-1], [each.action[k] for each in seen])
@@ -236,13 +236,54 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teac
     assert message in refused(record, *ARGUMENTS, f"--teacher={teacher}", *arguments)
 
 
+def test_episodes_are_written_in_the_order_in_which_they_began(tmp_path):
+    """Two games: the first ends short episodes while the second plays a long one."""
+    sizes, written = {0: 2, 1: 5, 2: 3, 3: 4, 4: 6}, []
+    writer = Writer(tmp_path / "data", "breakout", shard_steps=1000)
+    for number in (0, 2, 3, 1, 4):
+        zeros = np.zeros(sizes[number] + 1, np.float32)
+        episode = dict.fromkeys(("reward", "discount", "value"), zeros)
+        episode |= {"action": zeros.astype(np.int32), "logits": np.zeros([len(zeros), 4], "f")}
+        episode |= dict.fromkeys(("is_first", "is_last", "is_terminal"), zeros > 0)
+        writer.add(episode | {"observation": np.zeros([len(zeros), 84, 84], np.uint8)}, number)
+        written.append(len(writer._pending))
+    assert written == [1, 1, 1, 4, 5]  # 2 and 3 wait for 1
+    writer.flush()
+    writer.finish()
+    lengths = [len(steps["action"]) - 1 for steps, _ in read(tmp_path / "data")]
+    assert lengths == list(sizes.values())
+
+
+def test_a_recorder_numbers_episodes_as_they_begin():
+    def policy(frames):
+        return np.zeros([len(frames), 4]), np.zeros(len(frames))
+
+    numbers = []
+    recorder = Recorder(2, policy, 100, emit=lambda episode, number: numbers.append(number))
+    frames = np.zeros([2, 84, 84, 4], np.uint8)
+    for ended in ([True, False], [True, False], [False, True], [True, True]):
+        recorder(
+            Trajectory(
+                step_type=np.full(2, StepType.MID),
+                observation=frames,
+                action=np.zeros(2, np.int32),
+                policy_info=PolicyInfo(*policy(frames)),
+                next_step_type=np.where(ended, StepType.LAST, StepType.MID),
+                reward=np.zeros(2),
+                discount=np.ones(2),
+                final_observation=frames,
+            )
+        )
+    assert numbers == [0, 2, 1, 3, 4]
+
+
 def test_the_time_left_of_a_recording_by_hand():
     """Two games; an episode of game 0 ends after 3 turns, and 6 steps are requested."""
 
     def policy(frames):
         return np.zeros([len(frames), 4]), np.zeros(len(frames))
 
-    recorder = Recorder(2, policy, num_steps=6, emit=lambda episode: None)
+    recorder = Recorder(2, policy, num_steps=6, emit=lambda episode, number: None)
     status = Status(recorder, recorded=10)
     frames = np.zeros([2, 84, 84, 4], np.uint8)
 

@@ -25,7 +25,8 @@ class Recorder:
       num_envs: the number of games, N.
       policy: predicts logits and value of the frames that an episode ends with.
       num_steps: steps (actions) to record, at least; may be infinite.
-      emit: called with each episode, {name: array [T]}.
+      emit: called with each whole episode, {name: array [T]}, and its number in the order in which
+        episodes began. They are emitted as they end, so short ones come early.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Recorder:
         num_envs: int,
         policy: Policy,
         num_steps: float,
-        emit: Callable[[dict[str, np.ndarray]], Any],
+        emit: Callable[[dict[str, np.ndarray], int], Any],
     ):
         self.policy, self.num_steps, self.emit = policy, num_steps, emit
         self._open: list[list[dict[str, Any]]] = [[] for _ in range(num_envs)]
+        self._numbers = np.arange(num_envs)  # of the open episodes
+        self._begun = num_envs
         self.recording = np.ones(num_envs, bool)
         self.num_seen = 0
         self.lengths: list[int] = []
@@ -88,9 +91,13 @@ class Recorder:
         steps = [*self._open[k], last]
         self._open[k] = []
         self.lengths.append(len(steps) - 1)
+        number = int(self._numbers[k])
         self.recording[k] = self.num_seen < self.num_steps
+        if self.recording[k]:
+            self._numbers[k] = self._begun
+            self._begun += 1
         episode = {name: np.stack([step[name] for step in steps]) for name in steps[0]}
         places = np.arange(len(steps))
         episode["is_first"], episode["is_last"] = places == 0, places == places[-1]
         episode["is_terminal"] = episode["is_last"] & (trajectory.discount[k] == 0)
-        self.emit(episode)
+        self.emit(episode, number)

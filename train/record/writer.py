@@ -29,6 +29,9 @@ class _Pending(NamedTuple):
 class Writer:
     """A writer of episodes, in shards of `folder`.partial, which `finish` renames to `folder`.
 
+    Episodes are written in the order in which they began: of games that are played side by side,
+    short ones end first, and a recording in that order would have its long ones at its end.
+
     shards.json lists the shards that are whole: a recording that was killed resumes after them.
 
     Attributes:
@@ -60,7 +63,9 @@ class Writer:
         self.features = episode_format.features(game)
         self._serializer = ExampleSerializer(self.features.get_serialized_info())
         self._threads = concurrent.futures.ThreadPoolExecutor(2)
+        self._waiting: dict[int, _Pending] = {}  # until those that began earlier have ended
         self._pending: list[_Pending] = []
+        self._next = 0  # the number of the episode that follows the pending ones
         self._began = time.monotonic()
         self.finished = folder.exists()
         if not self.finished:
@@ -93,17 +98,24 @@ class Writer:
         """Steps (actions) in the shards that are whole."""
         return sum(shard["steps"] for shard in self.shards)
 
-    def add(self, episode: dict[str, np.ndarray]) -> None:
-        """Take an episode, {name: array [T]}; it is compressed in the background."""
-        self._pending.append(
-            _Pending(
-                steps=len(episode["action"]) - 1,
-                score=float(episode["reward"].sum()),
-                serialized=self._threads.submit(self._serialize, episode),
-            )
+    def add(self, episode: dict[str, np.ndarray], number: int | None = None) -> None:
+        """Take an episode; it is compressed in the background.
+
+        Args:
+          episode: {name: array [T]}.
+          number: its place in the order in which episodes began, from 0 in this process. It is
+            written once all earlier ones are there. None: the next one.
+        """
+        self._waiting[self._next if number is None else number] = _Pending(
+            steps=len(episode["action"]) - 1,
+            score=float(episode["reward"].sum()),
+            serialized=self._threads.submit(self._serialize, episode),
         )
+        while self._next in self._waiting:
+            self._pending.append(self._waiting.pop(self._next))
+            self._next += 1
         if sum(episode.steps for episode in self._pending) >= self.shard_steps:
-            self.flush()
+            self._write()
 
     def _serialize(self, episode):
         steps = episode | {"observation": [episode_format.png(f) for f in episode["observation"]]}
@@ -112,7 +124,12 @@ class Writer:
         )
 
     def flush(self) -> None:
-        """Write the episodes that were added as the next shard."""
+        """Write all episodes that were added, also those that an open one began before."""
+        self._pending += [self._waiting.pop(number) for number in sorted(self._waiting)]
+        self._write()
+
+    def _write(self):
+        """Write the pending episodes as the next shard."""
         if not self._pending:
             return
         self.before_write()
