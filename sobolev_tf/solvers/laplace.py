@@ -1,9 +1,14 @@
 """The Laplace posterior of a least-squares fit by evidence: what the labels leave open."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from sobolev_tf.model.posterior import LaplacePosterior
+from sobolev_tf.model.problem import Problem
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.linear import LinearProblem, sum_of_squares
@@ -12,7 +17,28 @@ from sobolev_tf.solvers.residuals import linearization, term_weights
 _SETTLED_SHARE = 1e-6  # directions of weights that labels shorten by less are left out
 
 
-def laplace_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> LaplacePosterior | None:
+class WeightPosterior(NamedTuple):
+    """The Gaussian s² (JᵀJ + ρ)⁻¹ of weights, with (JᵀJ + ρ)⁻¹ = (1 - V c Vᵀ)² / ρ.
+
+    Attributes:
+      variance: s², of the weighted errors.
+      prior: s/√ρ.
+      axes: V [N,R], orthonormal.
+      shares: c [R], between 0 and 1.
+    """
+
+    variance: float
+    prior: float
+    axes: np.ndarray
+    shares: np.ndarray
+
+    def variances(self, jacobian: np.ndarray) -> np.ndarray:
+        """Compute variances [M] of what has the Jacobian [M,N] in the weights, without noise."""
+        left = jacobian - (jacobian @ self.axes * self.shares) @ self.axes.T
+        return self.prior**2 * np.sum(left**2, 1)
+
+
+def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPosterior | None:
     """Compute the posterior at the last weights of a fit.
 
     Costs about as much as two steps of the fit, and 8 bytes x weights x the smaller of weights
@@ -26,44 +52,85 @@ def laplace_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> LaplaceP
     Returns:
       The posterior; None where no weight moves a label.
     """
-    weights = tf.constant(fit.last_weights)
-    residuals, jacobian = (t.numpy() for t in linearization(fit)(weights))
+    residuals, jacobian = linearized(fit)
     linear, moved = LinearProblem(residuals, jacobian), fit.last_weights - start
     if not rho or not len(linear.residuals):
         return None
     rho = most_probable_rho(linear, moved, rho)
-    variance = sum_of_squares(linear.residuals) + rho * sum_of_squares(moved)
-    variance /= len(linear.residuals)
+    total = sum_of_squares(linear.residuals) + rho * sum_of_squares(moved)
+    variance = total / len(linear.residuals)
     axes, shares = settled_directions(linear, rho)
-    equation = fit.model.equation
-    outputs, inputs = equation.output_dims, tuple(equation.scaling.mean.shape)
-    posterior = LaplacePosterior(len(weights), len(shares), outputs, inputs)
-    of_terms = {name: w.numpy() for name, w in term_weights(fit)(weights).items()}
-    posterior.set(
-        axes,
-        shares,
-        np.sqrt(variance / rho),
-        label_noise(variance, of_terms.get("value"), outputs),
-        label_noise(variance, of_terms.get("d1"), (*outputs, *inputs)),
-    )
-    return posterior
+    return WeightPosterior(variance, np.sqrt(variance / rho), axes, shares)
+
+
+def linearized(fit: FullBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Compute residuals [M] and their Jacobian [M,N] at the last weights of a fit."""
+    residuals, jacobian = linearization(fit)(tf.constant(fit.last_weights))
+    return residuals.numpy(), jacobian.numpy()
 
 
 def settled_directions(linear: LinearProblem, rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """Compute V and c of (JᵀJ + ρ)⁻¹ = (1 - V c Vᵀ)² / ρ.
-
-    Args:
-      linear: the problem, with J.
-      rho: ρ.
-
-    Returns:
-      V [N,R], orthonormal, and c [R], between 0 and 1.
-    """
+    """Compute V [N,R] and c [R] of a `WeightPosterior`."""
     square = linear.jacobian if linear.wide else np.linalg.qr(linear.jacobian, mode="r")
     _, singular, axes = np.linalg.svd(square, full_matrices=False)
     shares = 1 - np.sqrt(rho / (singular**2 + rho))
     kept = shares > _SETTLED_SHARE
     return axes[kept].T, shares[kept]
+
+
+def left_out_scale(
+    fit: FullBatch,
+    folds: int,
+    fit_rows: Callable[[Problem], tuple[FullBatch, WeightPosterior | None]],
+) -> float:
+    """Compute the root mean square of errors at rows left out, over their predicted deviations.
+
+    Args:
+      fit: the fit of all rows.
+      folds: in how many parts rows are left out.
+      fit_rows: fits a problem of some rows, and returns the fit and its posterior.
+    """
+    problem = fit.problem
+    rows = len(keras.tree.flatten(problem.data)[0])
+    order, squares = np.random.default_rng(0).permutation(rows), []
+    for left_out in np.array_split(order, folds):
+        kept = np.setdiff1d(order, left_out)
+        rest, posterior = fit_rows(problem.at(_rows(problem.data, kept)))
+        if posterior is None:
+            continue
+        rest.problem = problem.at(_rows(problem.data, left_out))
+        residuals, jacobian = linearized(rest)
+        labeled = jacobian.any(1)
+        # Losses are means over rows: those of fewer rows weigh more.
+        noise = posterior.variance * len(kept) / len(left_out)
+        variances = posterior.variances(jacobian[labeled]) + noise
+        squares.append(residuals[labeled] ** 2 / variances)
+    return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 1.0
+
+
+def laplace_layer(fit: FullBatch, posterior: WeightPosterior, scale: float) -> LaplacePosterior:
+    """Make the layer of a posterior, for the model of its fit.
+
+    Args:
+      fit: the fit, ended.
+      posterior: of its weights.
+      scale: what multiplies every deviation.
+    """
+    equation = fit.model.equation
+    outputs, inputs = equation.output_dims, tuple(equation.scaling.mean.shape)
+    num_weights, rank = posterior.axes.shape
+    layer = LaplacePosterior(num_weights, rank, outputs, inputs)
+    weights = term_weights(fit)(tf.constant(fit.last_weights))
+    of_terms = {name: weight.numpy() for name, weight in weights.items()}
+    variance = posterior.variance * scale**2
+    layer.set(
+        posterior.axes,
+        posterior.shares,
+        posterior.prior * scale,
+        label_noise(variance, of_terms.get("value"), outputs),
+        label_noise(variance, of_terms.get("d1"), (*outputs, *inputs)),
+    )
+    return layer
 
 
 def label_noise(variance: float, weights: np.ndarray | None, shape: tuple) -> np.ndarray:
@@ -78,3 +145,7 @@ def label_noise(variance: float, weights: np.ndarray | None, shape: tuple) -> np
         return np.zeros(shape)
     weights = np.reshape(weights, shape)
     return np.divide(variance, weights, out=np.zeros(shape), where=weights > 0)
+
+
+def _rows(data: tuple, rows: np.ndarray) -> tuple:
+    return keras.tree.map_structure(lambda t: tf.gather(t, rows), data)

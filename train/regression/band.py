@@ -21,7 +21,7 @@ def draw(path: Path) -> Path:
     keras.utils.set_random_seed(0)
     wave = other_functions.wave
     labels = [np.asarray(label) for label in st.targets.tabulate(wave, POINTS)]
-    model = recipes.modern(POINTS, labels, hidden=[64, 64], steps=100)
+    model = recipes.modern(POINTS, labels, hidden=[64, 64], steps=100, folds=3)
     x = np.linspace(-0.15, 1.15, 261)[:, None]
     true = st.jet(wave, tf.constant(x))
     jet, std = model.predict_jet(x), model.predict_std(x, verbose=0)

@@ -56,7 +56,11 @@ class Task:
 
 
 def modern(
-    x: np.ndarray, labels: Sequence[np.ndarray], hidden: Sequence[int], steps: int
+    x: np.ndarray,
+    labels: Sequence[np.ndarray],
+    hidden: Sequence[int],
+    steps: int,
+    folds: int = 0,
 ) -> st.SobolevModel:
     """Train a SiLU net in float64 on z-scores by Gauss-Newton; errors are divided by label sizes.
 
@@ -77,6 +81,7 @@ def modern(
         first[1:],
         iterations=rounds * steps,
         regularization="evidence",
+        folds=folds,
         verbose=0,
     )
     if len(x) > FIRST_ROWS:

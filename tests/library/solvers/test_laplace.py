@@ -54,6 +54,13 @@ def fitted(model, x, *labels, iterations=60):
     return model
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """A fitted model with its data; tests that change it put it back."""
+    labels = noisy_labels()
+    return fitted(polynomial(), *labels, iterations=12), *labels
+
+
 def by_hand(start, end, x, value, slope, points):
     """Variances of value and slope at points, and s², for one output of weights 1 and 0.5."""
     rows = [f * np.sqrt(w / len(x)) for f, w in zip(features(x), (1, 0.5), strict=True)]
@@ -166,9 +173,8 @@ def test_settled_directions_are_the_inverse_of_the_normal_matrix(rows):
     np.testing.assert_allclose(half @ half / rho, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_posterior_travels_in_files_and_exports(tmp_path):
-    x, value, slope = noisy_labels()
-    model = fitted(polynomial(), x, value, slope)
+def test_the_posterior_travels_in_files_and_exports(tmp_path, shared):
+    model, x, _, _ = shared
     std = model.predict_std(x)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -180,9 +186,8 @@ def test_the_posterior_travels_in_files_and_exports(tmp_path):
     np.testing.assert_allclose(answer["d1"], std.derivatives[0], rtol=1e-10)
 
 
-def test_data_sets_are_taken_and_no_rows_are_refused():
-    x, value, slope = noisy_labels()
-    model = fitted(polynomial(), x, value, slope, iterations=12)
+def test_data_sets_are_taken_and_no_rows_are_refused(shared):
+    model, x, value, _ = shared
     data = tf.data.Dataset.from_tensor_slices((x, value)).batch(7)
     np.testing.assert_allclose(
         model.predict_std(data).value, model.predict_std(x, batch_size=30).value, rtol=1e-9
@@ -191,7 +196,7 @@ def test_data_sets_are_taken_and_no_rows_are_refused():
         model.predict_std(x[:0])
 
 
-def test_a_posterior_of_other_weights_is_refused(tmp_path):
+def test_a_model_without_a_posterior_is_refused():
     x, value, slope = noisy_labels()
     model = polynomial()
     with pytest.raises(ValueError, match="predict_std: the model has no posterior; fit_least"):
@@ -199,7 +204,10 @@ def test_a_posterior_of_other_weights_is_refused(tmp_path):
     st.fit_least_squares(model, x, (value, slope), iterations=2, verbose=0)
     with pytest.raises(ValueError, match="no posterior"):
         model.predict_std(x)
-    fitted(model, x, value, slope, iterations=12)
+
+
+def test_a_posterior_of_other_weights_is_refused(tmp_path, shared):
+    model, x, value, slope = shared
     before, std = model.net.get_weights(), model.predict_std(x)
     model.net.set_weights([weights + 1e-9 for weights in before])
     with pytest.raises(ValueError, match="weights or the scaling have changed since"):
@@ -211,13 +219,56 @@ def test_a_posterior_of_other_weights_is_refused(tmp_path):
     model.adapt(x, (value, slope))
     with pytest.raises(ValueError, match="weights or the scaling have changed since"):
         model.predict_std(x)
+    model.scaling.set([0], [1], [0], [1])
+    np.testing.assert_array_equal(model.predict_std(x).value, std.value)
 
 
-def test_a_copy_with_the_same_weights_has_no_posterior_of_its_own():
-    x, value, slope = noisy_labels()
-    model = fitted(polynomial(), x, value, slope, iterations=12)
+def test_a_copy_with_the_same_weights_has_no_posterior_of_its_own(shared):
+    model, x, _, _ = shared
     copy = st.SobolevModel.from_config(model.get_config())
     copy.net.set_weights(model.net.get_weights())
     assert isinstance(copy.posterior, LaplacePosterior)
     with pytest.raises(ValueError, match="have changed since"):
         copy.predict_std(x)
+
+
+def test_folds_scale_deviations_by_the_errors_at_rows_left_out():
+    """Against fits of the same parts, one by one."""
+    x, value, slope = noisy_labels(rows=10)
+    value[2] = np.nan
+    model = polynomial()
+    start, squares = model.net.get_weights(), []
+    for left_out in np.array_split(np.random.default_rng(0).permutation(10), 2):
+        kept = np.setdiff1d(np.arange(10), left_out)
+        model.net.set_weights(start)
+        fitted(model, x[kept], value[kept], slope[kept])
+        jet = model.predict_jet(x[left_out])
+        std = model.predict_std(x[left_out], noise=True)
+        squares += [((jet.value - value[left_out]) / std.value).ravel() ** 2]
+        squares += [((jet.derivatives[0] - slope[left_out]) / std.derivatives[0]).ravel() ** 2]
+    scale = np.sqrt(np.nanmean(np.concatenate(squares)))
+    model.net.set_weights(start)
+    std = fitted(model, x, value, slope).predict_std(x, noise=True)
+    weights = model.net.get_weights()
+    model.net.set_weights(start)
+    st.fit_least_squares(
+        model, x, (value, slope), iterations=60, regularization="evidence", folds=2, verbose=0
+    )
+    np.testing.assert_array_equal(model.net.get_weights(), weights)
+    scaled = model.predict_std(x, noise=True)
+    np.testing.assert_allclose(scaled.value, scale * std.value, rtol=1e-3)
+    np.testing.assert_allclose(scaled.derivatives[0], scale * std.derivatives[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"folds": 1, "regularization": "evidence"}, "folds is 0, or between 2 and 30 rows, got 1"),
+        ({"folds": 31, "regularization": "evidence"}, "between 2 and 30 rows, got 31"),
+        ({"folds": 3}, 'folds=3 needs regularization="evidence"'),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(options, error):
+    x, value, slope = noisy_labels()
+    with pytest.raises(ValueError, match=error):
+        st.fit_least_squares(polynomial(), x, (value, slope), verbose=0, **options)
