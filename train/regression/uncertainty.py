@@ -56,17 +56,25 @@ def main(settings: Settings) -> None:
         run_folder.make_folder(Path(settings.workdir))
     rows = []
     print(f"{'':40s}value 68  95   slope 68  95 %", flush=True)
+    for name in settings.function:
+        for seed in range(settings.num_seeds):
+            for method in recipes.NUM_LABELS:
+                row = coverage_row(name, settings.num_points, seed, method, settings.folds)
+                rows.append(row)
+                print(text(row), flush=True)
+                write(settings, rows)
     for method in recipes.NUM_LABELS:
-        for name in settings.function:
-            for seed in range(settings.num_seeds):
-                rows.append(coverage_row(name, settings.num_points, seed, method, settings.folds))
-                print(text(rows[-1]), flush=True)
         print(text(mean_row(rows, method)), flush=True)
     if settings.workdir:
-        folder = Path(settings.workdir)
+        print(f"Figure: {band.draw(Path(settings.workdir, 'band.png'))}")
+
+
+def write(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows so far to uncertainty.json."""
+    if settings.workdir:
         facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
-        files.write_json(folder / "uncertainty.json", facts | {"rows": rows})
-        print(f"Figure: {band.draw(folder / 'band.png')}")
+        facts |= {"folds": settings.folds, "rows": rows}
+        files.write_json(Path(settings.workdir, "uncertainty.json"), facts)
 
 
 def coverage_row(
