@@ -72,8 +72,8 @@ def main(settings: Settings) -> None:
 def write(settings: Settings, rows: Sequence[dict[str, Any]]) -> None:
     """Write the rows so far to uncertainty.json."""
     if settings.workdir:
-        facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
-        facts |= {"folds": settings.folds, "rows": rows}
+        facts: dict[str, Any] = {"folds": settings.folds, "rows": rows}
+        facts |= {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
         files.write_json(Path(settings.workdir, "uncertainty.json"), facts)
 
 
