@@ -39,6 +39,9 @@ flags.DEFINE_integer(
     "num_points", None, "Number of points. Default: 10 for each input.", 1, flag_values=FLAGS
 )
 flags.DEFINE_integer("num_seeds", 1, "Number of seeds, from 0 on.", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "folds", 3, "Parts in which rows are left out; see `fit_least_squares`.", 0, flag_values=FLAGS
+)
 flags.DEFINE_string(
     "workdir", None, "Folder for what is written. Default: none.", flag_values=FLAGS
 )
