@@ -28,7 +28,7 @@ STUDY = (PONG, "--recording=none")
         (regression, ["--num_seeds=2000000000"], "--num_seeds=2000000000"),
         (regression, ["--num_seeds=9999", "--num_workers=99999"], "--num_workers=99999"),
         (cifar10, ["--width_multiplier=99999"], "--width_multiplier=99999"),
-        (cifar10, ["--critic_width_multiplier=1e9"], "--critic_width_multiplier=1e+09"),
+        (cifar10, ["--critic_width_multiplier=1e6"], "--critic_width_multiplier=1e+06"),
         (imagenet, ["--dataset=shapes", "--image_size=100000"], "of images of 100000x100000"),
     ],
 )

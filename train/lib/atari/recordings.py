@@ -156,7 +156,10 @@ def _shard(builder, number):
     """Return the episodes of a shard, without their last steps, which have no action."""
     import tensorflow_datasets as tfds
 
-    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    # Episodes are counted by `_check`; TensorFlow would print a line of its own as well.
+    config = tfds.ReadConfig(
+        interleave_cycle_length=1, try_autocache=False, assert_cardinality=False
+    )
     shard = f"{episode_format.SPLIT}[{number}shard:{number + 1}shard]"
     data = builder.as_dataset(split=shard, read_config=config)
     return list(data.map(_without_last, 2).as_numpy_iterator())

@@ -4,6 +4,7 @@ from train.lib.run import memory
 from train.lib.run.settings import Settings
 
 CONVOLUTION_WEIGHTS = 7.8e6  # of the paper's net
+LAST_POSITIONS = 4 * 4  # to which its convolutions answer at the end
 SMALLEST_CUT = 64  # channels of the paper's net at its first cut
 
 
@@ -16,6 +17,8 @@ def refuse_too_wide(settings: Settings) -> None:
     )
     critic_width = settings.critic_width_multiplier or width
     inputs = 9 * width * SMALLEST_CUT  # of a critic's convolution, 3x3
+    answers = settings.batch_size * LAST_POSITIONS * memory.FLOAT
     memory.refuse_more_than_there_is(
-        f"--critic_width_multiplier={critic_width:g}", critic_width * 128 * inputs * state
+        f"--critic_width_multiplier={critic_width:g}",
+        critic_width * 128 * (inputs * state + answers),
     )
