@@ -132,6 +132,7 @@ class EquationModel(NetModel):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         pairs = gradients.connect(tape.gradient(scaled, variables), variables)
+        gradients.build_optimizer(self.optimizer, variables)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
             self.optimizer.apply_gradients(pairs)

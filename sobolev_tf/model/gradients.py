@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -27,6 +28,16 @@ def connect(
         (tf.zeros_like(variable) if gradient is None else gradient, variable)
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
+
+
+def build_optimizer(optimizer: Any, variables: list) -> None:
+    """Make an optimizer's state as its first update would, but outside control dependencies.
+
+    TensorFlow cannot lift the start of a variable out of a function that computes a loss first.
+    """
+    if not optimizer.built:
+        with keras.name_scope(optimizer.name, caller=optimizer):
+            optimizer.build(variables)
 
 
 def refuse_unseen_weights(optimizer: Any, variables: list, caller: str) -> None:
