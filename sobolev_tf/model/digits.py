@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.column_ranges import are_finite
 
 _RESOLUTION = 2.0**-24  # of float32, at 1
 _LEAST = 1e-3  # of the spread, that float32 should resolve
 
 
-def warn_of_lost_digits(model: Any, caller: str, x: Any, labels: dict[str, Any]) -> None:
+def warn_of_lost_digits(
+    model: Any, caller: str, x: Any, labels: dict[str, Any], ranges: dict[str, tuple]
+) -> None:
     """Warn where a float32 net compares numbers whose differences float32 does not resolve.
 
     Args:
@@ -20,6 +23,7 @@ def warn_of_lost_digits(model: Any, caller: str, x: Any, labels: dict[str, Any])
       caller: the method, which the warning names.
       x: the net's inputs, as arrays.
       labels: by name of term, as arrays.
+      ranges: lowest and highest numbers of columns, by name of the array, as far as known.
     """
     if model.equation.is_float64():
         return
@@ -30,7 +34,7 @@ def warn_of_lost_digits(model: Any, caller: str, x: Any, labels: dict[str, Any])
     for name, array in named.items():
         numbers = arrays.on_host(array) if arrays.is_array(array) else None
         if numbers is not None and numbers.dtype in (np.float32, np.float64):
-            _warn(model, caller, name, numbers)
+            _warn(model, caller, name, numbers, ranges.get(name))
 
 
 def resolved(offset: float, spread: float) -> float:
@@ -44,10 +48,12 @@ def resolved(offset: float, spread: float) -> float:
     return max(0.0, math.log10(spread / (abs(offset) * _RESOLUTION)))
 
 
-def _warn(model, caller, name, numbers):
+def _warn(model, caller, name, numbers, known):
     if numbers.ndim > 2 or not len(numbers) or name in model.warned:
         return  # images and full derivatives have no column of offsets
-    low, high = (np.atleast_1d(f.reduce(numbers, axis=0)) for f in (np.fmin, np.fmax))
+    if known is None or not are_finite(*known):  # NaN entries are left aside
+        known = [np.atleast_1d(extreme.reduce(numbers, axis=0)) for extreme in (np.fmin, np.fmax)]
+    low, high = known
     low, high = low.astype("float64"), high.astype("float64")
     spread, offset = high - low, np.maximum(np.abs(low), np.abs(high))
     # Rounding leaves a trace of spread in a constant column.

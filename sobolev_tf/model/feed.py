@@ -67,7 +67,7 @@ class Feed:
                 "over them: give sample_weight, a number for each example."
             )
         by_name = labels.normalize(y, self.gate.order)
-        warn_of_lost_digits(self.model, caller, x, by_name)
+        warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
         warn_of_contradictions(self.model, caller, by_name)
         if options["steps_per_epoch"]:
             data = labels.as_batch(x, y, sample_weight, self.gate.order)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, guarded_data
+from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
 from sobolev_tf.model.known_parts import refuse_lost
@@ -46,6 +47,7 @@ class Gate:
         self.masked, self.target = masked, target
         self.axes = axes if missing == "nan" and projection is not None else None
         self.projection = projection
+        self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
 
     def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
         """Return arrays in their plain form, in the structure in which they came.
@@ -188,6 +190,11 @@ class Gate:
     def _look_at_one(self, name, array, start, where):
         if array.dtype.kind in "OSU":
             return
+        if len(array) and array.dtype in (np.float32, np.float64):
+            low, high = self.ranges[name] = column_ranges(array)
+            negative = name.startswith("sample_weight") and low.min(initial=0) < 0
+            if are_finite(low, high) and not negative:
+                return
         if name.startswith("sample_weight"):
             require.weights(self.caller, name + where, array, start)
             return
@@ -216,7 +223,9 @@ class Gate:
 
 
 def _all_missing(label):
-    return label is not None and label.dtype.kind == "f" and bool(np.isnan(label).all())
+    if label is None or label.dtype.kind != "f":
+        return False
+    return not label.size or bool(np.isnan(label.flat[0]) and np.isnan(label).all())
 
 
 def _dense(array):
