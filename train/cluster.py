@@ -11,6 +11,7 @@ For several machines run the second command on each, with its own TF_CONFIG: {"c
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from train.lib.run import cli, memory, tf_servers
 from train.lib.run.errors import UsageError
 
 SCRIPTS = ("train.cifar10", "train.imagenet")
+CLUSTER_STRATEGY = "--strategy=parameter_server"
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer(
     "workers", 2, "Number of workers. Type it before the script.", 1, flag_values=FLAGS
@@ -42,6 +44,9 @@ def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
     if script not in SCRIPTS:
         expected = " or ".join(SCRIPTS)
         raise UsageError(f"expected {expected} after the flags, got {script or 'none'}")
+    for argument in arguments:
+        if re.match("--?strategy(=|$)", argument) and argument != CLUSTER_STRATEGY:
+            raise UsageError(f"{argument}: a cluster trains with {CLUSTER_STRATEGY}; leave it out")
     memory.refuse_more_than_there_is(f"--workers={workers}", (workers + 2) * memory.PROCESS_BYTES)
     with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
@@ -49,7 +54,7 @@ def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
         print(f"Started a parameter server and {workers} workers on this machine", flush=True)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the script
         return subprocess.run(
-            [sys.executable, "-m", script, *arguments, "--strategy=parameter_server"],
+            [sys.executable, "-m", script, *arguments, CLUSTER_STRATEGY],
             env={**os.environ, "TF_CONFIG": json.dumps(config)},
         ).returncode
 

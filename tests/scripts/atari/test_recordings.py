@@ -79,3 +79,17 @@ def test_an_unfinished_recording_is_refused(tmp_path):
     (tmp_path / "data.partial").mkdir()
     with pytest.raises(UsageError, match="not finished, run its command again"):
         recordings.find(tmp_path)
+
+
+def test_a_shard_that_is_gone_or_exchanged_is_one_line(recorded, tmp_path):
+    folder, *_ = recorded
+    data = tmp_path / "data"
+    shutil.copytree(folder / "data", data)
+    first, second, *_ = sorted(data.glob("*.tfrecord-*"))
+    for change, message in (
+        (lambda: first.rename(tmp_path / "x"), r"00000 .*: No such file or directory; record"),
+        (lambda: second.rename(first), r"00000 .*: it has \d episodes, expected \d"),
+    ):
+        change()
+        with pytest.raises(UsageError, match=message):
+            recordings.read(data, "breakout")

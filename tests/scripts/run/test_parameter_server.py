@@ -100,3 +100,9 @@ def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
     right = summary["last"]["accuracy"] * 40  # of an epoch's images: whole, if no sum was lost
     assert right == pytest.approx(round(right), abs=1e-4)
     assert summary["saved_model_difference"] < 1e-5
+
+
+@pytest.mark.parametrize("argument", ["--strategy=none", "--strategy", "-strategy=mirrored"])
+def test_a_cluster_has_one_strategy(argument):
+    with pytest.raises(UsageError, match=r"a cluster trains with --strategy=parameter_server"):
+        cluster.run_on_cluster("train.cifar10", [argument], 2)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sobolev_tf.keras_support import batching
 from train.lib.atari import environment, episode_format
 from train.lib.atari.episode_format import BLACK
-from train.lib.run import feature_names, progress
+from train.lib.run import feature_names, files, progress
 from train.lib.run.errors import UsageError, reading
 
 PARALLEL = 2  # batches that are put together at a time
@@ -125,6 +125,7 @@ def read(folder: Path, game: str) -> Recording:
     bar, episodes = progress.Bar(sum(split.shard_lengths)), []
     for k, (name, length) in enumerate(shards):
         with reading(Path(folder, name), "record it again", "is damaged or not whole"):
+            files.open_file(Path(folder, name)).close()  # says in fewer words that it is missing
             read_now = _shard(builder, k)
             _check(read_now, length)
         episodes += read_now
