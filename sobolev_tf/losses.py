@@ -169,7 +169,7 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
       [B].
 
     Raises:
-      ValueError: the loss gives one number for the whole batch.
+      ValueError: the loss gives one number for the whole batch, or others than one a row.
 
     Example:
 
@@ -183,11 +183,52 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
     values = getattr(loss, "call", loss)(y_true, y_pred)
     if values.shape.rank == 0:
         raise ValueError(
-            f"loss {getattr(loss, 'name', loss)} gives one number for the batch; expected one for "
-            "each example, [B]: take its mean over axis=-1."
+            f"loss {name_of(loss)} gives one number for the batch; expected one for each example, "
+            "[B]: take its mean over axis=-1."
+        )
+    rows = y_pred.shape[0] or y_true.shape[0]
+    if values.shape.rank and values.shape[0] not in (None, rows):
+        raise ValueError(
+            f"loss {name_of(loss)} gives shape {list(values.shape)}, expected one number for each "
+            "example, [B]: take its mean over axis=-1, not over the batch."
         )
     axes = list(range(1, len(values.shape)))
     return tf.reduce_mean(values, axes) if axes else values
+
+
+def is_of_errors(loss: Callable, outputs: tuple[int, ...]) -> bool:
+    """Tell whether a loss stays as it is where labels and predictions move together.
+
+    Such a loss compares errors, and z-scores serve it as well as the numbers themselves. True,
+    too, where the loss takes no floats of this shape.
+
+    Args:
+      loss: as `resolve` returns it.
+      outputs: out, the shape of one value.
+
+    Example:
+
+    >>> is_of_errors(resolve("mse"), (1,)), is_of_errors(resolve("binary_crossentropy"), (1,))
+    (True, False)
+    """
+    rows = tf.reshape(tf.constant([0.25, 0.5, 0.375]), [3, *[1] * len(outputs)])
+    y_true = rows * tf.ones([3, *outputs])
+    y_pred = y_true + tf.reshape(tf.constant([0.125, -0.25, 0.25]), rows.shape)
+    try:
+        here, *moved = (per_example(loss, y_true + c, y_pred + c) for c in (0.0, 0.125, -0.45))
+    except Exception:  # whatever a loss of other labels refuses
+        return True
+    tolerance = 1e-3 * tf.reduce_max(tf.abs(here))
+    return all(bool(tf.reduce_all(tf.abs(here - other) <= tolerance)) for other in moved)
+
+
+def name_of(loss: Callable) -> str:
+    """Return a loss's name, as errors show it.
+
+    >>> name_of(resolve("mse")), name_of(SquaredNorm())
+    ('mean_squared_error', 'squared_norm')
+    """
+    return str(getattr(loss, "name", None) or getattr(loss, "__name__", type(loss).__name__))
 
 
 def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -243,7 +284,20 @@ def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
 
 def _error(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """The difference, for labels of any dtype: integers and booleans are numbers here."""
-    return y_pred - tf.cast(y_true, y_pred.dtype)
+    return y_pred - tf.cast(_alike(y_true, y_pred), y_pred.dtype)
+
+
+def _alike(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """Labels in the shape of predictions; [B] of one output [B,1] would broadcast to [B,B]."""
+    y_true = tf.convert_to_tensor(y_true)
+    if y_true.shape.rank == 1 and y_pred.shape.rank == 2 and y_pred.shape[1] == 1:
+        y_true = y_true[:, None]
+    if not y_true.shape.is_compatible_with(y_pred.shape):
+        raise ValueError(
+            f"labels have shape {list(y_true.shape)}, and predictions {list(y_pred.shape)}: a norm "
+            "needs one label for each output."
+        )
+    return y_true
 
 
 def _over_dimensions(t: tf.Tensor, over: str) -> tf.Tensor:

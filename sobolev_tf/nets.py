@@ -35,9 +35,10 @@ def mlp(
     (None, 1)
     """
     inputs, outputs, hidden = _sizes("mlp", inputs, outputs, hidden)
+    input_dtype = _input_dtype("mlp", activation, dtype)
     layers = [keras.layers.Dense(units, activation, dtype=dtype) for units in hidden]
     last = keras.layers.Dense(outputs, dtype=dtype)
-    return keras.Sequential([keras.Input([inputs], dtype=dtype), *layers, last])
+    return keras.Sequential([keras.Input([inputs], dtype=input_dtype), *layers, last])
 
 
 def sine_mlp(
@@ -67,6 +68,7 @@ def sine_mlp(
     (None, 1)
     """
     inputs, outputs, hidden = _sizes("sine_mlp", inputs, outputs, hidden)
+    input_dtype = _input_dtype("sine_mlp", sine, dtype)
     if not hidden:
         raise ValueError("sine_mlp: hidden has no layer, at least 1 is needed.")
     first = keras.layers.Dense(
@@ -78,7 +80,7 @@ def sine_mlp(
     )
     others = [keras.layers.Dense(units, sine, dtype=dtype) for units in hidden[1:]]
     last = keras.layers.Dense(outputs, dtype=dtype)
-    return keras.Sequential([keras.Input([inputs], dtype=dtype), first, *others, last])
+    return keras.Sequential([keras.Input([inputs], dtype=input_dtype), first, *others, last])
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -241,6 +243,24 @@ def _sizes(caller: str, inputs: int, outputs: int, hidden: Sequence[int]) -> tup
         require.whole_number(caller, "outputs", outputs, at_least=1),
         require.lengths(caller, "hidden", hidden),
     )
+
+
+def _input_dtype(caller: str, activation: Any, dtype: Any) -> str | None:
+    """The dtype of x, float32 under mixed precision; ValueError for what Keras does not know."""
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError) as error:
+        got = require.shown(activation)
+        raise ValueError(f"{caller}: activation is Keras's or a function, got {got}.") from error
+    try:
+        policy = keras.dtype_policies.get(dtype)
+    except (TypeError, ValueError):
+        policy = None
+    if policy is None or "float" not in policy.compute_dtype:
+        raise ValueError(
+            f"{caller}: dtype is a floating one, such as 'float32', got {require.shown(dtype)}."
+        )
+    return None if dtype is None else policy.variable_dtype
 
 
 def _atari_trunk(

@@ -142,7 +142,9 @@ class Teacher(keras.layers.Layer):
                     f"Teacher found no SavedModel at {model}: give a directory that `export` "
                     "wrote, or, for a .keras file, what keras.models.load_model returns."
                 ) from error
+        frozen = []
         if isinstance(model, keras.layers.Layer):
+            frozen = [id(variable) for variable in model.trainable_variables]
             model.trainable = False
         elif not hasattr(model, "signatures"):
             raise ValueError(
@@ -150,9 +152,27 @@ class Teacher(keras.layers.Layer):
                 f"{require.shown(model)}."
             )
         self.model, self.output_name = model, output
+        self._frozen_here = frozenset(frozen)
         self._serve = _endpoint(model)
         if self._serve is not None:
             _choose(self._serve.structured_outputs, output)  # refuse now what `call` would
+
+    def refuse_shared_weights(self, caller: str, net: keras.Model) -> None:
+        """Refuse a student whose weights were frozen with the teacher's.
+
+        Args:
+          caller: the class, which the error names.
+          net: the student.
+
+        Raises:
+          ValueError: names the first weight that both have, and that was trainable before.
+        """
+        for variable in net.variables:
+            if id(variable) in self._frozen_here:
+                raise ValueError(
+                    f"{caller}: the net shares {variable.path!r} with its teacher, which froze it: "
+                    "give the teacher a copy, as keras.models.clone_model and set_weights make it."
+                )
 
     @property
     def trainable(self) -> bool:

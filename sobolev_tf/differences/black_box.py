@@ -62,12 +62,15 @@ class BlackBox:
         if not len(x) and self.outputs is not None:
             return np.empty((0, *self.outputs), double)
         try:
-            y = np.array(self.fn(x))  # a copy: fn may fill the same buffer at every call
+            answer = self.fn(x)
+            y = np.array(answer)  # a copy: fn may fill the same buffer at every call
         except Exception as error:
             raise ValueError(
                 f"fn raised {type(error).__name__}: {error} (x has shape {x.shape} and starts with "
                 f"{shown(x[:1])})."
             ) from error
+        if isinstance(answer, np.ma.MaskedArray) and np.ma.getmaskarray(answer).any():
+            raise ValueError("fn returned masked entries, which have no value: fill them.")
         if y.shape[:1] != x.shape[:1]:
             raise ValueError(
                 f"fn returned shape {y.shape} for x of shape {x.shape}, expected "

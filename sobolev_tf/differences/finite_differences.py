@@ -5,6 +5,7 @@ best step for order j, eps^(1/(j+2)) of x's size for central differences and eps
 forward ones, depends on eps, and so on the dtype that the black box really computes in.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sobolev_tf import jets, require
+from sobolev_tf.differences import doubts
 from sobolev_tf.differences.black_box import BlackBox, shown
 from sobolev_tf.jets import arguments, contractions
 
@@ -39,7 +41,8 @@ class FiniteDifferences:
     difference of it: fn computes in complex numbers, without abs, max, comparison or cast.
 
     Where fn returns float32, steps are chosen for float32; results have the dtype of x. fn is
-    called once for f(x) and once for each derivative, more often where its points exceed 32 MB.
+    called once for f(x) and once for each derivative, more often where its points exceed 32 MB;
+    under "complex" three times more, once, at a few rows, to see whether it is analytic.
     Inside `tf.function` all of it is one `tf.numpy_function`: XLA (jit_compile=True) refuses it,
     and nothing can be differentiated through it. It is not saved with a model.
 
@@ -88,6 +91,7 @@ class FiniteDifferences:
             outputs = require.lengths(caller, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
+        self._doubted = False  # whether the first derivatives were looked at
 
     @property
     def failure(self) -> Exception | None:
@@ -200,6 +204,10 @@ class FiniteDifferences:
             dtype, x = x.dtype, x.astype("f8")
             value = self._black_box.evaluate(x, len(x))
             terms = [value.real]
+            if order and self.scheme == "complex" and not self._doubted:
+                evaluate = functools.partial(self._black_box.evaluate, rows=1)
+                doubts.refuse_not_analytic(evaluate, x, np.asarray(self.scale, "f8"))
+                self._doubted = True
             for j in range(1, order + 1):
                 vs = [_flat(v.astype("f8"), 2) for v in directions[: along(j)]]
                 terms.append(self._derivative(x, value, vs, free=j - along(j)))
@@ -285,8 +293,16 @@ class FiniteDifferences:
         points = np.stack(corners, axis=1)  # [B,corners,p,D]
         y = self._black_box.evaluate(points.reshape(-1, *dims), rows)
         y = y.reshape(*points.shape[:3], base.shape[-1])
+        if self.scheme == "central" and len(ends) == 1 and self.step is None:
+            self._doubt(y[:, 0], np.broadcast_to(base, y[:, 0].shape), y[:, 1])
         total = total + np.einsum("c,bcpk->bpk", signs, y)
         return (total.imag if self.scheme == "complex" else total) / width[..., None]
+
+    def _doubt(self, *values):
+        """Warn once of a function whose values jump within a step."""
+        if not self._doubted and doubts.is_rounded(*values):
+            doubts.warn_of_rounding()
+            self._doubted = True
 
 
 def _joined(*parts: Any) -> tf.TensorShape:

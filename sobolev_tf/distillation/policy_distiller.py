@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, require, targets
@@ -16,7 +18,7 @@ from sobolev_tf.distillation.policies import (
     log_policy,
 )
 from sobolev_tf.jets.arguments import answer
-from sobolev_tf.keras_support import options
+from sobolev_tf.keras_support import arrays, logits, options
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -52,6 +54,19 @@ class PolicyEquation(Equation):
         if "value" in batch.labels:
             batch.labels["value"] = log_policy(batch.labels["value"])
         return batch
+
+    def look_at_labels(self, caller: str, labeled: dict[str, Any]) -> None:
+        """Warn of stored logits that are probabilities."""
+        logits = labeled.get("value")
+        numbers = None if logits is None else arrays.on_host(logits)
+        if numbers is None or numbers.ndim != 2 or numbers.shape[1] < 2 or not len(numbers):
+            return
+        if numbers.min() >= 0 and np.all(np.abs(numbers.sum(1, dtype="float64") - 1) < 1e-3):
+            warnings.warn(
+                f"{caller}: every row of the logits sums to 1, as probabilities do: the policy "
+                "would be their softmax. Pass logits, or the logarithm of probabilities.",
+                stacklevel=4,
+            )
 
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: stored logits spare the teacher's run, but for gradients."""
@@ -159,6 +174,8 @@ class PolicyDistiller(EquationModel):
         require.one_of(caller, "uint8_images", uint8_images, (True, False, None))
         teacher = _frozen(teacher)
         arguments.refuse_no_target(caller, teacher)
+        _warn_of_softmax("the student", net)
+        _warn_of_softmax("the teacher", getattr(teacher, "model", None))
         self.alpha, self.divergence = alpha, divergence
         fields = {"count": projections, "unbiased": unbiased, "orthogonal": orthogonal}
         projection = arguments.as_projection("output", seed, **fields)
@@ -191,6 +208,8 @@ class PolicyDistiller(EquationModel):
         outputs = self.equation.output_dims
         if len(outputs) != 1:
             raise ValueError(f"the student returns {['B', *outputs]}, expected [B, A].")
+        if outputs[0] == 1:
+            raise ValueError("the student has one action: its policy is 1 whatever it learns.")
 
     def compile(
         self,
@@ -262,3 +281,12 @@ def _frozen(teacher: Any) -> Any:
     if model and not isinstance(teacher, targets.Teacher):
         return targets.Teacher(teacher)
     return teacher
+
+
+def _warn_of_softmax(whose: str, net: Any) -> None:
+    if logits.last_activation(net) == "softmax":
+        warnings.warn(
+            f"PolicyDistiller: {whose} ends in softmax, and its outputs are taken for logits: "
+            "leave the softmax out.",
+            stacklevel=3,
+        )

@@ -33,6 +33,8 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
             f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
             'that stay, as in lambda a: f({"a": a, "b": b}).'
         )
+    if isinstance(x, tf.RaggedTensor | tf.SparseTensor):
+        raise ValueError(f"{name} is a {type(x).__name__}, expected one dense array.")
     point = tf.convert_to_tensor(x)
     if not point.dtype.is_floating:
         raise ValueError(

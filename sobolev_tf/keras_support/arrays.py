@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf import require
+
 
 def is_array(value: Any) -> bool:
     """Tell whether a value is one array: NumPy's, a tensor, or anything that NumPy can read.
@@ -57,13 +59,13 @@ imaginary part as components.
             array = array.detach().cpu()
         array = np.asarray(array)
     tensor = isinstance(array, tf.Tensor)
-    kind = ("c" if array.dtype.is_complex else "f") if tensor else array.dtype.kind
+    kind = _kind(array.dtype) if tensor else array.dtype.kind
     if kind == "c":
         raise ValueError(
             f"{caller}: {name} holds {_dtype(array)}, expected real numbers: pass {name}.real, or "
             "real and imaginary part as components."
         )
-    if kind in "OMm":
+    if kind in "OMmVU" or (kind == "S" and not name.startswith("x")):
         raise ValueError(
             f"{caller}: {name} holds {_dtype(array)}, expected numbers: pass "
             f'{name}.astype("float32").'
@@ -73,6 +75,53 @@ imaginary part as components.
     if array.dtype == np.longdouble and array.dtype.itemsize > 8:
         return array.astype("float64")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def from_lists(caller: str, name: str, x: Any) -> Any:
+    """Return lists of numbers as one array, and anything else as it is.
+
+    Args:
+      caller: the public function, which errors name.
+      name: the argument.
+      x: arrays in any structure, a stream of batches, or rows of numbers.
+
+    Raises:
+      ValueError: for lists of anything else, text, one number, or None.
+
+    Example:
+
+    >>> from_lists("fit", "x", [[1.0, 2.0]]).shape
+    (1, 2)
+    >>> from_lists("fit", "x", "points.csv")
+    Traceback (most recent call last):
+    ValueError: fit: x is an array [B,...] or rows of numbers, got 'points.csv'.
+    """
+    if x is not None and not isinstance(x, str | bytes | list | tuple | set | int | float):
+        return x
+    leaves = keras.tree.flatten(x)
+    if isinstance(x, list | tuple) and any(is_array(leaf) for leaf in leaves):
+        return x
+    try:
+        array = np.asarray(x if isinstance(x, list | tuple) else None)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf" or not array.ndim:
+        raise ValueError(
+            f"{caller}: {name} is an array [B,...] or rows of numbers, got {require.shown(x)}."
+        )
+    return array
+
+
+def refuse_no_array(caller: str, name: str, value: Any) -> None:
+    """Raise ValueError for what is no dense array.
+
+    >>> refuse_no_array("fit", "sample_weight", 2.0)
+    Traceback (most recent call last):
+    ValueError: fit: sample_weight is an array with a row for each example, got 2.0.
+    """
+    raise ValueError(
+        f"{caller}: {name} is an array with a row for each example, got {require.shown(value)}."
+    )
 
 
 def entries(name: str, arrays: Any) -> dict[str, Any]:
@@ -114,3 +163,10 @@ def _unmasked(caller, name, array, missing):
 
 def _dtype(array):
     return array.dtype.name
+
+
+def _kind(dtype):
+    """NumPy's letter of a TensorFlow dtype: text, complex, or any number."""
+    if dtype == tf.string:
+        return "S"
+    return "c" if dtype.is_complex else "f"

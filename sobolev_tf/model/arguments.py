@@ -45,6 +45,11 @@ def as_projection(
                 "orthogonal and seed there, as in Projection('output', count=3)."
             )
         return projection
+    if projection is None and plain | shorthand != plain:
+        raise ValueError(
+            "projections, contraction, unbiased and orthogonal are of random directions, and "
+            'there is no projection: give projection="output" or "input", or leave them out.'
+        )
     seed = random.randrange(2**31) if seed is None else seed
     # Without a side, too: wrong settings are refused.
     settings = Projection(projection or "input", seed=seed, **shorthand)

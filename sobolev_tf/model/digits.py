@@ -33,8 +33,9 @@ def warn_of_lost_digits(
             named |= arrays.entries(f"label {name}", label)
     for name, array in named.items():
         numbers = arrays.on_host(array) if arrays.is_array(array) else None
-        if numbers is not None and numbers.dtype in (np.float32, np.float64):
-            _warn(model, caller, name, numbers, ranges.get(name))
+        if numbers is None or numbers.dtype.kind not in "iuf" or numbers.dtype.itemsize < 4:
+            continue
+        _warn(model, caller, name, numbers, ranges.get(name))
 
 
 def resolved(offset: float, spread: float) -> float:
@@ -56,8 +57,9 @@ def _warn(model, caller, name, numbers, known):
     low, high = known
     low, high = low.astype("float64"), high.astype("float64")
     spread, offset = high - low, np.maximum(np.abs(low), np.abs(high))
-    # Rounding leaves a trace of spread in a constant column.
-    spreads = spread > 8 * np.finfo(numbers.dtype).eps * offset
+    # Rounding leaves a trace of spread in a constant column; whole numbers are exact.
+    trace = np.finfo(numbers.dtype).eps if numbers.dtype.kind == "f" else 0.0
+    spreads = spread > 8 * trace * offset
     lost = spreads & (offset * _RESOLUTION > _LEAST * spread)
     if not lost.any():
         return

@@ -11,6 +11,7 @@ import tensorflow as tf
 from sobolev_tf import jets, targets
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.inputs import Inputs
+from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling, UnscaledFunction
 from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, known_components
 
@@ -106,6 +107,9 @@ class Equation:
         """Read a batch (x, y, sample_weight) in the one form that everything below takes."""
         return labels.read_batch(data, self.order)
 
+    def look_at_labels(self, caller: str, labeled: dict[str, Any]) -> None:
+        """Warn of labels [B,...] by name that are right in form, and mean something else."""
+
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: those with labels; without any, all that a target has."""
         return list(labeled) or labels.names(self.order)
@@ -188,6 +192,9 @@ class Equation:
           y, sample_weight: labels and weights in any form.
           target: supplies them where y has none, or None.
           order: the highest order that the target is run for.
+
+        Raises:
+          ValueError: for a label of another shape.
         """
         batch = self.read_batch((x, y, sample_weight))
         point, known = self.inputs.point(x), batch.labels
@@ -195,8 +202,13 @@ class Equation:
             jet = targets.tabulate(self.target_at(target, x), point, order, verbose=0)
             known = dict(zip(labels.names(order), jet, strict=True))
         names = [name for name in labels.names(self.order) if name in known]
-        for name in names[1:] if "value" in names else names:
+        outputs, dims = list(self.output_dims), list(point.shape[1:])
+        for name in names:
             order = labels.order_of(name)
-            known[name] = self.inputs.join(known[name], len(self.output_dims), order)
+            label = known[name]
+            if order:
+                label = self.inputs.join(label, len(outputs), order)
+            expected = [None, *outputs, *dims * order]
+            known[name] = fit_shape(label, expected, outputs, name, classes=True)
         weights = {name: np.ravel(weight) for name, weight in batch.weights.items()}
         return point.numpy(), {name: np.asarray(known[name]) for name in names}, weights

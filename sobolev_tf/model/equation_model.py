@@ -9,7 +9,7 @@ import tensorflow as tf
 from sobolev_tf.keras_support import compile_settings, loss_scaling, pitfalls, strategies
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.metrics import has_state, in_float64, jet_metrics, refuse_unknown
-from sobolev_tf.model import arguments, gradients, labels, saving, term_metrics, terms
+from sobolev_tf.model import arguments, gradients, labels, saving, scores, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.feed import Feed
 from sobolev_tf.model.gate import Gate
@@ -101,6 +101,7 @@ class EquationModel(NetModel):
             self.order, loss, loss_weights, component_weights, missing, mean_over
         )
         self.objective.balance(self.label_sizes)
+        scores.look_at_loss("compile", self.net, self.objective, self.scaling)
         self.missing = missing
         self._shown_metrics = refuse_unknown(jet_metrics)
         optimizer = loss_scaling.scale_half_precision(optimizer, self._flatten_layers())
@@ -169,6 +170,7 @@ class EquationModel(NetModel):
         """Compute equation 1 for the fields of a `Comparison`, plus regularization losses."""
         step, dtype, size = self.optimizer.iterations, y_pred["value"].dtype, terms.batch_size(x)
         total = []
+        self.objective.refuse_no_weight(y if training else ())
         for name, weight, value in self.objective.terms(y, y_pred, sample_weight or {}, step):
             self._loss_trackers[name].update_state(value, sample_weight=size)
             total.append(tf.cast(value, dtype) * tf.cast(weight, dtype))
@@ -230,6 +232,7 @@ class EquationModel(NetModel):
           FloatingPointError: for a loss that became NaN, before callbacks see the epoch's end.
         """
         feed = Feed(self, "fit")
+        feed.look_at_settings(epochs=epochs, begin=initial_epoch, validation=validation_steps)
         options: dict[str, Any] = {"shuffle": shuffle, "class_weight": class_weight}
         options |= {"steps_per_epoch": steps_per_epoch, "validation_split": validation_split}
         options |= {"validation_data": validation_data}
@@ -262,6 +265,7 @@ class EquationModel(NetModel):
     ) -> Any:
         """Compute losses and metrics as in Keras; labels, weights and errors are as for `fit`."""
         feed = Feed(self, "evaluate")
+        feed.look_at_settings(steps=steps)
         cached = kwargs.get("_use_cached_eval_dataset", False)  # `fit` has looked at it
         passed = feed.evaluation(x, y, sample_weight, batch_size, cached)
         if not cached:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import arrays, batching
+from sobolev_tf.keras_support import arrays, batching, fit_arguments
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
 from sobolev_tf.model.contradictions import warn_of_contradictions
@@ -48,6 +48,8 @@ class Feed:
         """
         self._refuse_batch_size(batch_size)
         caller, options = self.gate.caller, dict(options)
+        fit_arguments.check(caller, self.model, options)
+        x = arrays.from_lists(caller, "x", x)
         are_arrays = arrays.are_arrays(x)
         if options["shuffle"] is None:
             # Keras's default warns that it cannot shuffle a data set or a generator; it takes the
@@ -56,17 +58,23 @@ class Feed:
         if (validation := options["validation_data"]) is not None:
             size = options["validation_batch_size"] or batch_size
             options["validation_data"] = self._validation(validation, size)
+        if not are_arrays and options["validation_split"]:
+            raise ValueError(
+                f"{caller}: validation_split splits arrays; a data set has take, skip."
+            )
         if not are_arrays:
             passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
             return passed | {"batch_size": batch_size} | options
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
         self.gate.nothing_to_learn(y)
+        self.gate.weights_without_labels(y, sample_weight)
         if options["class_weight"] and (keras.tree.is_nested(y) or options["steps_per_epoch"]):
             raise ValueError(
                 f"{caller}: class_weight is for class numbers as the only labels, in whole passes "
                 "over them: give sample_weight, a number for each example."
             )
         by_name = labels.normalize(y, self.gate.order)
+        self.model.equation.look_at_labels(caller, by_name)
         warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
         warn_of_contradictions(self.model, caller, by_name)
         if options["steps_per_epoch"]:
@@ -74,6 +82,24 @@ class Feed:
             data, options = batching.repeat_arrays(data, batch_size or 32, options)
             return {"x": data} | options
         return self._whole_passes(x, y, sample_weight, batch_size, options)
+
+    def look_at_settings(
+        self, epochs: Any = None, begin: Any = None, validation: Any = None, steps: Any = None
+    ) -> None:
+        """Look at numbers that `fit` and `evaluate` take, and at weights that follow the step.
+
+        Args:
+          epochs, steps: Keras's.
+          begin: the initial epoch.
+          validation: the steps of a validation.
+
+        Raises:
+          ValueError: for a number of another kind or range, or a model that is not compiled.
+        """
+        numbers = {"epochs": epochs, "steps": steps}
+        numbers |= {"initial_epoch": begin, "validation_steps": validation}
+        fit_arguments.check(self.gate.caller, self.model, numbers)
+        self.model.objective.refuse_weights(self.gate.caller, self.model.optimizer.iterations)
 
     def evaluation(
         self,
@@ -98,6 +124,7 @@ class Feed:
                 self._stream(x)
             return passed
         self._refuse_batch_size(batch_size)
+        x = passed["x"] = arrays.from_lists(self.gate.caller, "x", x)
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
@@ -118,6 +145,7 @@ class Feed:
 
     def prediction(self, x: Any, batch_size: int | None) -> dict:
         """Return x and batch_size for Keras's `predict`."""
+        x = arrays.from_lists(self.gate.caller, "x", x)
         if arrays.are_arrays(x):
             x = self.gate.plain(x)
         if not arrays.are_arrays(x) or not self._is_rounded(x):
@@ -138,6 +166,7 @@ class Feed:
         try:
             yield
         except FloatingPointError as error:
+            self.model.objective.refuse_weights(self.gate.caller, self.model.optimizer.iterations)
             if self._arrays is not None:
                 not_finite.explain(self.model, not_finite.batches(self._arrays), error)
             elif self._streams:  # the last one is what is trained on

@@ -150,14 +150,30 @@ class Gate:
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
         if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
             raise ValueError(f"{self.caller}: every label is missing, there is nothing to learn.")
+        for name, array in named.items():
+            if name.startswith("directions") and not np.any(arrays.on_host(array)):
+                raise ValueError(f"{self.caller}: {name} are all zero, there is nothing to learn.")
+
+    def weights_without_labels(self, y: Any, sample_weight: Any) -> None:
+        """Raise ValueError for weights by name of a term that has no labels."""
+        if self.target or not isinstance(sample_weight, dict):
+            return
+        labeled = labels.normalize(y, self.order)
+        for name, weight in sample_weight.items():
+            if weight is not None and name not in labeled:
+                raise ValueError(
+                    f"{self.caller}: sample_weight has {name!r}, and y has no label of that name."
+                )
 
     def _plain(self, x, y, sample_weight):
         names = {id(array): name for name, array in self._named(x, y, sample_weight).items()}
 
         def plain(array):
-            if not _dense(array):
-                return array
             name = names.get(id(array), "y")
+            if not _dense(array):
+                if array is not None and not name.startswith("x"):
+                    arrays.refuse_no_array(self.caller, name, array)
+                return array
             missing = self.missing == "nan" and name.startswith("label")
             return arrays.plain_array(self.caller, name, array, missing)
 

@@ -133,6 +133,8 @@ def _is_array(entry: Any) -> bool:
 
 
 def _array(entry: Any, caller: str, name: str) -> Any:
+    if isinstance(entry, tf.RaggedTensor | tf.SparseTensor):
+        raise ValueError(f"{caller}: {name} is a {type(entry).__name__}, expected one dense array.")
     if hasattr(entry, "shape") and hasattr(entry, "dtype"):
         entry = keras.ops.convert_to_tensor(entry) if not isinstance(entry, np.ndarray) else entry
         shape = entry.shape

@@ -40,6 +40,8 @@ class Inputs:
         if not isinstance(wrt, str | list | tuple | None):
             raise ValueError(f"wrt is the name of an input, or a list of names, got {wrt!r}.")
         self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
+        if self.wrt == []:
+            raise ValueError("wrt names no input; leave it out for a net of one input.")
         if len(set(self.chosen)) < len(self.chosen):
             raise ValueError(f"wrt names an input twice: {self.chosen}.")
 
@@ -92,6 +94,9 @@ class Inputs:
         Raises:
           ValueError: for integers where derivatives are taken, or inputs that are not named.
         """
+        known = self.known_shape()
+        if isinstance(x, tf.Tensor) and x.shape.rank is None and isinstance(known, tuple):
+            x = tf.ensure_shape(x, known)  # a data set may not know even the number of axes
         entries = self._entries(x)
         names = self.chosen or list(entries)
         cast = {
@@ -221,6 +226,14 @@ class Inputs:
             raise ValueError(
                 f"wrt names {self.chosen}, but x is one array: the net takes "
                 f"{', '.join(self._names())}, in a dict or a list."
+            )
+        structure = getattr(self.net, "inputs", None) and self.net.input
+        needed = list(structure) if isinstance(structure, dict) else self._names()
+        lacking = [name for name in needed if name not in entries] if isinstance(x, dict) else []
+        if lacking:
+            raise ValueError(
+                f"x lacks the input {lacking[0]!r}: it has {', '.join(map(str, x))}, and the net "
+                f"takes {', '.join(needed)}."
             )
         if unknown := [name for name in self.chosen if name not in entries]:
             raise ValueError(

@@ -109,7 +109,8 @@ def normalize(y: Any, order: int) -> dict[str, Any]:
     Its own result passes unchanged.
 
     Raises:
-      ValueError: for an unknown name, too many entries, or directions that are absent.
+      ValueError: for an unknown name, too many entries, directions that are absent, or that
+        belong to no label.
 
     Example:
 
@@ -172,10 +173,19 @@ def weights_by_name(sample_weight: Any, order: int) -> dict[str, Any]:
 
 
 def _directions_by_name(y):
-    present = [name for name in DIRECTIONAL if isinstance(y, dict) and y.get(name) is not None]
+    if not isinstance(y, dict):
+        return {}
+    present = [name for name in DIRECTIONAL if y.get(name) is not None]
+    directions = y.get("directions")
+    named = directions if isinstance(directions, dict) else {}
+    alone = [name for name in named if name not in present]
+    if alone or (directions is not None and not present):
+        absent = alone[0] if alone else "jvp, vjp or hvp"
+        raise ValueError(
+            f"y has directions but no {absent}: directions come with the derivatives along them."
+        )
     if not present:
         return {}
-    directions = y.get("directions")
     if not isinstance(directions, dict):
         directions = dict.fromkeys(present, directions) if len(present) == 1 else {}
     for name in present:

@@ -1,6 +1,6 @@
 """The objective of equation 1: the loss l_j, the weight w_j and the component weights of terms."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from typing import Any
 
@@ -129,7 +129,36 @@ class Objective:
     def weight(self, name: str, step: Any) -> Any:
         """Return w_j at a training step."""
         weight = self.weights[name]
-        return weight(step) if callable(weight) else weight
+        if not callable(weight):
+            return weight
+        if (number := weight(step)) is None:
+            raise ValueError(f"loss_weights of {name} gives None at a step, expected a number.")
+        return losses.nan_where_negative(number)
+
+    def refuse_weights(self, caller: str, step: Any) -> None:
+        """Look at the weights that are functions, at a step.
+
+        Raises:
+          ValueError: for a negative weight, or one that is not finite.
+        """
+        for name, weight in self.weights.items():
+            if not callable(weight):
+                continue
+            number = float(weight(step))
+            if not (np.isfinite(number) and number >= 0):
+                raise ValueError(
+                    f"{caller}: loss_weights of {name} gives {number:g} at step {int(step)}, "
+                    "expected a finite number of at least 0."
+                )
+
+    def refuse_no_weight(self, labeled: Iterable[str]) -> None:
+        """Raise ValueError where all terms with labels have the constant weight 0."""
+        taken = [name for name in labeled if self.takes(name)]
+        if taken and all(not callable(self.weights[n]) and self.weights[n] == 0 for n in taken):
+            raise ValueError(
+                f"loss_weights are 0 for all terms with labels ({', '.join(taken)}): there is "
+                "nothing to learn."
+            )
 
     def term(
         self, name: str, label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None

@@ -6,12 +6,13 @@ import keras
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, options, pitfalls
-from sobolev_tf.model import arguments, saving
+from sobolev_tf.model import arguments, saving, scores
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.statistics import fit_statistics
 from sobolev_tf.projections import Projection
+from sobolev_tf.targets import Teacher
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -30,8 +31,8 @@ class SobolevModel(EquationModel):
       net: any Keras model x [B,*in] -> [B,*out], one tensor out, built or not.
       order: J, the highest order that is compared; 0 compares values only.
       target: `targets.Function`, `targets.Teacher`, `targets.FiniteDifferences` or any callable
-        of tensors: `fit(x)` takes its labels from here, inside the step. Labels that are passed
-        to `fit` come first.
+        of tensors: `fit(x)` takes its labels from here, inside the step. Where labels are passed
+        to `fit`, they alone are compared.
       wrt: for a net of several inputs, the name or names of those to differentiate.
       projection: a `Projection`, or its side: "output" for D^j <m, v>, "input" for derivatives
         along v. None compares full derivatives. Evaluation draws the same directions each time.
@@ -73,6 +74,8 @@ class SobolevModel(EquationModel):
         require.model(caller, "net", net)
         order = require.whole_number(caller, "order", order, at_least=0)
         arguments.refuse_no_target(caller, target)
+        if isinstance(target, Teacher):
+            target.refuse_shared_weights(caller, net)
         chosen = arguments.as_projection(
             projection,
             seed,
@@ -142,7 +145,10 @@ class SobolevModel(EquationModel):
         statistics = fit_statistics(
             known, lambda: self.equation.output_dims, classes, self.equation.is_float64(), scale_x
         )
-        self.scaling.set(*statistics.scales())
+        scales = statistics.scales()
+        if self.compiled:
+            scores.refuse_losses_of_raw_values(gate.caller, self.objective, *scales[2:])
+        self.scaling.set(*scales)
         self.label_sizes = statistics.label_sizes()
         if self.compiled and self.objective.balance(self.label_sizes):
             self.forget_functions()

@@ -146,6 +146,7 @@ class FullBatch:
         """Raise FloatingPointError where the loss, or what comes from it, is not finite."""
         if all(np.isfinite(a).all() for a in (loss, *arrays)):
             return
+        self.model.objective.refuse_weights(self.caller, self.model.optimizer.iterations)
         error = FloatingPointError(
             f"{self.caller}: the loss is {loss}, or its gradient not finite: x and the labels are "
             "finite, look at the net's initial weights, and scale x and labels by adapt."

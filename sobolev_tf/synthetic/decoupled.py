@@ -216,7 +216,7 @@ class DecoupledModel(WatchedModel):
                 raise ValueError(f"expected one loss, for the network's output; got {loss}.")
             if kwargs.get("loss_weights") is not None:
                 raise ValueError("loss_weights is for several losses; here there is one.")
-            loss = network_loss(loss)
+            loss = network_loss(loss, self.stages[-1])
             losses = critic_losses or (L1Norm(), L1Norm())
             weights = critic_loss_weights
             self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support import arrays, fit_arguments
 from sobolev_tf.keras_support.strategies import DistributedModel
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.synthetic import gate
@@ -30,9 +30,12 @@ class WatchedModel(DistributedModel):
           FloatingPointError: for a loss or a weight that is not finite: names the stage.
         """
         passed = inspect.signature(super().fit).bind(x, y, *args, **kwargs).arguments
+        passed["x"] = arrays.from_lists("DecoupledModel.fit", "x", x)
+        fit_arguments.check("DecoupledModel.fit", self, passed)
         # Keras's own default warns that it cannot shuffle a data set or a generator.
         passed.setdefault("shuffle", arrays.are_arrays(x))
         data = _look("DecoupledModel.fit", passed)
+        gate.refuse_fractional_classes("DecoupledModel.fit", self.loss, passed.get("y"))
         streams = [data]
         validation = passed.get("validation_data")
         if isinstance(validation, tuple | list):
@@ -60,6 +63,8 @@ class WatchedModel(DistributedModel):
             return super().evaluate(x, y, *args, **kwargs)
         passed = inspect.signature(super().evaluate).bind(x, y, *args, **kwargs).arguments
         passed |= passed.pop("kwargs", {})
+        passed["x"] = arrays.from_lists("DecoupledModel.evaluate", "x", x)
+        fit_arguments.check("DecoupledModel.evaluate", self, passed)
         data = _look("DecoupledModel.evaluate", passed)
         try:
             return super().evaluate(**passed)

@@ -50,6 +50,34 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     return given
 
 
+def refuse_fractional_classes(caller: str, loss: Any, y: Any) -> None:
+    """Refuse class numbers [B] with fractions, which Keras would cut off.
+
+    Raises:
+      ValueError: names the first such row.
+
+    Example:
+
+    >>> refuse_fractional_classes(
+    ...     "fit", keras.losses.SparseCategoricalCrossentropy(), np.array([1.0, 1.5])
+    ... )
+    Traceback (most recent call last):
+    ValueError: fit: y is 1.5 in row 1, and the loss takes class numbers: whole numbers from 0.
+    """
+    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    numbers = arrays.on_host(y) if sparse and arrays.is_array(y) else None
+    if numbers is None or numbers.dtype.kind != "f":
+        return
+    wrong = (numbers != np.floor(numbers)).reshape(len(numbers), -1)
+    if wrong.any():
+        row = int(np.argmax(wrong.any(axis=1)))
+        shown = numbers.reshape(len(numbers), -1)[row, np.argmax(wrong[row])]
+        raise ValueError(
+            f"{caller}: y is {shown:g} in row {row}, and the loss takes class numbers: whole "
+            "numbers from 0."
+        )
+
+
 def stream(caller: str, data: Any) -> WatchedData:
     """Return a data set, generator or PyDataset whose batches are looked at."""
 

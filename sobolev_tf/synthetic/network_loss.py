@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import jet
+from sobolev_tf.keras_support.logits import warn_about_logits
 from sobolev_tf.losses import per_example, resolve
 
 CROSS_ENTROPIES = (
@@ -18,8 +19,15 @@ LOSS_CLASSES = {  # Keras's names of losses stand for functions
 }
 
 
-def network_loss(loss: keras.losses.Loss | Callable | str) -> keras.losses.Loss | Callable:
+def network_loss(
+    loss: keras.losses.Loss | Callable | str, net: keras.Model | None = None
+) -> keras.losses.Loss | Callable:
     """Return a Keras loss or a function of (y, outputs); the class of a cross-entropy's name.
+
+    Args:
+      loss: a Keras loss, its name, or a function.
+      net: the last stage: a warning where it ends in probabilities and the loss takes logits, or
+        the other way round.
 
     Raises:
       ValueError: if the loss is not a mean over the batch.
@@ -30,7 +38,9 @@ def network_loss(loss: keras.losses.Loss | Callable | str) -> keras.losses.Loss 
     False
     """
     loss = resolve(loss)
-    return LOSS_CLASSES[loss]() if loss in LOSS_CLASSES else loss
+    loss = LOSS_CLASSES[loss]() if loss in LOSS_CLASSES else loss
+    warn_about_logits("compile", net, loss)
+    return loss
 
 
 def label_gradient(

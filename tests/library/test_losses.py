@@ -52,3 +52,22 @@ def test_keras_losses_average_what_they_leave():
 def test_other_reductions_are_refused():
     with pytest.raises(ValueError, match="reduction='sum'"):
         losses.resolve(losses.Norm(reduction="sum"))
+
+
+@pytest.mark.parametrize("loss", [losses.SquaredNorm(), losses.Norm(), losses.L1Norm()])
+def test_labels_without_the_axis_of_one_output_do_not_broadcast(loss):
+    labels, predicted = tf.zeros([4]), tf.constant([[1.0], [2.0], [3.0], [4.0]])
+    assert float(loss(labels, predicted)) == float(loss(labels[:, None], predicted))
+    with pytest.raises(ValueError, match="a norm needs one label for each output"):
+        loss(tf.zeros([4, 1]), tf.ones([4, 3]))
+
+
+def test_a_mean_over_the_batch_is_refused():
+    def per_output(y_true, y_pred):
+        return tf.reduce_mean((y_true - y_pred) ** 2, axis=0)
+
+    with pytest.raises(ValueError, match=r"loss per_output gives shape \[2\]"):
+        losses.per_example(per_output, tf.zeros([5, 2]), tf.ones([5, 2]))
+    unknown = tf.TensorSpec([None, 2])
+    with pytest.raises(ValueError, match=r"not over the batch"):
+        tf.function(lambda y: losses.per_example(per_output, y, y)).get_concrete_function(unknown)

@@ -29,3 +29,21 @@ def test_a_sine_mlp_starts_as_waves_of_every_phase():
         assert start.std() == pytest.approx(most / 3**0.5, rel=0.1)
     assert not later.any()  # biases of further layers
     assert {weight.dtype for weight in net.weights} == {"float64"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"activation": "swishy"}, "mlp: activation is Keras's or a function, got 'swishy'"),
+        ({"dtype": "float46"}, "mlp: dtype is a floating one"),
+        ({"dtype": "int32"}, "mlp: dtype is a floating one"),
+    ],
+)
+def test_unknown_activations_and_dtypes_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        nets.mlp(2, **settings)
+
+
+def test_mixed_precision_takes_single_precision():
+    net = nets.mlp(2, hidden=[4], dtype="mixed_float16")
+    assert (net.inputs[0].dtype, net.layers[0].compute_dtype) == ("float32", "float16")

@@ -1,0 +1,65 @@
+"""Logits that are taken for probabilities, and the other way round: what the last layer tells."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+_OF_PROBABILITIES = (
+    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
+)  # fmt: skip
+
+
+def last_activation(net: Any) -> str | None:
+    """Return the name of a net's last activation; None where its last layer does not tell.
+
+    Example:
+
+    >>> last_activation(keras.Sequential([keras.Input([2]), keras.layers.Dense(3, "softmax")]))
+    'softmax'
+    """
+    outputs = getattr(net, "outputs", None)
+    if not isinstance(net, keras.Model) or not outputs or len(outputs) != 1:
+        return None
+    layer = outputs[0]._keras_history.operation
+    if isinstance(layer, keras.Model):
+        return last_activation(layer)
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", None)
+
+
+def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable | None) -> None:
+    """Warn where a cross-entropy takes logits for probabilities, or probabilities for logits.
+
+    Args:
+      caller: the method, which the warning names.
+      net: a Keras model.
+      loss: of its outputs, or None.
+
+    Example:
+
+    >>> net = keras.Sequential([keras.Input([2]), keras.layers.Dense(3, "softmax")])
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_about_logits("fit", net, keras.losses.CategoricalCrossentropy(from_logits=True))
+    >>> str(caught[0].message)[:56]
+    'fit: the net ends in softmax, and the loss, with from_lo'
+    """
+    from_logits = getattr(loss, "from_logits", None)
+    if getattr(loss, "__name__", None) in _OF_PROBABILITIES:
+        from_logits = False
+    last = last_activation(net)
+    if from_logits is True and last in ("softmax", "sigmoid"):
+        warnings.warn(
+            f"{caller}: the net ends in {last}, and the loss, with from_logits=True, takes it once "
+            "more: leave the activation out, or from_logits.",
+            stacklevel=4,
+        )
+    if from_logits is False and last == "linear":
+        warnings.warn(
+            f"{caller}: the net ends in a linear layer, and the loss expects probabilities: give "
+            "the loss from_logits=True, or the layer a softmax.",
+            stacklevel=4,
+        )

@@ -1,0 +1,58 @@
+"""Losses between z-scores: those that need the user's own numbers are refused after `adapt`."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from sobolev_tf import losses
+from sobolev_tf.keras_support.logits import warn_about_logits
+
+_WHY = (
+    "compares more than errors (a probability, a logarithm, a ratio), and after adapt it sees "
+    "z-scores of the values, not the values: leave adapt out and scale x in the net "
+    "(keras.layers.Normalization), or take a loss of y_pred - y."
+)
+
+
+def look_at_loss(caller: str, net: keras.Model, objective: Any, scaling: Any) -> None:
+    """Look at the loss of values that `compile` was called with.
+
+    Args:
+      caller: the method, which errors and warnings name.
+      net: a Keras model.
+      objective: the new one.
+      scaling: the model's, built or not.
+
+    Raises:
+      ValueError: as `refuse_losses_of_raw_values`.
+    """
+    warn_about_logits(caller, net, objective.losses["value"])
+    if scaling.built:
+        values = scaling.value_mean, scaling.value_deviation
+        refuse_losses_of_raw_values(caller, objective, *values)
+
+
+def refuse_losses_of_raw_values(caller: str, objective: Any, mean: Any, deviation: Any) -> None:
+    """Refuse a loss of values that means something else between z-scores.
+
+    Keras's own losses are refused; a function of the user's gets a warning.
+
+    Args:
+      caller: the method, which errors name.
+      objective: of the model.
+      mean, deviation: of the values [*out], by which `adapt` scales.
+
+    Raises:
+      ValueError: for a loss such as a cross-entropy, where the values are scaled.
+    """
+    loss, mean = objective.losses["value"], np.asarray(mean)
+    moved = np.any(mean != 0) or np.any(np.asarray(deviation) != 1)
+    if loss is None or not moved or losses.is_of_errors(loss, mean.shape):
+        return
+    name = losses.name_of(loss)
+    module = type(loss).__module__ if isinstance(loss, keras.losses.Loss) else loss.__module__
+    if module.split(".")[0] in ("keras", "sobolev_tf"):
+        raise ValueError(f"{caller}: the loss of value, {name}, {_WHY}")
+    warnings.warn(f"{caller}: the loss of value, {name}, {_WHY}", stacklevel=4)

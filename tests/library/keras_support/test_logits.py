@@ -1,0 +1,71 @@
+"""Logits taken for probabilities, and probabilities for logits."""
+
+import keras
+import numpy as np
+import pytest
+
+import sobolev_tf as st
+
+STATES = np.random.default_rng(0).normal(size=[16, 4]).astype("float32")
+
+
+def policy(last=None, actions=3):
+    hidden = keras.layers.Dense(8, "tanh", name="h")
+    return keras.Sequential([keras.Input([4]), hidden, keras.layers.Dense(actions, last)])
+
+
+def functional(last=None):
+    inputs = keras.Input([4])
+    hidden = keras.layers.Dense(8, "tanh", name="h")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, last)(hidden))
+
+
+def decoupled(last):
+    return st.DecoupledModel(st.split(functional(last), at=["h"]), method="noprop")
+
+
+@pytest.mark.parametrize("make", [decoupled, lambda last: st.SobolevModel(policy(last), 0)])
+def test_the_loss_takes_what_the_net_gives(make, recwarn):
+    entropy = keras.losses.SparseCategoricalCrossentropy
+    make(None).compile(loss=entropy(from_logits=True))
+    make("softmax").compile(loss=entropy())
+    make("softmax").compile(loss="sparse_categorical_crossentropy")
+    make(None).compile(loss="mse")
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="ends in softmax, and the loss, with from_logits=True"):
+        make("softmax").compile(loss=entropy(from_logits=True))
+    with pytest.warns(UserWarning, match="ends in a linear layer, and the loss expects prob"):
+        make(None).compile(loss="sparse_categorical_crossentropy")
+
+
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_a_policy_that_ends_in_softmax_is_warned_of(who):
+    nets = [policy("softmax"), policy()]
+    student, teacher = nets if who == "student" else nets[::-1]
+    with pytest.warns(UserWarning, match=f"the {who} ends in softmax"):
+        st.PolicyDistiller(student, teacher)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_stored_probabilities_are_warned_of(one_hot):
+    model = st.PolicyDistiller(policy(), alpha=0)
+    model.compile("sgd")
+    probabilities = np.random.default_rng(1).dirichlet([1.0, 1.0, 1.0], 16)
+    stored = np.eye(3)[np.arange(16) % 3] if one_hot else probabilities
+    with pytest.warns(UserWarning, match="every row of the logits sums to 1"):
+        model.fit(STATES, stored.astype("float32"), verbose=0)
+
+
+def test_logits_are_not(recwarn):
+    model = st.PolicyDistiller(policy(), alpha=0)
+    model.compile("sgd")
+    logits = np.random.default_rng(1).dirichlet([1.0, 1.0, 1.0], 16)
+    logits[3] += 1.0  # rows of another sum are no probabilities
+    model.fit(STATES, logits.astype("float32"), verbose=0)
+    model.fit(STATES, np.log(logits).astype("float32"), verbose=0)
+    assert not recwarn.list
+
+
+def test_one_action_is_no_policy():
+    with pytest.raises(ValueError, match="one action"):
+        st.PolicyDistiller(policy(actions=1), alpha=0)

@@ -1,0 +1,156 @@
+"""Numbers, lists and things that are no arrays, where fit takes arrays and whole numbers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sobolev_tf as st
+
+X = np.random.default_rng(0).uniform(-1, 1, [12, 2]).astype("float32")
+Y, DY = np.sin(X).sum(1, keepdims=True), np.cos(X)
+
+
+def make():
+    model = st.SobolevModel(st.nets.mlp(2, hidden=[4], activation="tanh"))
+    model.compile("sgd")
+    return model
+
+
+def staged():
+    inputs = keras.Input([2])
+    net = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(4, name="h")(inputs)))
+    return st.DecoupledModel(st.split(net, at=["h"]), method="noprop")
+
+
+def compiled():
+    model = staged()
+    model.compile(loss="mse")
+    return model
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 1.5),
+        ("epochs", "3"),
+        ("epochs", -1),
+        ("steps_per_epoch", 2.5),
+        ("initial_epoch", "a"),
+        ("validation_steps", 0.5),
+        ("validation_split", 1.0),
+        ("validation_split", "0.1"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(model, name, value):
+    with pytest.raises(ValueError, match=f"Model.fit: {name} is a") as caught:
+        model().fit(X, Y, verbose=0, **{name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_model_that_is_not_compiled_says_so(method):
+    sobolev = st.SobolevModel(st.nets.mlp(2, hidden=[4]))
+    for model, name in ((sobolev, "SobolevModel"), (staged(), "DecoupledModel")):
+        with pytest.raises(ValueError, match=f"{name}.{method}: .*call compile"):
+            getattr(model, method)(X, Y, verbose=0)
+
+
+def test_a_share_of_a_data_set_is_refused():
+    data = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).batch(4)
+    with pytest.raises(ValueError, match="validation_split splits arrays"):
+        make().fit(data, validation_split=0.2, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "words"),
+    [
+        ({1, 2}, None, "label value is an array"),
+        ("labels.csv", None, "label value is an array"),
+        (Y.astype(str), None, "label value holds str"),
+        ((Y, tf.ragged.constant([[1.0, 2.0]] * 12)), None, "label d1 is an array"),
+        ((Y, DY), 2.0, "sample_weight is an array"),
+        ((Y, DY), np.array(["1"] * 12), "sample_weight holds str"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named(y, weight, words):
+    with pytest.raises(ValueError, match=f"SobolevModel.fit: {words}") as caught:
+        make().fit(X, y, sample_weight=weight, verbose=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("x", ["x.csv", [["a", "b"]], [[1.0], [1.0, 2.0]], 3.0])
+def test_x_of_anything_else_is_refused_in_one_line(x):
+    with pytest.raises(ValueError, match=r"SobolevModel.fit: x is an array \[B,...\]"):
+        make().fit(x, (Y, DY), verbose=0)
+
+
+@pytest.mark.parametrize("x", [tf.sparse.from_dense(X), tf.ragged.constant(X.tolist())])
+def test_x_that_is_not_dense_is_named(x):
+    with pytest.raises(ValueError, match=r"x is a (Sparse|Ragged)Tensor, expected one dense"):
+        make().predict_jet(x)
+
+
+def test_rows_in_lists_are_taken_as_arrays():
+    model = make()
+    with_arrays = model.evaluate(X, (Y, DY), verbose=0)
+    assert model.evaluate(X.tolist(), (Y, DY), verbose=0) == pytest.approx(with_arrays, rel=1e-6)
+    np.testing.assert_allclose(model.predict(X.tolist(), verbose=0), model.predict(X, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [(lambda step: -1.0, "gives -1 at step 0"), (lambda step: float("nan"), "gives nan at step 0")],
+)
+def test_weights_that_follow_the_step_are_looked_at(weight, words):
+    model = make()
+    before = model.get_weights()
+    model.compile("sgd", loss_weights=[1.0, weight])
+    with pytest.raises(ValueError, match=f"SobolevModel.fit: loss_weights of d1 {words}"):
+        model.fit(X, (Y, DY), verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_weight_that_becomes_negative_later_ends_the_fit():
+    model = make()
+    model.compile("sgd", loss_weights=[1.0, lambda step: 3.0 - tf.cast(step, tf.float32)])
+    with pytest.raises(ValueError, match=r"loss_weights of d1 gives -[1-9] at step"):
+        model.fit(X, (Y, DY), batch_size=2, epochs=20, verbose=0)
+
+
+def test_weights_of_zero_for_all_that_has_labels():
+    model = make()
+    model.compile("sgd", loss_weights=[0.0, 0.0])
+    with pytest.raises(ValueError, match=r"loss_weights are 0 for all terms .*value, d1"):
+        model.fit(X, (Y, DY), verbose=0)
+    assert model.evaluate(X, (Y, DY), verbose=0, return_dict=True)["value_loss"] > 0
+
+
+def test_a_data_set_that_knows_no_shapes():
+    model = make()
+    data = tf.data.Dataset.from_generator(
+        lambda: [(X[:5], (Y[:5], DY[:5])), (X[5:], (Y[5:], DY[5:]))],
+        output_types=(tf.float32, (tf.float32, tf.float32)),
+    )
+    expected = model.evaluate(X, (Y, DY), verbose=0)
+    assert model.evaluate(data, steps=2, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_numbers_with_fractions_are_refused():
+    inputs = keras.Input([2])
+    net = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(4, name="h")(inputs)))
+    model = st.DecoupledModel(st.split(net, at=["h"]), method="noprop")
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match=r"DecoupledModel.fit: y is 0.5 in row 0"):
+        model.fit(X, np.arange(12) % 2 + 0.5, verbose=0)
+    model.fit(X, (np.arange(12) % 3).astype("float32"), verbose=0)
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "predict_jet"])
+def test_text_in_x(method):
+    arguments = [(Y, DY)] if method == "fit" else []
+    with pytest.raises(ValueError, match=r"x (holds|is an array)") as caught:
+        getattr(make(), method)(X.astype(str), *arguments)
+    assert "\n" not in str(caught.value)
