@@ -7,6 +7,9 @@ step is one action, of four game frames. The run folder holds data/, which TFDS 
 (`tfds.builder_from_directory`), and the teacher. Until it is whole, data/ is called data.partial;
 the same command resumes after its last shard, with new games.
 
+Preset `small` (the default) plays 16 games side by side; `paper` plays one after another, so that
+later steps are later games throughout, as the paper's split by time has them. It takes longer.
+
 Every episode that has begun is recorded to its end. All games begin at once, so a recording holds
 at least `--num_envs` whole episodes, of about 2,000 steps each: for a small one give fewer games.
 
@@ -33,7 +36,12 @@ from train.record.recorder import Recorder
 from train.record.status import Status
 from train.record.writer import Writer
 
+PRESETS = {
+    "small": {"num_envs": 16},
+    "paper": {"num_steps": 100_000, "num_envs": 1},
+}
 FLAGS = cli.common_flags(
+    PRESETS,
     without=[
         "epochs",
         "steps",
@@ -42,7 +50,7 @@ FLAGS = cli.common_flags(
         "devices",
         "deterministic",
         "tensorboard",
-    ]
+    ],
 )
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
@@ -58,7 +66,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer(
     "num_envs",
-    16,
+    None,
     "Number of games played side by side; also the smallest number of episodes.",
     1,
     **OWN,
@@ -164,4 +172,4 @@ def finish(settings: Settings, run: run_folder.Run, writer: Writer) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS)
+    cli.run(main, FLAGS, PRESETS)

@@ -4,7 +4,8 @@ To train the paper's teacher net for 10 million agent steps (40 million frames):
 
     python -m train.teacher --game=breakout
 
-This takes hours on two cores; the paper trains for 80 million steps. The released teachers
+This takes hours on two cores. `--preset=paper` is A3C for the paper's 80 million steps, days: of
+its settings the paper says no more, and they are those of Mnih et al. (2016). The released teachers
 (train/teachers) have less: Breakout's, of 3.2 million steps of `--steps=4000000 --num_evals=20
 --unroll_length=8 --nonormalize_advantages`, scores 346 over 30 episodes. The run folder holds
 config.json, metrics.csv, summary.json, curve.png and checkpoints, the best one among them; the
@@ -39,9 +40,25 @@ from train.teacher import a3c, curve, evaluate
 from train.teacher.settings import A2CSettings
 
 DEFAULTS = A2CSettings()
-FLAGS = cli.common_flags(without=["epochs", "strategy", "devices", "deterministic", "tensorboard"])
+# Of A3C the paper names the steps alone; the rest of its preset is that of Mnih et al. (2016).
+PRESETS = {
+    "small": {"steps": 10_000_000},
+    "paper": {
+        "steps": 80_000_000,
+        "num_actors": 16,
+        "num_envs": 1,
+        "unroll_length": 5,
+        "optimizer": "rmsprop",
+        "learning_rate": 7e-4,
+        "entropy_cost": 0.01,
+        "gae_lambda": 1.0,
+        "discount": 0.99,
+        "normalize_advantages": False,
+    },
+}
+UNUSED = ["epochs", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(PRESETS, without=UNUSED)
 OWN = {"flag_values": FLAGS}
-FLAGS.set_default("steps", 10_000_000)
 FLAGS["steps"].help = "Number of agent steps, over all actors."
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_string(
@@ -308,4 +325,4 @@ def finish(settings: Settings, run: run_folder.Run, rows: list[dict[str, float]]
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS)
+    cli.run(main, FLAGS, PRESETS)

@@ -89,7 +89,14 @@ IMAGES_DEFAULTS = {
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
     "imagenet": IMAGES_DEFAULTS,
     "cifar10": {**IMAGES_DEFAULTS, "direct_init": "zeros"},
-    "teacher": {"init_from": None, "normalize_advantages": False, "discount": 0.99},
+    "teacher": {
+        "preset": "small",
+        "init_from": None,
+        "normalize_advantages": False,
+        "discount": 0.99,
+    },
+    "record": {"preset": "small"},
+    "distill": {"preset": "small"},
 }
 
 
