@@ -37,11 +37,7 @@ from train.lib.run.progress import Bar, Progress
 from train.lib.run.settings import Settings
 
 PRESETS = {
-    "small": {
-        "steps": 2000,
-        "learning_rates": ["3e-4", "1e-3", "3e-3"],
-        "num_test_stacks": 10_000,
-    },
+    "small": {"steps": 2000},
     "paper": {  # and --steps, which the paper does not give
         "steps": 10_000,
         "learning_rates": ["1e-5", "1e-4", "1e-3"],
@@ -53,6 +49,7 @@ PRESETS = {
 }
 FLAGS = cli.common_flags(PRESETS, without=["epochs", "strategy", "devices", "tensorboard"])
 OWN = {"flag_values": FLAGS}
+FLAGS.set_default("steps", 2000)
 flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
 flags.DEFINE_list(
     "method",
@@ -85,7 +82,7 @@ flags.DEFINE_float(
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_test_stacks", None, "Stacks of frames in an evaluation, evenly spaced; 0: all.", 0, **OWN
+    "num_test_stacks", 10_000, "Stacks of frames in an evaluation, evenly spaced; 0: all.", 0, **OWN
 )
 flags.DEFINE_integer("batch_size", 200, "Stacks of frames in a training step.", 1, **OWN)
 flags.DEFINE_float(
@@ -112,7 +109,7 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_integer("num_projections", 1, "Random directions per stack of frames, P.", 1, **OWN)
-flags.DEFINE_list("learning_rates", None, "Learning rates to search.", **OWN)
+flags.DEFINE_list("learning_rates", ["3e-4", "1e-3", "3e-3"], "Learning rates to search.", **OWN)
 flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Values of --alpha to search.", **OWN)
 flags.DEFINE_integer("search_steps", 1000, "Training steps of each trial of the search.", 1, **OWN)
 flags.DEFINE_float(
