@@ -9,6 +9,7 @@ from train import cifar10, imagenet
 from train.distill import __main__ as distill
 from train.lib.run import cli, old_flags, run_folder
 from train.lib.run.help_text import as_typed
+from train.pricing import __main__ as pricing
 from train.record import __main__ as record
 from train.regression import __main__ as regression
 from train.teacher import __main__ as teacher
@@ -17,6 +18,7 @@ SCRIPTS = {
     "cifar10": cifar10,
     "distill": distill,
     "imagenet": imagenet,
+    "pricing": pricing,
     "record": record,
     "regression": regression,
     "teacher": teacher,
@@ -54,7 +56,11 @@ def test_committed_runs_resume_with_todays_command(path, tmp_path):
 
 @pytest.mark.parametrize(
     ("script", "old", "new"),
-    [(script, old, new) for script in SCRIPTS for old, new in old_flags.NAMES[script].items()],
+    [
+        (script, old, new)
+        for script in SCRIPTS
+        for old, new in old_flags.NAMES.get(script, {}).items()
+    ],
 )
 def test_an_old_name_is_refused_with_its_new_one(script, old, new, run_script):
     assert old not in SCRIPTS[script].FLAGS
