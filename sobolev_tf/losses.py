@@ -181,6 +181,10 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
     if y_pred.shape.rank == 1:  # Keras's losses are means over the last axis, which is B here
         y_true, y_pred = y_true[:, None], y_pred[:, None]
     values = getattr(loss, "call", loss)(y_true, y_pred)
+    if not hasattr(values, "shape"):
+        raise ValueError(
+            f"loss {name_of(loss)} gives a {type(values).__name__}, expected a tensor [B]."
+        )
     if values.shape.rank == 0:
         raise ValueError(
             f"loss {name_of(loss)} gives one number for the batch; expected one for each example, "

@@ -96,7 +96,8 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
     Traceback (most recent call last):
     ValueError: fit: x is an array [B,...] or rows of numbers, got 'points.csv'.
     """
-    if x is not None and not isinstance(x, str | bytes | list | tuple | set | int | float):
+    plain = isinstance(x, str | bytes | list | tuple | set | int | float)
+    if x is not None and not plain and not callable(x):
         return x
     leaves = keras.tree.flatten(x)
     if isinstance(x, list | tuple) and any(is_array(leaf) for leaf in leaves):

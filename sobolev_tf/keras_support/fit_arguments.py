@@ -31,6 +31,8 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
     for name, least in _LEAST.items():
         if passed.get(name) is not None:
             require.whole_number(caller, name, passed[name], at_least=least)
+    if (shuffle := passed.get("shuffle")) not in (None, True, False, "batch"):
+        raise ValueError(f"{caller}: shuffle is True or False, got {require.shown(shuffle)}.")
     share = require.number(caller, "validation_split", passed.get("validation_split", 0), 0)
     if share >= 1:
         raise ValueError(f"{caller}: validation_split is a share below 1, got {share:g}.")

@@ -62,6 +62,10 @@ class Feed:
             raise ValueError(
                 f"{caller}: validation_split splits arrays; a data set has take, skip."
             )
+        if not are_arrays and (y is not None or sample_weight is not None):
+            raise ValueError(
+                f"{caller}: a data set gives labels and weights itself, (x, y, weight)."
+            )
         if not are_arrays:
             passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
             return passed | {"batch_size": batch_size} | options

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.keras_support.arrays import plain_array
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model.inputs import Inputs
 
@@ -148,4 +149,4 @@ def _array(entry: Any, caller: str, name: str) -> Any:
         raise ValueError(
             f"{caller}: {name} is an array [B,*in], or rows of numbers, got {require.shown(entry)}."
         )
-    return entry
+    return plain_array(caller, name, entry)

@@ -154,3 +154,30 @@ def test_text_in_x(method):
     with pytest.raises(ValueError, match=r"x (holds|is an array)") as caught:
         getattr(make(), method)(X.astype(str), *arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_masked_points_are_refused_where_they_are_predicted():
+    masked = np.ma.masked_greater(X, 0.0)
+    for method in ("predict", "predict_jet"):
+        with pytest.raises(ValueError, match="x is masked, first in row"):
+            getattr(make(), method)(masked)
+
+
+@pytest.mark.parametrize("beside", [{"y": Y}, {"sample_weight": np.ones(12)}])
+def test_a_data_set_gives_its_labels_itself(beside):
+    data = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).batch(4)
+    with pytest.raises(ValueError, match="a data set gives labels and weights itself"):
+        make().fit(data, **beside, verbose=0)
+
+
+def test_shuffle_is_a_switch():
+    with pytest.raises(ValueError, match="shuffle is True or False, got 'yes'"):
+        make().fit(X, (Y, DY), shuffle="yes", verbose=0)
+
+
+@pytest.mark.parametrize("loss", [lambda t, p: None, lambda t, p: (t, p)])
+def test_a_loss_that_gives_no_tensor(loss):
+    model = make()
+    model.compile("sgd", loss=loss)
+    with pytest.raises(ValueError, match=r"gives a (NoneType|tuple), expected a tensor"):
+        model.fit(X, (Y, DY), verbose=0)
