@@ -62,6 +62,7 @@ def test_a_section_of_the_guide_runs_on_its_own(title, monkeypatch, tmp_path, ca
         "Errors and warnings": "label d1 has NaN, first in row 3",
         "Where derivatives come from": "wrong sign",
         "Which fit": "test error 0.",
+        "Energies and forces": "force RMSE 0.0",
     }
     assert shows.get(title, "") in capsys.readouterr().out
     assert (tmp_path / "plain" / "saved_model.pb").exists() == (title == LONG)

@@ -127,11 +127,12 @@ def dynamics_figure(runs: Mapping[str, np.ndarray], system: str) -> Figure:
         left.plot(run[:, 0], recipes.MILLI * (run[:, 1] - run[0, 1]), **style)
         if name != "emt":
             off = (run[:, 1] - run[:, 2]) - (run[0, 1] - run[0, 2])
-            right.plot(run[:, 0], recipes.MILLI * off, **style)
-    left.set(ylabel="total energy minus its first, meV", xlabel="time, ps")
-    right.set(ylabel="energy minus EMT's, from the start, meV", xlabel="time, ps")
+            right.plot(run[1:, 0], recipes.MILLI * np.abs(off[1:]), **style)
+    title = f"{clusters.SYSTEM_NAMES[system]}: change of the total energy"
+    left.set(title=title, ylabel="meV", xlabel="time, ps")
+    title = "distance from EMT's energy on the same path"
+    right.set(title=title, ylabel="meV", xlabel="time, ps", yscale="log")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    figure.suptitle(f"Molecular dynamics of {clusters.SYSTEM_NAMES[system]}", fontsize=10)
     return figure
 
 

@@ -66,7 +66,7 @@ def drifts(runs: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
 def drift_text(drifts: Mapping[str, Mapping[str, float]]) -> str:
     """Return the drifts as aligned text."""
     rows = [
-        [recipes.METHOD_NAMES.get(name, "EMT itself"), f"{d['drift']:.1f}", f"{d['off']:.1f}"]
+        [recipes.METHOD_NAMES.get(name, "EMT itself"), f"{d['drift']:.1f}", f"{d['off']:,.1f}"]
         for name, d in drifts.items()
     ]
     return text_table.table(["forces by", "drift, meV", "off EMT, meV"], rows)
