@@ -38,8 +38,8 @@ def scaled_like(
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer, with dynamic loss scaling where `other` has it.
 
-    >>> scaled_like(keras.optimizers.SGD(), keras.optimizers.Adam()).name
-    'adam'
+    >>> type(scaled_like(keras.optimizers.SGD(), keras.optimizers.Adam())).__name__
+    'Adam'
     """
     if uses_loss_scaling(other) and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
