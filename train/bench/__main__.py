@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all suites but imagenet and peers
+    python -m train.bench                          # all suites but imagenet, peers and pricing
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -21,6 +21,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 take on accelerators (five minutes)
     peers       section 4.1's functions from 20 and 100 points: test RMSE and seconds of JENN, SMT,
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
+    pricing     train.pricing's basket over a hand-written JAX loop: errors and processor seconds
+                (a minute)
 
 Timings need a machine on which nothing else runs.
 """
@@ -38,6 +40,7 @@ from train.bench import (
     distill,
     exactness,
     imagenet,
+    pricing,
     quickstart,
     regression,
     speed,
@@ -57,8 +60,9 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "stages": stages.rows,
     "imagenet": imagenet.rows,
     "peers": regression.rows,
+    "pricing": pricing.rows,
 }
-LONG = "imagenet", "peers"
+LONG = "imagenet", "peers", "pricing"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(
