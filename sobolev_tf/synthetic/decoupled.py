@@ -329,16 +329,9 @@ class DecoupledModel(WatchedModel):
         return logs
 
     def _trainer(self):
-        shared = {
-            "stages": self.stages,
-            "layers": self.synthetic_gradients,
-            "method": self.method,
-            "loss": self.loss,
-            "critic_loss": self.critic_loss,
-            "optimizer": self.optimizer,
-            "critic_optimizer": self.critic_optimizer,
-            "diagnostics": self.diagnostics,
-        }
+        names = ("stages", "method", "loss", "critic_loss", "optimizer", "critic_optimizer")
+        shared = {name: getattr(self, name) for name in (*names, "diagnostics")}
+        shared["layers"] = self.synthetic_gradients
         if self.placed:
             return placed_trainer.PlacedTrainer(devices=self.devices, **shared)
         return Trainer(
