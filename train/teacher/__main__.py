@@ -41,7 +41,7 @@ from train.teacher.settings import A2CSettings
 
 DEFAULTS = A2CSettings()
 # Of A3C the paper names the steps alone; the rest of its preset is that of Mnih et al. (2016).
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {"steps": 10_000_000},
     "paper": {
         "steps": 80_000_000,
