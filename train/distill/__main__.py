@@ -22,6 +22,7 @@ values only (`python -m train.bench --suite=distill`).
 """
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import flags
@@ -36,7 +37,7 @@ from train.lib.run.errors import UsageError
 from train.lib.run.progress import Bar, Progress
 from train.lib.run.settings import Settings
 
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {"steps": 2000},
     "paper": {  # and --steps, which the paper does not give
         "steps": 10_000,
