@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,13 +71,13 @@ def _theirs(task: nets.Task) -> list[float]:
     product = products.make(task.product, task.num_assets)
     x, (payoffs, slopes) = nets.training_paths(product, task)
     test = product.prices(nets.TEST_POINTS, seed=(nets.TEST_SEED,))
-    settings = {"hidden": task.hidden, "steps": task.steps, "seed": task.seed}
-    settings |= {"batch_size": min(nets.batch_size_of(len(x)), len(x))}
-    settings |= {"learning_rate": task.learning_rate}
+    arrays: dict[str, Any] = {"x": x, "y": payoffs, "dy": slopes[:, 0]}
+    arrays |= {"test": test.x.astype("float32"), "hidden": task.hidden, "steps": task.steps}
+    arrays |= {"batch_size": min(nets.batch_size_of(len(x)), len(x)), "seed": task.seed}
+    arrays |= {"learning_rate": task.learning_rate}
     with tempfile.TemporaryDirectory() as folder:
         labels, predicted = Path(folder, "labels.npz"), Path(folder, "predicted.npz")
-        arrays = {"x": x, "y": payoffs, "dy": slopes[:, 0], "test": test.x.astype("float32")}
-        np.savez(labels, **arrays, **settings)
+        np.savez(labels, **arrays)
         command = [sys.executable, str(PROGRAM), str(labels), str(predicted)]
         subprocess.run(command, env=os.environ | SETTINGS, check=True, capture_output=True)
         with np.load(predicted) as file:
