@@ -16,6 +16,8 @@ Axis letters in shapes:
 | T | time: steps of an episode, or of an unroll |
 """
 
+from typing import Any
+
 from sobolev_tf.keras_support import backend  # noqa: F401
 
 # isort: split
@@ -41,6 +43,7 @@ __all__ = [
     "PolicyDistiller",
     "Projection",
     "SobolevModel",
+    "SobolevRegressor",
     "SyntheticGradient",
     "check_labels",
     "directional_jet",
@@ -61,3 +64,20 @@ __all__ = [
     "targets",
     "vjp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimator where it is used: scikit-learn is an extra."""
+    if name != "SobolevRegressor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from sobolev_tf.estimator import SobolevRegressor
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("sklearn"):
+            raise
+        raise ModuleNotFoundError(
+            "sobolev_tf.SobolevRegressor needs scikit-learn: pip install scikit-learn, or "
+            'pip install ".[sklearn]" in a checkout.',
+            name="sklearn",
+        ) from None
+    return SobolevRegressor

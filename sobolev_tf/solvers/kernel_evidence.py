@@ -34,11 +34,13 @@ class Labels:
       points: [n,D].
       entries: [n,1+D], the value first.
       sizes: [D], typical slopes: noise of slopes is measured in them.
+      weights: [n]: the noise of a point of weight w has a w-th of the variance. None: all 1.
     """
 
     points: np.ndarray
     entries: np.ndarray
     sizes: np.ndarray
+    weights: np.ndarray | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -47,7 +49,9 @@ class Labels:
 
     def of_rows(self, rows: np.ndarray) -> "Labels":
         """Return the labels of some points."""
-        return dataclasses.replace(self, points=self.points[rows], entries=self.entries[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        points, entries = self.points[rows], self.entries[rows]
+        return dataclasses.replace(self, points=points, entries=entries, weights=weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,8 @@ class GaussianProcess:
         gram = gram if len(kept) == len(gram) else gram[np.ix_(kept, kept)]
         noise = np.array([prior.value_noise, *(prior.slope_noise * labels.sizes)]) ** 2
         self.label_noise, self.noise = noise, noise * units**2
-        added = np.broadcast_to(self.noise + JITTER, self.present.shape)
+        self.weights = np.ones(len(points)) if labels.weights is None else labels.weights
+        added = self.noise / self.weights[:, None] + JITTER
         gram[np.diag_indices_from(gram)] += added[self.present]
         self.targets = (labels.entries * units).ravel()[kept]
         basis = (trend_basis(points) * units[:, None]).reshape(self.present.size, -1)[kept]
@@ -128,7 +133,7 @@ class GaussianProcess:
         """Compute the derivatives of `surprise` in the prior's logarithms [D+3]."""
         scaled = self.flat / np.sqrt(self.variance)
         weights = self.inverse - np.outer(scaled, scaled)
-        diagonal = np.sum(self._spread(np.diagonal(weights)), 0)
+        diagonal = np.sum(self._spread(np.diagonal(weights)) / self.weights[:, None], 0)
         explained = self.flat * self.targets / self.variance
         units = np.sum(self._spread(1 - explained), 0)[1:]  # of slopes are 1 / l
         units -= (diagonal * self.noise)[1:]

@@ -46,7 +46,13 @@ class Surrogate:
 
 
 def fit_surrogate(
-    x: Any, y: Any, *, net: str = "auto", seed: int = 0, verbose: int = 0
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    net: str = "auto",
+    seed: int = 0,
+    verbose: int = 0,
 ) -> SobolevModel:
     """Fit values and slopes of a smooth function of 1 to 20 inputs; the data choose net and fit.
 
@@ -60,6 +66,8 @@ def fit_surrogate(
       x: points [B,D].
       y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict of these; NaN entries
         are missing. Values alone will do, and so will slopes alone.
+      sample_weight: [B], above 0: the labels of a row of weight w have a w-th of the noise's
+        variance. Rows of weight 0 are left out.
       net: "auto"; or "kernel" or "mlp" for one candidate only.
       seed: of the parts of the data that are held out or searched, and of the MLP's weights.
       verbose: 1 prints what was chosen, 0 nothing.
@@ -81,8 +89,8 @@ def fit_surrogate(
     """
     require.one_of(_CALLER, "net", net, _NETS)
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
-    x, y = _checked(x, y)
-    data = _Data(x, y, seed)
+    x, y, weights = _checked(x, y, sample_weight)
+    data = _Data(x, y, weights, seed)
     errors: dict[str, float] = {}
     model = None
     if net == "auto":
@@ -101,18 +109,23 @@ class _Data:
     Args:
       x: [B,D].
       y: value [B,K] and d1 [B,K,D], or one of the two.
+      weights: [B], or None.
       seed: as for `fit_surrogate`.
     """
 
-    def __init__(self, x: np.ndarray, y: dict[str, np.ndarray], seed: int) -> None:
-        self.x, self.y, self.seed = x, y, seed
+    def __init__(
+        self, x: np.ndarray, y: dict[str, np.ndarray], weights: np.ndarray | None, seed: int
+    ) -> None:
+        self.x, self.y, self.weights, self.seed = x, y, weights, seed
         self.outputs = next(iter(y.values())).shape[1]
         self.priors: list[Prior] | None = None
         self.processes: list[GaussianProcess] = []
 
     def rows(self, rows: np.ndarray) -> "_Data":
         """Return some of the points with the priors of all."""
-        part = _Data(self.x[rows], {name: label[rows] for name, label in self.y.items()}, self.seed)
+        labels = {name: label[rows] for name, label in self.y.items()}
+        weights = None if self.weights is None else self.weights[rows]
+        part = _Data(self.x[rows], labels, weights, self.seed)
         part.priors = self.priors
         return part
 
@@ -162,10 +175,23 @@ class _Data:
         order = np.random.default_rng(self.seed).permutation(len(self.x))
         first = self.rows(order[:count])
         fit_least_squares(
-            model, first.x, first.y, iterations=_ITERATIONS, regularization="evidence", verbose=0
+            model,
+            first.x,
+            first.y,
+            sample_weight=first.weights,
+            iterations=_ITERATIONS,
+            regularization="evidence",
+            verbose=0,
         )
         if count < len(self.x):
-            fit_lbfgs(model, self.x, self.y, iterations=_ITERATIONS, verbose=0)
+            fit_lbfgs(
+                model,
+                self.x,
+                self.y,
+                sample_weight=self.weights,
+                iterations=_ITERATIONS,
+                verbose=0,
+            )
         return model
 
     def error(self, model: SobolevModel) -> float:
@@ -208,7 +234,7 @@ class _Data:
             entries[..., 1:] = scaling.scale_derivative(tf.constant(self.y["d1"]), 1).numpy()
         z = scaling.scale_x(tf.constant(self.x)).numpy()
         for k in range(self.outputs):
-            yield Labels(z, entries[:, k], _sizes(entries[:, k, 1:]))
+            yield Labels(z, entries[:, k], _sizes(entries[:, k, 1:]), self.weights)
 
 
 def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
@@ -237,10 +263,12 @@ def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
     model.compile("adam", component_weights=component_weights, missing="nan")
 
 
-def _checked(x: Any, y: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Points [B,D], and labels by name as value [B,K] and d1 [B,K,D], all in float64."""
+def _checked(
+    x: Any, y: Any, weights: Any
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """Points [B,D], labels by name as value [B,K] and d1 [B,K,D], weights; all in float64."""
     gate = Gate(_CALLER, 1, "nan")
-    x, y, _ = gate.arrays(np.asarray(x) if isinstance(x, list) else x, y, None)
+    x, y, weights = gate.arrays(np.asarray(x) if isinstance(x, list) else x, y, weights)
     gate.nothing_to_learn(y)
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not x.shape[1]:
@@ -252,7 +280,14 @@ def _checked(x: Any, y: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         )
     if not given:
         raise ValueError(f"{_CALLER}: there are no labels, y is {require.shown(y)}.")
-    return x, _full(given, x.shape[1])
+    labels = _full(given, x.shape[1])
+    if weights is None:
+        return x, labels, None
+    if isinstance(weights, dict):
+        raise ValueError(f"{_CALLER}: sample_weight is one array [B], got a dict.")
+    weights = np.asarray(weights, "float64").reshape(-1)
+    kept = weights > 0
+    return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
 
 
 def _full(given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:

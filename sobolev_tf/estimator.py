@@ -1,0 +1,160 @@
+"""SobolevRegressor: fits of small data as scikit-learn's users know them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from sobolev_tf import jets, require
+from sobolev_tf.solvers.surrogate import fit_surrogate
+
+
+class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """A scikit-learn regressor that learns from values and, where given, their gradients.
+
+    `fit` is `fit_surrogate`: the data choose the net. The result does not depend on the order of
+    the rows, and the noise of a row of weight w has a w-th of the variance.
+
+    Args:
+      net: "auto", "kernel" or "mlp", as for `fit_surrogate`.
+      random_state: an int, a `RandomState` or None, as everywhere in scikit-learn: of the parts of
+        the data that are held out, and of an MLP's first weights.
+
+    Attributes:
+      model_: the fitted `SobolevModel`, in the units of X and y.
+      n_features_in_: D.
+
+    Example:
+
+    >>> X = np.linspace(-1, 1, 8)[:, None]
+    >>> regressor = SobolevRegressor().fit(X, X[:, 0] ** 2, dy=2 * X)
+    >>> np.round(regressor.predict_gradient([[0.5]]), 2).tolist()
+    [[1.0]]
+    """
+
+    def __init__(self, net: str = "auto", random_state: Any = 0) -> None:
+        self.net = net
+        self.random_state = random_state
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, dy: ArrayLike | None = None, sample_weight: Any = None
+    ) -> "SobolevRegressor":
+        """Fit values, and gradients where they are given.
+
+        Args:
+          X: points [B,D].
+          y: values [B], or [B,K] of K outputs.
+          dy: gradients [B,D], or [B,K,D]; NaN where one is missing. None: values only.
+          sample_weight: [B], at least 0. Rows of weight 0 are left out.
+
+        Returns:
+          The regressor itself.
+
+        Raises:
+          ValueError: for data of another shape, numbers that are not finite, or less than two rows.
+        """
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype="float64",
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2,
+        )
+        self._one_output = y.ndim == 1
+        values = y.astype("float64").reshape(len(X), -1)
+        slopes = self._slopes(dy, values.shape[1], X)
+        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        X, values, slopes, weights = _distinct_rows(X, values, slopes, weights)
+        labels = {"value": values} if slopes is None else {"value": values, "d1": slopes}
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        self.model_ = fit_surrogate(X, labels, sample_weight=weights, net=self.net, seed=seed)
+        return self
+
+    def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
+        """Predict values.
+
+        Args:
+          X: points [B,D].
+          return_std: whether to return standard deviations too.
+
+        Returns:
+          Values [B] or [B,K], as y was; with `return_std` a pair of those and their deviations.
+        """
+        X = self._points(X)
+        values = self._like_y(self.model_.predict_jet(X).value)
+        if not return_std:
+            return values
+        return values, self._like_y(self._std(X).value)
+
+    def predict_gradient(self, X: ArrayLike, return_std: bool = False) -> Any:
+        """Predict gradients.
+
+        Args:
+          X: points [B,D].
+          return_std: whether to return standard deviations too.
+
+        Returns:
+          Gradients [B,D], or [B,K,D] where y was [B,K]; with `return_std` a pair.
+        """
+        X = self._points(X)
+        gradients = self._like_y(self.model_.predict_jet(X).derivatives[0])
+        if not return_std:
+            return gradients
+        return gradients, self._like_y(self._std(X).derivatives[0])
+
+    def _points(self, X):
+        check_is_fitted(self, "model_")
+        return validate_data(self, X, dtype="float64", reset=False)
+
+    def _std(self, X: np.ndarray) -> jets.Jet:
+        return self.model_.predict_std(X, batch_size=256, verbose=0)
+
+    def _like_y(self, predicted: np.ndarray) -> np.ndarray:
+        return predicted[:, 0] if self._one_output else predicted
+
+    def _slopes(self, dy, outputs, X):
+        """Gradients [B,K,D], or None."""
+        if dy is None:
+            return None
+        slopes = check_array(
+            dy, dtype="float64", ensure_2d=False, allow_nd=True, ensure_all_finite="allow-nan"
+        )
+        check_consistent_length(X, slopes)
+        shape = (len(X), outputs, X.shape[1])
+        if slopes.shape != shape and not (outputs == 1 and slopes.shape == (len(X), X.shape[1])):
+            raise ValueError(
+                f"SobolevRegressor.fit: dy has shape {list(slopes.shape)}, expected {list(shape)}"
+                f"{f' or {[shape[0], shape[2]]}' if outputs == 1 else ''}."
+            )
+        return slopes.reshape(shape)
+
+
+def _distinct_rows(
+    X: np.ndarray, values: np.ndarray, slopes: np.ndarray | None, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Merge equal rows into one of their weight, in an order of their own; drop those of weight 0.
+
+    A row that comes twice then is a row of weight 2, whatever the order.
+    """
+    parts = [X, values] if slopes is None else [X, values, slopes.reshape(len(X), -1)]
+    rows = np.concatenate(parts, 1)
+    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    summed = np.bincount(which.ravel(), weights)
+    first, summed = first[summed > 0], summed[summed > 0]
+    if len(first) < 2:
+        found = require.shown(len(first))
+        raise ValueError(
+            f"SobolevRegressor.fit: a fit needs two different rows of weight above 0, got {found}."
+        )
+    return X[first], values[first], None if slopes is None else slopes[first], summed
