@@ -11,9 +11,9 @@ from train.lib.run import files, schema
 from train.lib.run.errors import UsageError, reading
 
 SPECIES = ("Cu", "Al")  # 1 and 2 in a net's inputs; 0 is padding
-# {name of a system: its compositions, atoms of copper and of aluminium}
+# {name of a system: atoms of copper and of aluminium in each of its trajectories}
 SYSTEMS = {
-    "cu9al4": [(9, 4)],
+    "cu9al4": [(9, 4)] * 5,  # one trajectory does not leave its basin in some ten picoseconds
     "mixed": [(6, 2), (5, 4), (8, 2), (4, 7), (7, 5)],
 }
 SYSTEM_NAMES = {"cu9al4": "Cu9Al4", "mixed": "8 to 12 atoms"}  # as people read them
@@ -78,13 +78,13 @@ def need_ase() -> None:
 
 
 def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
-    """Return `count` configurations of a trajectory, made at the first call.
+    """Return `count` configurations of a system's trajectories, made at the first call.
 
     Args:
       folder: of the run, which keeps them.
       system: one of `SYSTEMS`.
-      count: how many; an equal share of each composition.
-      seed: of the trajectory; another one gives configurations that are independent of these.
+      count: how many; an equal share of each trajectory.
+      seed: of the trajectories; another one gives configurations that are independent of these.
     """
     path = folder / "data" / f"{system}-{count}-{seed}.npz"
     if not path.exists():
