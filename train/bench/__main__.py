@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all suites but imagenet, peers and pricing
+    python -m train.bench                          # all but the four long suites
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -23,6 +23,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
     pricing     train.pricing's basket over a hand-written JAX loop: errors and processor seconds
                 (a minute)
+    engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
+                `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour)
 
 Timings need a machine on which nothing else runs.
 """
@@ -38,6 +40,7 @@ from train.bench import (
     cost,
     decoupled,
     distill,
+    engineering,
     exactness,
     imagenet,
     pricing,
@@ -61,8 +64,9 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "imagenet": imagenet.rows,
     "peers": regression.rows,
     "pricing": pricing.rows,
+    "engineering": engineering.rows,
 }
-LONG = "imagenet", "peers", "pricing"
+LONG = "imagenet", "peers", "pricing", "engineering"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(

@@ -1,8 +1,9 @@
-"""Other programs that learn from values and gradients, on the points of section 4.1's script.
+"""Other programs that learn from values and gradients, on the points of `train.regression`.
 
-Each is a function (x [B,2], y [B,1], dy [B,2], domain, seed) -> predict, and predict(points) is
-(value [B,1], gradient [B,2]). Settings are those that its own pages recommend. Each runs in a
-process of its own, without TensorFlow: `python surrogates.py NAME LABELS.npz PREDICTED.npz`.
+Each is a function (x [B,D], y [B,1], dy [B,D], domain, seed) -> predict, and predict(points) is
+(value [B,1], gradient [B,D]); domain is (from, to) of every input in turn. Settings are those that
+its own pages recommend. Each runs in a process of its own, without TensorFlow:
+`python surrogates.py NAME LABELS.npz PREDICTED.npz`.
 """
 
 import importlib
@@ -27,7 +28,7 @@ def jenn(x, y, dy, domain, seed):
     """JENN: tanh 24-24, Adam 0.01, normalized, 2,000 steps."""
     from jenn.core.model import NeuralNet
 
-    net = NeuralNet([2, 24, 24, 1])
+    net = NeuralNet([x.shape[1], 24, 24, 1])
     net.fit(x.T, y.T, dy.T[None], alpha=0.01, max_iter=2000, is_normalize=True, random_state=seed)
 
     def predict(points):
@@ -56,19 +57,21 @@ def gekpls(x, y, dy, domain, seed):
     from smt.design_space import DesignSpace
     from smt.surrogate_models import GEKPLS
 
-    space = DesignSpace(np.reshape(domain, [2, 2]))
-    model = GEKPLS(design_space=space, theta0=[1e-2] * 2, extra_points=2, print_global=False)
+    space = DesignSpace(np.reshape(domain, [-1, 2]))
+    model = GEKPLS(
+        design_space=space, theta0=[1e-2] * x.shape[1], extra_points=2, print_global=False
+    )
     return _smt(model, x, y, dy)
 
 
 def _smt(model, x, y, dy):
     model.set_training_values(x, y)
-    for i in range(2):
+    for i in range(x.shape[1]):
         model.set_training_derivatives(x, dy[:, i : i + 1], i)
     model.train()
 
     def predict(points):
-        slopes = [model.predict_derivatives(points, i) for i in range(2)]
+        slopes = [model.predict_derivatives(points, i) for i in range(x.shape[1])]
         return model.predict_values(points), np.concatenate(slopes, 1)
 
     return predict
@@ -125,10 +128,18 @@ def jax(x, y, dy, domain, seed):
     return predict
 
 
+def gradient_gp(x, y, dy, domain, seed):
+    """A Gaussian process with gradients by hand: see `gradient_gp.fit`."""
+    from gradient_gp import fit
+
+    return fit(x, y, dy)
+
+
 PEERS: dict[str, tuple[str, Callable]] = {  # name: (module it needs, how it learns)
     "JENN": ("jenn", jenn),
     "SMT GENN": ("smt", genn),
     "SMT GEKPLS": ("smt", gekpls),
+    "gradient GP by hand": ("jax", gradient_gp),
     "DeepXDE": ("deepxde", deepxde),
     "PyTorch by hand, paper's recipe": ("torch", torch),
     "JAX by hand, paper's recipe": ("jax", jax),
@@ -157,7 +168,7 @@ def predictions(
       points: x, y, dy, domain, test and seed.
 
     Returns:
-      Values [B,1], gradients [B,2] and the seconds of training; None if the peer failed.
+      Values [B,1], gradients [B,D] and processor seconds of training; None if the peer failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         labels, predicted = Path(folder, "labels.npz"), Path(folder, "predicted.npz")
@@ -184,11 +195,11 @@ def main(name: str, labels: str, predicted: str) -> None:
         points = {key: file[key] for key in file.files}
     module, learn = PEERS[name]
     importlib.import_module(module)  # not part of its time
-    began = time.perf_counter()
+    began = time.process_time()
     predict = learn(
         points["x"], points["y"], points["dy"], points["domain"].tolist(), int(points["seed"])
     )
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     value, gradient = predict(points["test"])
     np.savez(predicted, value=value, gradient=gradient, seconds=seconds)
 

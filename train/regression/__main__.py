@@ -7,6 +7,9 @@ trains a net on values only and one on values and gradients (Sobolev), for every
 and 10,000 points, and three seeds; prints a table of medians over the seeds, and draws the paper's
 figures 2 (right), 3 and 5 to 11 into the run folder (`python -m train.plot RUN` draws them again).
 
+`--suite=engineering` fits functions of 6 to 10 inputs from 10 and 30 points an input instead, by
+`st.fit_surrogate` and by the fits that it chooses from.
+
 Presets: `modern` (the default) is what this library recommends for small data. `paper` is the
 paper's recipe: 2x256 ReLU, Adam at 3e-5. A run may be stopped at any moment; the same command
 trains the nets that are not finished.
@@ -23,7 +26,7 @@ from absl import flags
 from train.lib.run import cli, files, memory, metrics_csv, processes, progress, run_folder, summary
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
-from train.regression import figures, functions, recipes, table
+from train.regression import engineering, figures, functions, recipes, table
 
 PRESETS = recipes.PRESETS
 UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
@@ -46,6 +49,19 @@ flags.DEFINE_list(
     "Numbers of training points; nets are trained for each of them.",
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "suite",
+    "functions",
+    ["functions", "engineering"],
+    "What to learn: functions of two variables, or engineering functions of 6 to 10 inputs.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "points_per_input",
+    ["10", "30"],
+    "Numbers of training points over the inputs, for --suite=engineering.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "batch_size",
@@ -66,11 +82,14 @@ flags.DEFINE_integer(
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
 NET_BYTES = 500  # of a net in the lists of what is to be done
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", "points_per_input"]  # when a run is resumed
 
 
 def main(settings: Settings) -> None:
     """Train every net that has no file yet, and report on all of them."""
+    if settings.suite == "engineering":
+        main_of_engineering(settings)
+        return
     tasks = all_tasks(settings)
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
@@ -82,6 +101,16 @@ def main(settings: Settings) -> None:
         print(f"{len(tasks)} nets, preset {settings.preset}, in {run.folder}", flush=True)
         rows = train_missing(run, tasks, settings.num_workers)
         report(run, rows)
+
+
+def main_of_engineering(settings: Settings) -> None:
+    """Fit the engineering functions, one by one in this process."""
+    sizes = whole_numbers(settings, "points_per_input")
+    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(
+        folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=[]
+    ) as run:
+        engineering.main(run, settings, sizes)
 
 
 def all_tasks(settings: Settings) -> list[recipes.Task]:

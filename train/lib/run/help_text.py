@@ -12,6 +12,7 @@ GROUPS = {
     "What": "game system product num_assets function domain method splits cuts suite eval_policy "
     "gif release preset workdir seed seeds num_seeds",
     "Data": "dataset data_dir recording teacher train_percent train_boundary num_points "
+    "points_per_input "
     "num_paths num_configurations num_classes image_size augmentation color_distortion eval_split "
     "test_percent num_test_stacks",
     "Training": "steps epochs batch_size num_steps learning_rate optimizer schedule "

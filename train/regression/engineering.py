@@ -1,0 +1,194 @@
+"""The suite `engineering`: functions of 6 to 10 inputs from few points, by the library's fits.
+
+Each cell is a problem, points per input, noise of slopes, a seed and a fit; its errors have a file
+of their own, so that a run goes on where it was stopped.
+"""
+
+import dataclasses
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+import sobolev_tf as st
+from train.lib.run import files, metrics_csv, run_folder, summary, text_table
+from train.lib.run.settings import Settings
+from train.regression.problems import PROBLEMS
+
+TEST_POINTS, TEST_SEED = 2000, 10**9
+NOISES = (0.0, 0.05, 0.1, 0.2)  # of slopes, over the root mean square of each
+MEASURES = ("value_error", "gradient_error", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One fit on one data set."""
+
+    problem: str
+    points_per_input: int
+    noise: float
+    seed: int
+    fit: str
+
+    @property
+    def file_name(self) -> str:
+        """Name the cell's file."""
+        return "-".join(str(field) for field in dataclasses.astuple(self)) + ".json"
+
+
+def surrogate(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
+    """The recipe: `fit_surrogate`."""
+    return st.fit_surrogate(x, (y, dy), seed=seed)
+
+
+def surrogate_values(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
+    """The recipe on values only."""
+    return st.fit_surrogate(x, y, seed=seed)
+
+
+def least_squares(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
+    """An MLP by Gauss-Newton with evidence, as section 4.1's."""
+    model = _mlp(x, y, dy, "rms")
+    st.fit_least_squares(model, x, (y, dy), iterations=100, regularization="evidence", verbose=0)
+    return model
+
+
+def lbfgs(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
+    """An MLP by L-BFGS, without component weights."""
+    model = _mlp(x, y, dy, None)
+    st.fit_lbfgs(model, x, (y, dy), iterations=300, verbose=0)
+    return model
+
+
+def _mlp(x, y, dy, component_weights):
+    net = st.nets.mlp(x.shape[1], hidden=[64, 64], activation="silu", dtype="float64")
+    model = st.SobolevModel(net)
+    model.compile("adam", component_weights=component_weights)
+    model.adapt(x, (y, dy))
+    return model
+
+
+FITS = {
+    "surrogate": surrogate,
+    "surrogate_values": surrogate_values,
+    "least_squares": least_squares,
+    "lbfgs": lbfgs,
+}
+
+
+def data(
+    problem: str, points_per_input: int, noise: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return points [B,D], values [B,1] and gradients [B,1,D], these with noise."""
+    chosen = PROBLEMS[problem]
+    points = chosen.points(points_per_input * chosen.inputs, (seed, points_per_input))
+    y, dy = points.labels
+    random = np.random.default_rng((seed, points_per_input, 1))
+    size = np.sqrt(np.mean(dy**2, 0))
+    return points.x, y, dy + noise * size * random.normal(size=dy.shape)
+
+
+def errors(
+    problem: str, value: np.ndarray, gradient: np.ndarray, test: st.targets.Table | None = None
+) -> dict[str, float]:
+    """Compute the RMSE of values over their deviation, and that of gradients over their size.
+
+    Gradients are of inputs on a unit box: each input counts by how much it matters.
+    """
+    test = test or test_points(problem)
+    y, dy = test.labels
+    width = np.array(PROBLEMS[problem].high) - np.array(PROBLEMS[problem].low)
+    dy, gradient = np.reshape(dy, [len(y), -1]) * width, np.reshape(gradient, [len(y), -1]) * width
+    return {
+        "value_error": float(np.sqrt(np.mean((np.reshape(value, y.shape) - y) ** 2)) / np.std(y)),
+        "gradient_error": float(np.sqrt(np.mean((gradient - dy) ** 2) / np.mean(dy**2))),
+    }
+
+
+def test_points(problem: str) -> st.targets.Table:
+    """Return the points that every fit of a problem is tested on."""
+    return PROBLEMS[problem].points(TEST_POINTS, (TEST_SEED,))
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Fit and test a cell: its fields, errors and processor seconds."""
+    x, y, dy = data(cell.problem, cell.points_per_input, cell.noise, cell.seed)
+    keras.utils.set_random_seed(cell.seed)
+    began = time.process_time()
+    model = FITS[cell.fit](x, y, dy, cell.seed)
+    seconds = time.process_time() - began
+    test = test_points(cell.problem)
+    jet = model.predict_jet(test.x)
+    found = errors(cell.problem, jet.value, jet.derivatives[0], test)
+    chosen = getattr(model, "surrogate", None)
+    net = chosen.net if chosen else "mlp"
+    return dataclasses.asdict(cell) | found | {"seconds": seconds, "net": net}
+
+
+def cells(settings: Settings, sizes: Sequence[int]) -> list[Cell]:
+    """Return the cells of a run; noise at the first of the sizes only."""
+    seeds = range(settings.seed, settings.seed + settings.num_seeds)
+    exact = itertools.product(sizes, FITS, seeds, PROBLEMS)
+    noisy = itertools.product(NOISES[1:], seeds, PROBLEMS)
+    return [
+        *(Cell(problem, count, 0.0, seed, fit) for count, fit, seed, problem in exact),
+        *(Cell(problem, sizes[0], noise, seed, "surrogate") for noise, seed, problem in noisy),
+    ]
+
+
+def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
+    """Fit the cells that have no file yet, and report on all of them."""
+    run.add_facts(test_points=TEST_POINTS)
+    run.path("cells").mkdir(exist_ok=True)
+    rows = []
+    chosen = cells(settings, sizes)
+    for number, cell in enumerate(chosen, 1):
+        path = run.path("cells") / cell.file_name
+        if not path.exists():
+            row = measure(cell)
+            files.write_json(path, row)
+            line = f"{cell.problem}, {cell.points_per_input} points an input, {cell.fit}"
+            print(f"{number}/{len(chosen)} {line}: {row['value_error']:.3g}", flush=True)
+        rows.append(json.loads(path.read_text()))
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(metrics_csv.as_csv(rows, header=True))
+    found = medians(rows)
+    head = summary.head(
+        run,
+        what="engineering functions of 6 to 10 inputs",
+        name="median_value_error",
+        value=statistics.median(m["value_error"] for m in found if m["fit"] == "surrogate"),
+        unit="of the values' deviation",
+        seconds=sum(row["seconds"] for row in rows),
+    )
+    run.write_summary({**head, "medians": found})
+    print(text(found))
+
+
+def medians(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the medians over seeds of each problem, size, noise and fit."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        key = row["problem"], row["points_per_input"], row["noise"], row["fit"]
+        groups.setdefault(key, []).append(row)
+    return [
+        dict(zip(("problem", "points_per_input", "noise", "fit"), key, strict=True))
+        | {name: statistics.median(row[name] for row in group) for name in MEASURES}
+        for key, group in groups.items()
+    ]
+
+
+def text(found: Iterable[dict[str, Any]]) -> str:
+    """Return the medians as aligned text."""
+    header = ["problem", "points/input", "noise", "fit", "value error", "gradient error", "seconds"]
+    rows = [
+        [m["problem"], m["points_per_input"], m["noise"], m["fit"]]
+        + [f"{m[name]:.3g}" for name in MEASURES]
+        for m in found
+    ]
+    return text_table.table(header, rows)
