@@ -58,9 +58,7 @@ def gekpls(x, y, dy, domain, seed):
     from smt.surrogate_models import GEKPLS
 
     space = DesignSpace(np.reshape(domain, [-1, 2]))
-    model = GEKPLS(
-        design_space=space, theta0=[1e-2] * x.shape[1], extra_points=2, print_global=False
-    )
+    model = GEKPLS(design_space=space, theta0=[1e-2] * 2, extra_points=2, print_global=False)
     return _smt(model, x, y, dy)
 
 

@@ -1,0 +1,56 @@
+"""The engineering suite: its problems, its data and its measures."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from train.regression import engineering
+from train.regression.problems import PROBLEMS
+
+
+def test_values_are_those_of_the_published_formulas():
+    x = np.array([[0.1, 25000, 90000, 1050, 90, 760, 1400, 11000.0]])
+    ratio = np.log(25000 / 0.1)
+    leak = 2 * 1400 * 90000 / (ratio * 0.1**2 * 11000)
+    flow = 2 * np.pi * 90000 * (1050 - 760) / (ratio * (1 + leak + 90000 / 90))
+    assert float(PROBLEMS["water_flow"](tf.constant(x))[0, 0]) == pytest.approx(flow, rel=1e-12)
+    arm = np.array([[1.0, 0.0, 1.0, np.pi / 2, 0.0, 0.0, 0.0, 0.0]])
+    assert float(PROBLEMS["robot_arm"](tf.constant(arm))[0, 0]) == pytest.approx(2**0.5)
+    beam = np.array([[0.02, 0.5, 0.6] * 3])  # one beam of three equal parts
+    tip = 50e3 / (3 * 200e9) * 12 / (0.02 * 0.5**3) * 1.8**3
+    assert float(PROBLEMS["cantilever_beam"](tf.constant(beam))[0, 0]) == pytest.approx(tip)
+    ones = np.ones([1, 8])
+    assert float(PROBLEMS["rosenbrock"](tf.constant(ones))[0, 0]) == 0
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_gradients_are_those_of_finite_differences(name):
+    problem = PROBLEMS[name]
+    points = problem.points(4, (1,))
+    low, high = np.array(problem.low), np.array(problem.high)
+    assert ((points.x >= low) & (points.x <= high)).all()
+    for i in range(problem.inputs):
+        step = 1e-5 * (high - low) * np.eye(problem.inputs)[i]
+        up, down = (problem(tf.constant(points.x + s * step)).numpy() for s in (1, -1))
+        slope = (up - down)[:, 0] / (2 * step[i])
+        size = np.abs(points.labels[0]).max() / (high - low)[i]
+        np.testing.assert_allclose(
+            points.labels[1][:, 0, i], slope, rtol=1e-4, atol=1e-7 * float(size)
+        )
+
+
+def test_noise_is_a_share_of_each_slope():
+    _, _, exact = engineering.data("wing_weight", 30, 0.0, 0)
+    _, y, noisy = engineering.data("wing_weight", 30, 0.1, 0)
+    shares = np.std(noisy - exact, 0) / np.sqrt(np.mean(exact**2, 0))
+    assert y.shape == (300, 1)
+    np.testing.assert_allclose(shares, 0.1, rtol=0.2)
+
+
+def test_errors_are_relative():
+    test = engineering.test_points("robot_arm")
+    value, gradient = test.labels
+    assert engineering.errors("robot_arm", value, gradient, test)["value_error"] == 0
+    mean = engineering.errors("robot_arm", np.full_like(value, value.mean()), 0 * gradient, test)
+    assert mean["value_error"] == pytest.approx(1)
+    assert mean["gradient_error"] == pytest.approx(1)
