@@ -62,7 +62,7 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises:
           ValueError: for data of another shape, numbers that are not finite, or less than two rows.
         """
-        X, y = validate_data(
+        points, values = validate_data(
             self,
             X,
             y,
@@ -71,14 +71,14 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             y_numeric=True,
             ensure_min_samples=2,
         )
-        self._one_output = y.ndim == 1
-        values = y.astype("float64").reshape(len(X), -1)
-        slopes = self._slopes(dy, values.shape[1], X)
-        weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        X, values, slopes, weights = _distinct_rows(X, values, slopes, weights)
+        self._one_output = values.ndim == 1
+        values = values.astype("float64").reshape(len(points), -1)
+        slopes = self._slopes(dy, values.shape[1], points)
+        weights = _check_sample_weight(sample_weight, points, ensure_non_negative=True)
+        points, values, slopes, weights = _distinct_rows(points, values, slopes, weights)
         labels = {"value": values} if slopes is None else {"value": values, "d1": slopes}
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        self.model_ = fit_surrogate(X, labels, sample_weight=weights, net=self.net, seed=seed)
+        self.model_ = fit_surrogate(points, labels, sample_weight=weights, net=self.net, seed=seed)
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
@@ -91,11 +91,11 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns:
           Values [B] or [B,K], as y was; with `return_std` a pair of those and their deviations.
         """
-        X = self._points(X)
-        values = self._like_y(self.model_.predict_jet(X).value)
+        points = self._points(X)
+        values = self._like_y(self.model_.predict_jet(points).value)
         if not return_std:
             return values
-        return values, self._like_y(self._std(X).value)
+        return values, self._like_y(self._std(points).value)
 
     def predict_gradient(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Predict gradients.
@@ -107,32 +107,32 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns:
           Gradients [B,D], or [B,K,D] where y was [B,K]; with `return_std` a pair.
         """
-        X = self._points(X)
-        gradients = self._like_y(self.model_.predict_jet(X).derivatives[0])
+        points = self._points(X)
+        gradients = self._like_y(self.model_.predict_jet(points).derivatives[0])
         if not return_std:
             return gradients
-        return gradients, self._like_y(self._std(X).derivatives[0])
+        return gradients, self._like_y(self._std(points).derivatives[0])
 
     def _points(self, X):
         check_is_fitted(self, "model_")
         return validate_data(self, X, dtype="float64", reset=False)
 
-    def _std(self, X: np.ndarray) -> jets.Jet:
-        return self.model_.predict_std(X, batch_size=256, verbose=0)
+    def _std(self, points: np.ndarray) -> jets.Jet:
+        return self.model_.predict_std(points, batch_size=256, verbose=0)
 
     def _like_y(self, predicted: np.ndarray) -> np.ndarray:
         return predicted[:, 0] if self._one_output else predicted
 
-    def _slopes(self, dy, outputs, X):
+    def _slopes(self, dy, outputs, points):
         """Gradients [B,K,D], or None."""
         if dy is None:
             return None
         slopes = check_array(
             dy, dtype="float64", ensure_2d=False, allow_nd=True, ensure_all_finite="allow-nan"
         )
-        check_consistent_length(X, slopes)
-        shape = (len(X), outputs, X.shape[1])
-        if slopes.shape != shape and not (outputs == 1 and slopes.shape == (len(X), X.shape[1])):
+        check_consistent_length(points, slopes)
+        shape = (len(points), outputs, points.shape[1])
+        if slopes.shape != shape and not (outputs == 1 and slopes.shape == (shape[0], shape[2])):
             raise ValueError(
                 f"SobolevRegressor.fit: dy has shape {list(slopes.shape)}, expected {list(shape)}"
                 f"{f' or {[shape[0], shape[2]]}' if outputs == 1 else ''}."

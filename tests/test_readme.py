@@ -30,6 +30,7 @@ SECTIONS = {
     title: PYTHON.findall(text)
     for title, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", GUIDE.read_text(), re.M | re.S)
 }
+OPTIONAL = {"OpenMDAO": "openmdao"}  # packages that no extra has
 LONG = "Train a network in stages"  # ResNet50 takes a minute
 SLOW = (LONG, "Pricing: payoffs with pathwise slopes")  # 1,600 steps, six seconds
 
@@ -54,6 +55,8 @@ def test_the_examples_run(monkeypatch, tmp_path, capsys):
     ],
 )
 def test_a_section_of_the_guide_runs_on_its_own(title, monkeypatch, tmp_path, capsys):
+    if title in OPTIONAL:
+        pytest.importorskip(OPTIONAL[title])
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in SECTIONS[title]:
