@@ -9,7 +9,7 @@ from sobolev_tf.model import labels
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
 
-SMALLEST_SIZE = 0.3  # of a component, over the largest one of its term
+SMALLEST_SIZE = 0.25  # of a component, over the largest one of its term
 
 
 class Moments:
