@@ -14,7 +14,7 @@ import sobolev_tf as st
 from train import plot
 from train.forces import __main__ as forces
 from train.forces import clusters, dynamics, nets, recipes, table
-from train.lib.run import errors
+from train.lib.run import errors, files, identity
 
 pytest.importorskip("ase", reason="the extra `forces` is not installed")
 TINY = ["--num_workers=0", "--num_seeds=1", "--steps=2", "--hidden=4", "--system=cu9al4"]
@@ -169,10 +169,27 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(run, tm
     with open(tmp_path / "metrics.csv") as file:
         assert list(csv.DictReader(file)) == rows
 
+    for name, message in {
+        "data/cu9al4-4-2.npz": "it is the file of system water, expected that of system cu9al4",
+        "dynamics/sobolev.npz": "it is the file of method water, expected that of method sobolev",
+    }.items():
+        whole = (tmp_path / name).read_bytes()
+        arrays = files.read_npz(tmp_path / name, leave_out=(identity.PART,))
+        identity.write_npz(
+            tmp_path / name, arrays, {"system": "cu9al4", message.split()[5]: "water"}
+        )
+        with pytest.raises(errors.UsageError, match=message):
+            plot.main([str(tmp_path)])
+        (tmp_path / name).write_bytes(whole)
+
     nets_path = tmp_path / "nets" / "cu9al4-values-0.npz"
     nets_path.write_bytes(nets_path.read_bytes()[:100])
     values, sobolev = (recipes.is_done(tmp_path, task(method)) for method in recipes.METHOD_NAMES)
     assert (values, sobolev) == (False, True)
+    model = tmp_path / "nets" / "cu9al4-sobolev-0" / "saved_model.pb"
+    model.write_bytes(model.read_bytes() + b" ")  # another net's
+    assert not recipes.is_done(tmp_path, task("sobolev"))
+
     shutil.rmtree(tmp_path / "nets")  # as in train/results
     (tmp_path / "errors.png").unlink()
     plot.main([str(tmp_path)])

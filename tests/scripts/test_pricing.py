@@ -138,6 +138,14 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     after = (tmp_path / "metrics.csv").read_text().splitlines()
     assert [line.rpartition(",")[0] for line in after] == without_seconds
 
+    net.write_bytes((tmp_path / "nets" / "basket-8-values-0.npz").read_bytes())  # exchanged
+    with pytest.raises(errors.UsageError, match="it is the file of method values, expected that"):
+        plot.main([str(tmp_path)])
+    code, out, err = run(*arguments)
+    assert code == 0
+    assert "2 of 3 nets are done" in out
+    assert "it is the file of method values, expected that of method sobolev" in err
+
     shutil.rmtree(tmp_path / "nets")  # as in train/results
     for figure in tmp_path.glob("*.png"):
         figure.unlink()

@@ -197,6 +197,52 @@ def test_damaged_files_of_a_run(tmp_path, run):
         plot.main([str(tmp_path)])
 
 
+def exchange(first, second):
+    """Give two files each other's names."""
+    aside = first.with_name("aside")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+
+
+def test_nets_that_were_exchanged_are_trained_again(tmp_path, run):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
+    assert run(*command)[0] == 0
+    rows = (tmp_path / "metrics.csv").read_text()
+    values, sobolev = sorted((tmp_path / "nets").iterdir(), reverse=True)
+    exchange(values, sobolev)
+    with pytest.raises(errors.UsageError, match=r"of method sobolev, expected that of method valu"):
+        plot.main([str(tmp_path)])
+    code, _, err = run(*command)
+    assert (code, err.count("it is the file of method")) == (0, 2)
+    again = (tmp_path / "metrics.csv").read_text()
+    for before, after in zip(rows.splitlines(), again.splitlines(), strict=True):
+        assert before.rpartition(",")[0] == after.rpartition(",")[0]  # without seconds
+
+
+@pytest.mark.parametrize("other", [["--steps=2"], ["--hidden=3"], ["--domain=0,2,0,1"]])
+def test_the_net_of_another_run_is_trained_again(tmp_path, run, other):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3"]
+    assert run(*command, f"--workdir={tmp_path / 'a'}")[0] == 0
+    assert run(*command, *other, f"--workdir={tmp_path / 'b'}")[0] == 0
+    for net in (tmp_path / "b/nets").iterdir():
+        shutil.copy(net, tmp_path / "a/nets")
+    code, out, err = run(*command, f"--workdir={tmp_path / 'a'}")
+    assert (code, err.count(f"it is the file of {other[0][2:8].partition('=')[0]}")) == (0, 2)
+    assert "are done" not in out
+
+
+def test_nets_of_runs_that_did_not_state_what_they_are_stay_readable(tmp_path, run):
+    command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
+    assert run(*command)[0] == 0
+    for net in (tmp_path / "nets").iterdir():
+        arrays = dict(np.load(net))
+        np.savez(net, **{name: arrays[name] for name in ("value", "gradient", "scores")})
+    code, out, err = run(*command)
+    assert (code, err) == (0, "")
+    assert "2 of 2 nets are done" in out
+
+
 @pytest.mark.parametrize("damage", ["shape", "text", "pickle", "missing", "folder"])
 def test_a_net_file_of_something_else_is_trained_again(tmp_path, run, damage):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]

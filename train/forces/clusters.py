@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from train.lib.run import files, schema
+from train.lib.run import identity, schema
 from train.lib.run.errors import UsageError, reading
 
 SPECIES = ("Cu", "Al")  # 1 and 2 in a net's inputs; 0 is padding
@@ -87,6 +87,7 @@ def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
       seed: of the trajectories; another one gives configurations that are independent of these.
     """
     path = folder / "data" / f"{system}-{count}-{seed}.npz"
+    stated = {"system": system, "count": count, "seed": seed}
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         compositions = SYSTEMS[system]
@@ -97,11 +98,11 @@ def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
             for number, (composition, share) in enumerate(jobs)
             for row in trajectory(composition, share, seed=100 * seed + number)
         ]
-        with files.replacing(path) as file:
-            arrays = dataclasses.asdict(padded(rows))
-            files.write_npz(file, arrays | {"species": arrays["species"].astype("float32")})
+        arrays = dataclasses.asdict(padded(rows))
+        arrays |= {"species": arrays["species"].astype("float32")}
+        identity.write_npz(path, arrays, stated)
     with reading(path, "remove it; its command makes it again", "cannot be read"):
-        arrays = files.read_npz(path)
+        arrays = identity.read_npz(path, stated)
         largest = max(map(sum, SYSTEMS[system]))
         shape = [count, largest, 3]
         shapes = {"positions": shape, "forces": shape, "species": shape[:2], "energies": [count, 1]}

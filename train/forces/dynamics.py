@@ -1,5 +1,7 @@
 """Molecular dynamics by an exported model: how well energy is conserved, beside EMT itself."""
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from train.forces import clusters, recipes
-from train.lib.run import files, schema
+from train.lib.run import identity, schema
 from train.lib.run.errors import reading
 
 EVERY = 10  # steps between two records
@@ -88,18 +90,25 @@ def make(folder: Path, tasks: list[recipes.Task], steps: int) -> dict[str, np.nd
     for name, task in ({"emt": None} | by_name).items():
         path = folder / "dynamics" / f"{name}.npz"
         path.parent.mkdir(exist_ok=True)
+        stated = {"system": tasks[0].system, "method": name, "md_steps": steps}
+        if task:
+            stated |= dataclasses.asdict(task)
         if not path.exists():
             calc = calculator(recipes.load_model(folder, task)) if task else clusters.emt()
-            with files.replacing(path) as file:
-                files.write_npz(file, {"energies": run(atoms, calc, steps)})
-        runs[name] = read(folder, name, steps)
+            identity.write_npz(path, {"energies": run(atoms, calc, steps)}, stated)
+        runs[name] = read(folder, stated)
     return runs
 
 
-def read(folder: Path, name: str, steps: int) -> np.ndarray:
-    """Return a run that `make` has written."""
-    path = folder / "dynamics" / f"{name}.npz"
+def read(folder: Path, stated: Mapping[str, Any]) -> np.ndarray:
+    """Return a run that `make` has written.
+
+    Args:
+      folder: of the script's run.
+      stated: its system, method ("emt" without a net) and md_steps, and the net's `Task`.
+    """
+    path = folder / "dynamics" / f"{stated['method']}.npz"
     with reading(path, "remove it, and run the command again", "cannot be read"):
-        arrays = files.read_npz(path)
-        schema.check_arrays(arrays, {"energies": [steps // EVERY + 1, 3]})
+        arrays = identity.read_npz(path, stated)
+        schema.check_arrays(arrays, {"energies": [stated["md_steps"] // EVERY + 1, 3]})
     return arrays["energies"]

@@ -55,7 +55,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     paths.append(into / "forces.png")
     _save(forces_figure(true, predicted, system), paths[-1])
     names = ["emt", *recipes.METHOD_NAMES]
-    runs = {name: dynamics.read(folder, name, flags["md_steps"]) for name in names}
+    stated = {"system": system, "md_steps": flags["md_steps"], "seed": flags["seed"]}
+    runs = {name: dynamics.read(folder, {**stated, "method": name}) for name in names}
     paths.append(into / "dynamics.png")
     _save(dynamics_figure(runs, system), paths[-1])
     return paths

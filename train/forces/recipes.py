@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.forces import clusters, nets
-from train.lib.run import files, schema
+from train.lib.run import identity, schema
 from train.lib.run.errors import DamagedError, reading
 
 METHOD_NAMES = {  # as people read them
@@ -116,9 +116,8 @@ def train_and_save(folder: Path, task: Task) -> str:
     energies, forces = errors(model, test)
     scores = [rmse(energies, test.energies), rmse(forces, test.forces), seconds]
     model.export(str(saved_model(folder, **task.key)))
-    with files.replacing(net_path(folder, **task.key)) as file:
-        arrays = {"energies": energies, "forces": forces, "scores": np.array(scores)}
-        files.write_npz(file, arrays)
+    arrays = {"energies": energies, "forces": forces, "scores": np.array(scores)}
+    identity.write_npz(net_path(folder, **task.key), arrays, with_model(folder, task))
     name = f"{clusters.SYSTEM_NAMES[task.system]}, {METHOD_NAMES[task.method]}"
     return f"{name}: {scores[0]:.0f} meV, {scores[1]:.0f} meV/Å"
 
@@ -133,18 +132,34 @@ def saved_model(folder: Path, system: str, method: str, seed: int) -> Path:
     return folder / "nets" / f"{system}-{method}-{seed}"
 
 
-def read_net(folder: Path, system: str, method: str, seed: int) -> dict[str, np.ndarray]:
+def with_model(folder: Path, task: Task) -> dict[str, Any]:
+    """Return the fields of a task, and a digest of its SavedModel: what a net's file is of."""
+    there = saved_model(folder, **task.key)
+    return dataclasses.asdict(task) | {"saved_model": identity.digest(there)}
+
+
+def read_net(
+    folder: Path, system: str, method: str, seed: int, **recipe: Any
+) -> dict[str, np.ndarray]:
     """Return energies, forces and scores of a net's file.
 
+    Args:
+      folder: of the run.
+      system: what the net has learned.
+      method: by which method.
+      seed: of its weights.
+      recipe: more that its file may state, of `with_model`.
+
     Raises:
-      DamagedError: where it is missing, cut short, or holds something else.
+      DamagedError: where it is missing, cut short, of another net, or holds something else.
     """
+    key: dict[str, Any] = {"system": system, "method": method, "seed": seed}
     most = max(map(sum, clusters.SYSTEMS[system]))
     count = clusters.NUM_TEST
     shapes = {"energies": [count, 1], "forces": [count, most, 3], "scores": [len(MEASURES)]}
-    path = net_path(folder, system, method, seed)
+    path = net_path(folder, **key)
     with reading(path, "its command trains it again", "cannot be read"):
-        arrays = files.read_npz(path)
+        arrays = identity.read_npz(path, key | recipe)
         schema.check_arrays(arrays, shapes)
     return arrays
 
@@ -154,7 +169,7 @@ def is_done(folder: Path, task: Task) -> bool:
     if not net_path(folder, **task.key).exists() or not saved_model(folder, **task.key).exists():
         return False
     try:
-        read_net(folder, **task.key)
+        read_net(folder, **with_model(folder, task))
     except DamagedError as error:
         print(error)
         return False
@@ -163,7 +178,7 @@ def is_done(folder: Path, task: Task) -> bool:
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
     """Return a finished task's row of metrics.csv."""
-    scores = read_net(folder, **task.key)["scores"].tolist()
+    scores = read_net(folder, **dataclasses.asdict(task))["scores"].tolist()
     return task.key | dict(zip(MEASURES, scores, strict=True))
 
 

@@ -47,9 +47,10 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         print(f"{folder} is without its nets: the curves are not drawn again")
         return paths
     smallest = min(int(row["paths"]) for row in rows)
+    known = {name: flags[name] for name in ("seed", "num_assets")}
     for name, product in chosen.items():
         predicted = {
-            method: nets.read_net(nets.net_path(folder, name, smallest, method, flags["seed"]))
+            method: nets.read_net(folder, name, smallest, method, **known)
             for method in nets.METHOD_NAMES
         }
         paths.append(into / f"curves-{name}.png")

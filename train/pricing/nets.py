@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import files, schedule, schema
+from train.lib.run import identity, schedule, schema
 from train.lib.run.errors import DamagedError, reading
 from train.pricing import products
 
@@ -121,13 +121,12 @@ def train_and_save(folder: Path, task: Task) -> str:
     jet = model.predict_jet(test.x.astype("float32"), batch_size=2048)
     price, delta = jet.value, jet.derivatives[0]
     errors = root_mean_squares((price, delta), test.labels)
-    with files.replacing(net_path(folder, **task.key)) as file:
-        arrays = {
-            "price": price[:CURVE_POINTS, 0].astype("f4"),
-            "delta": delta[:CURVE_POINTS, 0, 0].astype("f4"),
-            "scores": np.array([*errors, seconds]),
-        }
-        files.write_npz(file, arrays)
+    arrays = {
+        "price": price[:CURVE_POINTS, 0].astype("f4"),
+        "delta": delta[:CURVE_POINTS, 0, 0].astype("f4"),
+        "scores": np.array([*errors, seconds]),
+    }
+    identity.write_npz(net_path(folder, **task.key), arrays, dataclasses.asdict(task))
     return (
         f"{task.product}, {task.paths} paths, {METHOD_NAMES[task.method]}: "
         f"price RMSE {errors[0]:.2g}, delta {errors[1]:.2g}"
@@ -139,25 +138,36 @@ def net_path(folder: Path, product: str, paths: int, method: str, seed: int) -> 
     return folder / "nets" / f"{product}-{paths}-{method}-{seed}.npz"
 
 
-def read_net(path: Path) -> dict[str, np.ndarray]:
+def read_net(
+    folder: Path, product: str, paths: int, method: str, seed: int, **recipe: Any
+) -> dict[str, np.ndarray]:
     """Return the arrays of a net's file, NET_SHAPES.
 
+    Args:
+      folder: of the run.
+      product: what the net prices.
+      paths: from how many paths it has learned.
+      method: by which method.
+      seed: of paths and weights.
+      recipe: the other fields of its `Task`, as far as they are known.
+
     Raises:
-      DamagedError: where it is missing, cut short, or holds something else.
+      DamagedError: where it is missing, cut short, of another net, or holds something else.
     """
+    key: dict[str, Any] = {"product": product, "paths": paths, "method": method, "seed": seed}
+    path = net_path(folder, **key)
     with reading(path, "its command trains it again", "cannot be read"):
-        arrays = files.read_npz(path)
+        arrays = identity.read_npz(path, key | recipe)
         schema.check_arrays(arrays, NET_SHAPES)
     return arrays
 
 
 def is_done(folder: Path, task: Task) -> bool:
     """Return whether a net's file is there and whole; one that is damaged is trained again."""
-    path = net_path(folder, **task.key)
-    if not path.exists():
+    if not net_path(folder, **task.key).exists():
         return False
     try:
-        read_net(path)
+        read_net(folder, **dataclasses.asdict(task))
     except DamagedError as error:
         print(f"{error}", file=sys.stderr)
         return False
@@ -166,5 +176,5 @@ def is_done(folder: Path, task: Task) -> bool:
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
     """Return a finished task's row of metrics.csv."""
-    scores = read_net(net_path(folder, **task.key))["scores"].tolist()
+    scores = read_net(folder, **dataclasses.asdict(task))["scores"].tolist()
     return task.key | dict(zip(("price_rmse", "delta_rmse", "seconds"), scores, strict=True))

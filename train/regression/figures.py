@@ -61,7 +61,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     sizes = sorted({int(row["size"]) for row in rows})[:2]
     for name in dict.fromkeys(row["function"] for row in rows):
         function = functions.resolve(name, None if name in functions.SEVEN else flags["domain"])
-        jets = {"f(x, y)": true_jet(function)} | predicted_jets(folder, name, sizes, flags["seed"])
+        nets = predicted_jets(folder, name, sizes, flags["seed"], preset=flags["preset"])
+        jets = {"f(x, y)": true_jet(function)} | nets
         paths.append(into / f"surfaces-{recipes.file_name(name)}.png")
         _save(surfaces_figure(function, jets), paths[-1])
     return paths
@@ -85,17 +86,19 @@ def recipe_title(flags: Mapping[str, Any]) -> str:
 
 
 def predicted_jets(
-    folder: Path, name: str, sizes: Sequence[int], seed: int
+    folder: Path, name: str, sizes: Sequence[int], seed: int, **recipe: Any
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read the nets' jets on the grid: {title: (value [S,S], gradient [S,S,2])}.
 
+    `recipe` has other fields of the nets' `Task`.
+
     Raises:
-      UsageError: where a net's file is missing or damaged.
+      UsageError: where a net's file is missing, damaged, or of another net.
     """
     jets = {}
     for size in sizes:
         for method, title in recipes.METHOD_NAMES.items():
-            net = recipes.read_net(recipes.net_path(folder, name, size, method, seed))
+            net = recipes.read_net(folder, name, size, method, seed, **recipe)
             jets[f"{title}, {size} points"] = net["value"], net["gradient"]
     return jets
 

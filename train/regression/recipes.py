@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import files, schema
+from train.lib.run import identity, schema
 from train.lib.run.errors import DamagedError, reading
 from train.regression import functions
 
@@ -142,13 +142,12 @@ def train_and_save(folder: Path, task: Task) -> str:
     test_mse, gradient_mse = mean_squared_errors(model, test_points(function))
     grid = functions.grid(function.domain, GRID_SIDE)
     jet = model.predict_jet(grid, batch_size=len(grid))
-    with files.replacing(net_path(folder, **task.key)) as file:
-        arrays = {
-            "value": np.reshape(jet.value, NET_SHAPES["value"]).astype("f4"),
-            "gradient": np.reshape(jet.derivatives[0], NET_SHAPES["gradient"]).astype("f4"),
-            "scores": np.array([test_mse, gradient_mse, seconds]),
-        }
-        files.write_npz(file, arrays)
+    arrays = {
+        "value": np.reshape(jet.value, NET_SHAPES["value"]).astype("f4"),
+        "gradient": np.reshape(jet.derivatives[0], NET_SHAPES["gradient"]).astype("f4"),
+        "scores": np.array([test_mse, gradient_mse, seconds]),
+    }
+    identity.write_npz(net_path(folder, **task.key), arrays, dataclasses.asdict(task))
     method = METHOD_NAMES[task.method]
     return f"{task.function}, {task.size} points, {method}: test MSE {test_mse:.3g}"
 
@@ -166,25 +165,36 @@ def file_name(function: str) -> str:
     return f"{letters[:40]}-{hashlib.sha256(function.encode()).hexdigest()[:8]}"
 
 
-def read_net(path: Path) -> dict[str, np.ndarray]:
+def read_net(
+    folder: Path, function: str, size: int, method: str, seed: int, **recipe: Any
+) -> dict[str, np.ndarray]:
     """Return the arrays of a net's file, NET_SHAPES.
 
+    Args:
+      folder: of the run.
+      function: what the net has learned.
+      size: from how many points.
+      method: by which method.
+      seed: of points and weights.
+      recipe: the other fields of its `Task`, as far as they are known.
+
     Raises:
-      DamagedError: where it is missing, cut short, or holds something else.
+      DamagedError: where it is missing, cut short, of another net, or holds something else.
     """
+    key: dict[str, Any] = {"function": function, "size": size, "method": method, "seed": seed}
+    path = net_path(folder, **key)
     with reading(path, "its command trains it again", "cannot be read"):
-        arrays = files.read_npz(path)
+        arrays = identity.read_npz(path, key | recipe)
         schema.check_arrays(arrays, NET_SHAPES)
     return arrays
 
 
 def is_done(folder: Path, task: Task) -> bool:
     """Return whether a net's file is there and whole; one that is damaged is trained again."""
-    path = net_path(folder, **task.key)
-    if not path.exists():
+    if not net_path(folder, **task.key).exists():
         return False
     try:
-        read_net(path)
+        read_net(folder, **dataclasses.asdict(task))
     except DamagedError as error:
         print(f"{error}", file=sys.stderr)
         return False
@@ -193,7 +203,7 @@ def is_done(folder: Path, task: Task) -> bool:
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:
     """Return a finished task's row of metrics.csv."""
-    scores = read_net(net_path(folder, **task.key))["scores"].tolist()
+    scores = read_net(folder, **dataclasses.asdict(task))["scores"].tolist()
     return task.key | dict(zip(("test_mse", "gradient_mse", "seconds"), scores, strict=True))
 
 
