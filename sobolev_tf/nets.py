@@ -218,11 +218,15 @@ def with_patch_convolutions(net: keras.Model) -> keras.Model:
     Returns:
       The new model; `net` itself if it is not a built graph of layers.
 
+    Raises:
+      ValueError: for what is no Keras model.
+
     Example:
 
     >>> [type(layer).__name__ for layer in with_patch_convolutions(atari_teacher(4)).layers[2:5]]
     ['PatchConv2D', 'PatchConv2D', 'Conv2D']
     """
+    require.model("with_patch_convolutions", "net", net)
     graph = type(net) is keras.Sequential or isinstance(net, keras.Function)
     if not (graph and net.built):
         return net

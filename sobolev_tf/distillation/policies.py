@@ -32,12 +32,21 @@ def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     Returns:
       [B], in nats.
 
+    Raises:
+      ValueError: for policies of different shapes.
+
     Example:
 
     >>> p, q = tf.math.log([[0.5, 0.5]]), tf.math.log([[0.25, 0.75]])
     >>> round(float(kl(p, q)[0]), 4), round(float(kl(q, p)[0]), 4)
     (0.1438, 0.1308)
     """
+    log_p, log_q = tf.convert_to_tensor(log_p), tf.convert_to_tensor(log_q)
+    if not log_p.shape.is_compatible_with(log_q.shape):
+        raise ValueError(
+            f"kl: log_p has shape {list(log_p.shape)}, and log_q {list(log_q.shape)}, expected the "
+            "same shape [B,A]."
+        )
     never = tf.math.is_inf(log_p) & (log_p < 0)
     log_p, log_q = (tf.where(never, tf.zeros_like(t), t) for t in (log_p, log_q))
     return tf.reduce_sum(tf.where(never, tf.zeros_like(log_p), tf.exp(log_p)) * (log_p - log_q), -1)

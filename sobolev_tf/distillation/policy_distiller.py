@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, require, targets
@@ -18,7 +17,7 @@ from sobolev_tf.distillation.policies import (
     log_policy,
 )
 from sobolev_tf.jets.arguments import answer
-from sobolev_tf.keras_support import arrays, logits, options
+from sobolev_tf.keras_support import logits, options
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -54,19 +53,6 @@ class PolicyEquation(Equation):
         if "value" in batch.labels:
             batch.labels["value"] = log_policy(batch.labels["value"])
         return batch
-
-    def look_at_labels(self, caller: str, labeled: dict[str, Any]) -> None:
-        """Warn of stored logits that are probabilities."""
-        logits = labeled.get("value")
-        numbers = None if logits is None else arrays.on_host(logits)
-        if numbers is None or numbers.ndim != 2 or numbers.shape[1] < 2 or not len(numbers):
-            return
-        if numbers.min() >= 0 and np.all(np.abs(numbers.sum(1, dtype="float64") - 1) < 1e-3):
-            warnings.warn(
-                f"{caller}: every row of the logits sums to 1, as probabilities do: the policy "
-                "would be their softmax. Pass logits, or the logarithm of probabilities.",
-                stacklevel=4,
-            )
 
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: stored logits spare the teacher's run, but for gradients."""

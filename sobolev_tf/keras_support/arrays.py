@@ -86,7 +86,7 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
       x: arrays in any structure, a stream of batches, or rows of numbers.
 
     Raises:
-      ValueError: for lists of anything else, text, one number, or None.
+      ValueError: for lists of anything else, text, one number, None, or what is sparse or ragged.
 
     Example:
 
@@ -96,6 +96,12 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
     Traceback (most recent call last):
     ValueError: fit: x is an array [B,...] or rows of numbers, got 'points.csv'.
     """
+    for leaf in keras.tree.flatten(x):
+        if isinstance(leaf, tf.SparseTensor | tf.RaggedTensor) or hasattr(leaf, "toarray"):
+            kind = type(leaf).__name__
+            advice = {"SparseTensor": "tf.sparse.to_dense({})", "RaggedTensor": "{}.to_tensor()"}
+            dense = advice.get(kind, "{}.toarray()").format(name)
+            raise ValueError(f"{caller}: {name} is a {kind}, expected a dense array: {dense}.")
     plain = isinstance(x, str | bytes | list | tuple | set | int | float)
     if x is not None and not plain and not callable(x):
         return x

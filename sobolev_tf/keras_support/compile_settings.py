@@ -1,13 +1,21 @@
 """What users pass to `compile`: Keras looks at names of metrics and at numbers in `fit` only."""
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from sobolev_tf import require
+from sobolev_tf.keras_support.options import refuse_unknown
 
 _BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the labels decide
+
+# What keras.Model.compile takes beside what all models here name themselves.
+_KERAS = (
+    "steps_per_execution", "jit_compile", "run_eagerly", "auto_scale_loss", "weighted_metrics",
+    "loss_weights",
+)  # fmt: skip
 
 
 def refuse_unknown_metrics(name: str, metrics: Any) -> None:
@@ -41,18 +49,23 @@ def refuse_unknown_metrics(name: str, metrics: Any) -> None:
             )
 
 
-def refuse_wrong_numbers(options: dict[str, Any]) -> None:
-    """Refuse values of Keras's options of `compile` that are of another type.
+def refuse_wrong_options(options: dict[str, Any], compile_: Callable) -> None:
+    """Refuse options of `compile` that Keras does not have, or of another type than it takes.
+
+    Args:
+      options: what came beside a model's own arguments.
+      compile_: the model's method, whose arguments an error proposes.
 
     Raises:
       ValueError: names the option.
 
     Example:
 
-    >>> refuse_wrong_numbers({"steps_per_execution": 0})
+    >>> refuse_wrong_options({"steps_per_execution": 0}, keras.Model.compile)
     Traceback (most recent call last):
     ValueError: compile: steps_per_execution is a whole number of at least 1, got 0.
     """
+    refuse_unknown("compile", options, compile_, known=_KERAS)
     if (steps := options.get("steps_per_execution", "auto")) != "auto":
         require.whole_number("compile", "steps_per_execution", steps, at_least=1)
     if options.get("run_eagerly") is not None:

@@ -1,6 +1,9 @@
-"""Numbers that `fit` and `evaluate` take beside data, looked at before Keras does."""
+"""What Keras's methods take beside data, looked at before Keras does."""
 
 from typing import Any
+
+import keras
+import numpy as np
 
 from sobolev_tf import require
 
@@ -16,7 +19,7 @@ _LEAST = {
 
 
 def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
-    """Look at the arguments of `fit` or `evaluate` that are numbers; others are left aside.
+    """Look at arguments of `fit`, `evaluate` or `predict`; unknown ones are left aside.
 
     Args:
       caller: the method, which errors name.
@@ -24,9 +27,9 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
       passed: arguments by name.
 
     Raises:
-      ValueError: for a number of another kind or range, or a model that is not compiled.
+      ValueError: for an argument of another kind or range, or a model that is not compiled.
     """
-    if not model.compiled:
+    if not model.compiled and not caller.endswith("predict"):
         raise ValueError(f"{caller}: the model has no loss and no optimizer yet: call compile.")
     for name, least in _LEAST.items():
         if passed.get(name) is not None:
@@ -36,3 +39,69 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
     share = require.number(caller, "validation_split", passed.get("validation_split", 0), 0)
     if share >= 1:
         raise ValueError(f"{caller}: validation_split is a share below 1, got {share:g}.")
+    look_at_callbacks(caller, passed.get("callbacks"))
+    verbose = passed.get("verbose", "auto")
+    known = int(verbose) if isinstance(verbose, bool | np.integer) else verbose
+    require.one_of(caller, "verbose", known, ("auto", 0, 1, 2))
+    _look_at_class_weight(caller, passed.get("class_weight"))
+
+
+def look_at_callbacks(caller: str, callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Return callbacks in one list.
+
+    Args:
+      caller: the public function, which errors name.
+      callbacks: a callback, a list of them, or None.
+
+    Raises:
+      ValueError: for what is no callback.
+
+    Example:
+
+    >>> look_at_callbacks("fit", [keras.callbacks.EarlyStopping])
+    Traceback (most recent call last):
+    ValueError: fit: callbacks are Keras's Callback objects, got the class EarlyStopping: call \
+it, as in EarlyStopping().
+    """
+    flat = [entry for entry in keras.tree.flatten(callbacks) if entry is not None]
+    for callback in flat:
+        if isinstance(callback, keras.callbacks.Callback | keras.callbacks.CallbackList):
+            continue
+        got = require.shown(callback)
+        if isinstance(callback, type) and issubclass(callback, keras.callbacks.Callback):
+            name = callback.__name__
+            got = f"the class {name}: call it, as in {name}()"
+        raise ValueError(f"{caller}: callbacks are Keras's Callback objects, got {got}.")
+    return flat
+
+
+def validation_epochs(caller: str, frequency: Any) -> int | list[int]:
+    """Return Keras's `validation_freq` in the types that Keras takes.
+
+    Args:
+      caller: the method, which errors name.
+      frequency: every how many epochs the model is validated, or after which ones, from 1.
+
+    Raises:
+      ValueError: for anything else.
+
+    Example:
+
+    >>> validation_epochs("fit", np.int64(2)), validation_epochs("fit", (1, 10))
+    (2, [1, 10])
+    """
+    name = "validation_freq"
+    if isinstance(frequency, list | tuple | set | range):
+        return [require.whole_number(caller, name, epoch, at_least=1) for epoch in frequency]
+    return require.whole_number(caller, name, frequency, at_least=1)
+
+
+def _look_at_class_weight(caller, class_weight):
+    if class_weight is None:
+        return
+    if not isinstance(class_weight, dict):
+        got = require.shown(class_weight)
+        raise ValueError(f"{caller}: class_weight is a dict of weights by class number, got {got}.")
+    for number, weight in class_weight.items():
+        require.whole_number(caller, "a class of class_weight", number, at_least=0)
+        require.number(caller, f"class_weight[{number}]", weight, at_least=0)

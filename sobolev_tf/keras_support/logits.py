@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 _OF_PROBABILITIES = (
     "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
 )  # fmt: skip
+_ROUNDING = 1e-3  # of a sum of probabilities, in half precision too
 
 
 def last_activation(net: Any) -> str | None:
@@ -63,3 +66,38 @@ def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable 
             "the loss from_logits=True, or the layer a softmax.",
             stacklevel=4,
         )
+
+
+def warn_of_probabilities(caller: str, numbers: np.ndarray) -> None:
+    """Warn of stored logits [B,A] that are probabilities: every row sums to 1, none is negative.
+
+    Args:
+      caller: the method, which the warning names.
+      numbers: the logits.
+
+    Example:
+
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_of_probabilities("fit", np.array([[0.25, 0.75], [0.5, 0.5]]))
+    >>> str(caught[0].message)[:48]
+    'fit: every row of the logits sums to 1, as proba'
+    """
+    if numbers.ndim != 2 or numbers.shape[1] < 2 or not len(numbers):
+        return
+    if numbers.min() >= 0 and np.all(np.abs(numbers.sum(1, dtype="float64") - 1) < _ROUNDING):
+        warnings.warn(
+            f"{caller}: every row of the logits sums to 1, as probabilities do: the policy would "
+            "be their softmax. Pass logits, or the logarithm of probabilities.",
+            stacklevel=5,
+        )
+
+
+def are_probabilities(logits: tf.Tensor) -> tf.Tensor:
+    """Tell whether `warn_of_probabilities` would warn of logits [B,A], in TensorFlow operations.
+
+    >>> bool(are_probabilities(tf.constant([[0.5, 0.5]]))), bool(are_probabilities(tf.ones([1, 2])))
+    (True, False)
+    """
+    sums = tf.reduce_sum(tf.cast(logits, tf.float64), -1)
+    return tf.reduce_all(logits >= 0) & tf.reduce_all(tf.abs(sums - 1) < _ROUNDING)

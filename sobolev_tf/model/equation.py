@@ -107,9 +107,6 @@ class Equation:
         """Read a batch (x, y, sample_weight) in the one form that everything below takes."""
         return labels.read_batch(data, self.order)
 
-    def look_at_labels(self, caller: str, labeled: dict[str, Any]) -> None:
-        """Warn of labels [B,...] by name that are right in form, and mean something else."""
-
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
         """Return the terms to compare: those with labels; without any, all that a target has."""
         return list(labeled) or labels.names(self.order)

@@ -13,6 +13,7 @@ from sobolev_tf.keras_support import arrays, batching, fit_arguments
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
 from sobolev_tf.model.contradictions import warn_of_contradictions
+from sobolev_tf.model.coupled_rows import warn_of_coupled_rows
 from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.input_batches import as_arrays
@@ -78,7 +79,7 @@ class Feed:
                 "over them: give sample_weight, a number for each example."
             )
         by_name = labels.normalize(y, self.gate.order)
-        self.model.equation.look_at_labels(caller, by_name)
+        warn_of_coupled_rows(caller, self.model, x)
         warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
         warn_of_contradictions(self.model, caller, by_name)
         if options["steps_per_epoch"]:
@@ -87,22 +88,16 @@ class Feed:
             return {"x": data} | options
         return self._whole_passes(x, y, sample_weight, batch_size, options)
 
-    def look_at_settings(
-        self, epochs: Any = None, begin: Any = None, validation: Any = None, steps: Any = None
-    ) -> None:
-        """Look at numbers that `fit` and `evaluate` take, and at weights that follow the step.
+    def look_at_settings(self, settings: dict[str, Any]) -> None:
+        """Look at what `fit` and `evaluate` take beside data, and at weights that follow the step.
 
         Args:
-          epochs, steps: Keras's.
-          begin: the initial epoch.
-          validation: the steps of a validation.
+          settings: Keras's arguments by name.
 
         Raises:
-          ValueError: for a number of another kind or range, or a model that is not compiled.
+          ValueError: for an argument of another kind or range, or a model that is not compiled.
         """
-        numbers = {"epochs": epochs, "steps": steps}
-        numbers |= {"initial_epoch": begin, "validation_steps": validation}
-        fit_arguments.check(self.gate.caller, self.model, numbers)
+        fit_arguments.check(self.gate.caller, self.model, settings)
         self.model.objective.refuse_weights(self.gate.caller, self.model.optimizer.iterations)
 
     def evaluation(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import arrays, guarded_data
+from sobolev_tf.keras_support import arrays, guarded_data, logits
 from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
@@ -101,6 +101,8 @@ class Gate:
             in_part = self.axes is not None and name != "label value"
             if label and floating and not in_part and (self.missing == "nan" or self.masked):
                 checks.append(self._sound_label(tensor))
+                if self.masked:
+                    checks.append(~logits.are_probabilities(tensor))
             else:
                 finite.append(tensor)
         return tf.reduce_all(tf.stack([guarded_data.all_finite(finite), *checks]))
@@ -206,6 +208,8 @@ class Gate:
     def _look_at_one(self, name, array, start, where):
         if array.dtype.kind in "OSU":
             return
+        if self.masked and name == "label value" and not start:
+            logits.warn_of_probabilities(self.caller, array)
         if len(array) and array.dtype in (np.float32, np.float64):
             low, high = self.ranges[name] = column_ranges(array)
             negative = name.startswith("sample_weight") and low.min(initial=0) < 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from sobolev_tf import require
+from sobolev_tf.keras_support.fit_arguments import look_at_callbacks
 
 _RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
@@ -28,11 +28,8 @@ def callback_list(
     Raises:
       ValueError: for what is no callback.
     """
-    flat = [c for c in keras.tree.flatten(callbacks or []) if c is not None]
+    flat = look_at_callbacks(caller, callbacks)
     for callback in flat:
-        if not isinstance(callback, keras.callbacks.Callback):
-            got = require.shown(callback)
-            raise ValueError(f"{caller}: callbacks are Keras's Callback objects, got {got}.")
         if isinstance(callback, _RATES):
             warnings.warn(
                 f"{caller} has no learning rate: {type(callback).__name__} changes nothing.",

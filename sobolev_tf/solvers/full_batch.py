@@ -12,6 +12,7 @@ from sobolev_tf import require
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model import not_finite
+from sobolev_tf.model.coupled_rows import warn_of_coupled_rows
 from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
@@ -58,6 +59,7 @@ class FullBatch:
         iterations = require.whole_number(caller, "iterations", iterations, at_least=1)
         self.problem: Problem = Problem(model, x, y, sample_weight, caller)
         self.problem.build()
+        warn_of_coupled_rows(caller, model, self.problem.data[0])
         self.caller: str = caller
         self.model: SobolevModel = model
         self.variables: list = model.trainable_variables

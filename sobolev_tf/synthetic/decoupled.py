@@ -8,26 +8,23 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import compile_settings, export, options
-from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.loss_scaling import scaled_like
-from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
-from sobolev_tf.synthetic.batch import batch_size, unpack
 from sobolev_tf.synthetic.controls import check_method
 from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS, CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
+from sobolev_tf.synthetic.decoupled_steps import DecoupledSteps
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.errors import check_choice, errors_of
-from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
 from sobolev_tf.synthetic.network_loss import network_loss
-from sobolev_tf.synthetic.trainer import Trainer, network_variables
+from sobolev_tf.synthetic.trainer import network_variables
 
 
 @keras.saving.register_keras_serializable("sobolev_tf")
-class DecoupledModel(WatchedModel):
+class DecoupledModel(DecoupledSteps):
     """A network whose stages learn from critics instead of from the stages above them.
 
     Stage k is updated with SG_k(h_k, y) dh_k/dTheta in place of dL/dh_k dh_k/dTheta, where
@@ -221,7 +218,7 @@ class DecoupledModel(WatchedModel):
             weights = critic_loss_weights
             self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)
         compile_settings.refuse_unknown_metrics("metrics", metrics)
-        compile_settings.refuse_wrong_numbers(kwargs)
+        compile_settings.refuse_wrong_options(kwargs, DecoupledModel.compile)
         optimizer = compile_settings.optimizer_of("optimizer", optimizer)
         critic_optimizer = compile_settings.optimizer_of("critic_optimizer", critic_optimizer)
         if self.placed:
@@ -278,69 +275,3 @@ class DecoupledModel(WatchedModel):
         model = cls(**config)
         model._label_weight_in_constructor = label_weight
         return model
-
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Update the stages and the critics on one batch; return the logs."""
-        return self._train([data])
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
-        self.forget_stale_functions()
-        if self.train_function is None or force:
-            super().make_train_function(force)
-            if self.placed and self.steps_per_execution > 1 and not self.run_eagerly:
-                steps = placed_trainer.unrolled(
-                    self._train, self.steps_per_execution, self.train_function
-                )
-                self.train_function = self._in_own_words(steps, "fit")
-
-    def traced_from(self) -> list:
-        """List what the compiled functions depend on: stages, critics, settings."""
-        names = ["method", "gradient_target", "diagnose_every", "loss", "optimizer"]
-        names += ["critic_optimizer", "critic_loss", "critic_updates", "jit_compile", "run_eagerly"]
-        settings = [getattr(self, name, None) for name in names]
-        return parts_of([*self.stages, *self.critics], *settings)
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Compute the network's loss and metrics on one batch."""
-        results = super().test_step(data)
-        return reducible_logs({k: v for k, v in results.items() if not k.startswith("cut")})
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Keras's metrics, and those of the cuts that the loss allows."""
-        loss = getattr(self, "loss", None)
-        return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
-
-    def _unpack(self, data):
-        with errors_of("fit"):
-            return unpack(data, self.stages[-1].output_shape, self.optimizer.scale_loss(1.0))
-
-    def _update_logs(self, loss, batch, outputs):
-        """Return a step's logs."""
-        self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(batch.x))
-        return reducible_logs(self.compute_metrics(batch.x, batch.y, outputs, batch.sample_weight))
-
-    def _train(self, data):
-        """Take one step on each batch of a list; return the last one's logs."""
-        batches = [self._unpack(batch) for batch in data]
-        for batch, step in zip(batches, self._trainer().train(batches), strict=True):
-            logs = self._update_logs(step.loss, batch, step.outputs)
-        return logs
-
-    def _trainer(self):
-        names = ("stages", "method", "loss", "critic_loss", "optimizer", "critic_optimizer")
-        shared = {name: getattr(self, name) for name in (*names, "diagnostics")}
-        shared["layers"] = self.synthetic_gradients
-        if self.placed:
-            return placed_trainer.PlacedTrainer(devices=self.devices, **shared)
-        return Trainer(
-            gradient_target=self.gradient_target,
-            diagnose_every=self.diagnose_every,
-            compute_loss=self._batch_loss,
-            critic_updates=self.critic_updates,
-            **shared,
-        )
-
-    def _batch_loss(self, batch, outputs):
-        return self._compute_loss(batch.x, batch.y, outputs, batch.sample_weight, training=True)

@@ -1,12 +1,13 @@
 """Keras's `fit` and `evaluate`, with data that is looked at and weights that are watched."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support import arrays, fit_arguments
+from sobolev_tf.keras_support import arrays, fit_arguments, options
 from sobolev_tf.keras_support.strategies import DistributedModel
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.synthetic import gate
@@ -29,17 +30,20 @@ class WatchedModel(DistributedModel):
             finite, or negative weights.
           FloatingPointError: for a loss or a weight that is not finite: names the stage.
         """
-        passed = inspect.signature(super().fit).bind(x, y, *args, **kwargs).arguments
-        passed["x"] = arrays.from_lists("DecoupledModel.fit", "x", x)
-        fit_arguments.check("DecoupledModel.fit", self, passed)
+        caller = "DecoupledModel.fit"
+        passed = _passed(caller, super().fit, x, y, *args, **kwargs)
+        fit_arguments.check(caller, self, passed)
+        frequency = passed.get("validation_freq", 1)
+        passed["validation_freq"] = fit_arguments.validation_epochs(caller, frequency)
         # Keras's own default warns that it cannot shuffle a data set or a generator.
-        passed.setdefault("shuffle", arrays.are_arrays(x))
+        passed.setdefault("shuffle", arrays.are_arrays(passed["x"]))
         data = _look("DecoupledModel.fit", passed)
         gate.refuse_fractional_classes("DecoupledModel.fit", self.loss, passed.get("y"))
         streams = [data]
         validation = passed.get("validation_data")
         if isinstance(validation, tuple | list):
             parts = keras.utils.unpack_x_y_sample_weight(validation)
+            parts = _from_lists(f"{caller}, validation", *parts)
             if arrays.are_arrays(parts[0]):
                 looked = gate.look("DecoupledModel.fit, validation", *parts)
                 passed["validation_data"] = looked[: len(validation)]
@@ -61,9 +65,7 @@ class WatchedModel(DistributedModel):
         """Compute the loss and metrics as in Keras; data is looked at as in `fit`."""
         if kwargs.get("_use_cached_eval_dataset"):  # `fit` has looked at it
             return super().evaluate(x, y, *args, **kwargs)
-        passed = inspect.signature(super().evaluate).bind(x, y, *args, **kwargs).arguments
-        passed |= passed.pop("kwargs", {})
-        passed["x"] = arrays.from_lists("DecoupledModel.evaluate", "x", x)
+        passed = _passed("DecoupledModel.evaluate", super().evaluate, x, y, *args, **kwargs)
         fit_arguments.check("DecoupledModel.evaluate", self, passed)
         data = _look("DecoupledModel.evaluate", passed)
         try:
@@ -71,6 +73,12 @@ class WatchedModel(DistributedModel):
         except (tf.errors.OpError, StopIteration, ValueError) as error:
             data.reraise(error)
             raise
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the network's outputs as in Keras."""
+        passed = _passed("DecoupledModel.predict", super().predict, x, *args, **kwargs)
+        fit_arguments.check("DecoupledModel.predict", self, passed)
+        return super().predict(**passed)
 
     def train_on_batch(
         self,
@@ -106,3 +114,19 @@ def _look(caller: str, passed: dict) -> WatchedData:
     looked = gate.look(caller, passed["x"], passed["y"], passed.get("sample_weight"))
     passed["x"], passed["y"], passed["sample_weight"] = looked
     return WatchedData(None, lambda batch, number, row: batch, gate.sound)
+
+
+def _passed(caller: str, method: Callable, *args: Any, **kwargs: Any) -> dict:
+    """All arguments of a method of Keras by name, lists of numbers as arrays."""
+    known = inspect.signature(method).parameters
+    options.refuse_unknown(caller, kwargs, method, known=known)
+    passed = inspect.signature(method).bind(*args, **kwargs).arguments
+    names = ("x", "y", "sample_weight") if "y" in known else ("x",)
+    return passed | dict(zip(names, _from_lists(caller, *map(passed.get, names)), strict=True))
+
+
+def _from_lists(caller: str, x: Any, *labels_and_weights: Any) -> tuple:
+    """x, labels and weights, lists of numbers as arrays; text and other things are refused."""
+    named = zip(("y", "sample_weight"), labels_and_weights, strict=False)
+    rest = [a if a is None else arrays.from_lists(caller, name, a) for name, a in named]
+    return (arrays.from_lists(caller, "x", x), *rest)

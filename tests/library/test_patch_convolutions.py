@@ -126,3 +126,9 @@ def test_what_is_no_built_graph_is_not_patched():
         tf.identity,
     ):
         assert nets.with_patch_convolutions(net) is net
+
+
+@pytest.mark.parametrize("net", [None, "teacher.keras", keras.layers.Conv2D(1, 3)])
+def test_patch_convolutions_are_of_models(net):
+    with pytest.raises(ValueError, match=r"with_patch_convolutions: net is a keras.Model"):
+        nets.with_patch_convolutions(net)

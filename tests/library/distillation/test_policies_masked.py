@@ -59,3 +59,9 @@ def test_what_no_policy_has_is_refused():
 def test_the_divergence_that_is_infinite_is_named():
     with pytest.raises(FloatingPointError, match='use divergence="teacher_student"'):
         distiller("student_teacher").fit(STATES, LOGITS, verbose=0)
+
+
+@pytest.mark.parametrize("shapes", [([4, 3], [3]), ([4, 3], [1, 3]), ([4, 3], [4, 1])])
+def test_policies_of_shapes_that_broadcast_are_refused(shapes):
+    with pytest.raises(ValueError, match=r"kl: log_p has shape \[4, 3\]"):
+        kl(*map(tf.zeros, shapes))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import sobolev_tf as st
 
@@ -64,6 +65,18 @@ def test_logits_are_not(recwarn):
     model.fit(STATES, logits.astype("float32"), verbose=0)
     model.fit(STATES, np.log(logits).astype("float32"), verbose=0)
     assert not recwarn.list
+
+
+def test_stored_probabilities_in_a_data_set_are_warned_of(recwarn):
+    model = st.PolicyDistiller(policy(), alpha=0)
+    model.compile("sgd")
+    stored = np.random.default_rng(1).dirichlet([1.0, 1.0, 1.0], 16).astype("float32")
+    batches = tf.data.Dataset.from_tensor_slices((STATES, stored)).batch(4)
+    model.fit(batches.map(lambda s, p: (s, tf.math.log(p))), verbose=0)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="every row of the logits sums to 1") as caught:
+        model.fit(batches, verbose=0)
+    assert len([w for w in caught if "sums to 1" in str(w.message)]) == 1
 
 
 def test_one_action_is_no_policy():

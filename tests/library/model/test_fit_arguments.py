@@ -181,3 +181,68 @@ def test_a_loss_that_gives_no_tensor(loss):
     model.compile("sgd", loss=loss)
     with pytest.raises(ValueError, match=r"gives a (NoneType|tuple), expected a tensor"):
         model.fit(X, (Y, DY), verbose=0)
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"callbacks": "early"}, "callbacks are Keras's Callback objects, got 'early'"),
+        ({"callbacks": [print]}, "callbacks are Keras's Callback objects, got <built-in"),
+        (
+            {"callbacks": keras.callbacks.EarlyStopping},
+            "callbacks are .* the class EarlyStopping: call it",
+        ),
+        ({"verbose": 3}, "verbose is 'auto', 0, 1 or 2, got 3"),
+        ({"verbose": "yes"}, "verbose is 'auto', 0, 1 or 2, got 'yes'"),
+        ({"validation_freq": "2"}, "validation_freq is a whole number of at least 1, got '2'"),
+        ({"validation_freq": 0}, "validation_freq is a whole number of at least 1, got 0"),
+        ({"validation_freq": [1, 2.5]}, "validation_freq is a whole number of at least 1, got 2.5"),
+        ({"class_weight": "balanced"}, "class_weight is a dict of weights by class number"),
+        ({"class_weight": {0: -1.0}}, r"class_weight\[0\] is a finite number of at least 0"),
+    ],
+)
+def test_what_fit_takes_beside_data_is_looked_at(model, options, words):
+    with pytest.raises(ValueError, match=f"Model.fit: {words}") as caught:
+        model().fit(X, Y, **{"verbose": 0, **options})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_what_evaluate_and_predict_take_is_looked_at(model, method):
+    model, labels = model(), {"y": Y} if method == "evaluate" else {}
+    for name, value in (("callbacks", "bar"), ("verbose", 5), ("steps", 1.5), ("batch_size", 0)):
+        with pytest.raises(ValueError, match=rf"Model.{method}: {name} ") as caught:
+            getattr(model, method)(X, **labels, **{name: value})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make_model", [make, staged])
+def test_an_unknown_option_of_compile_is_refused(make_model):
+    with pytest.raises(ValueError, match="compile: there is no argument 'optimiser'; did you mean"):
+        make_model().compile(loss="mse", optimiser="adam")
+    make_model().compile(loss="mse", auto_scale_loss=False, run_eagerly=True)
+
+
+def test_epochs_of_validation_are_a_number_or_a_list():
+    model = make()
+    for frequency, times in ((np.int64(2), 2), ((1, 4), 2), ([3], 1)):
+        options = {"validation_data": (X, (Y, DY)), "validation_freq": frequency}
+        history = model.fit(X, (Y, DY), epochs=4, verbose=np.int64(0), **options).history
+        assert len(history["val_loss"]) == times
+
+
+@pytest.mark.parametrize("y", ["labels.csv", ["a"] * 12, {1, 2}])
+def test_labels_of_stages_that_are_text_are_refused(y):
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match=rf"DecoupledModel.{method}: y is an array \[B"):
+            getattr(compiled(), method)(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+@pytest.mark.parametrize("x", [tf.sparse.from_dense(X), tf.ragged.constant(X.tolist())])
+def test_x_that_is_not_dense_is_named_beside_labels(model, x):
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match=r"x is a (Sparse|Ragged)Tensor, expected a dense"):
+            getattr(model(), method)(x, Y, verbose=0)

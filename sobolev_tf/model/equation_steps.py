@@ -1,0 +1,141 @@
+"""The steps of an EquationModel: the loss and metrics of a batch."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.keras_support import strategies
+from sobolev_tf.metrics import has_state, jet_metrics
+from sobolev_tf.model import gradients, labels, term_metrics, terms
+from sobolev_tf.model.equation import Equation
+from sobolev_tf.model.missing import complete_rows
+from sobolev_tf.model.net_model import NetModel
+from sobolev_tf.model.objective import Objective
+from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, Projection
+
+
+class EquationSteps(NetModel):
+    """A model that compares the terms of an `Equation` on a batch, and learns from them.
+
+    Args:
+      equation: the net with its inputs and scaling, and the terms that it is trained on.
+      target: supplies labels inside the step, or None.
+      projection: of equation 2, or None for full derivatives.
+      **kwargs: Keras's, such as name.
+
+    Attributes:
+      objective: of `compile`.
+    """
+
+    objective: Objective
+
+    def __init__(
+        self, equation: Equation, target: Any, projection: Projection | None, **kwargs: Any
+    ) -> None:
+        super().__init__(equation, target, projection, **kwargs)
+        self.label_sizes: dict | None = None  # of the labels that `adapt` saw, by component
+        self.missing: str | None = None
+        self.warned: set[str] = set()  # what `fit` has warned about
+        # State is made here: a built model accepts none in `compile`.
+        if projection:
+            self._steps_drawn = self.add_weight(
+                (), "zeros", "int64", trainable=False, name="steps_drawn"
+            )
+        names = labels.all_terms(self.order)
+        self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
+        # Where the net is float64, metrics are: float32 would round values far from zero.
+        self._jet_metrics = jet_metrics(names, "float64" if equation.is_float64() else None)
+        self._shown_metrics: tuple[str, ...] = ()
+        # At once where the net knows its inputs: a built model accepts no more state.
+        if (shape := equation.inputs.known_shape()) is not None:
+            self.build(shape)
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """Keras's list, without metrics that were not requested or that no label has built yet."""
+        shown = {f"{name}_{kind}" for name in self._loss_trackers for kind in self._shown_metrics}
+        hidden = {id(metric) for name, metric in self._jet_metrics.items() if name not in shown}
+        return [m for m in super().metrics if id(m) not in hidden and has_state(m)]
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Take one step of the optimizer on a batch (x, y, sample_weight); return its logs."""
+        with tf.GradientTape() as tape:
+            loss, comparison = self._step(data, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        pairs = gradients.connect(tape.gradient(scaled, variables), variables)
+        gradients.build_optimizer(self.optimizer, variables)
+        # A batch that is refused while it is read must not decay the weights.
+        with tf.control_dependencies([loss]):
+            self.optimizer.apply_gradients(pairs)
+        return strategies.reducible_logs(self.compute_metrics(*comparison))
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Compute the logs of a batch (x, y, sample_weight)."""
+        _, comparison = self._step(data, training=False)
+        return strategies.reducible_logs(self.compute_metrics(*comparison))
+
+    def _step(self, data, training):
+        """The loss of a batch, and the comparison that it comes from."""
+        comparison = self._compare(data, training)
+        x, y, y_pred, sample_weight = comparison
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training)
+        # The stock step's tracker; the loss is divided by the replicas for the gradient's sake.
+        divided = strategies.replicas()
+        self._loss_tracker.update_state(loss * divided, sample_weight=terms.batch_size(x))
+        return loss, comparison
+
+    def _compare(self, data, training, fold=True):
+        """Labels and predictions of a batch, by name of term; a projection is an example."""
+        batch = self.equation.read_batch(data)
+        batch = batch._replace(x=self._cast(batch.x))
+        kind, classes = self._kind_of_derivatives(training), self.objective.classes
+        if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
+            kind = self.equation.among_known(kind, batch)
+        comparison = self.equation.compare(batch, kind, self.target, classes, training)
+        return comparison.fold_projections(bool(self.projection)) if fold else comparison
+
+    def compute_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
+        """Compute equation 1 for the fields of a `Comparison`, plus regularization losses."""
+        step, dtype, size = self.optimizer.iterations, y_pred["value"].dtype, terms.batch_size(x)
+        total = []
+        self.objective.refuse_no_weight(y if training else ())
+        for name, weight, value in self.objective.terms(y, y_pred, sample_weight or {}, step):
+            self._loss_trackers[name].update_state(value, sample_weight=size)
+            total.append(tf.cast(value, dtype) * tf.cast(weight, dtype))
+        total += [tf.cast(loss, dtype) for loss in self.losses]
+        return tf.add_n(total) / strategies.replicas()
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Update metrics with the fields of a `Comparison`; return those of terms with labels."""
+        if not isinstance(y_pred, dict):  # Keras builds its metrics from here
+            y, y_pred = term_metrics.first_values(y, y_pred, self.order, self.objective.classes)
+        comparison = terms.Comparison(x, y, y_pred, sample_weight or {})
+        unscaled = comparison.unscaled_terms(self.scaling, self.projection)
+        for name, true, predicted, weight in unscaled:
+            for kind in self._shown_metrics:
+                if metric := self._jet_metrics.get(f"{name}_{kind}"):
+                    term_metrics.update(metric, true, predicted, weight, self.missing)
+            if name == "value":
+                if self.missing == "nan":
+                    true, predicted, weight = complete_rows(true, predicted, weight)
+                super().compute_metrics(x, true, predicted, weight)
+        taken = [name for name in y if self.objective.takes(name)]
+        absent = term_metrics.absent(self._loss_trackers, labeled=y, taken=taken)
+        results = self.get_metrics_result()
+        return {name: value for name, value in results.items() if name not in absent}
+
+    def _kind_of_derivatives(self, training):
+        """The derivatives that this step compares: full ones, or along directions of its own."""
+        if not self.projection:
+            return FullDerivatives()
+        if not training:
+            return self.projection.sample(0)
+        step = tf.convert_to_tensor(self._steps_drawn) + 1
+        self._steps_drawn.assign(step)
+        return self.projection.sample(step)

@@ -1,0 +1,98 @@
+"""The steps of a DecoupledModel: what `fit` and `evaluate` do with a batch."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.keras_support.fingerprint import parts_of
+from sobolev_tf.keras_support.strategies import reducible_logs, replicas
+from sobolev_tf.synthetic import placed_trainer
+from sobolev_tf.synthetic.batch import batch_size, unpack
+from sobolev_tf.synthetic.errors import errors_of
+from sobolev_tf.synthetic.fitting import WatchedModel
+from sobolev_tf.synthetic.trainer import Trainer
+
+
+class DecoupledSteps(WatchedModel):
+    """A model of stages and critics that takes the steps of section 4.3.
+
+    Attributes:
+      placed, gradient_target, diagnose_every, critic_updates: see `DecoupledModel`.
+      synthetic_gradients: the layers at the cuts.
+      diagnostics: the metrics of the cuts.
+    """
+
+    placed: bool
+    gradient_target: str
+    diagnose_every: int
+    critic_updates: Any
+    synthetic_gradients: list
+    diagnostics: list
+    devices: Any
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Update the stages and the critics on one batch; return the logs."""
+        return self._train([data])
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
+        self.forget_stale_functions()
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            if self.placed and self.steps_per_execution > 1 and not self.run_eagerly:
+                steps = placed_trainer.unrolled(
+                    self._train, self.steps_per_execution, self.train_function
+                )
+                self.train_function = self._in_own_words(steps, "fit")
+
+    def traced_from(self) -> list:
+        """List what the compiled functions depend on: stages, critics, settings."""
+        names = ["method", "gradient_target", "diagnose_every", "loss", "optimizer"]
+        names += ["critic_optimizer", "critic_loss", "critic_updates", "jit_compile", "run_eagerly"]
+        settings = [getattr(self, name, None) for name in names]
+        return parts_of([*self.stages, *self.critics], *settings)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Compute the network's loss and metrics on one batch."""
+        results = super().test_step(data)
+        return reducible_logs({k: v for k, v in results.items() if not k.startswith("cut")})
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Keras's metrics, and those of the cuts that the loss allows."""
+        loss = getattr(self, "loss", None)
+        return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
+
+    def _unpack(self, data):
+        with errors_of("fit"):
+            return unpack(data, self.stages[-1].output_shape, self.optimizer.scale_loss(1.0))
+
+    def _update_logs(self, loss, batch, outputs):
+        """Return a step's logs."""
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(batch.x))
+        return reducible_logs(self.compute_metrics(batch.x, batch.y, outputs, batch.sample_weight))
+
+    def _train(self, data):
+        """Take one step on each batch of a list; return the last one's logs."""
+        batches = [self._unpack(batch) for batch in data]
+        for batch, step in zip(batches, self._trainer().train(batches), strict=True):
+            logs = self._update_logs(step.loss, batch, step.outputs)
+        return logs
+
+    def _trainer(self):
+        names = ("stages", "method", "loss", "critic_loss", "optimizer", "critic_optimizer")
+        shared = {name: getattr(self, name) for name in (*names, "diagnostics")}
+        shared["layers"] = self.synthetic_gradients
+        if self.placed:
+            return placed_trainer.PlacedTrainer(devices=self.devices, **shared)
+        return Trainer(
+            gradient_target=self.gradient_target,
+            diagnose_every=self.diagnose_every,
+            compute_loss=self._batch_loss,
+            critic_updates=self.critic_updates,
+            **shared,
+        )
+
+    def _batch_loss(self, batch, outputs):
+        return self._compute_loss(batch.x, batch.y, outputs, batch.sample_weight, training=True)
