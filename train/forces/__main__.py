@@ -13,7 +13,6 @@ Systems: `cu9al4`, 13 atoms; `mixed`, five compositions of 8 to 12 atoms, padded
 stopped at any moment; the same command trains the nets that are not finished.
 """
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +20,7 @@ from typing import Any
 from absl import flags
 
 from train.forces import clusters, dynamics, figures, recipes, table
-from train.lib.run import cli, files, metrics_csv, processes, progress, run_folder, summary
-from train.lib.run.errors import UsageError
+from train.lib.run import cells, cli, files, progress, run_folder, summary
 from train.lib.run.settings import Settings
 
 UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
@@ -85,7 +83,7 @@ def main(settings: Settings) -> None:
         print(f"{len(tasks)} nets in {run.folder}", flush=True)
         for system in settings.system:  # once, before the workers need them
             make_data(run, system, settings.num_configurations)
-        rows = train_missing(run, tasks, settings.num_workers)
+        rows = cells.train_missing(run, tasks, recipes, settings.num_workers)
         first = settings.system[0], settings.seed
         chosen = [task for task in tasks if (task.system, task.seed) == first]
         runs = dynamics.make(run.folder, chosen, settings.md_steps)
@@ -98,10 +96,7 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     Raises:
       UsageError: for seeds that are too large.
     """
-    if settings.seed + settings.num_seeds > 2**32:
-        raise UsageError(
-            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.num_seeds} of them"
-        )
+    seeds = cells.seeds(settings)
     return [
         recipes.Task(
             system=system,
@@ -111,7 +106,7 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
             steps=settings.steps,
             hidden=settings.hidden,
         )
-        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+        for seed in seeds
         for system in dict.fromkeys(settings.system)
         for method in recipes.METHOD_NAMES
     ]
@@ -127,35 +122,6 @@ def make_data(run: run_folder.Run, system: str, num_configurations: int) -> None
         f"with forces of {spread:.0f} meV/Å",
         flush=True,
     )
-
-
-def train_missing(
-    run: run_folder.Run, tasks: Sequence[recipes.Task], num_workers: int
-) -> list[dict[str, Any]]:
-    """Train the nets that have no file yet; metrics.csv grows with each of them.
-
-    Returns:
-      The rows of metrics.csv, in the order of the tasks.
-    """
-    missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
-    if len(missing) < len(tasks):
-        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
-    rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
-    bar = progress.Bar(len(missing))
-    work = functools.partial(recipes.train_and_save, run.folder)
-    for task, text in processes.run(work, missing, num_workers):
-        rows[task] = recipes.metrics_row(run.folder, task)
-        write_metrics(run, [rows[task] for task in tasks if task in rows])
-        bar.add(1, text)
-    ordered = [rows[task] for task in tasks]
-    write_metrics(run, ordered)
-    return ordered
-
-
-def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace metrics.csv, which is whole at any moment."""
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def report(

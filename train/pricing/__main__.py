@@ -13,14 +13,13 @@ folder (`python -m train.plot RUN` draws them again). Takes about five minutes o
 A run may be stopped at any moment; the same command trains the nets that are not finished.
 """
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from train.lib.run import cli, files, memory, metrics_csv, processes, progress, run_folder, summary
+from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.pricing import figures, nets, table
@@ -71,7 +70,7 @@ def main(settings: Settings) -> None:
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
         print(f"{len(tasks)} nets in {run.folder}", flush=True)
-        rows = train_missing(run, tasks, settings.num_workers)
+        rows = cells.train_missing(run, tasks, nets, settings.num_workers)
         report(run, rows)
 
 
@@ -81,13 +80,11 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
     Raises:
       UsageError: for flags that make no sense.
     """
-    sizes, hidden = whole_numbers(settings, "num_paths"), whole_numbers(settings, "hidden")
+    sizes = cells.whole_numbers(settings, "num_paths")
+    hidden = cells.whole_numbers(settings, "hidden")
     if min(sizes) < 2:
         raise UsageError("--num_paths=1: z-scores need two paths at least")
-    if settings.seed + settings.num_seeds > 2**32:
-        raise UsageError(
-            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.num_seeds} of them"
-        )
+    seeds = cells.seeds(settings)
     numbers = max(sizes) * (settings.num_assets + 1)
     memory.refuse_more_than_there_is(f"--num_paths={max(sizes)}", NUMBER_BYTES * numbers)
     return [
@@ -102,56 +99,10 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
             learning_rate=settings.learning_rate,
         )
         for paths in sorted(set(sizes), reverse=True)
-        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+        for seed in seeds
         for product in dict.fromkeys(settings.product)
         for method in nets.METHOD_NAMES
     ]
-
-
-def whole_numbers(settings: Settings, name: str) -> list[int]:
-    """Return the list of a flag as numbers of at least 1.
-
-    Raises:
-      UsageError: for anything else in the list, or an empty one.
-    """
-    typed = settings.values[name]
-    try:
-        numbers = [int(number) for number in typed]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        text = ",".join(map(str, typed))
-        raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
-    return numbers
-
-
-def train_missing(
-    run: run_folder.Run, tasks: Sequence[nets.Task], num_workers: int
-) -> list[dict[str, Any]]:
-    """Train the nets that have no file yet; metrics.csv grows with each of them.
-
-    Returns:
-      The rows of metrics.csv, in the order of the tasks.
-    """
-    missing = [task for task in tasks if not nets.is_done(run.folder, task)]
-    if len(missing) < len(tasks):
-        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
-    rows = {task: nets.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
-    bar = progress.Bar(len(missing))
-    work = functools.partial(nets.train_and_save, run.folder)
-    for task, text in processes.run(work, missing, num_workers):
-        rows[task] = nets.metrics_row(run.folder, task)
-        write_metrics(run, [rows[task] for task in tasks if task in rows])
-        bar.add(1, text)
-    ordered = [rows[task] for task in tasks]
-    write_metrics(run, ordered)
-    return ordered
-
-
-def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace metrics.csv, which is whole at any moment."""
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:

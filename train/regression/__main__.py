@@ -15,7 +15,6 @@ paper's recipe: 2x256 ReLU, Adam at 3e-5. A run may be stopped at any moment; th
 trains the nets that are not finished.
 """
 
-import functools
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 
 from absl import flags
 
-from train.lib.run import cli, files, memory, metrics_csv, processes, progress, run_folder, summary
+from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.regression import engineering, figures, functions, recipes, table
@@ -99,13 +98,13 @@ def main(settings: Settings) -> None:
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
         print(f"{len(tasks)} nets, preset {settings.preset}, in {run.folder}", flush=True)
-        rows = train_missing(run, tasks, settings.num_workers)
+        rows = cells.train_missing(run, tasks, recipes, settings.num_workers, recipes.effort)
         report(run, rows)
 
 
 def main_of_engineering(settings: Settings) -> None:
     """Fit the engineering functions, one by one in this process."""
-    sizes = whole_numbers(settings, "points_per_input")
+    sizes = cells.whole_numbers(settings, "points_per_input")
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
         folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=[]
@@ -119,11 +118,9 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     Raises:
       UsageError: for flags that make no sense.
     """
-    sizes, hidden = whole_numbers(settings, "num_points"), whole_numbers(settings, "hidden")
-    if settings.seed + settings.num_seeds > 2**32:
-        raise UsageError(
-            f"--seed={settings.seed}: seeds are below {2**32}, all {settings.num_seeds} of them"
-        )
+    sizes = cells.whole_numbers(settings, "num_points")
+    hidden = cells.whole_numbers(settings, "hidden")
+    seeds = cells.seeds(settings)
     if settings.batch_size and settings.preset != "paper":
         raise UsageError(
             f"--batch_size={settings.batch_size} is for --preset=paper; the steps of "
@@ -160,70 +157,24 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
             batch_size=settings.batch_size,
         )
         for size in sorted(set(sizes), reverse=True)
-        for seed in range(settings.seed, settings.seed + settings.num_seeds)
+        for seed in seeds
         for function in dict.fromkeys(settings.function)
         for method in recipes.NUM_LABELS
     ]
-
-
-def whole_numbers(settings: Settings, name: str) -> list[int]:
-    """Return the list of a flag as numbers of at least 1.
-
-    Raises:
-      UsageError: for anything else in the list, or an empty one.
-    """
-    typed = settings.values[name]
-    try:
-        numbers = [int(number) for number in typed]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        text = ",".join(map(str, typed))
-        raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
-    return numbers
-
-
-def train_missing(
-    run: run_folder.Run, tasks: Sequence[recipes.Task], num_workers: int
-) -> list[dict[str, Any]]:
-    """Train the nets that have no file yet; metrics.csv grows with each of them.
-
-    Returns:
-      The rows of metrics.csv, in the order of the tasks.
-    """
-    missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
-    if len(missing) < len(tasks):
-        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
-    rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
-    bar = progress.Bar(sum(map(recipes.effort, missing)))
-    work = functools.partial(recipes.train_and_save, run.folder)
-    for task, text in processes.run(work, missing, num_workers):
-        rows[task] = recipes.metrics_row(run.folder, task)
-        write_metrics(run, [rows[task] for task in tasks if task in rows])
-        bar.add(recipes.effort(task), text)
-    ordered = [rows[task] for task in tasks]
-    write_metrics(run, ordered)
-    return ordered
-
-
-def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace metrics.csv, which is whole at any moment."""
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write summary.json, print the table of medians, and draw the figures."""
     medians = table.medians(rows)
     lower = table.sobolev_lower(medians)
-    cells = sum(functions for _, functions in lower.values())
+    num_cells = sum(functions for _, functions in lower.values())
     seconds = sum(row["seconds"] for row in rows)
     head = summary.head(
         run,
         what=f"functions of two variables, preset {run.config['flags']['preset']}",
         name="sobolev_lower",
         value=sum(count for count, _ in lower.values()),
-        unit=f"of {cells} cells",
+        unit=f"of {num_cells} cells",
         seconds=seconds,
     )
     run.write_summary({**head, "sobolev_lower": lower, "medians": medians})

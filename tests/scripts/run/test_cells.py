@@ -1,0 +1,81 @@
+"""Cells of an experiment's table: which are trained, and the flags that say which there are."""
+
+import csv
+import types
+
+import pytest
+
+from train.lib.run import cells, run_folder
+from train.lib.run.errors import UsageError
+
+
+class Squares:
+    """Tasks are numbers; a task's file holds its square."""
+
+    def __init__(self):
+        self.trained = []
+
+    def is_done(self, folder, task):
+        return (folder / str(task)).exists()
+
+    def train_and_save(self, folder, task):
+        self.trained.append(task)
+        (folder / str(task)).write_text(str(task**2))
+        return f"{task} squared"
+
+    def metrics_row(self, folder, task):
+        return {"task": task, "square": int((folder / str(task)).read_text())}
+
+
+def settings(**values):
+    return types.SimpleNamespace(values=values, **values)
+
+
+def test_missing_cells_are_trained_and_all_are_reported(tmp_path, capsys):
+    recipes = Squares()
+    with run_folder.Run(tmp_path, flags={}) as run:
+        run.add_facts()
+        recipes.train_and_save(run.folder, 3)
+        recipes.trained.clear()
+        rows = cells.train_missing(run, [4, 3, 2], recipes, num_workers=0, effort=lambda n: n)
+    assert recipes.trained == [4, 2]
+    assert [row["square"] for row in rows] == [16, 9, 4]
+    with open(tmp_path / "metrics.csv") as file:
+        assert [row["square"] for row in csv.DictReader(file)] == ["16", "9", "4"]
+    out = capsys.readouterr().out
+    assert out.startswith(f"{tmp_path}: 1 of 3 nets are done\n")
+    assert "67%" in out  # 4 of 4 + 2
+    assert "100%" in out
+
+
+def test_metrics_hold_the_rows_so_far(tmp_path):
+    class Fails(Squares):
+        def train_and_save(self, folder, task):
+            if task == 2:
+                raise KeyboardInterrupt
+            return super().train_and_save(folder, task)
+
+    with run_folder.Run(tmp_path, flags={}) as run:
+        run.add_facts()
+        with pytest.raises(KeyboardInterrupt):
+            cells.train_missing(run, [3, 2, 1], Fails(), num_workers=0)
+    assert (tmp_path / "metrics.csv").read_text().split() == ["task,square", "3,9"]
+
+
+def test_seeds_start_at_the_first_one():
+    assert list(cells.seeds(settings(seed=3, num_seeds=2))) == [3, 4]
+    assert cells.seeds(settings(seed=2**32 - 1, num_seeds=1))[-1] == 2**32 - 1
+    with pytest.raises(UsageError, match="--seed=4294967295: seeds are below 4294967296, all 2"):
+        cells.seeds(settings(seed=2**32 - 1, num_seeds=2))
+
+
+@pytest.mark.parametrize("typed", [["20", "0"], ["-1"], ["x"], ["2.5"], []])
+def test_lists_of_anything_else_than_whole_numbers_are_refused(typed):
+    message = f"--hidden={','.join(typed)}: expected whole numbers of at least 1, as in 20,100"
+    with pytest.raises(UsageError) as refused:
+        cells.whole_numbers(settings(hidden=typed), "hidden")
+    assert str(refused.value) == message
+
+
+def test_whole_numbers_of_a_flag():
+    assert cells.whole_numbers(settings(hidden=["20", " 7 "]), "hidden") == [20, 7]

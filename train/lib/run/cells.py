@@ -1,0 +1,98 @@
+"""The nets of an experiment's table: one task each, trained side by side, whichever is missing."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from train.lib.run import files, metrics_csv, processes, progress, run_folder
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+Task = TypeVar("Task")
+TaskTaken = TypeVar("TaskTaken", contravariant=True)
+NUM_SEEDS = 2**32  # that there are
+
+
+class Recipes(Protocol[TaskTaken]):
+    """A script's module of functions of a run's folder and a task."""
+
+    def is_done(self, folder: Path, task: TaskTaken) -> bool:
+        """Return whether the task's files are there and whole."""
+
+    def train_and_save(self, folder: Path, task: TaskTaken) -> str:
+        """Write the task's files; return a line of progress. Any process may do it."""
+
+    def metrics_row(self, folder: Path, task: TaskTaken) -> dict[str, Any]:
+        """Return a finished task's row of metrics.csv."""
+
+
+def train_missing(
+    run: run_folder.Run,
+    tasks: Sequence[Task],
+    recipes: Recipes[Task],
+    num_workers: int,
+    effort: Callable[[Task], int] = lambda task: 1,
+) -> list[dict[str, Any]]:
+    """Train the nets that have no file yet; metrics.csv grows with each of them.
+
+    Args:
+      run: the open run.
+      tasks: all nets of the run; the largest should come first.
+      recipes: how a net is trained and read.
+      num_workers: how many nets at a time; 0: one by one, in this process.
+      effort: a number roughly proportional to the time that a task takes.
+
+    Returns:
+      The rows of metrics.csv, in the order of the tasks.
+    """
+    missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
+    if len(missing) < len(tasks):
+        print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
+    rows = {task: recipes.metrics_row(run.folder, task) for task in set(tasks) - set(missing)}
+    bar = progress.Bar(sum(map(effort, missing)))
+    work = functools.partial(recipes.train_and_save, run.folder)
+    for task, text in processes.run(work, missing, num_workers):
+        rows[task] = recipes.metrics_row(run.folder, task)
+        write_metrics(run, [rows[task] for task in tasks if task in rows])
+        bar.add(effort(task), text)
+    ordered = [rows[task] for task in tasks]
+    write_metrics(run, ordered)
+    return ordered
+
+
+def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace metrics.csv, which is whole at any moment."""
+    with files.replacing(run.path("metrics.csv")) as file:
+        file.write(metrics_csv.as_csv(rows, header=True))
+
+
+def seeds(settings: Settings) -> range:
+    """Return the seeds of --seed and --num_seeds.
+
+    Raises:
+      UsageError: for seeds that are too large.
+    """
+    end = settings.seed + settings.num_seeds
+    if end > NUM_SEEDS:
+        raise UsageError(
+            f"--seed={settings.seed}: seeds are below {NUM_SEEDS}, all {settings.num_seeds} of them"
+        )
+    return range(settings.seed, end)
+
+
+def whole_numbers(settings: Settings, name: str) -> list[int]:
+    """Return the list of a flag as numbers of at least 1.
+
+    Raises:
+      UsageError: for anything else in the list, or an empty one.
+    """
+    typed = settings.values[name]
+    try:
+        numbers = [int(number) for number in typed]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        text = ",".join(map(str, typed))
+        raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
+    return numbers
