@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,6 +31,15 @@ def run(run_script, monkeypatch):
     # The third method is a net more to trace and to export, and no other code.
     monkeypatch.delitem(recipes.METHOD_NAMES, "half")
     return functools.partial(run_script, forces)
+
+
+def plain_net(inputs, units):
+    """Build a net of few operations: energies are the squares of positions, with weights."""
+    shape = inputs["positions"].shape[1:]
+    positions = keras.Input(shape, name="positions")
+    species = keras.Input(shape[:1], name="species", dtype="int32")
+    squares = keras.layers.Flatten()(keras.ops.square(positions))
+    return keras.Model({"positions": positions, "species": species}, keras.layers.Dense(1)(squares))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +146,13 @@ def test_medians_and_ratios_by_hand():
     assert "(1.0 to 3.0)" in table.text(medians)
 
 
-def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(run, tmp_path):
+@pytest.mark.parametrize(
+    "net", [plain_net, pytest.param(nets.atomic_energies, marks=pytest.mark.slow)]
+)  # the script's own net takes most of its time to trace and to export
+def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
+    net, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(nets, "atomic_energies", net)
     arguments = [*TINY, f"--workdir={tmp_path}"]
     code, out, err = run(*arguments)
     assert code == 0, err
