@@ -7,7 +7,8 @@ Figures of train.regression, train.pricing, train.forces, train.distill (figure 
 (its learning curve; the run may be unfinished) go into their run's folder, or, with --workdir,
 into a folder of its name there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1
 beside the paper's numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ
-only in their seed, such as those of --seeds=0,1,2, make one cell.
+only in their seed, such as those of --seeds=0,1,2, make one cell. A single one is drawn by itself,
+as figure.png.
 
 Two or more runs of one script are compared: a line for each run, with the flags that differ and
 its headline number. Recordings of train.record have no figure and are only compared.
@@ -25,7 +26,7 @@ from absl import flags
 
 from train.distill import figures as distill
 from train.forces import figures as forces
-from train.lib.images import table1
+from train.lib.images import run_figure, table1
 from train.lib.run import cli, compare, files, run_folder
 from train.lib.run.errors import UsageError, last_line
 from train.pricing import figures as pricing
@@ -80,7 +81,10 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
 
 
 def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str]) -> int:
-    """Print Table 1, and write it where several runs, or --workdir, give it a home."""
+    """Print Table 1, and write it where several runs, or --workdir, give it a home.
+
+    A single run is drawn by itself too.
+    """
     results = []
     for run in runs:
         try:
@@ -96,6 +100,8 @@ def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str
         return 0
     text = table1.text(columns)
     print(text)
+    if len(results) == 1:
+        figures_of(run_figure.draw)([run for _, run in results], workdir, problems)
     home = (
         workdir or _home(run.folder for _, run in results) or _home(run.typed for _, run in results)
     )

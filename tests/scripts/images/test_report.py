@@ -1,8 +1,12 @@
 """Table, figure and title of a run, from rows that are written here."""
 
+from pathlib import Path
+
 from matplotlib import figure as matplotlib_figure
 
-from train.lib.images import figure, report
+from tests.scripts.images.test_table1 import write
+from train import plot
+from train.lib.images import figure, report, run_figure, table1
 from train.lib.run.settings import Settings
 
 ROWS = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
@@ -25,24 +29,59 @@ def drawn(monkeypatch, path, rows, cuts, baselines):
 
 
 def labels(axis):
-    return [text.get_text() for text in axis.get_legend().get_texts()]
+    """Those at the ends of the lines, from below."""
+    texts = sorted(axis.texts, key=lambda text: text.get_position()[1])
+    return [text.get_text() for text in texts]
 
 
 def test_figure_without_cuts(tmp_path, monkeypatch):
     [axis] = drawn(monkeypatch, tmp_path / "plain.png", ROWS, [], {"chance": 0.1}).axes
-    assert labels(axis) == ["accuracy", "val_accuracy", "chance"]
+    assert labels(axis) == ["accuracy\n(training)", "chance", "val_accuracy"]
+    assert axis.get_ylim()[0] == 0
 
 
 def test_figure_with_a_cut(tmp_path, monkeypatch):
-    baselines = {"chance": 0.1, "pixels": 0.15}
+    baselines = {"noprop": 0.15, "chance": 0.05}
     result = drawn(monkeypatch, tmp_path / "cut.png", CUT_ROWS, ["conv1"], baselines)
     accuracy, cosine, norm_ratio = result.axes
-    assert labels(accuracy) == ["accuracy", "val_accuracy", "chance", "pixels"]
-    assert labels(cosine) == ["cut1_cosine (conv1)"]
-    assert labels(norm_ratio) == ["cut1_norm_ratio (conv1)"]
-    assert cosine.get_ylim()[1] == 1
+    assert labels(accuracy) == ["chance", "accuracy\n(training)", "noprop", "val_accuracy"]
+    assert labels(cosine) == labels(norm_ratio) == ["cut 1"]
+    assert cosine.get_ylim() == (0, 1)
     assert norm_ratio.get_ylim()[1] > 1.5
     assert result.get_suptitle() == "A title"
+    assert all(axis.get_legend() is None for axis in result.axes)
+
+
+def test_an_axis_of_cosines_goes_as_low_as_they_do(tmp_path, monkeypatch):
+    rows = [CUT_ROWS[0] | {"cut1_cosine": -0.3}, CUT_ROWS[1]]
+    axis = drawn(monkeypatch, tmp_path / "cut.png", rows, ["conv1"], {}).axes[1]
+    assert axis.get_ylim() == (-0.3, 1)
+
+
+def test_runs_beside_a_run_are_its_baselines(tmp_path):
+    """Only those that differ in their method alone."""
+    write(tmp_path / "a")
+    write(tmp_path / "b", method="noprop", top1=0.2)
+    write(tmp_path / "c", method="backprop", splits="0", top1=0.7)
+    write(tmp_path / "d", method="noprop", top1=0.3, seed=1)
+    write(tmp_path / "e", method="noprop", top1=0.4, splits="1")
+    write(tmp_path / "f", method="backprop", splits="0", top1=0.8, steps=20)
+    write(tmp_path / "g", method="noprop", top1=0.6, rate=0.2)
+    write(tmp_path / "h", method="vfbn", top1=0.6)
+    result = table1.read(tmp_path / "a")
+    shares = run_figure.baselines(result, {"chance": 0.1})
+    assert shares == {"chance": 0.1, "noprop": 0.2, "backprop": 0.7}
+
+
+def test_a_single_run_is_drawn_with_what_it_was_in_its_title(tmp_path, monkeypatch, capsys):
+    titles = []
+    monkeypatch.setattr(run_figure.figure, "draw", lambda *arguments: titles.append(arguments[1]))
+    run = Path(run_figure.__file__).parents[2] / "results/cifar10/sobolev"
+    plot.main([run], tmp_path)
+    assert f"{tmp_path}/sobolev/figure.png" in capsys.readouterr().out
+    assert titles == [
+        "The paper's net on cifar10, Sobolev, 3 cuts\nquarter width, 4 epochs, one seed (0)"
+    ]
 
 
 def test_a_title_has_the_flags_that_were_typed():

@@ -1,5 +1,6 @@
 """What a run on images prints and leaves behind: announcement, tables, figure, summary."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.images import figure, pixel_baseline
+from train.lib.images import pixel_baseline, run_figure
+from train.lib.images.run_title import data_name, scale
 from train.lib.images.streams import Images
 from train.lib.images.table1 import NAMES, count_of_cuts
 from train.lib.run import cli, files, schema, summary
@@ -85,11 +87,13 @@ def finish(
     baselines = {"chance": 1 / images.num_classes}
     if settings.pixel_baseline:
         baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
-    name = f"{images.name} (drawn, not ImageNet)" if images.notice else images.name
+    name = data_name(images.describe())
     what = f"{net} on {name}, {NAMES[settings.method]}, {count_of_cuts(len(cuts))}"
-    changes = " ".join(flags_of_title(settings))
-    title = f"{what}: {changes}" if changes else what
-    figure.draw(run.path("figure.png"), title, rows, cuts, baselines)
+    title = "\n".join([
+        what,
+        f"{scale(settings.values, images.describe(), int(last['step']))}, one seed",
+        *textwrap.wrap(" ".join(flags_of_title(settings)), 70),
+    ])  # fmt: skip
     results = summary.head(
         run,
         what=what,
@@ -101,6 +105,7 @@ def finish(
     results |= {
         "net": net,
         "method": settings.method,
+        "title": title,
         "splits": len(cuts),
         "cuts": list(cuts),
         "dataset": images.describe(),
@@ -114,6 +119,7 @@ def finish(
         "seed": settings.seed,
     }
     run.write_summary(results)
+    run_figure.draw(run.folder)
     print(f"\n{title}\n{scores_table(last, baselines)}")
     if diagnostics := diagnostics_table(cuts, last):
         print(f"\n{diagnostics}")
