@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from sobolev_tf.jets.detached import warn_of_detached_part
 from sobolev_tf.jets.moments import exact_moments
 
 
@@ -128,6 +129,8 @@ row of x.
             f"{caller}: fn gives {_kind(value)}, expected one tensor [B,*out] of TensorFlow."
         )
     value = tf.convert_to_tensor(value)
+    if differentiated and tf.is_symbolic_tensor(x) and tf.is_symbolic_tensor(value):
+        warn_of_detached_part(caller, value, x)
     points = x.shape if hasattr(x, "shape") else np.shape(x)
     if value.dtype.is_complex:
         raise ValueError(f"{caller}: fn gives {value.dtype.name}, expected real numbers.")

@@ -5,8 +5,9 @@ example: [B,P,*out] on the outputs, [B,P,*in] on the inputs.
 
 All functions here map x row by row. A layer that couples the rows of a batch (BatchNormalization
 in training mode) adds the other rows' share to a derivative. Nothing is gradient-stopped: a tape
-around the call sees the weights. Each raises `ValueError` where x is not floating, or no output
-depends on x.
+around the call sees the weights. A part of f without a gradient (`stop_gradient`, rounding,
+`tf.numpy_function`) counts as a constant; in traced functions the last is warned of. Each raises
+`ValueError` where x is not floating, or no output depends on x.
 """
 
 from collections.abc import Callable, Sequence

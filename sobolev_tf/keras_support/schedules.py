@@ -45,17 +45,17 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.peak = require.number("OneCycle", "peak", peak, above=0)
         self.num_steps = require.whole_number("OneCycle", "num_steps", num_steps, at_least=1)
-        self.points = [(float(when), float(share)) for when, share in points]
+        self.points = _pairs(points)
         times, shares = zip(*self.points, strict=True) if self.points else ((), ())
         rises = all(before < after for before, after in itertools.pairwise(times))
         if len(times) < 2 or times[0] != 0 or times[-1] != 1 or not rises:
             raise ValueError(
                 f"OneCycle: points are at the shares {times} of the steps, expected numbers that "
-                "rise from 0 to 1"
+                "rise from 0 to 1."
             )
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(
-                f"OneCycle: points have the shares {shares} of the peak, expected 0 to 1"
+                f"OneCycle: points have the shares {shares} of the peak, expected 0 to 1."
             )
 
     def __call__(self, step: Any) -> tf.Tensor:
@@ -70,3 +70,13 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments, for a saved optimizer."""
         return {"peak": self.peak, "num_steps": self.num_steps, "points": self.points}
+
+
+def _pairs(points: Any) -> list[tuple[float, float]]:
+    try:
+        return [(float(when), float(share)) for when, share in points]
+    except (TypeError, ValueError):
+        got = require.shown(points)
+        raise ValueError(
+            f"OneCycle: points are pairs (share of the steps, share of the peak), got {got}."
+        ) from None

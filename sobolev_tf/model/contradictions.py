@@ -12,10 +12,12 @@ from sobolev_tf.model import labels
 
 _ROWS = 4096  # that are looked at in one piece
 _TOLERANCES = {2: 5e-2, 4: 1e-3, 8: 1e-5}  # of the entries' size, by bytes of a number
+_FULL = {"jvp": "d1", "vjp": "d1", "hvp": "d2"}  # which derivative is contracted
+_FORMULAS = {"jvp": "bkn,bpn->bpk", "vjp": "bkn,bpk->bpn", "hvp": "bknm,bpm->bpkn"}
 
 
 def warn_of_contradictions(model: Any, caller: str, y: dict[str, Any]) -> None:
-    """Warn where Hessians are not symmetric, or d1 is not what jvp or vjp say.
+    """Warn where Hessians are not symmetric, or d1 and d2 are not what jvp, vjp and hvp say.
 
     NaN entries are left aside. Noise that a Hessian's two halves share is none of this.
 
@@ -42,14 +44,17 @@ def warn_of_contradictions(model: Any, caller: str, y: dict[str, Any]) -> None:
             if row is not None:
                 _warn(model, caller, name, f"is not symmetric, first in row {row}")
     for name in labels.DIRECTIONAL:
-        if name in y and "d1" in joined and f"contradiction of {name}" not in model.warned:
+        full = _FULL[name]
+        if name in y and full in joined and f"contradiction of {name}" not in model.warned:
             numbers = (arrays.on_host(y[name]), arrays.on_host(y["directions"][name]))
             try:
-                row = _first(_disagreement(name, joined["d1"], *numbers, dims, outputs))
+                row = _first(_disagreement(name, joined[full], *numbers, dims, outputs))
             except ValueError:  # of another shape: the step names it
                 return
             if row is not None:
-                _warn(model, caller, name, f"is not d1 along its directions, first in row {row}")
+                _warn(
+                    model, caller, name, f"is not {full} along its directions, first in row {row}"
+                )
 
 
 def _asymmetry(label, j) -> Iterator[np.ndarray]:
@@ -64,19 +69,19 @@ def _asymmetry(label, j) -> Iterator[np.ndarray]:
         yield wrong
 
 
-def _disagreement(name, d1, along, v, dims, outputs) -> Iterator[np.ndarray]:
-    """Whether rows of jvp, or vjp, differ from d1 [B,K,n] along directions v."""
+def _disagreement(name, full, along, v, dims, outputs) -> Iterator[np.ndarray]:
+    """Whether rows of jvp, vjp or hvp differ from d1 [B,K,n], d2 [B,K,n,n], along directions v."""
     n, k = (int(np.prod(sizes, dtype=int)) for sizes in (dims, outputs))
-    sizes = [array.dtype.itemsize for array in (d1, along, v) if array.dtype.kind == "f"]
+    sizes = [array.dtype.itemsize for array in (full, along, v) if array.dtype.kind == "f"]
     tolerance = _TOLERANCES[min([8, *sizes])]
-    d1 = d1.reshape([len(d1), k, n])
-    v = v.reshape([len(v), -1, n if name == "jvp" else k])
+    full = full.reshape([len(full), k, *[n] * labels.order_of(_FULL[name])])
+    v = v.reshape([len(v), -1, k if name == "vjp" else n])
     along = along.reshape([len(along), v.shape[1], -1])
-    formula = "bkn,bpn->bpk" if name == "jvp" else "bkn,bpk->bpn"
-    usual = _usual(d1)
-    for part, given, direction in zip(*map(_pieces, (d1, along, v)), strict=True):
+    usual = _usual(full)
+    for part, given, direction in zip(*map(_pieces, (full, along, v)), strict=True):
         size = np.maximum(_largest(part), usual) * _largest(direction) * part.shape[-1]
-        difference = np.einsum(formula, part, direction) - given
+        expected = np.einsum(_FORMULAS[name], part, direction)
+        difference = expected.reshape(given.shape) - given
         yield _largest(difference) > tolerance * size
 
 

@@ -25,7 +25,7 @@ def input_batches(
       x: arrays or lists of rows [B,*in], in the structure of the net's inputs; or a stream of
         batches: a data set, a PyDataset, or a generator with `steps`.
       batch_size: rows of arrays in a batch.
-      steps: how many batches of a stream are read; None for all.
+      steps: how many batches are read; None for all.
       caller: the method that errors name.
       inputs: the net's.
 
@@ -34,12 +34,14 @@ def input_batches(
         no array.
     """
     batch_size = require.whole_number(caller, "batch_size", batch_size, at_least=1)
+    if steps is not None:
+        steps = require.whole_number(caller, "steps", steps, at_least=1)
     if is_stream(x):
         yield from (keras.utils.unpack_x_y_sample_weight(b)[0] for b in read(x, steps, caller))
         return
     x = as_arrays(x, caller, inputs)
     rows = len(keras.tree.flatten(x)[0])
-    for i in range(0, max(rows, 1), batch_size):
+    for i in range(0, max(rows, 1), batch_size)[:steps]:
         yield keras.tree.map_structure(lambda t, i=i: t[i : i + batch_size], x)
 
 

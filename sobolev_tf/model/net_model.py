@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import jets, require
 from sobolev_tf.keras_support import export, strategies
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
@@ -69,7 +69,7 @@ class NetModel(strategies.DistributedModel):
             aside.
           batch_size: rows of arrays that are computed at once.
           verbose: 1 shows a line of progress, 0 none; "auto" shows it on a terminal.
-          steps: how many batches of a data set are read; None for all.
+          steps: how many batches are read; None for all.
 
         Raises:
           ValueError: for x of another shape than the net takes, or data without end.
@@ -100,7 +100,7 @@ class NetModel(strategies.DistributedModel):
           x: as for `predict`.
           batch_size: rows of arrays that are computed at once; None for 32.
           verbose: 1 shows a line of progress, 0 none; "auto" shows it on a terminal.
-          steps: how many batches of a data set are read; None for all.
+          steps: how many batches are read; None for all.
           noise: whether the noise of labels is added, as the fit estimated it: the deviations of
             a new label, not of the function.
 
@@ -111,6 +111,7 @@ class NetModel(strategies.DistributedModel):
           ValueError: there is no posterior, or the weights changed since; or as `predict_jet`.
         """
         caller = f"{type(self).__name__}.predict_std"
+        noise = require.switch(caller, "noise", noise)
         posterior.refuse_without(caller, self.posterior, self.has_current_posterior())
         size = posterior.BATCH_SIZE if batch_size is None else batch_size
         batches = input_batches(x, size, steps, caller, self.equation.inputs)
@@ -120,7 +121,7 @@ class NetModel(strategies.DistributedModel):
         if not len(self.equation.inputs.point(first)):
             raise ValueError(f"{caller}: x has 0 rows, at least 1 is needed.")
         with own_errors(caller):
-            return self._std.over(itertools.chain([first], cast), bool(noise))
+            return self._std.over(itertools.chain([first], cast), noise)
 
     def set_posterior(self, layer: Posterior | None) -> None:
         """Take the posterior of the weights that the model has now; None for none.

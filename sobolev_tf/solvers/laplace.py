@@ -89,6 +89,9 @@ def left_out_scale(
       fit: the fit of all rows.
       folds: in how many parts rows are left out.
       fit_rows: fits a problem of some rows, and returns the fit and its posterior.
+
+    Raises:
+      ValueError: no row with labels is left out of one with others.
     """
     problem = fit.problem
     rows = len(keras.tree.flatten(problem.data)[0])
@@ -105,7 +108,13 @@ def left_out_scale(
         noise = posterior.variance * len(kept) / len(left_out)
         variances = posterior.variances(jacobian[labeled]) + noise
         squares.append(residuals[labeled] ** 2 / variances)
-    return float(np.sqrt(np.mean(np.concatenate(squares)))) if squares else 1.0
+    errors = np.concatenate(squares) if squares else np.zeros(0)
+    if not errors.size:
+        raise ValueError(
+            f"{fit.caller}: folds={folds} finds no labels that can be left out beside others that "
+            "are fitted: there are too few, take folds=0."
+        )
+    return float(np.sqrt(np.mean(errors)))
 
 
 def laplace_layer(fit: FullBatch, posterior: WeightPosterior, scale: float) -> LaplacePosterior:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import nets, require
+from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels as label_forms
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.sobolev import SobolevModel
@@ -88,6 +89,7 @@ def fit_surrogate(
     True
     """
     require.one_of(_CALLER, "net", net, _NETS)
+    require.one_of(_CALLER, "verbose", verbose, (0, 1, False, True))
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
     x, y, weights = _checked(x, y, sample_weight)
     data = _Data(x, y, weights, seed)
@@ -268,7 +270,10 @@ def _checked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
     """Points [B,D], labels by name as value [B,K] and d1 [B,K,D], weights; all in float64."""
     gate = Gate(_CALLER, 1, "nan")
-    x, y, weights = gate.arrays(np.asarray(x) if isinstance(x, list) else x, y, weights)
+    x = arrays.from_lists(_CALLER, "x", x)
+    if not arrays.is_array(x):
+        raise ValueError(f"{_CALLER}: x is one array [B, D], got {require.shown(x)}.")
+    x, y, weights = gate.arrays(x, y, weights)
     gate.nothing_to_learn(y)
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not x.shape[1]:
@@ -281,6 +286,7 @@ def _checked(
     if not given:
         raise ValueError(f"{_CALLER}: there are no labels, y is {require.shown(y)}.")
     labels = _full(given, x.shape[1])
+    _refuse_output_without_labels(labels, weights)
     if weights is None:
         return x, labels, None
     if isinstance(weights, dict):
@@ -288,6 +294,18 @@ def _checked(
     weights = np.asarray(weights, "float64").reshape(-1)
     kept = weights > 0
     return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
+
+
+def _refuse_output_without_labels(labels: dict[str, np.ndarray], weights: Any) -> None:
+    rows = slice(None) if weights is None else np.ravel(weights) > 0
+    present = [
+        np.any(~np.isnan(label[rows]), (0, *range(2, label.ndim))) for label in labels.values()
+    ]
+    if not (known := np.any(present, 0)).all():
+        raise ValueError(
+            f"{_CALLER}: output {int(np.argmin(known))} has no labels: all are missing, or of "
+            "weight 0."
+        )
 
 
 def _full(given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:

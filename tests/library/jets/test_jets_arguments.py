@@ -1,10 +1,11 @@
 """What jets refuse: one line that names the function, what was expected, and what was given."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import directional_jet, hvp, jet, jvp, partial_jet, projected_jet, vjp
+from sobolev_tf import SobolevModel, directional_jet, hvp, jet, jvp, partial_jet, projected_jet, vjp
 
 X = tf.constant(np.random.default_rng(0).normal(size=[4, 2]))
 
@@ -119,3 +120,37 @@ def test_an_error_of_fn_is_its_own():
 
     with pytest.raises(AttributeError, match="numpy_like"):
         jet(fails, X)
+
+
+def half_in_python(x):
+    return tf.sin(x) + tf.numpy_function(lambda t: t**2, [x], x.dtype)
+
+
+def side_effect(x):
+    tf.numpy_function(lambda t: t, [x], x.dtype)
+    return tf.sin(x)
+
+
+@tf.custom_gradient
+def with_a_gradient_of_its_own(x):
+    y = tf.ensure_shape(tf.numpy_function(np.sin, [x], x.dtype), x.shape)
+    return y, lambda upstream: upstream * tf.cos(x)
+
+
+def test_a_traced_part_without_a_gradient_is_warned_of(recwarn):
+    x = tf.constant([[0.5], [1.0]])
+    for fn in (side_effect, with_a_gradient_of_its_own, tf.sin):
+        traced = tf.function(lambda x, fn=fn: jet(fn, x).derivatives[0], autograph=False)
+        derivative = traced(x)
+        np.testing.assert_allclose(derivative[:, :, 0], tf.cos(x), rtol=1e-6)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"jet: a part of fn runs in Python \(numpy_function\)"):
+        tf.function(lambda x: jet(half_in_python, x).derivatives[0])(x)
+
+
+def test_a_target_without_a_whole_gradient_is_warned_of():
+    net = keras.Sequential([keras.Input([2]), keras.layers.Dense(2)])
+    model = SobolevModel(net, target=half_in_python)
+    model.compile("sgd")
+    with pytest.warns(UserWarning, match="a part of fn runs in Python"):
+        model.fit(np.ones([4, 2], "float32"), verbose=0)

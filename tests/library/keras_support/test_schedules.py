@@ -56,3 +56,9 @@ def test_what_is_no_cycle_is_refused_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         st.schedules.OneCycle(**{"peak": 0.1, "num_steps": 10, **arguments})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("points", [None, 5, "abc", [0, 1], [(0, 1, 2), (1, 0, 2)]])
+def test_points_are_pairs(points):
+    with pytest.raises(ValueError, match="OneCycle: points are pairs"):
+        st.schedules.OneCycle(0.1, 10, points)

@@ -90,3 +90,15 @@ def test_fit_warns():
     made.compile("sgd")
     with pytest.warns(UserWarning, match=r"fit: label d2 is not symmetric, first in row 7"):
         made.fit(x, {"d2": wrong(D2).astype("float32")}, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_hessian_products_that_are_not_those_of_d2(dtype):
+    hvp = np.einsum("bkij,bj->bki", D2, V)
+    y = {"d2": D2.astype(dtype), "hvp": hvp.astype(dtype), "directions": V.astype(dtype)}
+    assert not warned(y)
+    [text] = warned(y | {"hvp": wrong(hvp).astype(dtype)})
+    assert text.startswith("fit: label hvp is not d2 along its directions, first in row 7: ")
+    several = {"hvp": np.stack([hvp, -hvp], 1), "directions": np.stack([V, -V], 1)}
+    assert not warned({"d2": D2} | several)
+    assert warned({"d2": D2} | several | {"hvp": np.stack([hvp, hvp], 1)})

@@ -272,3 +272,18 @@ def test_folds_that_cannot_be_are_refused(options, error):
     x, value, slope = noisy_labels()
     with pytest.raises(ValueError, match=error):
         st.fit_least_squares(polynomial(), x, (value, slope), verbose=0, **options)
+
+
+def test_what_predict_std_takes_is_looked_at():
+    x = np.linspace(-1, 1, 6)[:, None]
+    model = polynomial()
+    model.compile("sgd", missing="nan")
+    one_label = np.where(np.arange(6)[:, None] == 2, x, np.nan)
+    evidence = {"regularization": "evidence", "iterations": 2, "verbose": 0}
+    with pytest.raises(ValueError, match="folds=3 finds no labels that can be left out"):
+        st.fit_least_squares(model, x, one_label, folds=3, **evidence)
+    st.fit_least_squares(model, x, x**2, **evidence)
+    for options, words in (({"noise": "yes"}, "noise is True or"), ({"steps": 1.5}, "steps is a")):
+        with pytest.raises(ValueError, match=f"SobolevModel.predict_std: {words}"):
+            model.predict_std(x, **options)
+    assert model.predict_std(x, batch_size=2, steps=2, verbose=0).value.shape == (4, 1)

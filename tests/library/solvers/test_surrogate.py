@@ -258,3 +258,35 @@ def test_deviations_are_those_of_the_closed_form(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_std(test, verbose=0).value, found.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ("points.csv", "x is an array .* got 'points.csv'"),
+        ({"a": X[:, :1], "b": X[:, 1:]}, "x is one array .* got a dict"),
+        (None, "x is an array .* got None"),
+        (X[:, None], r"x has shape \[30, 1, 3\]"),
+    ],
+)
+def test_points_of_another_kind_are_refused(x, words):
+    with pytest.raises(ValueError, match=f"fit_surrogate: {words}") as caught:
+        st.fit_surrogate(x, waves(X)[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_without_labels_is_refused():
+    value, gradient = waves(X)
+    value[:, 1], gradient[:, 1] = np.nan, np.nan
+    with pytest.raises(ValueError, match="fit_surrogate: output 1 has no labels"):
+        st.fit_surrogate(X, (value, gradient))
+    first = np.arange(len(X)) > 0
+    value, gradient = waves(X)
+    value[first], gradient[first] = np.nan, np.nan
+    with pytest.raises(ValueError, match="output 0 has no labels: all are missing, or of weight 0"):
+        st.fit_surrogate(X, (value, gradient), sample_weight=first.astype("float64"))
+
+
+def test_verbose_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="fit_surrogate: verbose is 0"):
+        st.fit_surrogate(X, waves(X)[0], verbose="loud")
