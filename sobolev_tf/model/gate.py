@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support import arrays, guarded_data, logits
+from sobolev_tf.keras_support import arrays, logits
 from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
 from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.sound import Sound, named_arrays
 from sobolev_tf.projections import Projection
 
 
@@ -86,33 +87,8 @@ class Gate:
             for name, leaf in self._named(*keras.utils.unpack_x_y_sample_weight(spec)).items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
-        return WatchedData(data, self.look, self.sound)
-
-    def sound(self, batch: Any) -> tf.Tensor:
-        """Tell whether `look` surely lets a batch of tensors pass, in TensorFlow operations."""
-        named = self._named(*keras.utils.unpack_x_y_sample_weight(batch))
-        named = {name: t for name, t in named.items() if isinstance(t, tf.Tensor)}
-        finite, checks = [], [guarded_data.same_rows(named.values())]
-        for name, tensor in named.items():
-            label, floating = name.startswith("label"), tensor.dtype.is_floating
-            if name.startswith("sample_weight"):
-                checks.append(tf.reduce_min(tensor) >= 0)
-            # On the host, where a label that is known in part may not be projected.
-            in_part = self.axes is not None and name != "label value"
-            if label and floating and not in_part and (self.missing == "nan" or self.masked):
-                checks.append(self._sound_label(tensor))
-                if self.masked:
-                    checks.append(~logits.are_probabilities(tensor))
-            else:
-                finite.append(tensor)
-        return tf.reduce_all(tf.stack([guarded_data.all_finite(finite), *checks]))
-
-    def _sound_label(self, label):
-        """Whether a label has no infinity, or no NaN, but those that the gate lets pass."""
-        if self.missing == "nan":
-            return ~tf.reduce_any(tf.math.is_inf(label))
-        possible = tf.reduce_any(tf.math.is_finite(label), list(range(1, len(label.shape))))
-        return tf.reduce_all(label < float("inf")) & tf.reduce_all(possible)
+        sound = Sound(self.order, self.missing, self.masked, in_part=self.axes is not None)
+        return WatchedData(data, self.look, sound)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
         """Look at a batch of a stream, and return it with its arrays in their plain form.
@@ -182,18 +158,7 @@ class Gate:
         return keras.tree.map_structure(plain, (x, y, sample_weight))
 
     def _named(self, x, y, sample_weight):
-        """All arrays by what errors call them."""
-        named = arrays.entries("x", x)
-        for name, label in labels.normalize(y, self.order).items():
-            if name == "directions":
-                for term, directions in label.items():
-                    named[f"directions of {term}"] = directions
-            else:
-                named |= arrays.entries(f"label {name}", label)
-        if not keras.tree.is_nested(sample_weight):
-            return named | arrays.entries("sample_weight", sample_weight)
-        weights = labels.weights_by_name(sample_weight, self.order)
-        return named | {f"sample_weight of {name}": w for name, w in weights.items()}
+        return named_arrays(x, y, sample_weight, self.order)
 
     def _look_at(self, named, start=0, where="", at_least=1):
         numbers = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}

@@ -95,8 +95,9 @@ def sound(batch: Any) -> tf.Tensor:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     weights = [w for w in keras.tree.flatten(sample_weight) if isinstance(w, tf.Tensor)]
     tensors = [t for t in keras.tree.flatten((x, y)) if isinstance(t, tf.Tensor)] + weights
-    checks = [guarded_data.same_rows(tensors), guarded_data.all_finite(tensors)]
-    return tf.reduce_all(tf.stack([*checks, *(tf.reduce_min(w) >= 0 for w in weights)]))
+    roots = [tf.sqrt(w if w.dtype.is_floating else tf.cast(w, tf.float32)) for w in weights]
+    finite = guarded_data.all_finite([*tensors, *roots])  # the root of what is below 0 is NaN
+    return guarded_data.all_true([finite, guarded_data.same_rows(tensors)])
 
 
 class StopAtNaN(keras.callbacks.Callback):

@@ -86,7 +86,8 @@ def test_everything_in_a_stream_is_looked_at(given, message, method):
 
 def test_right_streams_pass_unchanged():
     ragged = tf.data.Dataset.from_tensor_slices((X, (Y, DY)))
-    for data in (stream(), ragged.batch(3), stream().repeat().take(6)):
+    mapped = stream().map(lambda *batch: batch)
+    for data in (stream(), ragged.batch(3), stream().repeat().take(6), mapped, mapped.repeat(2)):
         model = compiled()
         guarded = model._gate("fit").stream(data).data
         assert guarded.cardinality() == data.cardinality()
@@ -99,6 +100,27 @@ def test_numbers_whose_sum_overflows_are_right():
     data = tf.data.Dataset.from_tensor_slices((X, large)).batch(4)
     guarded = compiled()._gate("fit").stream(data).data
     assert len(list(guarded)) == 4
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_function_that_spoils_right_rows(method):
+    """In every part of a batch, whatever the numbers of weights are."""
+
+    def spoil(x, y, weight, part):
+        wrong = tf.reduce_any(x == X[11])
+        batch = [x, *y, weight]
+        bad = tf.constant(-1 if part == 3 else np.nan, batch[part].dtype)
+        batch[part] = tf.where(wrong, bad, batch[part])
+        return batch[0], tuple(batch[1:3]), batch[3]
+
+    model = compiled()
+    for weight in (ONES, ONES.astype("int32"), ONES.astype("float16")):
+        for part, name in enumerate(("x", "label value", "label d1", "sample_weight")):
+            data = stream(weight=weight).map(lambda x, y, w, part=part: spoil(x, y, w, part))
+            with pytest.raises(ValueError, match=f"{method}: {name} .*batch 2"):
+                getattr(model, method)(data, verbose=0)
+    right = stream(weight=ONES.astype("int32")).map(lambda *batch: batch)
+    getattr(model, method)(right, verbose=0)
 
 
 def test_missing_labels_of_a_stream_pass_and_infinite_ones_do_not():

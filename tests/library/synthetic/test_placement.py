@@ -253,3 +253,24 @@ def test_no_full_backpropagation_and_no_strategy(two_replicas):
         model = DecoupledModel(stages, dense_critic, placement=TWO)
         with pytest.raises(ValueError, match=r"no tf\.distribute strategy"):
             model.compile(loss=CROSS_ENTROPY)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_wrong_batch_moves_no_stage(steps, mapped):
+    """An execution takes all its batches before a stage begins: decay does not run ahead."""
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.1)
+    model = compiled(placed=TWO, steps=steps, optimizer=optimizer)
+    x, y = np.ones([24, 4], "float32"), np.zeros(24, "int64")
+    x[20] = np.nan
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(6)  # the last one is wrong
+    data = data.map(lambda *batch: batch) if mapped else data
+    again = keras.optimizers.AdamW(0.1, weight_decay=0.1)
+    other = compiled(placed=TWO, steps=steps, optimizer=again)
+    whole = 3 // steps * steps
+    other.fit(data.take(whole), verbose=0)
+    with pytest.raises(ValueError, match=r"batch 3 from row 18: x has NaN, first in row 2"):
+        model.fit(data, verbose=0)
+    assert int(model.optimizer.iterations) == int(model.critic_optimizer.iterations) == whole
+    assert_same(model, other)
+    assert np.isfinite(model.fit(data.take(3), verbose=0).history["loss"][0])

@@ -1,0 +1,78 @@
+"""Whether a batch of tensors is surely right, in TensorFlow operations."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf.keras_support import arrays, guarded_data, logits
+from sobolev_tf.model import labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """Tells whether a gate surely lets a batch pass; equal ones share a trace.
+
+    Args:
+      order: J.
+      missing: "nan" lets NaN in labels pass, or None.
+      masked: whether values may be minus infinity.
+      in_part: whether labels of derivatives that are known in part are looked at on the host.
+    """
+
+    order: int
+    missing: str | None
+    masked: bool
+    in_part: bool
+
+    def __call__(self, batch: Any) -> tf.Tensor:
+        """Return [], for a batch that is x, (x, y) or (x, y, sample_weight)."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        named = named_arrays(x, y, sample_weight, self.order)
+        named = {name: t for name, t in named.items() if isinstance(t, tf.Tensor)}
+        finite, checks = [], [guarded_data.same_rows(named.values())]
+        for name, tensor in named.items():
+            label = name.startswith("label") and tensor.dtype.is_floating
+            if label and self.masked:  # a warning of them is made on the host
+                checks.append(~logits.are_probabilities(tensor))
+            if name.startswith("sample_weight"):
+                # NaN below zero.
+                wide = tensor.dtype if tensor.dtype.is_floating else tf.float32
+                finite.append(tf.sqrt(tf.cast(tensor, wide)))
+            elif not label or (self.in_part and name != "label value"):
+                finite.append(tensor)
+            elif self.missing == "nan":
+                finite.append(tf.where(tf.math.is_nan(tensor), tf.zeros_like(tensor), tensor))
+            elif self.masked:
+                off = tensor == tensor.dtype.as_numpy_dtype("-inf")
+                finite.append(tf.where(off, tf.zeros_like(tensor), tensor))
+                checks.append(~tf.reduce_any(tf.reduce_all(off, range(1, len(off.shape)))))
+            else:
+                finite.append(tensor)
+        return guarded_data.all_true([guarded_data.all_finite(finite), *checks])
+
+
+def named_arrays(x: Any, y: Any, sample_weight: Any, order: int) -> dict[str, Any]:
+    """Return all arrays by what errors call them.
+
+    Args:
+      x, y, sample_weight: in any form, or None.
+      order: J.
+
+    Example:
+
+    >>> list(named_arrays(0, (1, 2), 3, order=1))
+    ['x', 'label value', 'label d1', 'sample_weight']
+    """
+    named = arrays.entries("x", x)
+    for name, label in labels.normalize(y, order).items():
+        if name == "directions":
+            for term, directions in label.items():
+                named[f"directions of {term}"] = directions
+        else:
+            named |= arrays.entries(f"label {name}", label)
+    if not keras.tree.is_nested(sample_weight):
+        return named | arrays.entries("sample_weight", sample_weight)
+    weights = labels.weights_by_name(sample_weight, order)
+    return named | {f"sample_weight of {name}": w for name, w in weights.items()}
