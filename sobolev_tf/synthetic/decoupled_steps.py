@@ -40,7 +40,7 @@ class DecoupledSteps(WatchedModel):
         self.forget_stale_functions()
         if self.train_function is None or force:
             super().make_train_function(force)
-            if self.placed and self.steps_per_execution > 1 and not self.run_eagerly:
+            if self.placed and not self.run_eagerly:
                 steps = placed_trainer.unrolled(
                     self._train, self.steps_per_execution, self.train_function
                 )

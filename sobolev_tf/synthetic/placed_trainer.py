@@ -71,14 +71,15 @@ def check(
 def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
     """Make a Keras train function that traces `steps` batches of an iterator as one function.
 
-    Where the data ends early, the batches that are left are a function of their own.
+    Where the data ends early, the batches that are left are a function of their own. Batches are
+    read before the function runs: where one is refused, no stage has moved, and no count.
 
     Args:
       train: from a list of batches to the last one's logs.
       steps: how many batches an execution has.
       otherwise: the train function for what is no tf.data iterator (`train_on_batch`).
     """
-    train_batches = tf.function(train, autograph=False)
+    train_batches = tf.function(train, autograph=False, reduce_retracing=True)
 
     def run(iterator: Iterator) -> dict[str, tf.Tensor]:
         if not isinstance(iterator, tf.data.Iterator):

@@ -28,7 +28,7 @@ from train.lib.run import cli
 def test_speed_and_quick_start_in_miniature(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
     rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
-    assert len(rows) == 18
+    assert len(rows) == 25
     assert all(number > 0 for number in rows.values())
 
 

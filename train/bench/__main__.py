@@ -9,7 +9,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 random projections against the full loss
     cost        a Sobolev step over a plain one, beside the ratio of their arithmetic counts
     speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
-                installed (`pip install -e ".[bench]"`)
+                installed (`pip install -e ".[bench]"`); what looking at data costs
     quickstart  the README's example with derivatives over without
     atari       agent steps a second of A3C and of recording, beside the environment alone, one
                 synchronous loop, and Stable-Baselines3's A2C, where it is installed
