@@ -14,12 +14,13 @@ from tests.support.noise_recording import LENGTHS, record_noise
 from tests.support.old_names import rewrite_config, with_old_names
 from train import plot
 from train.distill import __main__ as distill
-from train.distill import baselines, figures, students
+from train.distill import baselines, beside, figures, students
 from train.lib.atari import policies
 from train.lib.run import run_folder
 from train.lib.run.errors import UsageError
 
-RESULTS = sorted(Path(plot.__file__).parent.glob("results/distill_*"))
+COMMITTED = Path(plot.__file__).parent / "results"
+RESULTS = sorted(COMMITTED.glob("distill_*"))
 TINY = ["--game=breakout", "--steps=6", "--num_evals=2", "--batch_size=8", "--eval_episodes=1"]
 TINY += ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1", "--search_percent=60"]
 
@@ -88,10 +89,44 @@ def test_figure_4_by_hand():
     assert figure.get_suptitle() == "Distillation, pong"
     panels = np.reshape(figure.axes, [2, 3])
     assert [axis.get_ylabel() for axis in panels[:, 0]] == [*figures.MEASURES.values()]
-    legend = [text.get_text() for text in panels[0, 0].get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["values only", "Sobolev"]  # though each share has one alone
+    assert panels[1, 0].get_ylim()[0] == 0
     assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # per cent
     assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
+
+
+def test_figure_4_of_one_share_is_wide_and_has_the_baselines():
+    rows = [
+        {"train_percent": 1.0, "method": m, "step": 1, "test_kl": kl, "test_action_error": 0.3}
+        for m, kl in (("values", 0.9), ("sobolev", 0.4))
+    ]
+    constant = {1.0: {"test_kl": 1.1, "test_action_error": 0.6}}
+    figure = figures.figure4(rows, "A title", constant, values_from="another run")
+    kl, error = figure.axes
+    assert figure.get_figwidth() > 1.5 * figure.get_figheight()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "values only (of another run)",
+        "Sobolev",
+        "best constant policy",
+    ]
+    assert [axis.lines[-1].get_ydata()[0] for axis in (kl, error)] == [1.1, 60]
+
+
+def test_a_run_of_sobolev_alone_is_compared_with_the_run_beside_it():
+    rows, name = beside.values_only(COMMITTED / "distill_breakout_alpha003_seed1", [25.0])
+    assert name == "distill_breakout_seed1"  # the only one of that seed
+    assert {(row["method"], row["train_percent"]) for row in rows} == {("values", 25.0)}
+    assert beside.values_only(COMMITTED / "distill_breakout_alpha003_seed1", [10.0]) == ([], "")
+    constant = beside.constant_policies(COMMITTED / "distill_pong_seed1")
+    assert constant[10.0]["test_kl"] == pytest.approx(1.252, abs=1e-3)
+    assert beside.constant_policies(COMMITTED / "distill_breakout") == {}  # another recording
+
+
+def test_what_a_search_has_chosen_is_in_the_title():
+    line = "\nchosen: learning_rate=0.003, alpha=0.01"
+    assert figures.chosen(COMMITTED / "distill_breakout_alpha01") == line
+    assert figures.chosen(COMMITTED / "distill_breakout_long") == ""
 
 
 def test_the_title_knows_every_flag_that_changes_numbers_and_its_default():
@@ -107,7 +142,7 @@ def test_a_long_title_is_broken_between_flags():
     flags = {"game": "pong", "learning_rates": ["0.01", "0.03"], "alphas": ["0.1"], "steps": 9}
     flags |= {"search_steps": 2000, "num_projections": 4}
     assert figures.heading(flags).splitlines() == [
-        "Distillation, pong",
+        "Distillation, Pong, one seed",
         "steps=9, num_projections=4, learning_rates=0.01,0.03,",
         "alphas=0.1, search_steps=2000",
     ]
@@ -175,7 +210,7 @@ def test_a_run_of_before_the_renaming_is_drawn_and_resumed(run, tmp_path):
     assert old_summary["method"] == "regular"
     assert old_summary["percent"] == 20
     (net / "summary.json").write_text(json.dumps(old_summary))
-    assert figures.read_rows(folder)[0]["method"] == "values"
+    assert beside.read_rows(folder)[0]["method"] == "values"
     plot.main([str(folder)])
 
     code, out, err = run(*arguments, "--method=values,sobolev")
@@ -206,7 +241,7 @@ def test_trials_of_before_the_renaming_count(tmp_path):
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda path: path.name)
 def test_committed_runs_are_readable(folder):
-    rows = figures.read_rows(folder)
+    rows = beside.read_rows(folder)
     assert {row["method"] for row in rows} <= {"values", "sobolev"}
     assert all(0 < row["train_percent"] < 100 for row in rows)
     run_folder.read_config(folder / "config.json", ["train_percent", "method", "recording"])

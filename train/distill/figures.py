@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from train.distill.students import METHODS, SCRIPT
-from train.lib.atari.titles import title
-from train.lib.run import files, metrics_csv, run_folder
+from train.distill import beside
+from train.distill.students import METHODS
+from train.lib.atari.titles import game_name, title
+from train.lib.run import files, run_folder
 
 COLORS = {"values": "C7", "sobolev": "C0"}
+CONSTANT = "best constant policy"
 MEASURES = {"test_kl": "test_kl, nats", "test_action_error": "test_action_error, %"}
+# Ticks within a decade, by the widest axis that has room for them.
+TICKS = {10: (1, 2, 3, 5, 7), 100: (1, 2, 5), np.inf: (1,)}
 UNITS = {"test_kl": 1, "test_action_error": 100}
 # Flags that change the figure's numbers, with their defaults: the title names those that differ.
 TITLE = {
@@ -38,16 +42,29 @@ TITLE = {
 def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """Draw the figure of a finished run into the folder `into`, or its own; return [its path].
 
+    Where the run has no net of values only, those of a run beside it are drawn; and the best
+    constant policy, where this run or one beside it knows it.
+
     Raises UsageError where what the run has left is damaged.
     """
     folder = Path(folder)
     flags = run_folder.read_config(
         folder / "config.json", ["game"], flags={"game": str, "seed": int}
     )["flags"]
+    rows = beside.read_rows(folder)
+    shares = sorted({row["train_percent"] for row in rows})
     path = Path(into or folder) / "figure4.png"
+    values, source = beside.values_only(folder, shares)
+    if any(row["method"] == "values" for row in rows):
+        values, source = [], ""
+    figure = figure4(
+        rows + values,
+        heading(flags) + chosen(folder),
+        beside.constant_policies(folder),
+        values_from=source,
+    )
     with files.replacing(path) as file:
-        figure = figure4(read_rows(folder), heading(flags))
-        figure.savefig(file, format="png", dpi=110)
+        figure.savefig(file, format="png", dpi=100)
     return [path]
 
 
@@ -60,7 +77,7 @@ def heading(flags: Mapping[str, Any]) -> str:
     Example:
 
     >>> print(heading({"game": "pong", "steps": 9000, "alpha": 0.01, "alphas": ["1", "2"]}))
-    Distillation, pong
+    Distillation, Pong, one seed
     steps=9000, alpha=0.01
     """
     unused = set()
@@ -71,14 +88,18 @@ def heading(flags: Mapping[str, Any]) -> str:
     if unused == {"learning_rates", "alphas"}:
         unused |= {"search_steps", "search_percent"}
     shown = {name: default for name, default in TITLE.items() if name not in unused}
-    return title(f"Distillation, {flags['game']}", flags, shown)
+    return title(f"Distillation, {game_name(flags['game'])}, one seed", flags, shown)
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of a run's metrics.csv; those of older runs under today's names."""
-    path = folder / "metrics.csv"
-    numbers = ["train_percent", "step", *MEASURES]
-    return metrics_csv.read_rows(path, numbers, ["method"], script=SCRIPT)
+def chosen(folder: Path) -> str:
+    """Return a line of the title: rate and alpha, where a search has chosen them for all nets."""
+    flags, rates, alphas = beside.choices(folder)
+    lines = []
+    if flags.get("learning_rate") is None and len(rates) == 1:
+        lines.append(f"learning_rate={rates[0]:g}")
+    if flags.get("alpha") is None and len(alphas) == 1:
+        lines.append(f"alpha={alphas[0]:g}")
+    return f"\nchosen: {', '.join(lines)}" if lines else ""
 
 
 def later_half(
@@ -108,36 +129,69 @@ def _spread(numbers):
     return statistics.mean(numbers), min(numbers), max(numbers)
 
 
-def figure4(rows: list[dict[str, Any]], suptitle: str) -> Any:
+def figure4(
+    rows: list[dict[str, Any]],
+    suptitle: str,
+    constant: Mapping[float, Mapping[str, float]] | None = None,
+    values_from: str = "",
+) -> Any:
     """Return the figure: a row for each measure; a panel for each share, over training.
 
     Where there are several shares, a last panel has the means over the later half of the tests,
-    and their range, over the shares.
+    and their range, over the shares. With one share the two measures stand side by side.
+
+    Args:
+      rows: of metrics.csv.
+      suptitle: of the figure.
+      constant: {share: {measure: that of the best constant policy}}.
+      values_from: the run that the rows of values only are from, if not this one.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     shares = sorted({row["train_percent"] for row in rows})
-    columns = len(shares) + 1 if len(shares) > 1 else 1
-    figure = Figure(figsize=(max(2.2 * columns + 0.8, 4.4), 4.8), layout="constrained")
-    panels = figure.subplots(2, columns, squeeze=False, sharey="row")
-    titles = [f"{share:g} % for training" for share in shares] + ["later half of the tests"]
-    for axis, text in zip(panels[0], titles, strict=False):
-        axis.set_title(text, fontsize="medium")
+    several = len(shares) > 1
+    width = 2.2 * (len(shares) + 1) + 0.8 if several else 7.4
+    figure = Figure(figsize=(width, 5.2 if several else 3.5), layout="constrained")
+    if several:
+        panels = figure.subplots(2, len(shares) + 1, squeeze=False, sharey="row")
+    else:
+        panels = figure.subplots(1, 2, squeeze=False).T
+    for axis, share in zip(panels[0], shares, strict=False):
+        axis.set_title(f"{share:g} % for training", fontsize="medium")
     for line, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         for axis, share in zip(line, shares, strict=False):
             _over_training(axis, [row for row in rows if row["train_percent"] == share], measure)
-        if len(shares) > 1:
+            if known := (constant or {}).get(share):
+                height = UNITS[measure] * known[measure]
+                axis.axhline(height, color="0.5", linestyle=":", label=CONSTANT, zorder=0)
+        if several:
             _over_shares(line[-1], later_half(rows), shares, measure)
         line[0].set_ylabel(label)
+    if several:
+        panels[0, -1].set_title("mean and range,\nlater half of tests", fontsize="medium")
+    else:
+        panels[1, 0].set_title(panels[0, 0].get_title(), fontsize="medium")
     kl = panels[0, 0]
     kl.set_yscale("log")
-    kl.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = kl.get_ylim()
+    subs = next(subs for widest, subs in TICKS.items() if high < widest * low)
+    kl.yaxis.set_major_locator(LogLocator(subs=subs))
     kl.yaxis.set_major_formatter("{x:g}")
     kl.yaxis.set_minor_formatter(NullFormatter())
+    panels[1, 0].set_ylim(bottom=0)
     # Of all panels: a share may have one method only.
     lines = {line.get_label(): line for axis in panels[0, : len(shares)] for line in axis.lines}
-    kl.legend(lines.values(), lines.keys(), frameon=False, fontsize="small")
+    order = [name for name in (*METHODS.values(), CONSTANT) if name in lines]
+    renamed = {METHODS["values"]: f"{METHODS['values']} (of {values_from})"} if values_from else {}
+    figure.legend(
+        [lines[name] for name in order],
+        [renamed.get(name, name) for name in order],
+        loc="outside lower center",
+        ncols=len(order),
+        frameon=False,
+        fontsize="small",
+    )
     for axis in panels.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize="small")

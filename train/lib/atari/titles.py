@@ -30,3 +30,12 @@ def title(subject: str, flags: Mapping[str, Any], defaults: Mapping[str, Any]) -
     ]
     lines = textwrap.wrap(", ".join(differ), WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join([subject, *lines])
+
+
+def game_name(game: str) -> str:
+    """Return the name of a game as people write it.
+
+    >>> game_name("space_invaders")
+    'Space Invaders'
+    """
+    return game.replace("_", " ").title()
