@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COLORS = {"values": "C7", "sobolev": "C0"}
 LINES = tuple(recipes.METHOD_NAMES.values())
-MEAN = "error of the function's mean"
+MEAN = "predicting the mean of f"
 
 
 def deviation(name: str, domain: Sequence[str] | None = None) -> float:
