@@ -106,8 +106,8 @@ def test_an_atom_alone_sees_nothing_and_neighbours_fade_at_the_cutoff():
     # One neighbour: the three sums are b, b² and b², of the bumps of aluminium.
     radial, vector, tensor = np.reshape(seen(2.5), [3, nets.NUM_BUMPS, 2])
     assert (radial[:, 0] == 0).all()
-    np.testing.assert_allclose(vector, radial**2, rtol=1e-5)
-    np.testing.assert_allclose(tensor, radial**2, rtol=1e-5)
+    np.testing.assert_allclose(vector, radial**2, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(tensor, radial**2, rtol=1e-5, atol=1e-9)
 
 
 def test_reference_energies_by_hand():

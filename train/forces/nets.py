@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 CUTOFF = 6.5  # Å
-NUM_BUMPS = 8  # of the distance
+NUM_BUMPS = 12  # of the distance
 NUM_SPECIES = 2
 
 
