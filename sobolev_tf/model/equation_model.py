@@ -1,5 +1,6 @@
 """EquationModel: a Keras model that trains on the terms of equations 1 and 2."""
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -183,6 +184,8 @@ class EquationModel(EquationSteps):
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Compute values [B,*out] as in Keras, but in the net's dtype."""
         feed = Feed(self, "predict")
+        known = inspect.signature(keras.Model.predict).parameters
+        options.refuse_unknown(feed.gate.caller, kwargs, keras.Model.predict, known=known)
         fit_arguments.check(feed.gate.caller, self, kwargs | {"batch_size": batch_size})
         return super().predict(**feed.prediction(x, batch_size), **kwargs)
 

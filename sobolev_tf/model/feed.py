@@ -178,7 +178,7 @@ class Feed:
 
     def _validation(self, data, batch_size):
         if not isinstance(data, tuple | list):
-            return self._stream(data)
+            return self._stream(arrays.from_lists(self.gate.caller, "validation_data", data))
         self.gate.refuse_derivatives_as_weights(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         trained = self._arrays

@@ -218,6 +218,8 @@ class DecoupledModel(DecoupledSteps):
             weights = critic_loss_weights
             self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)
         compile_settings.refuse_unknown_metrics("metrics", metrics)
+        weighted = kwargs.get("weighted_metrics")
+        compile_settings.refuse_unknown_metrics("weighted_metrics", weighted)
         compile_settings.refuse_wrong_options(kwargs, DecoupledModel.compile)
         optimizer = compile_settings.optimizer_of("optimizer", optimizer)
         critic_optimizer = compile_settings.optimizer_of("critic_optimizer", critic_optimizer)

@@ -48,6 +48,7 @@ class WatchedModel(DistributedModel):
                 looked = gate.look("DecoupledModel.fit, validation", *parts)
                 passed["validation_data"] = looked[: len(validation)]
         elif validation is not None:
+            arrays.from_lists(caller, "validation_data", validation)
             streams.append(gate.stream("DecoupledModel.fit, validation", validation))
             passed["validation_data"] = streams[-1].data
         callbacks = passed.get("callbacks")
@@ -108,6 +109,10 @@ class WatchedModel(DistributedModel):
 def _look(caller: str, passed: dict) -> WatchedData:
     """Look at x, y and sample_weight among the arguments of `fit`; put in what Keras takes."""
     if not arrays.are_arrays(passed["x"]):
+        if passed.get("y") is not None or passed.get("sample_weight") is not None:
+            raise ValueError(
+                f"{caller}: a data set gives labels and weights itself, (x, y, weight)."
+            )
         data = gate.stream(caller, passed["x"])
         passed["x"] = data.data
         return data

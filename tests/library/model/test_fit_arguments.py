@@ -246,3 +246,19 @@ def test_x_that_is_not_dense_is_named_beside_labels(model, x):
     for method in ("fit", "evaluate"):
         with pytest.raises(ValueError, match=r"x is a (Sparse|Ragged)Tensor, expected a dense"):
             getattr(model(), method)(x, Y, verbose=0)
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+def test_arguments_that_nobody_has_and_data_that_is_text_are_refused(model):
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+    wrong = (
+        (lambda m: m.predict(X, batchsize=4), "predict: there is no argument 'batchsize'; did"),
+        (lambda m: m.evaluate(X, Y, batchsize=4), "evaluate: there is no argument 'batchsize'"),
+        (lambda m: m.fit(X, Y, validation_data="val"), "fit: validation_data is an array"),
+        (lambda m: m.fit(data, Y), "fit: a data set gives labels and weights itself"),
+        (lambda m: m.compile("sgd", loss="mse", weighted_metrics=["maee"]), "compile: weighted_m"),
+    )
+    for call, words in wrong:
+        with pytest.raises(ValueError, match=words) as caught:
+            call(model())
+        assert "\n" not in str(caught.value)
