@@ -18,7 +18,7 @@ import tensorflow as tf
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.run import cli, files, processes, run_folder, text_table
+from train.lib.run import cli, files, memory, processes, run_folder, text_table
 from train.lib.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", "runs/quickstart", "Folder for picture.png.", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of the net's first weights.", 0, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "Seed of the net's first weights.", 0, 2**32 - 1, flag_values=FLAGS)
 flags.DEFINE_integer(
     "num_workers",
     os.cpu_count(),
@@ -124,11 +124,13 @@ def main(settings: Settings) -> None:
     """Fit the three nets, print their errors, and draw them."""
     folder = Path(settings.workdir)
     run_folder.make_folder(folder)
+    run_folder.check_places(folder, ["picture.png"])
     tasks = [
         Labels("7 values", 7, False, settings.seed),
         Labels("14 values", 14, False, settings.seed),
         Labels("7 values and 7 slopes", 7, True, settings.seed),
     ]
+    memory.refuse_too_many_nets(settings, len(tasks))
     done = dict(processes.run(fit, tasks, settings.num_workers))
     fits = {labels: done[labels] for labels in tasks}
     rows = [[labels.title, percent(fitted)] for labels, fitted in fits.items()]

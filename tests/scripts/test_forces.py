@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import re
 import shutil
 import sys
 
@@ -206,6 +207,13 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
     model.write_bytes(model.read_bytes() + b" ")  # another net's
     assert not recipes.is_done(tmp_path, task("sobolev"))
 
+    config = (tmp_path / "config.json").read_text()
+    for systems in ("[]", "[1]", '["water"]'):
+        (tmp_path / "config.json").write_text(re.sub(r"(?s)\[\s*\"cu9al4\"\s*\]", systems, config))
+        with pytest.raises(errors.UsageError, match="is damaged: its systems are"):
+            plot.main([str(tmp_path)])
+    (tmp_path / "config.json").write_text(config)
+
     shutil.rmtree(tmp_path / "nets")  # as in train/results
     (tmp_path / "errors.png").unlink()
     plot.main([str(tmp_path)])
@@ -224,6 +232,7 @@ def task(method):
         (["--seed=4294967295"], "seeds are below 4294967296, all 3 of them"),
         (["--num_configuration=20"], "did you mean --num_configurations?"),
         (["--jit_compile"], "jit_compile"),
+        (["--num_seeds=2147483647"], "--num_seeds=2147483647 needs 6e+03 GiB"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):

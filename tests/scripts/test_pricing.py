@@ -161,6 +161,8 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
         (["--num_paths=1"], "--num_paths=1: z-scores need two paths at least"),
         (["--num_paths=99999999999999"], "--num_paths=99999999999999"),
         (["--hidden=a"], "--hidden=a: expected whole numbers"),
+        (["--hidden=99999999,99999999"], "--hidden=99999999,99999999 needs 7.45e+07 GiB"),
+        (["--num_seeds=2147483647"], "--num_seeds=2147483647 needs 1.8e+04 GiB"),
         (["--num_assets=0"], "--num_assets=0"),
         (["--learning_rate=nan"], "--learning_rate=nan"),
         (["--num_path=20"], "did you mean --num_paths?"),
@@ -169,3 +171,35 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     assert message in refused(pricing, *arguments)
+
+
+def test_what_stands_in_a_result_s_place_is_noticed_at_the_start(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(nets, "train", lambda x, labels, task: ClosedForm())
+    arguments = [*TINY, "--product=basket", f"--workdir={tmp_path}"]
+    assert run(*arguments)[0] == 0
+    shutil.rmtree(tmp_path / "nets")
+    (tmp_path / "curves-basket.png").unlink()
+    (tmp_path / "curves-basket.png").mkdir()
+    code, out, err = run(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "curves-basket.png is a folder, where a file is to be written" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("metrics.csv", ("basket", "put"), "its product is 'put'"),
+        ("metrics.csv", ("basket,8,values", "call,8,values"), "lacks a net on values only"),
+        ("config.json", ('"num_assets": 7', '"num_assets": 0'), "its num_assets are 0"),
+        ("config.json", ('"num_assets": 7', '"num_assets": 999999999'), "its num_assets are 9999"),
+        ("config.json", ('"num_assets": 7', '"num_assets": 3'), "of num_assets 7, expected that"),
+    ],
+)
+def test_a_damaged_run_is_not_drawn(run, tmp_path, monkeypatch, old, new, message):
+    monkeypatch.setattr(nets, "train", lambda x, labels, task: ClosedForm())
+    assert run(*TINY, "--product=basket", f"--workdir={tmp_path}")[0] == 0
+    text = (tmp_path / old).read_text()
+    assert new[0] in text
+    (tmp_path / old).write_text(text.replace(*new))
+    with pytest.raises(errors.UsageError, match=message):
+        plot.main([str(tmp_path)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from train import quickstart
+from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
 
@@ -22,6 +23,13 @@ def test_a_tiny_run_ends_with_a_picture(tmp_path, capsys, monkeypatch):
     quickstart.main(Settings({"workdir": str(tmp_path / "q"), "seed": 0, "num_workers": 0}))
     assert "7 values and 7 slopes" in capsys.readouterr().out
     assert (tmp_path / "q" / "picture.png").exists()
+
+
+def test_a_folder_in_the_picture_s_place_is_noticed_at_the_start(tmp_path, monkeypatch):
+    (tmp_path / "picture.png").mkdir()
+    monkeypatch.setattr(quickstart, "fit", pytest.fail)
+    with pytest.raises(UsageError, match=r"picture.png is a folder, where a file is to be written"):
+        quickstart.main(Settings({"workdir": str(tmp_path), "seed": 0, "num_workers": 0}))
 
 
 def test_the_error_is_a_share_of_the_deviation(monkeypatch):

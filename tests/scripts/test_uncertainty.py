@@ -37,6 +37,28 @@ def test_an_unknown_function_is_one_line(monkeypatch, capsys):
     assert "--function=frank: expected one of ackley, beale" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folds=1"], "--folds=1: expected 0, or from 2 to 20 (points)"),
+        (["--num_points=5", "--folds=6"], "--folds=6: expected 0, or from 2 to 5 (points)"),
+        (["--function=wave", "--folds=11"], "--folds=11: expected 0, or from 2 to 10 (points)"),
+    ],
+)
+def test_folds_that_cannot_be_leave_no_folder(arguments, message, monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, *arguments, f"--workdir={tmp_path / 'run'}") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_in_the_figure_s_place_is_noticed_at_the_start(monkeypatch, capsys, tmp_path):
+    (tmp_path / "band.png").mkdir()
+    assert run(monkeypatch, f"--workdir={tmp_path}") == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert "band.png is a folder, where a file is to be written" in captured.err
+
+
 def test_the_other_functions_are_those_of_their_sources():
     """Minima of Branin and Hartmann, Franke's and Friedman's values at a corner."""
     known = {

@@ -81,6 +81,7 @@ def main(settings: Settings) -> None:
     """Measure the suites, print their numbers, and write them to bench.json."""
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
+        run_folder.check_places(Path(settings.workdir), ["bench.json"])
     chosen = [settings.suite]
     if settings.suite == "all":
         chosen = [name for name in SUITES if name not in LONG]

@@ -32,7 +32,7 @@ from train.distill import grids, recorded_teacher, report, splits, students
 from train.distill.search import search_rate_and_alpha
 from train.distill.students import METHODS, STEP_COST, Study, Trial
 from train.lib.atari import environment, policies, recordings
-from train.lib.run import cli, export, memory, resumable, run_folder, schedule, seeding
+from train.lib.run import cli, export, identity, memory, resumable, run_folder, schedule, seeding
 from train.lib.run.errors import UsageError
 from train.lib.run.progress import Bar, Progress
 from train.lib.run.settings import Settings
@@ -176,7 +176,8 @@ def main(settings: Settings) -> None:
             )
             training, test = split_steps[percent]
             trial = Trial(method, learning_rate, alpha, settings.steps, train=training, test=test)
-            train_student(study, trial, percent, students.folder(run, percent, method))
+            folder = students.folder(run, percent, method)
+            train_student(study, trial, percent, folder, run.id)
             bar.add(STEP_COST[method] * settings.steps, f"trained {name}")
         report.finish(study, run)
 
@@ -239,8 +240,11 @@ def new_student(study: Study, trial: Trial) -> st.PolicyDistiller:
     return model
 
 
-def train_student(study: Study, trial: Trial, percent: float, folder: Path) -> None:
-    """Train a student in a run folder of its own, or resume it; test and export it."""
+def train_student(study: Study, trial: Trial, percent: float, folder: Path, run_id: str) -> None:
+    """Train a student in a run folder of its own, or resume it; test and export it.
+
+    `run_id` tells the run that the student belongs to.
+    """
     settings = study.settings
     described = {
         "train_percent": percent,
@@ -251,7 +255,7 @@ def train_student(study: Study, trial: Trial, percent: float, folder: Path) -> N
     }
     sizes = {"training_steps": len(trial.train), "test_steps": len(trial.test)}
     with run_folder.Run(folder, described, students.SCRIPT, results=["saved_model"]) as run:
-        run.add_facts(**sizes)
+        run.add_facts(**sizes, study=run_id)
         model = new_student(study, trial)
         epochs, steps_per_epoch = schedule.pieces(trial.steps, settings.num_evals)
         rows = resumable.fit(
@@ -265,12 +269,15 @@ def train_student(study: Study, trial: Trial, percent: float, folder: Path) -> N
             saving=resumable.Saving(minutes=settings.save_minutes, keep=1),
             verbose=0,
         )
+        run.path("summary.json").unlink(missing_ok=True)  # it has the digest of the model before
         stacks, _ = next(iter(recordings.in_order(study.recording, trial.test[:4], 4)))
         export.save(model, run.path("saved_model"), stacks)
         results = {
             "test_kl": rows[-1]["val_kl"],
             "test_action_error": rows[-1]["val_action_error"],
             "seconds": rows[-1]["seconds"],
+            "saved_model": identity.digest(run.path("saved_model")),
+            "study": run_id,
         }
         run.write_summary(described | sizes | results)
 

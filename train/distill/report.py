@@ -14,7 +14,11 @@ def finish(study: Study, run: run_folder.Run) -> None:
     """Write metrics.csv, summary.json, figure and the best SavedModel; print table and scores."""
     settings, recording = study.settings, study.recording
     summaries = students.summaries(run)
-    rows = [row for key in summaries for row in students.rows(students.folder(run, *key), *key)]
+    rows = [
+        row
+        for key, net in summaries.items()
+        for row in students.rows(students.folder(run, *key), *key, net["test_kl"])
+    ]
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(metrics_csv.as_csv(rows, header=True))
     constant = {percent: constant_policy(study, percent) for percent, _ in summaries}

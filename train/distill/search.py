@@ -1,8 +1,9 @@
 """The search for a learning rate and an alpha, on held-out episodes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +11,8 @@ import sobolev_tf as st
 from train.distill import students
 from train.distill.grids import Grid
 from train.distill.students import METHODS, SHOWN, Study, Trial
-from train.lib.run import files, progress, run_folder, schema
-from train.lib.run.errors import CommandError
+from train.lib.run import files, identity, old_flags, progress, run_folder, schema
+from train.lib.run.errors import CommandError, reading
 
 NewStudent = Callable[[Study, Trial], st.PolicyDistiller]
 
@@ -51,11 +52,11 @@ def search_rate_and_alpha(
         trial = Trial(method, learning_rate, alpha, steps, train, held_out)
         path = students.trial_path(run, trial)
         if path.exists():
-            stored = run_folder.read_json(path, {"kl": schema.OPTIONAL_NUMBER})["kl"]
-            return math.inf if stored is None else stored
+            return stored_kl(path, of_trial(trial) | {"study": run.id})
         name = f"{METHODS[method]}, learning_rate {learning_rate:g}, alpha {alpha:g}"
         print(f"\ntrial: {name}", flush=True)
-        result = try_out(new_student, study, trial, path)
+        result = try_out(new_student, study, trial)
+        files.write_json(path, {"kl": result, **of_trial(trial), "study": run.id})
         bar.add(students.STEP_COST[method] * steps, f"{name}: held-out kl {result:.4g}")
         return result
 
@@ -72,8 +73,22 @@ def search_rate_and_alpha(
     return best_rate, best_alpha
 
 
-def try_out(new_student: NewStudent, study: Study, trial: Trial, path: Path) -> float:
-    """Train a student for a short time; return its KL on `trial.test`, and keep it in `path`.
+def of_trial(trial: Trial) -> dict[str, Any]:
+    """Return what tells a trial from the others of a run."""
+    return {name: getattr(trial, name) for name in ("method", "learning_rate", "alpha", "steps")}
+
+
+def stored_kl(path: Path, stated: Mapping[str, Any]) -> float:
+    """Return the KL of a trial that is kept in `path`. Raises DamagedError for another trial's."""
+    with reading(path, "remove it, and run the command again"):
+        stored = old_flags.rename(students.SCRIPT, files.read_json(path))
+        schema.check(stored, {"kl": schema.OPTIONAL_NUMBER})
+        identity.check(stored, stated)
+    return math.inf if stored["kl"] is None else stored["kl"]
+
+
+def try_out(new_student: NewStudent, study: Study, trial: Trial) -> float:
+    """Train a student for a short time; return its KL on `trial.test`.
 
     The KL of a training that diverges is infinite.
     """
@@ -86,16 +101,7 @@ def try_out(new_student: NewStudent, study: Study, trial: Trial, path: Path) -> 
         kl = model.evaluate(study.test_batches(trial.test), verbose=0, return_dict=True)["kl"]
     except FloatingPointError:  # too high a rate
         kl = math.inf
-    kl = kl if math.isfinite(kl) else math.inf
-    facts = {
-        "kl": kl,
-        "method": trial.method,
-        "learning_rate": trial.learning_rate,
-        "alpha": trial.alpha,
-        "steps": trial.steps,
-    }
-    files.write_json(path, facts)
-    return kl
+    return kl if math.isfinite(kl) else math.inf
 
 
 def _print_edges(method, name, best, values):

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from train.lib.atari import play, policies, recordings
-from train.lib.run import files, metrics_csv, old_flags, run_folder, schema
-from train.lib.run.errors import reading
+from train.lib.run import files, identity, metrics_csv, old_flags, run_folder, schema
+from train.lib.run.errors import UsageError, reading
 from train.lib.run.settings import Settings
 
 METHODS = {"values": "values only", "sobolev": "Sobolev"}  # as people read them
@@ -33,6 +33,7 @@ RESULTS: dict[str, schema.Kind] = {  # of a student's summary.json
     "test_action_error": schema.NUMBER,
     "seconds": schema.NUMBER,
 }
+STATED: dict[str, schema.Kind] = {"study": str, "saved_model": str}  # by summaries of today
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +113,19 @@ def _either(parent, name, old_name, method):
 
 def summaries(run: run_folder.Run) -> dict[tuple[float, str], dict[str, Any]]:
     """Return {(percent, method): summary} of every student in the run folder that is done."""
-    done = [_summary(path) for path in run.path("nets").glob("*/summary.json")]
+    done = [_summary(path, run.id) for path in run.path("nets").glob("*/summary.json")]
     done.sort(key=lambda net: (net["train_percent"], list(METHODS).index(net["method"])))
     return {(net["train_percent"], net["method"]): net for net in done}
 
 
-def _summary(path):
+def _summary(path, run_id):
     with reading(path, "remove it, and run the command again"):
         summary = old_flags.rename(SCRIPT, files.read_json(path))
-        schema.check(summary, RESULTS)
+        schema.check(summary, RESULTS, STATED)
+        stated = {"study": run_id}
+        if "saved_model" in summary:
+            stated["saved_model"] = identity.digest(path.parent / "saved_model")
+        identity.check(summary, stated)
         if summary["method"] not in METHODS:
             raise ValueError(f"its method is {summary['method']!r}")
         kl, action_error = summary["test_kl"], summary["test_action_error"]
@@ -132,10 +137,21 @@ def _summary(path):
     return summary
 
 
-def rows(folder: Path, percent: float, method: str) -> list[dict[str, Any]]:
-    """Return a finished student's rows for the run's metrics.csv."""
+def rows(folder: Path, percent: float, method: str, test_kl: float) -> list[dict[str, Any]]:
+    """Return a finished student's rows for the run's metrics.csv.
+
+    Raises:
+      UsageError: where the last one's test KL is not `test_kl`, that of the student's summary.
+    """
     names = ["step", "seconds", "kl", "action_error", "val_kl", "val_action_error"]
     remedy = f"remove {folder}, and the same command trains it again"
+    path = folder / "metrics.csv"
+    stored = metrics_csv.read_rows(path, names, remedy=remedy)
+    if stored[-1]["val_kl"] != test_kl:
+        raise UsageError(
+            f"{path} is of another net: it ends with a test KL of {stored[-1]['val_kl']:g}, "
+            f"summary.json has {test_kl:g}; {remedy}"
+        )
     return [
         {
             "train_percent": percent,
@@ -147,17 +163,24 @@ def rows(folder: Path, percent: float, method: str) -> list[dict[str, Any]]:
             "test_kl": row["val_kl"],
             "test_action_error": row["val_action_error"],
         }
-        for row in metrics_csv.read_rows(folder / "metrics.csv", names, remedy=remedy)
+        for row in stored
     ]
 
 
 def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float]:
     """Return true scores of the exported student at play; they are kept in its folder."""
     path = folder / f"play-{episodes}.json"
+    net = folder.name.replace("regular", "values")  # its name in older runs
+    stated = {"net": net, "game": game, "episodes": episodes, "seed": seed}
     if not path.exists():
         policy = policies.load(folder / "saved_model", game)
-        files.write_json(path, play.scores(policy, game, episodes, seed).tolist())
+        scores = play.scores(policy, game, episodes, seed).tolist()
+        files.write_json(path, {**stated, "scores": scores})
     with reading(path, "remove it, and run the command again"):
         scores = files.read_json(path)
+        if isinstance(scores, dict):  # not a run of before
+            identity.check(scores, stated)
+            schema.check(scores, {"scores": list})
+            scores = scores["scores"]
         schema.check_numbers(scores)
     return scores

@@ -20,7 +20,7 @@ from typing import Any
 from absl import flags
 
 from train.forces import clusters, dynamics, figures, recipes, table
-from train.lib.run import cells, cli, files, progress, run_folder, summary
+from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
 from train.lib.run.settings import Settings
 
 UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
@@ -75,7 +75,9 @@ def main(settings: Settings) -> None:
     tasks = all_tasks(settings)
     clusters.need_ase()
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
-    with run_folder.Run(folder, settings.stored(), "forces", FLAGS_THAT_MAY_CHANGE) as run:
+    with run_folder.Run(
+        folder, settings.stored(), "forces", FLAGS_THAT_MAY_CHANGE, results=figures.NAMES
+    ) as run:
         run.add_facts(num_test=clusters.NUM_TEST)
         for name in ("nets", "data", "dynamics"):
             run.path(name).mkdir(exist_ok=True)
@@ -94,9 +96,11 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     """Return every net to train.
 
     Raises:
-      UsageError: for seeds that are too large.
+      UsageError: for seeds that are too large, or too many nets.
     """
     seeds = cells.seeds(settings)
+    num_nets = settings.num_seeds * len(settings.system) * len(recipes.METHOD_NAMES)
+    memory.refuse_too_many_nets(settings, num_nets)
     return [
         recipes.Task(
             system=system,

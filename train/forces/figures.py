@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = {"values": "C7", "half": "C2", "sobolev": "C0", "emt": "k"}
+NAMES = ("errors.png", "forces.png", "dynamics.png")
 FLAGS: dict[str, schema.Kind] = {"seed": int, "md_steps": int, "system": list}
 
 
@@ -36,11 +37,16 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     into = Path(into or folder)
     path = folder / "config.json"
     flags = run_folder.read_config(path, list(FLAGS), flags=FLAGS)["flags"]
+    if not flags["system"] or flags["system"][0] not in clusters.SYSTEMS:
+        raise UsageError(f"{path} is damaged: its systems are {flags['system']}")
     path = folder / "metrics.csv"
     rows = metrics_csv.read_rows(path, ["seed", *recipes.MEASURES], ["system", "method"])
     known = {row["system"] for row in rows} <= set(clusters.SYSTEMS)
     if not known or {row["method"] for row in rows} != set(recipes.METHOD_NAMES):
         raise UsageError(f"{path} lacks a method: run the run's command again")
+    systems = {row["system"] for row in rows}
+    if {row["system"] for row in rows if row["method"] == "values"} != systems:
+        raise UsageError(f"{path} lacks a net on values only: run the run's command again")
     paths = [into / "errors.png"]
     _save(errors_figure(rows), paths[0])
     if not (folder / "nets").exists():

@@ -22,20 +22,20 @@ from absl import flags
 from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
-from train.pricing import figures, nets, table
+from train.pricing import figures, nets, products, table
 
 PRESETS = nets.PRESETS
 UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
 FLAGS = cli.common_flags(PRESETS, without=UNUSED)
 flags.DEFINE_multi_enum(
     "product",
-    ["call", "basket"],
-    ["call", "basket"],
+    list(products.NAMES),
+    list(products.NAMES),
     "Option to price. call: on one asset, Black-Scholes. basket: on several, Bachelier.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "num_assets", 7, "Assets of the basket.", lower_bound=1, upper_bound=1000, flag_values=FLAGS
+    "num_assets", 7, "Assets of the basket.", 1, products.MOST_ASSETS, flag_values=FLAGS
 )
 flags.DEFINE_list(
     "num_paths",
@@ -65,7 +65,10 @@ def main(settings: Settings) -> None:
     """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
-    with run_folder.Run(folder, settings.stored(), "pricing", FLAGS_THAT_MAY_CHANGE) as run:
+    results = figures.names(settings.product)
+    with run_folder.Run(
+        folder, settings.stored(), "pricing", FLAGS_THAT_MAY_CHANGE, results=results
+    ) as run:
         run.add_facts(test_points=nets.TEST_POINTS)
         run.path("nets").mkdir(exist_ok=True)
         files.remove_leftovers(run.path("nets"))
@@ -87,6 +90,8 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
     seeds = cells.seeds(settings)
     numbers = max(sizes) * (settings.num_assets + 1)
     memory.refuse_more_than_there_is(f"--num_paths={max(sizes)}", NUMBER_BYTES * numbers)
+    num_nets = len(sizes) * settings.num_seeds * len(settings.product) * len(nets.METHOD_NAMES)
+    memory.refuse_too_many_nets(settings, num_nets, [settings.num_assets, *hidden, 1])
     return [
         nets.Task(
             product=product,

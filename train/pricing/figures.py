@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,19 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """
     folder = Path(folder)
     into = Path(into or folder)
-    flags = run_folder.read_config(folder / "config.json", list(FLAGS), flags=FLAGS)["flags"]
+    path = folder / "config.json"
+    flags = run_folder.read_config(path, list(FLAGS), flags=FLAGS)["flags"]
+    if not 1 <= flags["num_assets"] <= products.MOST_ASSETS:
+        raise UsageError(f"{path} is damaged: its num_assets are {flags['num_assets']}")
     path = folder / "metrics.csv"
     rows = metrics_csv.read_rows(path, ["paths", *table.MEASURES], ["product", "method"])
     if {row["method"] for row in rows} != set(nets.METHOD_NAMES):
         raise UsageError(f"{path} lacks a method: run the run's command again")
+    if unknown := {row["product"] for row in rows} - set(products.NAMES):
+        raise UsageError(f"{path} is damaged: its product is {min(unknown)!r}")
+    cells = {(row["product"], row["paths"]) for row in rows}
+    if {(row["product"], row["paths"]) for row in rows if row["method"] == "values"} != cells:
+        raise UsageError(f"{path} lacks a net on values only: run the run's command again")
     chosen = {name: products.make(name, flags["num_assets"]) for name in _unique(rows, "product")}
     paths = [into / "errors.png"]
     _save(errors_figure(table.medians(rows), chosen), paths[0])
@@ -56,6 +64,11 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         paths.append(into / f"curves-{name}.png")
         _save(curves_figure(product, predicted, smallest), paths[-1])
     return paths
+
+
+def names(chosen: Iterable[str]) -> list[str]:
+    """Return the names of the files that `draw` writes for these products."""
+    return ["errors.png", *(f"curves-{name}.png" for name in chosen)]
 
 
 def errors_figure(

@@ -118,6 +118,10 @@ def basket(num_assets: int) -> Product:
     )
 
 
+NAMES = ("call", "basket")
+MOST_ASSETS = 1000
+
+
 def make(name: str, num_assets: int) -> Product:
     """Return the product of a name; `num_assets` is of baskets only."""
     return call() if name == "call" else basket(num_assets)

@@ -15,7 +15,6 @@ paper's recipe: 2x256 ReLU, Adam at 3e-5. A run may be stopped at any moment; th
 trains the nets that are not finished.
 """
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,7 +79,6 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
-NET_BYTES = 500  # of a net in the lists of what is to be done
 FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", "points_per_input"]  # when a run is resumed
 
 
@@ -128,16 +126,9 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
         )
     if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
-    widths = [2, *hidden, 1]
-    num_weights = sum(a * b for a, b in itertools.pairwise(widths))
-    memory.refuse_more_than_there_is(f"--hidden={','.join(settings.hidden)}", 8 * num_weights)
     memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))
     num_nets = len(sizes) * settings.num_seeds * len(settings.function) * len(recipes.NUM_LABELS)
-    memory.refuse_more_than_there_is(f"--num_seeds={settings.num_seeds}", NET_BYTES * num_nets)
-    at_a_time = min(settings.num_workers, num_nets)
-    memory.refuse_more_than_there_is(
-        f"--num_workers={settings.num_workers}", memory.PROCESS_BYTES * at_a_time
-    )
+    memory.refuse_too_many_nets(settings, num_nets, [2, *hidden, 1])
     # The paper's nets compute in float32.
     is_paper = settings.preset == "paper"
     largest = functions.LARGEST_FLOAT32 if is_paper else functions.LARGEST

@@ -55,8 +55,12 @@ def main(settings: Settings) -> None:
     if unknown:
         known = ", ".join([*functions.SEVEN, *other_functions.OTHERS])
         raise UsageError(f"--function={min(unknown)}: expected one of {known}")
+    fewest = settings.num_points or 10 * min(labeler(name)[0] for name in settings.function)
+    if settings.folds == 1 or settings.folds > fewest:
+        raise UsageError(f"--folds={settings.folds}: expected 0, or from 2 to {fewest} (points)")
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
+        run_folder.check_places(Path(settings.workdir), ["uncertainty.json", "band.png"])
     rows = []
     print(f"{'':40s}value 68  95   slope 68  95 %", flush=True)
     for name in settings.function:

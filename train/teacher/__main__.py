@@ -239,7 +239,11 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
     net = policies.new_teacher(settings.game)
     a3c.compile_net(net, learner, num_updates=math.ceil(settings.steps / learner.batch_size))
     checkpoints = Checkpoints(
-        run.path("checkpoints"), keep=2, monitor="score", before_save=run.refuse_if_removed
+        run.path("checkpoints"),
+        keep=2,
+        monitor="score",
+        run=run.id,
+        before_save=run.refuse_if_removed,
     )
     last = settings.steps + learner.num_actors * learner.batch_size  # actors end their update
     start = checkpoints.restore_latest(net, last, NEEDS) or initialize(settings, run, net)

@@ -1,5 +1,7 @@
 """The games, the driver, the returns and the policies, on real ROMs."""
 
+import json
+
 import ale_py
 import gymnasium
 import keras
@@ -240,3 +242,24 @@ def test_policies_that_do_not_fit_are_refused(tmp_path):
     }.items():
         with pytest.raises(UsageError, match=message):
             policies.load(tmp_path / name, "breakout")
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"steps": 5}, None),
+        ({"steps": 5, "game": "breakout"}, None),
+        ({"steps": 5, "game": "pong"}, "it is the file of game pong, expected that of game break"),
+        ({"steps": 5, "sha256": "0" * 64}, "it is the file of sha256 0000"),
+        ({"game": "breakout"}, "it lacks 'steps'"),
+    ],
+)
+def test_the_card_of_another_teacher_is_noticed(card, message, tmp_path):
+    weights = {v.path: v.numpy() for v in st.nets.atari_teacher(4).variables}
+    np.savez(tmp_path / "teacher.npz", **weights)
+    (tmp_path / "teacher.json").write_text(json.dumps(card))
+    if message is None:
+        assert policies.load_teacher(tmp_path / "teacher.npz", "breakout")[1] == 5
+    else:
+        with pytest.raises(UsageError, match=message):
+            policies.load(tmp_path / "teacher.npz", "breakout")

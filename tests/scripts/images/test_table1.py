@@ -6,6 +6,7 @@ import pytest
 
 from train import plot
 from train.lib.images import table1
+from train.lib.run import compare
 from train.lib.run.errors import UsageError
 
 
@@ -128,3 +129,13 @@ def test_what_seeds_and_methods_must_share(tmp_path, capsys):
     path.write_text(path.read_text().replace('"cifar10"}', '"cifar10", "train_size": 9}'))
     with pytest.raises(UsageError, match=r"--dataset is .* and .*9"):
         plot.main([str(tmp_path / name) for name in "ac"])
+
+
+def test_the_summary_of_another_run_is_noticed(tmp_path):
+    write(tmp_path / "a")
+    for name, change in (("config", {"id": "a"}), ("summary", {"run": "b"})):
+        path = tmp_path / "a" / f"{name}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UsageError, match="it is the file of run b, expected that of run a"):
+        plot.main([str(tmp_path / "a")])
+    assert compare.headline(tmp_path / "a") == ("", None, "")

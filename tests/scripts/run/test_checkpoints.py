@@ -245,3 +245,16 @@ def test_weights_that_are_not_finite_are_damaged(tmp_path, capsys):
     checkpoints.write(tmp_path / "step-0000000002.npz", state, {"format": 1, "step": 2})
     assert store.restore_latest(model) is None
     assert "kernel is not finite" in capsys.readouterr().err
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path):
+    model, store = make(), Checkpoints(tmp_path, run="0123abcd")
+    store.save(model, 1)
+    assert store.restore_latest(model)["run"] == "0123abcd"
+    before = checkpoints.capture(model)
+    with pytest.raises(UsageError, match=r"is not of this run: it is the file of run 0123abcd, ex"):
+        Checkpoints(tmp_path, run="ffff0000").restore_latest(model)
+    for name, array in checkpoints.capture(model).items():
+        np.testing.assert_array_equal(array, before[name])
+    checkpoints.write(tmp_path / "step-0000000001.npz", before, {"format": 1, "step": 1})
+    assert Checkpoints(tmp_path, run="ffff0000").restore_latest(model)["step"] == 1  # of before

@@ -147,6 +147,15 @@ class Poison(keras.callbacks.Callback):
             self.model.layers[-1].bias.assign([np.nan] * 4)
 
 
+def test_metrics_of_another_run_are_noticed(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,step,seconds,loss,val_loss\n1,4,2,0.5,0.1\n")
+    history = metrics_csv.History(tmp_path / "metrics.csv", 4)
+    resumable.check_logs(history, {"loss": 0.5, "val_loss": 0.1})
+    resumable.check_logs(history, {})
+    with pytest.raises(UsageError, match=r"val_loss is 0.1 at step 4, and 0.25 in the checkpoint"):
+        resumable.check_logs(history, {"loss": 0.5, "val_loss": 0.25})
+
+
 def test_the_term_that_is_not_finite_is_named():
     with pytest.raises(
         save_callback.Diverged, match=r"^cut1_gradient_loss is not finite at step 7"

@@ -26,6 +26,22 @@ def test_a_run_stores_flags_versions_and_facts(tmp_path):
     assert json.loads(run.path("summary.json").read_text()) == {"accuracy": 0.5}
 
 
+def test_a_run_keeps_its_id_and_no_other_run_has_it(tmp_path):
+    ids = []
+    for name in ("a", "a", "b"):
+        with run_folder.Run(tmp_path / name, FLAGS, "train.x") as run:
+            run.add_facts()
+            ids.append(run.id)
+    assert ids[0] == ids[1] != ids[2]
+    config = run_folder.read_config(tmp_path / "b/config.json")
+    assert run_folder.of_run(config) == {"run": ids[2]}
+    del config["id"]  # as in runs of before
+    assert run_folder.of_run(config) == {}
+    files.write_json(tmp_path / "b/config.json", config)
+    with run_folder.Run(tmp_path / "b", FLAGS, "train.x") as run:
+        assert run.id not in ids
+
+
 def test_what_is_not_a_number_is_null(tmp_path):
     content = {"best": float("nan"), "each": [1.5, (float("inf"), -2)]}
     files.write_json(tmp_path / "summary.json", content)

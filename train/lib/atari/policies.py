@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.lib.atari import environment
-from train.lib.run import checkpoints, files, run_folder, schema
+from train.lib.run import checkpoints, files, identity, run_folder, schema
 from train.lib.run.errors import UsageError, reading
 
 RELEASED = Path(__file__).parents[2] / "teachers"
@@ -96,7 +96,8 @@ def load_teacher(path: str | Path, game: str) -> tuple[keras.Model, int | None]:
         if path.is_dir():
             weights, steps = _run_weights(path, game)
         else:
-            weights, steps = files.read_npz(path), _card_steps(path.with_suffix(".json"))
+            weights = files.read_npz(path)
+            steps = _card_steps(path.with_suffix(".json"), game, path.read_bytes())
         return teacher_net(weights, path, game), steps
 
 
@@ -149,11 +150,12 @@ def _reading(path):
     return reading(path, "choose another policy", "cannot be read as a policy")
 
 
-def _card_steps(path):
+def _card_steps(path, game, weights):
     if not path.exists():
         return None
     card = files.read_json(path)
     schema.check(card, {"steps": int})
+    identity.check(card, {"game": game, "sha256": hashlib.sha256(weights).hexdigest()})
     return card["steps"]
 
 
@@ -225,6 +227,7 @@ def _run_weights(folder, game):
     if best is None:
         raise UsageError(f"{folder} has no evaluated checkpoint yet: let it train on")
     state, facts = checkpoints.read(best)
+    identity.check(facts, run_folder.of_run(config))
     weights = {
         name.split("/", 2)[2]: array for name, array in state.items() if name.startswith("model/")
     }

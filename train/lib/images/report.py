@@ -118,7 +118,7 @@ def finish(
         "saved_model_difference": saved_model_difference,
         "seed": settings.seed,
     }
-    run.write_summary(results)
+    run.write_summary({**results, "run": run.id})
     run_figure.draw(run.folder)
     print(f"\n{title}\n{scores_table(last, baselines)}")
     if diagnostics := diagnostics_table(cuts, last):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sobolev_tf as st
-from train.lib.run import files, old_flags, run_folder
+from train.lib.run import files, identity, old_flags, run_folder
 from train.lib.run.errors import UsageError, reading
 
 Column = tuple[str, str, int]  # script, data set, number of cuts
@@ -82,6 +82,7 @@ def read(folder: Path) -> Result:
     script, path = config["script"], folder / "summary.json"
     with reading(path, "run the run's command again", f"is not a summary of train.{script}"):
         summary = files.read_json(path)
+        identity.check(summary, run_folder.of_run(config))
         shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"accuracies of {shares}")

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib.run import files, schema
+from train.lib.run import files, identity, schema
 from train.lib.run.errors import CommandError, DamagedError, UsageError, reading
 
 FORMAT = 1
@@ -31,6 +31,7 @@ OPTIONAL: dict[str, schema.Kind] = {
     "epoch_ended": bool,
     "evaluated": bool,
     "seconds": schema.NUMBER,
+    "run": str,
 }
 State = dict[str, np.ndarray]
 
@@ -47,6 +48,7 @@ class Checkpoints:
       keep: how many of the last checkpoints stay.
       monitor: name of the log to judge by; None keeps no best one.
       mode: "max" if the best is the highest, "min" if it is the lowest.
+      run: `Run.id`: every checkpoint states it, and that of another run is refused.
       before_save: called before anything is written, such as `Run.refuse_if_removed`.
 
     Example:
@@ -62,8 +64,10 @@ class Checkpoints:
         keep: int = 3,
         monitor: str | None = None,
         mode: str = "max",
+        run: str | None = None,
         before_save: Callable[[], None] = lambda: None,
     ):
+        self.stated = {} if run is None else {"run": run}
         self.folder, self.before_save = Path(folder), before_save
         self.keep, self.monitor, self.sign = keep, monitor, {"max": 1, "min": -1}[mode]
         files.remove_leftovers(self.folder)
@@ -87,7 +91,7 @@ class Checkpoints:
         Raises:
           NonFinite: naming the variable, before anything is written.
         """
-        facts = {"format": FORMAT, "step": step, **facts}
+        facts = {"format": FORMAT, "step": step, **self.stated, **facts}
         self.before_save()
         self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / f"{stem(step)}.npz", capture(model), facts)
@@ -111,7 +115,7 @@ class Checkpoints:
           needs: {fact that a checkpoint must have: its type}.
 
         Raises:
-          UsageError: if the checkpoint is of another net, or of a step outside the run.
+          UsageError: if the checkpoint is of another net or run, or of a step outside the run.
         """
         for path in reversed(self.paths()):
             try:
@@ -125,6 +129,8 @@ class Checkpoints:
                     f"{path} says that it is of step {facts['step']} of {total}: it is damaged; "
                     "remove it, and the same command resumes from the one before"
                 )
+            with reading(path, "remove it, or choose another --workdir", "is not of this run"):
+                identity.check(facts, self.stated)
             assign(model, state, path)
             return facts
         return None

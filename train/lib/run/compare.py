@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.lib.run import files, metrics_csv, old_flags, run_folder, text_table
+from train.lib.run import files, identity, metrics_csv, old_flags, run_folder, text_table
 from train.lib.run.errors import UsageError
 from train.lib.run.help_text import as_typed
 
@@ -61,9 +61,11 @@ def headline(folder: Path) -> Headline:
 
     Summaries of before the common head have theirs by `HEADLINES_OF_OLD_RUNS`.
     """
-    script = run_folder.read_config(folder / "config.json").get("script")
+    config = run_folder.read_config(folder / "config.json")
+    script = config.get("script")
     try:
         summary = files.read_json(folder / "summary.json")
+        identity.check(summary, run_folder.of_run(config))
         if "headline" in summary:
             head = summary["headline"]
             return head["name"], head["value"], head["unit"]

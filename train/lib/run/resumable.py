@@ -7,6 +7,7 @@ save. A run killed inside an epoch first trains the rest of it, on the restored 
 
 import contextlib
 import dataclasses
+import math
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -95,6 +96,7 @@ def fit(
         saving.keep,
         saving.monitor,
         saving.mode,
+        run=run.id,
         before_save=run.refuse_if_removed,
     )
     facts = {
@@ -114,6 +116,8 @@ def fit(
         columns=["epoch", "step", "seconds", *known_logs],
     )
     check_last_row(history, last_row, steps_per_epoch)
+    if position.epoch_ended:
+        check_logs(history, restored.get("logs", {}))
     if position.step and position.step < total:
         print(f"{run.folder}: resuming at step {position.step} of {total}")
     elif position.step:
@@ -191,6 +195,17 @@ def check_last_row(history: History, step: int, steps_per_epoch: int) -> None:
             f"{history.path} ends at step {last:g}, but the last checkpoint is later: expected a "
             f"row of step {expected}; choose another --workdir"
         )
+
+
+def check_logs(history: History, logs: Mapping[str, float]) -> None:
+    """Raise UsageError where the last row of metrics.csv has other logs than the checkpoint."""
+    row = history.rows[-1] if history.rows else {}
+    for name, value in logs.items():
+        if row[name] != value and not math.isnan(value):
+            raise UsageError(
+                f"{history.path} is of another run or was changed: {name} is {row[name]:g} at step "
+                f"{row['step']:g}, and {value:g} in the checkpoint; choose another --workdir"
+            )
 
 
 def check_settings(model: keras.Model, steps_per_epoch: int) -> None:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import secrets
 import stat
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ PARTS: dict[str, schema.Kind] = {
     "commit": schema.OPTIONAL_TEXT,
 }
 PARTS["versions"] = dict
+OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str}  # runs of before have no id
 
 
 class Run:
@@ -91,6 +93,12 @@ class Run:
         else:
             self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
             self.config |= {"commit": git_commit(), "versions": versions()}
+        self.config.setdefault("id", secrets.token_hex(4))
+
+    @property
+    def id(self) -> str:
+        """What tells this run from every other one; what it writes may state it."""
+        return self.config["id"]
 
     def path(self, name: str) -> Path:
         """Return the path of the run's file or folder `name`."""
@@ -232,12 +240,17 @@ def read_config(
     verdict = f"is damaged or not a config of format {FORMAT}"
     with reading(path, "choose another folder", verdict):
         config = files.read_json(path)
-        schema.check(config, {"format": int, "flags": dict, **(parts or {})}, PARTS)
+        schema.check(config, {"format": int, "flags": dict, **(parts or {})}, OPTIONAL_PARTS)
         if config["format"] != FORMAT:
             raise ValueError(f"its format is {config['format']}")
         config["flags"] = old_flags.rename(config.get("script"), config["flags"])
         schema.check(config["flags"], dict.fromkeys(needs, object), flags)
     return config
+
+
+def of_run(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a file of this config's run states, for `identity.check`; {} of an old run."""
+    return {"run": config["id"]} if "id" in config else {}
 
 
 def read_json(
