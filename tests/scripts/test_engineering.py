@@ -1,9 +1,13 @@
 """The engineering suite: its problems, its data and its measures."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from train.lib.run.errors import UsageError
 from train.regression import engineering
 from train.regression.problems import PROBLEMS
 
@@ -54,3 +58,24 @@ def test_errors_are_relative():
     mean = engineering.errors("robot_arm", np.full_like(value, value.mean()), 0 * gradient, test)
     assert mean["value_error"] == pytest.approx(1)
     assert mean["gradient_error"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"seed": 1}, "it is the file of seed 1, expected that of seed 0"),
+        ({"problem": "robot_arm"}, "of problem robot_arm, expected that of problem wing_weight"),
+        ({"value_error": "low"}, "'value_error' is 'low', expected int or float"),
+        ({"seconds": None}, "'seconds' is None, expected int or float"),
+    ],
+)
+def test_the_file_of_another_cell_is_noticed(change, message, tmp_path):
+    cell = engineering.Cell("wing_weight", 2, 0.0, 0, "surrogate")
+    row = dataclasses.asdict(cell) | dict.fromkeys(engineering.MEASURES, 0.5) | {"net": "mlp"}
+    (tmp_path / "cell.json").write_text(json.dumps(row | change))
+    if message is None:
+        assert engineering.read_row(tmp_path / "cell.json", cell) == row
+    else:
+        with pytest.raises(UsageError, match=message):
+            engineering.read_row(tmp_path / "cell.json", cell)

@@ -6,17 +6,18 @@ of their own, so that a run goes on where it was stopped.
 
 import dataclasses
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import files, metrics_csv, run_folder, summary, text_table
+from train.lib.run import files, identity, metrics_csv, run_folder, schema, summary, text_table
+from train.lib.run.errors import reading
 from train.lib.run.settings import Settings
 from train.regression.problems import PROBLEMS
 
@@ -154,7 +155,7 @@ def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
             files.write_json(path, row)
             line = f"{cell.problem}, {cell.points_per_input} points an input, {cell.fit}"
             print(f"{number}/{len(chosen)} {line}: {row['value_error']:.3g}", flush=True)
-        rows.append(json.loads(path.read_text()))
+        rows.append(read_row(path, cell))
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(metrics_csv.as_csv(rows, header=True))
     found = medians(rows)
@@ -168,6 +169,16 @@ def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
     )
     run.write_summary({**head, "medians": found})
     print(text(found))
+
+
+def read_row(path: Path, cell: Cell) -> dict[str, Any]:
+    """Return what `measure` gave for a cell. Raises DamagedError for the file of another one."""
+    fields: dict[str, schema.Kind] = {"problem": str, "fit": str, "net": str}
+    with reading(path, "remove it, and run the command again"):
+        row = files.read_json(path)
+        schema.check(row, fields | dict.fromkeys(MEASURES, schema.NUMBER))
+        identity.check(row, dataclasses.asdict(cell))
+    return row
 
 
 def medians(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
