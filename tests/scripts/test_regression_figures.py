@@ -62,8 +62,8 @@ def test_surfaces_are_three_with_points_and_errors(monkeypatch, tmp_path):
     tops, bottoms = figure.axes[:6:2], figure.axes[1:6:2]
     assert [axis.get_title() for axis in tops] == [
         "Booth\ndots: training points",
-        "values only, 20 points\ntest RMSE 20 % of f's deviation",
-        "Sobolev, 20 points\ntest RMSE 20 % of f's deviation",
+        "values only, 20 points\ntest RMSE 0.2 of f's deviation",
+        "Sobolev, 20 points\ntest RMSE 0.2 of f's deviation",
     ]
     assert all(len(axis.get_zticks()) > 1 for axis in tops)
     for axis in bottoms:

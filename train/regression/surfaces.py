@@ -38,8 +38,8 @@ def predicted_jets(
     jets = {}
     for method, title in recipes.METHOD_NAMES.items():
         net = recipes.read_net(folder, name, size, method, seed, **recipe)
-        error = 100 * float(np.sqrt(net["scores"][0])) / deviation
-        heading = f"{title}, {size} points\ntest RMSE {error:.2g} % of f's deviation"
+        error = float(np.sqrt(net["scores"][0])) / deviation
+        heading = f"{title}, {size} points\ntest RMSE {error:.2g} of f's deviation"
         jets[heading] = net["value"], net["gradient"]
     return jets
 
@@ -104,6 +104,8 @@ def _draw_surface(
     )
     axis.set(zlim=(low, high))
     axis.locator_params(axis="z", nbins=4)
+    for each in (axis.xaxis, axis.yaxis, axis.zaxis):
+        each.pane.set_facecolor("w")
     axis.set_xlabel("x", labelpad=-8)
     axis.set_ylabel("y", labelpad=-8)
     axis.tick_params(labelsize="x-small", pad=-2)
@@ -116,7 +118,7 @@ def _draw_gradients(
     """Draw the norm as color, between the two numbers of `steepness`, and directions as arrows."""
     logs = np.log10(np.clip(_norm(gradient), *steepness))
     low, high = np.log10(steepness)
-    mesh = axis.pcolormesh(x, y, logs, cmap="magma", shading="gouraud", vmin=low, vmax=high)
+    mesh = axis.pcolormesh(x, y, logs, cmap="magma", shading="nearest", vmin=low, vmax=high)
     some = (slice(1, None, ARROW_STRIDE), slice(1, None, ARROW_STRIDE))
     arrows = gradient[some] / np.maximum(_norm(gradient[some]), 1e-30)[..., None]
     u, v = np.moveaxis(arrows, -1, 0)

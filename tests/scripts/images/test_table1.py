@@ -1,8 +1,10 @@
 """Table 1 from run folders that are written here by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
+from matplotlib import figure as matplotlib_figure
 
 from train import plot
 from train.lib.images import table1
@@ -139,3 +141,44 @@ def test_the_summary_of_another_run_is_noticed(tmp_path):
     with pytest.raises(UsageError, match="it is the file of run b, expected that of run a"):
         plot.main([str(tmp_path / "a")])
     assert compare.headline(tmp_path / "a") == ("", None, "")
+
+
+def drawn(monkeypatch, runs, path):
+    """Draw Table 1 of runs, and return Matplotlib's figure."""
+    figures = []
+    plain = matplotlib_figure.Figure.savefig
+    monkeypatch.setattr(
+        matplotlib_figure.Figure,
+        "savefig",
+        lambda self, *args, **kwargs: (figures.append(self), plain(self, *args, **kwargs)),
+    )
+    table1.draw(table1.cells(table1.read(run) for run in runs), path)
+    return figures[0]
+
+
+def test_the_paper_s_squares_are_drawn_on_its_own_data_only(tmp_path, monkeypatch):
+    write(tmp_path / "a")
+    write(tmp_path / "b", seed=1)
+    write(tmp_path / "c", "imagenet", dataset="tiny_imagenet50, 10 classes")
+    figure = drawn(
+        monkeypatch, [tmp_path / "a", tmp_path / "b", tmp_path / "c"], tmp_path / "t.png"
+    )
+    cifar10, tiny = figure.axes
+    assert [text.get_text() for text in tiny.texts] == ["50.0"]
+    assert "93.5" in [text.get_text() for text in cifar10.texts]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "here: 2 seeds",
+        "paper: CIFAR-10, full size",
+        "here: one seed",
+    ]
+    assert cifar10.get_xlim() == tiny.get_xlim() == (0, 100)
+
+
+def test_the_legend_has_the_size_of_the_runs(tmp_path, monkeypatch):
+    results = Path(plot.__file__).parent / "results/cifar10"
+    figure = drawn(monkeypatch, [results / "sobolev", results / "backprop"], tmp_path / "t.png")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "here: quarter width, 4 epochs, one seed",
+        "paper: CIFAR-10, full size",
+        "chance",
+    ]

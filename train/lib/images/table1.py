@@ -1,11 +1,12 @@
 """Table 1 of the paper, from any set of finished runs of train.cifar10 and train.imagenet."""
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import sobolev_tf as st
+from train.lib.images.run_title import scale
 from train.lib.run import files, identity, old_flags, run_folder
 from train.lib.run.errors import UsageError, reading
 
@@ -14,6 +15,7 @@ Columns = dict[Column, dict[str, list["Result"]]]
 Scores = list[tuple[float, float | None]]  # (accuracy, deviation) of top-1, and of top-5
 
 NETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # the paper's data set, by script
+PAPER_DATA = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # as TFDS calls them
 # Czarnecki et al. (2017), Table 1: (accuracy, deviation) in per cent; top-1, on ImageNet top-5 too.
 PAPER: dict[tuple[str, int], dict[str, Scores]] = {
     ("cifar10", 0): {"backprop": [(94.3, None)]},
@@ -189,10 +191,10 @@ def count_of_cuts(splits: int) -> str:
     return {0: "no cuts", 1: "1 cut"}.get(splits, f"{splits} cuts")
 
 
-def rows(columns: Columns) -> list[str]:
-    """Return the methods that have a number in any column, here or in the paper."""
+def rows(columns: Columns, printed: Callable[[Column], dict[str, Scores]] = paper) -> list[str]:
+    """Return the methods that have a number in any column, here or `printed` in the paper."""
     have_numbers = {
-        name for column, methods in columns.items() for name in (*methods, *paper(column))
+        name for column, methods in columns.items() for name in (*methods, *printed(column))
     }
     return [name for name in ROWS if name in have_numbers]
 
@@ -237,30 +239,67 @@ def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterato
 
 
 def draw(columns: Columns, path: Path) -> None:
-    """Draw every method's top-1 accuracy, ours and the paper's; a panel for each column."""
+    """Draw every method's top-1 accuracy; a panel for each column.
+
+    The paper's numbers stand beside ours only on the paper's data set: a thousand classes and ten
+    have no axis in common.
+    """
     from matplotlib.figure import Figure
 
-    names = rows(columns)
-    size = 1.4 + 3.4 * len(columns), 0.8 + 0.4 * len(names)
+    names = rows(columns, on_paper_data)
+    size = 1.4 + 3.6 * len(columns), 1.6 + 0.4 * len(names)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
     for axis, (column, methods) in zip(panels, columns.items(), strict=True):
         ours = {name: spread(results) for name, results in methods.items()}
-        printed = paper(column)
-        label = f"paper, {NETS[column[0]]}"
-        if ours:
-            _draw_scores(axis, ours, names, at=-0.16, label="these runs", color="C0", fmt="o")
+        printed = on_paper_data(column)
+        shift = 0.16 if printed else 0
+        _draw_scores(
+            axis, ours, names, at=-shift, label=label(methods.values()), color="C0", fmt="o"
+        )
         if printed:
-            _draw_scores(axis, printed, names, at=0.16, label=label, color="0.5", fmt="s", mfc="w")
+            of_paper = f"paper: {NETS[column[0]]}, full size"
+            _draw_scores(
+                axis, printed, names, at=shift, label=of_paper, color="0.5", fmt="s", mfc="w"
+            )
+        if classes := next(iter(methods.values()))[0].images.get("classes"):
+            axis.axvline(100 / classes, color="0.5", linestyle=":", label="chance", zorder=0)
         axis.set(
             xlabel="held-out accuracy (top-1), %", xlim=(0, 100), ylim=(len(names) - 0.5, -0.5)
         )
         axis.set_yticks(range(len(names)), [NAMES[row] for row in names])
         axis.set_title(title(column).removesuffix(", top-1 / top-5"), fontsize="medium")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize="small", loc="best")
+    handles = {
+        text: handle
+        for axis in panels
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    if "chance" in handles:
+        handles["chance"] = handles.pop("chance")  # last
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", frameon=False,
+        fontsize="small", ncols=min(len(columns), 2),
+    )  # fmt: skip
     with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="png", dpi=110)
+
+
+def on_paper_data(column: Column) -> dict[str, Scores]:
+    """Return the paper's numbers for a column on the paper's data set; {} for other data."""
+    return paper(column) if column[1] == PAPER_DATA.get(column[0]) else {}
+
+
+def label(cells: Iterable[Sequence[Result]]) -> str:
+    """Name the runs of a column: their size where it is one, and how many seeds a cell has."""
+    cells = list(cells)
+    sizes = {scale(run.flags, run.images, run.steps) for cell in cells for run in cell}
+    counts = {len(cell) for cell in cells}
+    seeds = {1: "one seed"}.get(min(counts), f"{min(counts)} seeds")
+    if len(counts) > 1:
+        seeds = f"{min(counts)} to {max(counts)} seeds"
+    size = f"{sizes.pop()}, " if len(sizes) == 1 and "" not in sizes else ""
+    return f"here: {size}{seeds}"
 
 
 def _draw_scores(
