@@ -190,6 +190,8 @@ def test_what_stands_in_a_result_s_place_is_noticed_at_the_start(run, tmp_path, 
     [
         ("metrics.csv", ("basket", "put"), "its product is 'put'"),
         ("metrics.csv", ("basket,8,values", "call,8,values"), "lacks a net on values only"),
+        ("metrics.csv", (",8,", ",8.5,"), "paths are whole numbers"),
+        ("config.json", ('"num_assets": 7', '"num_assets": "7"'), "'num_assets' is '7', expected"),
         ("config.json", ('"num_assets": 7', '"num_assets": 0'), "its num_assets are 0"),
         ("config.json", ('"num_assets": 7', '"num_assets": 999999999'), "its num_assets are 9999"),
         ("config.json", ('"num_assets": 7', '"num_assets": 3'), "of num_assets 7, expected that"),

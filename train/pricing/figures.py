@@ -45,6 +45,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         raise UsageError(f"{path} lacks a method: run the run's command again")
     if unknown := {row["product"] for row in rows} - set(products.NAMES):
         raise UsageError(f"{path} is damaged: its product is {min(unknown)!r}")
+    if not all(row["paths"] >= 1 and row["paths"] % 1 == 0 for row in rows):
+        raise UsageError(f"{path} is damaged: paths are whole numbers")
     cells = {(row["product"], row["paths"]) for row in rows}
     if {(row["product"], row["paths"]) for row in rows if row["method"] == "values"} != cells:
         raise UsageError(f"{path} lacks a net on values only: run the run's command again")

@@ -7,8 +7,9 @@ import os
 
 
 def before_import() -> None:
-    """Choose the backend, which Keras reads as it is imported."""
+    """Choose the backends that Keras and Matplotlib read as they are imported."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["MPLBACKEND"] = "agg"  # figures are written only; another name may end the import
 
 
 def after_import() -> None:

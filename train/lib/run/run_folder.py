@@ -244,7 +244,8 @@ def read_config(
         if config["format"] != FORMAT:
             raise ValueError(f"its format is {config['format']}")
         config["flags"] = old_flags.rename(config.get("script"), config["flags"])
-        schema.check(config["flags"], dict.fromkeys(needs, object), flags)
+        needed: dict[str, schema.Kind] = {name: (flags or {}).get(name, object) for name in needs}
+        schema.check(config["flags"], needed, flags)
     return config
 
 
