@@ -123,6 +123,16 @@ def test_a_run_of_sobolev_alone_is_compared_with_the_run_beside_it():
     assert beside.constant_policies(COMMITTED / "distill_breakout") == {}  # another recording
 
 
+@pytest.mark.parametrize("name", ["metrics.csv", "summary.json", "config.json"])
+def test_a_damaged_run_beside_a_run_is_passed_over(name, tmp_path):
+    for folder in ("distill_breakout_alpha003_seed1", "distill_breakout_seed1"):
+        shutil.copytree(COMMITTED / folder, tmp_path / folder)
+    assert beside.values_only(tmp_path / "distill_breakout_alpha003_seed1", [25.0])[0]
+    (tmp_path / "distill_breakout_seed1" / name).write_text("garbage")
+    rows, _ = beside.values_only(tmp_path / "distill_breakout_alpha003_seed1", [25.0])
+    assert rows == []
+
+
 def test_what_a_search_has_chosen_is_in_the_title():
     line = "\nchosen: learning_rate=0.003, alpha=0.01"
     assert figures.chosen(COMMITTED / "distill_breakout_alpha01") == line

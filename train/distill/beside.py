@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from train.distill.students import SCRIPT
-from train.lib.run import files, metrics_csv, old_flags, run_folder, schema
+from train.lib.run import files, identity, metrics_csv, old_flags, run_folder, schema
 from train.lib.run.errors import UsageError, reading
 
 MEASURES = ("test_kl", "test_action_error")
@@ -19,6 +19,11 @@ NET: dict[str, schema.Kind] = {  # of summary.json
     "train_percent": schema.NUMBER,
     "learning_rate": schema.NUMBER,
     "alpha": schema.NUMBER,
+}
+BASELINE: dict[str, schema.Kind] = {
+    "train_percent": schema.NUMBER,
+    "test_kl": schema.NUMBER,
+    "test_action_error": schema.NUMBER,
 }
 
 Rows = list[dict[str, Any]]
@@ -80,7 +85,8 @@ def _beside(folder: Path) -> Iterator[Path]:
         try:
             config = run_folder.read_config(path.parent / "config.json")
             if config["script"] == "distill" and path.parent.name != folder.absolute().name:
-                _facts(path.parent)
+                for read in (_facts, _baselines, read_rows):
+                    read(path.parent)
                 yield path.parent
         except UsageError:  # not a run, or a damaged one
             continue
@@ -97,19 +103,26 @@ def _facts(folder: Path) -> tuple[dict[str, Any], Any, dict[tuple[float, str], f
 
 def _nets(folder: Path) -> Rows:
     """Return the summaries of a run's nets, under today's names."""
-    path = folder / "summary.json"
-    with reading(path, "run the run's command again"):
-        nets = [old_flags.rename(SCRIPT, net) for net in files.read_json(path).get("nets", [])]
-        for net in nets:
-            schema.check(net, NET)
-    return nets
+    return _part(folder, "nets", NET)
 
 
 def _baselines(folder: Path) -> dict[float, dict[str, float]]:
-    summary = files.read_json(folder / "summary.json")
-    rows = summary.get("baselines") or summary.get("floors") or []
-    renamed = [old_flags.rename(SCRIPT, row) for row in rows]
-    return {row["train_percent"]: {name: row[name] for name in MEASURES} for row in renamed}
+    """Return {share: measures} of the constant policies in a run's summary."""
+    rows = _part(folder, "baselines", BASELINE) or _part(folder, "floors", BASELINE)
+    return {row["train_percent"]: {name: row[name] for name in MEASURES} for row in rows}
+
+
+def _part(folder: Path, name: str, kinds: Mapping[str, schema.Kind]) -> Rows:
+    """Return a list of dicts in a run's summary.json; empty where it has none."""
+    path = folder / "summary.json"
+    config = run_folder.read_config(folder / "config.json")
+    with reading(path, "run the run's command again"):
+        summary = files.read_json(path)
+        identity.check(summary, run_folder.of_run(config))
+        rows = [old_flags.rename(SCRIPT, row) for row in summary.get(name, [])]
+        for row in rows:
+            schema.check(row, kinds)
+    return rows
 
 
 def _differ(a: Mapping[str, Any], b: Mapping[str, Any], names: Sequence[str]) -> bool:
