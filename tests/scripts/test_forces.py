@@ -128,6 +128,18 @@ def test_half_of_the_forces_are_missing(mixed):
     assert missing.sum() == 1
 
 
+def test_a_calculator_pads_a_cluster_that_is_smaller_than_the_net(mixed):
+    def jet(positions, species):
+        assert positions.shape == (1, 4, 3)
+        assert species.numpy().tolist() == [[1, 1, 2, 0]]
+        return {"value": tf.reduce_sum(positions)[None, None], "d1": 2 * positions[:, None]}
+
+    atoms = mixed.atoms(1)
+    atoms.calc = dynamics.calculator(jet, room=4)
+    assert atoms.get_potential_energy() == pytest.approx(mixed.positions[1].sum(), rel=1e-5)
+    np.testing.assert_allclose(atoms.get_forces(), -2 * mixed.positions[1, :3])
+
+
 def test_errors_leave_padding_out_and_drift_is_the_largest_change():
     assert recipes.rmse(np.array([1.0, 2.0, 9.0]), np.array([1.0, 0.0, np.nan])) == pytest.approx(
         1000 * 2**0.5
@@ -174,7 +186,7 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
     # The exported model, as a calculator, says what the net said.
     test = clusters.load(tmp_path, "cu9al4", 4, clusters.TEST_SEED)
     atoms = test.atoms(0)
-    atoms.calc = dynamics.calculator(recipes.load_model(tmp_path, task("sobolev")))
+    atoms.calc = dynamics.calculator(recipes.load_model(tmp_path, task("sobolev")), room=5)
     predicted = recipes.read_net(tmp_path, **task("sobolev").key)
     assert atoms.get_potential_energy() == pytest.approx(predicted["energies"][0, 0], rel=1e-5)
     np.testing.assert_allclose(atoms.get_forces(), predicted["forces"][0], atol=1e-4)

@@ -16,11 +16,12 @@ EVERY = 10  # steps between two records
 START_SEED = 3  # of the velocities
 
 
-def calculator(signature: Any) -> Any:
+def calculator(signature: Any, room: int) -> Any:
     """Return an ASE calculator that asks the jet signature of a SavedModel.
 
     Args:
       signature: takes positions [1,N,3] and species [1,N], gives the energy and its derivative.
+      room: N; fewer atoms are padded.
     """
     from ase.calculators.calculator import Calculator, all_changes
 
@@ -29,13 +30,15 @@ def calculator(signature: Any) -> Any:
 
         def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
             super().calculate(atoms, properties, system_changes)
-            species = [1 + clusters.SPECIES.index(s) for s in self.atoms.get_chemical_symbols()]
-            jet = signature(
-                positions=tf.constant(self.atoms.positions[None], tf.float32),
-                species=tf.constant([species], tf.int32),
-            )
+            count = len(self.atoms)
+            positions = np.zeros([1, room, 3], "float32")
+            positions[0, :count] = self.atoms.positions
+            species = np.zeros([1, room], "int32")
+            symbols = self.atoms.get_chemical_symbols()
+            species[0, :count] = [1 + clusters.SPECIES.index(s) for s in symbols]
+            jet = signature(positions=tf.constant(positions), species=tf.constant(species))
             self.results["energy"] = float(jet["value"][0, 0])
-            self.results["forces"] = -jet["d1"].numpy()[0, 0].astype("float64")
+            self.results["forces"] = -jet["d1"].numpy()[0, 0, :count].astype("float64")
 
     return Exported()
 
@@ -94,7 +97,8 @@ def make(folder: Path, tasks: list[recipes.Task], steps: int) -> dict[str, np.nd
         if task:
             stated |= dataclasses.asdict(task)
         if not path.exists():
-            calc = calculator(recipes.load_model(folder, task)) if task else clusters.emt()
+            room = test.species.shape[1]
+            calc = calculator(recipes.load_model(folder, task), room) if task else clusters.emt()
             identity.write_npz(path, {"energies": run(atoms, calc, steps)}, stated)
         runs[name] = read(folder, stated)
     return runs
