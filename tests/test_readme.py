@@ -18,7 +18,7 @@ SCRIPTS = {
     },
 }
 MARKDOWN = [README, ROOT / "BUILD_NOTES.md"] + sorted(
-    page for folder in ("sobolev_tf", "train") for page in (ROOT / folder).rglob("*.md")
+    page for folder in ("sobolev_tf", "train", "tests") for page in (ROOT / folder).rglob("*.md")
 )
 PAGES = MARKDOWN + [ROOT / f"{module.replace('.', '/')}.py" for module in SCRIPTS.values()]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -256,3 +256,12 @@ def test_python_as_it_is_typed(tmp_path, monkeypatch):
     assert cli.python() == ".venv/bin/python"
     monkeypatch.setenv("PATH", str(here.parent))
     assert cli.python() == "python"
+
+
+def test_a_script_without_the_packages_of_its_figures_does_not_start(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.example"])
+    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda settings: pytest.fail("it has started"), cli.common_flags())
+    assert ended.value.code == 1
+    assert 'matplotlib is not installed: pip install -e ".[dev]"' in capsys.readouterr().err

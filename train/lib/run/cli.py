@@ -20,6 +20,7 @@ import contextlib
 import copy
 import difflib
 import hashlib
+import importlib.util
 import math
 import os
 import re
@@ -126,6 +127,7 @@ def run(
             sys.exit(0)
         check_working_folder()
         settings, began = parse(values, sys.argv, presets), time.monotonic()
+        refuse_without_extras()
         code = main(settings) or 0
         if code == 0:
             print(f"Took {progress.format_seconds(time.monotonic() - began)}", flush=True)
@@ -148,6 +150,16 @@ def check_working_folder() -> None:
         raise UsageError(
             f"the folder that this was started in is gone ({error.strerror}): change to another one"
         ) from error
+
+
+def refuse_without_extras() -> None:
+    """Refuse to start without the extra `dev`: figures come last, and would be missed then.
+
+    Raises:
+      CommandError: where matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CommandError('matplotlib is not installed: pip install -e ".[dev]"')
 
 
 def fail(message: object, code: int) -> None:
