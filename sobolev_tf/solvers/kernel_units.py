@@ -24,7 +24,7 @@ class KernelUnits(keras.layers.Layer):
     Example:
 
     >>> layer = KernelUnits(units=1, inputs=2)
-    >>> layer.readout.assign([[2.0, 0.0, 0.0]])
+    >>> _ = layer.readout.assign([[2.0, 0.0, 0.0]])
     >>> float(layer(tf.zeros([1, 2]))[0, 0])  # at the center
     2.0
     """
