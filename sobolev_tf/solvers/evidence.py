@@ -22,6 +22,8 @@ def most_probable_rho(linear: LinearProblem, moved: np.ndarray, rho: float) -> f
       ρ, at most about ten times larger or smaller than the last one.
     """
     y = linear.jacobian @ moved - linear.residuals
+    if not y.any():
+        return rho  # labels that the first weights meet exactly are as probable under all
     eigenvalues, axes = np.linalg.eigh(linear.product)
     if linear.wide:
         eigenvalues, squares, rest = np.maximum(eigenvalues, 0), (axes.T @ y) ** 2, 0.0

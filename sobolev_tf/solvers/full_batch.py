@@ -153,5 +153,5 @@ class FullBatch:
             f"{self.caller}: the loss is {loss}, or its gradient not finite: x and the labels are "
             "finite, look at the net's initial weights, and scale x and labels by adapt."
         )
-        not_finite.explain(self.model, self.problem.data, error)
+        not_finite.explain(self.model, not_finite.batches(self.problem.data), error)
         raise error

@@ -40,6 +40,7 @@ class KernelPosterior(Posterior):
         self.alpha = variable((outputs,), "alpha")
         self.variance = variable((outputs,), "variance")
         self.label_noise = variable((outputs, 1 + inputs), "label_noise")  # over σ²
+        self.weights_of_rows = variable((units,), "weights_of_rows")
 
     def assign(self, processes: list[GaussianProcess]) -> None:
         """Take over the processes of all outputs, of the same points."""
@@ -49,6 +50,7 @@ class KernelPosterior(Posterior):
         self.alpha.assign([p.prior.alpha for p in processes])
         self.variance.assign([p.variance for p in processes])
         self.label_noise.assign([p.label_noise for p in processes])
+        self.weights_of_rows.assign(processes[0].weights)
 
     def variances(self, equation: Any, x: Any) -> jets.Jet:
         """Compute the variances of values [B,K] and slopes [B,K,D] between z-scores.
@@ -79,7 +81,7 @@ class KernelPosterior(Posterior):
         centers = self.centers / lengths
         gram = _covariance(centers, centers, self.alpha[k])
         gram = tf.reshape(gram, [size, size]) * present * present[:, None]
-        noise = tf.reshape(self.label_noise[k] * units**2 + tf.zeros_like(self.present[k]), [-1])
+        noise = tf.reshape(self.label_noise[k] * units**2 / self.weights_of_rows[:, None], [-1])
         gram = tf.linalg.set_diag(
             gram, tf.where(present > 0, tf.linalg.diag_part(gram) + noise + JITTER, 1.0)
         )

@@ -123,7 +123,6 @@ def test_what_is_no_built_graph_is_not_patched():
     for net in (
         Thrice([keras.Input([8, 8, 2]), convolution]),
         keras.Sequential([keras.layers.Conv2D(3, 4, 2)]),
-        tf.identity,
     ):
         assert nets.with_patch_convolutions(net) is net
 

@@ -296,7 +296,7 @@ def test_a_student_that_diverges(run, tmp_path, monkeypatch):
     )
     assert (code, err.count("\n")) == (1, 1)
     assert f"{folder}/nets/20-values: " in err
-    assert "became NaN: lower the learning rate" in err
+    assert "value_loss became NaN" in err
     code, _, err = run("--train_percent=20", "--method=values", f"--workdir={tmp_path / 'search'}")
     assert (code, err.count("\n")) == (1, 1)
     assert "values only: every trial diverged" in err

@@ -59,8 +59,7 @@ def test_a_step_descends_the_gradient_of_equation_1(projection, monkeypatch):
         net=net,
         optimizer=keras.optimizers.SGD(1.0),
         loss_weights=[0.5, 3.0],
-        projection=projection,
-        projections=3,
+        **({"projection": projection, "projections": 3} if projection else {}),
     )
     fixed = tf.constant(hand.u if projection == "output" else hand.v)
     monkeypatch.setattr(projections, "sphere", lambda *_: fixed)

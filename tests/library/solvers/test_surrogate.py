@@ -229,7 +229,8 @@ def test_wrong_settings_are_refused():
 
 
 def test_deviations_are_those_of_the_closed_form(tmp_path):
-    x = RANDOM.uniform(-1, 1, [6, 2])
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, [6, 2])
     value = np.sin(2 * x[:, :1]) * x[:, 1:]
     gradient = np.stack([2 * np.cos(2 * x[:, 0]) * x[:, 1], np.sin(2 * x[:, 0])], 1)
     value[0], gradient[1, 0] = np.nan, np.nan
@@ -240,21 +241,25 @@ def test_deviations_are_those_of_the_closed_form(tmp_path):
     prior = most_probable(Labels(z, entries, _sizes(entries[:, 1:])), 0)
     labels = Labels(z, entries, _sizes(entries[:, 1:]))
     process = GaussianProcess(labels, prior)
-    test = RANDOM.uniform(-1, 1, [4, 2])
+    test = random.uniform(-1, 1, [4, 2])
     zt, units = (test - x.mean(0)) / x.std(0), np.array([1.0, *layer.lengths.numpy()])
     kept = process.present.ravel()
     cross = covariance(differences(zt, z, prior.lengths), prior.alpha).reshape(12, 18)[:, kept]
     basis = kernel_evidence.trend_basis(z) * units[:, None]
     basis = basis.reshape(18, 3)[kept]
     left = (kernel_evidence.trend_basis(zt) * units[:, None]).reshape(12, 3)
-    left = left - cross @ process.inverse @ basis
-    variances = 1 - np.sum(cross @ process.inverse * cross, 1)
-    variances += np.sum(left @ np.linalg.inv(basis.T @ process.inverse @ basis) * left, 1)
+    gram = covariance(differences(z, z, prior.lengths), prior.alpha).reshape(18, 18)
+    gram += np.diag(np.tile(process.noise + kernel_evidence.JITTER, 6))
+    factor = np.linalg.cholesky(gram[np.ix_(kept, kept)])  # an inverse would lose the digits
+    basis, solved = np.linalg.solve(factor, basis), np.linalg.solve(factor, cross.T)
+    left = left - solved.T @ basis
+    variances = 1 - np.sum(solved**2, 0)
+    variances += np.sum(left @ np.linalg.inv(basis.T @ basis) * left, 1)
     deviations = np.sqrt(process.variance * variances.reshape(4, 3)) / units * scale
     found = model.predict_std(test, verbose=0)
-    np.testing.assert_allclose(found.value[:, 0], deviations[:, 0], rtol=0.05)
+    np.testing.assert_allclose(found.value[:, 0], deviations[:, 0], rtol=1e-3)
     slopes = deviations[:, 1:] / x.std(0)
-    np.testing.assert_allclose(found.derivatives[0][:, 0], slopes, rtol=0.05)
+    np.testing.assert_allclose(found.derivatives[0][:, 0], slopes, rtol=1e-3)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict_std(test, verbose=0).value, found.value)
@@ -290,3 +295,17 @@ def test_an_output_without_labels_is_refused():
 def test_verbose_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="fit_surrogate: verbose is 0"):
         st.fit_surrogate(X, waves(X)[0], verbose="loud")
+
+
+def test_a_row_of_more_weight_is_surer():
+    x = np.linspace(-1, 1, 12)[:, None]
+    y = np.sin(3 * x) + 0.2 * np.random.default_rng(1).normal(size=x.shape)
+    plain, weighted = (
+        st.fit_surrogate(x, y, net="kernel", sample_weight=np.where(np.arange(12) == 5, w, 1.0))
+        for w in (1.0, 25.0)
+    )
+    row = x[[5]]
+    std = [model.predict_std(row, verbose=0).value.item() for model in (plain, weighted)]
+    assert std[1] < 0.7 * std[0]
+    error = [abs(m.predict(row, verbose=0) - y[5]).item() for m in (plain, weighted)]
+    assert error[1] < error[0]

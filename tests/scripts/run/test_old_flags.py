@@ -7,6 +7,7 @@ import pytest
 
 from train import cifar10, imagenet
 from train.distill import __main__ as distill
+from train.forces import __main__ as forces
 from train.lib.run import cli, old_flags, run_folder
 from train.lib.run.help_text import as_typed
 from train.pricing import __main__ as pricing
@@ -17,6 +18,7 @@ from train.teacher import __main__ as teacher
 SCRIPTS = {
     "cifar10": cifar10,
     "distill": distill,
+    "forces": forces,
     "imagenet": imagenet,
     "pricing": pricing,
     "record": record,

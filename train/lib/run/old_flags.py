@@ -97,6 +97,7 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
     },
     "record": {"preset": "small"},
     "distill": {"preset": "small"},
+    "regression": {"suite": "functions", "points_per_input": ["10", "30"]},
 }
 
 
