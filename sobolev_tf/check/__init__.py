@@ -79,7 +79,7 @@ def check_labels(
     True
     >>> print(check_labels(x, y, dy * [1, -1], fn=lambda x: np.sin(x).sum(1)))
     labels disagree: error 0.9 (1: dy says nothing of y) over finite differences at 128 rows
-    - wrong sign: input 1: dy points against the rise of y: turn it round
+    - wrong sign: input 1: dy points against the rise of y: reverse its sign
     """
     if fn is not None:
         require.function("check_labels", "fn", fn)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sobolev_tf.keras_support.arrays import batch_shape
+
 
 class Data(NamedTuple):
     """x [B,D], y [B,K], dy [B,K,D], and unit [D], the standard deviation of each input.
@@ -72,7 +74,7 @@ def _fit_shape(dy: np.ndarray, out: tuple, inputs: tuple) -> np.ndarray:
     """dy [B,*out,*in], from that or, with one output, from [B,*in]; or ValueError."""
     shapes = [(*out, *inputs), inputs] if out == (1,) else [(*out, *inputs)]
     if dy.shape[1:] not in shapes:
-        expected = " or ".join(str(["B", *shape]).replace("'", "") for shape in shapes)
+        expected = " or ".join(batch_shape(shape) for shape in shapes)
         raise ValueError(
             f"dy has shape {list(dy.shape)}, expected {expected}: its axes are the batch, the "
             "outputs as in y, the inputs as in x."

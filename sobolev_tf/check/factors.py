@@ -83,7 +83,7 @@ def _name_factors(data: Data, c: np.ndarray) -> list[Finding]:
                 findings.append(Finding("disagree", math.inf, text, *where))
                 continue
             if value < 0:
-                text = "dy points against the rise of y: turn it round"
+                text = "dy points against the rise of y: reverse its sign"
                 findings.append(Finding("wrong sign", 1 / value, text, *where))
             if abs(value) != 1:
                 size = 1 / abs(value)

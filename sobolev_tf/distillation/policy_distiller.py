@@ -18,6 +18,7 @@ from sobolev_tf.distillation.policies import (
 )
 from sobolev_tf.jets.arguments import answer
 from sobolev_tf.keras_support import logits, options
+from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -193,7 +194,7 @@ class PolicyDistiller(EquationModel):
         super().build(input_shape)
         outputs = self.equation.output_dims
         if len(outputs) != 1:
-            raise ValueError(f"the student returns {['B', *outputs]}, expected [B, A].")
+            raise ValueError(f"the student returns {batch_shape(outputs)}, expected [B, A].")
         if outputs[0] == 1:
             raise ValueError("the student has one action: its policy is 1 whatever it learns.")
 

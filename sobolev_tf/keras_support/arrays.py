@@ -1,5 +1,6 @@
 """Arrays of any library in the form that TensorFlow takes: NumPy's, of native numbers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -177,3 +178,12 @@ def _kind(dtype):
     if dtype == tf.string:
         return "S"
     return "c" if dtype.is_complex else "f"
+
+
+def batch_shape(dims: Iterable[Any]) -> str:
+    """Return the shape of a batch as errors show it; axes of no known size are "?".
+
+    >>> batch_shape([None, 3])
+    '[B, ?, 3]'
+    """
+    return "[" + ", ".join(["B", *("?" if n is None else str(n) for n in dims)]) + "]"

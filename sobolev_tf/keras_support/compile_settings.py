@@ -1,6 +1,7 @@
 """What users pass to `compile`: Keras looks at names of metrics and at numbers in `fit` only."""
 
 import difflib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 from sobolev_tf import require
 from sobolev_tf.keras_support.options import refuse_unknown
 
+_TERM_METRIC = re.compile(r"(?:value|d\d+|jvp|vjp|hvp)_(rmse|r2|cosine)")
 _BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the labels decide
 
 # What keras.Model.compile takes beside what all models here name themselves.
@@ -115,6 +117,8 @@ def _refuse_unknown_name(name, metric):
         known = [*filter(str.islower, dir(keras.metrics)), *_BY_LABELS, "mse", "mae"]
         close = difflib.get_close_matches(metric, known, n=1)
         advice = f": did you mean {close[0]!r}?" if close else "."
+        if kind := _TERM_METRIC.fullmatch(metric):
+            advice = f": jet_metrics=[{kind[1]!r}] has it for every term with labels."
         raise ValueError(
             f"compile: {name} has {metric!r}, which is no metric of Keras{advice}"
         ) from None

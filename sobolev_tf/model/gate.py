@@ -192,7 +192,7 @@ class Gate:
         row, what = wrong
         advice = "every number of it must be finite."
         if label and what == "NaN":
-            advice = 'mend it, or compile(missing="nan") to leave such entries out.'
+            advice = 'correct it, or compile(missing="nan") to leave such entries out.'
         raise ValueError(
             f"{self.caller}: {name} has {what}, first in row {start + row}{where}: {advice}"
         )

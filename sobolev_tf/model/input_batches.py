@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
-from sobolev_tf.keras_support.arrays import plain_array
+from sobolev_tf.keras_support.arrays import batch_shape, plain_array
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model.inputs import Inputs
 
@@ -99,7 +99,7 @@ def as_arrays(x: Any, caller: str, inputs: Inputs) -> Any:
     (1, 2)
     >>> as_arrays([1.0, 2.0], "predict_jet", Inputs(net))
     Traceback (most recent call last):
-    ValueError: predict_jet: x has shape [2], expected ['B', 2]: one point is x[None].
+    ValueError: predict_jet: x has shape [2], expected [B, 2]: one point is x[None].
     """
     if isinstance(x, dict):
         arrays: Any = {name: _array(entry, caller, f"x[{name!r}]") for name, entry in x.items()}
@@ -113,7 +113,7 @@ def as_arrays(x: Any, caller: str, inputs: Inputs) -> Any:
             advice = ": one point is x[None]." if arrays.shape == expected[1:] else "."
             raise ValueError(
                 f"{caller}: x has shape {list(arrays.shape)}, expected "
-                f"{['B', *expected[1:]]}{advice}"
+                f"{batch_shape(expected[1:])}{advice}"
             )
     names = {f"x[{k}]": array for k, array in enumerate(keras.tree.flatten(arrays))}
     require.same_rows(caller, names, at_least=0)

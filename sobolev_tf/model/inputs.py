@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import jets
+from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model.label_blocks import join_blocks
 
 
@@ -84,7 +85,7 @@ class Inputs:
         if None in (*dims, *outputs):
             raise ValueError(
                 f"{owner} needs to know all axes but the batch: the net goes from "
-                f"{['B', *dims]} to {['B', *outputs]}; give keras.Input their sizes."
+                f"{batch_shape(dims)} to {batch_shape(outputs)}; give keras.Input their sizes."
             )
         return dims, outputs
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from sobolev_tf.keras_support.arrays import batch_shape
+
 
 def fit_shape(
     label: Any, expected: Sequence, outputs: Sequence, name: str, classes: bool = False
@@ -39,11 +41,11 @@ order value, d1, ..., with the axes batch, outputs, inputs.
         label = tf.reshape(label, [tf.shape(label)[0], *dims])
     if _fits(label.shape[1:], dims):
         return label
-    forms = [_letters(dims)]
+    forms = [batch_shape(dims)]
     if list(outputs) == [1]:
         if _fits(label.shape[1:], short):
             return tf.expand_dims(label, 1)
-        forms.append(_letters(short))
+        forms.append(batch_shape(short))
     raise ValueError(
         f"label {name} has shape {list(label.shape)}, expected {' or '.join(forms)}: labels come "
         "in the order value, d1, ..., with the axes batch, outputs, inputs."
@@ -68,8 +70,8 @@ def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
     if len(v.shape) == len(dims) + 2 and _fits(v.shape[2:], dims):
         return v
     raise ValueError(
-        f"directions of {name} have shape {list(v.shape)}, expected {_letters(dims)} or "
-        f"{_letters(['P', *dims])}."
+        f"directions of {name} have shape {list(v.shape)}, expected {batch_shape(dims)} or "
+        f"{batch_shape(['P', *dims])}."
     )
 
 
@@ -100,8 +102,8 @@ def fit_directional_shape(label: Any, expected: Sequence, name: str, output: int
         forms += [form[1:] for form in forms]
     if not any(_fits(label.shape[1:], form) for form in forms):
         raise ValueError(
-            f"label {name} has shape {list(label.shape)}, expected {_letters(dims)}: one for each "
-            "of its directions."
+            f"label {name} has shape {list(label.shape)}, expected {batch_shape(dims)}: one for "
+            "each of its directions."
         )
     return tf.reshape(label, [-1, *dims])
 
@@ -110,7 +112,3 @@ def _fits(shape, dims):
     return len(shape) == len(dims) and all(
         a is None or b is None or a == b for a, b in zip(shape, dims, strict=True)
     )
-
-
-def _letters(dims):
-    return "[" + ", ".join(["B", *("?" if d is None else str(d) for d in dims)]) + "]"

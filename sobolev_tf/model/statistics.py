@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model import labels
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
@@ -248,8 +249,9 @@ def _refuse_mask(mask: np.ndarray | None, points: np.ndarray) -> None:
         return
     if mask.dtype != bool or mask.shape != points.shape[: mask.ndim] or not mask.ndim:
         raise ValueError(
-            f"SobolevModel.adapt: mask is {mask.dtype.name} {['B', *mask.shape[1:]]}, expected "
-            f"booleans [B] with the first axes of x, {['B', *points.shape[1:]]}: False for padding."
+            f"SobolevModel.adapt: mask is {mask.dtype.name} {batch_shape(mask.shape[1:])}, "
+            "expected booleans [B] with the first axes of x, "
+            f"{batch_shape(points.shape[1:])}: False for padding."
         )
 
 

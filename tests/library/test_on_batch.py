@@ -89,7 +89,7 @@ def test_labels_of_another_shape_are_named():
     for method in ("train_on_batch", "test_on_batch"):
         with pytest.raises(ValueError, match=r"label d1 has shape \[16, 1, 1\], expected"):
             getattr(sobolev(), method)(X, (Y, DY[..., :1]))
-    with pytest.raises(ValueError, match=r"x has shape \[16, 1\], expected \['B', 2\]"):
+    with pytest.raises(ValueError, match=r"x has shape \[16, 1\], expected \[B, 2\]"):
         sobolev().train_on_batch(X[:, :1], (Y, DY))
 
 

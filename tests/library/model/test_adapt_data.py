@@ -126,7 +126,7 @@ def test_energies_of_some_rows_only_and_zero_for_the_others():
     [
         ((Y, DY[:, :, :2]), {}, r"label d1 has shape \[64, 2, 2\], expected \[B, 2, 3\]"),
         ((Y[:, :1], DY), {}, r"label value has shape \[64, 1\], expected \[B, 2\]"),
-        ((Y, DY), {"mask": np.ones([64, 2], bool)}, r"mask is bool \['B', 2\], expected booleans"),
+        ((Y, DY), {"mask": np.ones([64, 2], bool)}, r"mask is bool \[B, 2\], expected booleans"),
         ((Y, DY), {"mask": np.ones([64, 3])}, "mask is float64"),
         ((Y, DY), {"mask": np.ones([9], bool)}, "x has 64 rows and mask has 9"),
         ((Y, DY), {"mask": np.zeros([64], bool)}, "leave no data"),
