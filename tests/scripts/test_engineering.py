@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from train.bench import engineering as engineering_bench
 from train.lib.run.errors import UsageError
 from train.regression import engineering
 from train.regression.problems import PROBLEMS
@@ -79,3 +80,21 @@ def test_the_file_of_another_cell_is_noticed(change, message, tmp_path):
     else:
         with pytest.raises(UsageError, match=message):
             engineering.read_row(tmp_path / "cell.json", cell)
+
+
+def test_bars_count_the_problems_that_all_of_their_learners_have_solved():
+    value = {("a", engineering_bench.OURS): 0.1, ("b", engineering_bench.OURS): 0.2}
+    value |= {
+        ("a", "JENN"): 0.5,
+        ("a", "SMT GENN"): 0.3,
+        ("b", "JENN"): 1.0,
+        ("b", "SMT GENN"): 0.7,
+    }
+    value |= {("a", "SMT GEKPLS"): 0.1}
+    met = {
+        name.split(" of ", 1)[1]: number for name, number in engineering_bench.bars_met(value, 30)
+    }
+    assert met == {
+        "SMT GEKPLS's (bar 5 of 6)": 1,
+        "JENN and SMT GENN's (bar 6 of 6)": 1,  # a: 0.33, b: 0.29
+    }

@@ -24,12 +24,14 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     pricing     train.pricing's basket over a hand-written JAX loop: errors and processor seconds
                 (a minute)
     engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
-                `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour)
+                `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour;
+                --points_per_input=10 takes a few minutes)
 
 Timings need a machine on which nothing else runs.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -49,7 +51,7 @@ from train.bench import (
     speed,
     stages,
 )
-from train.lib.run import cli, files, run_folder
+from train.lib.run import cells, cli, files, run_folder
 from train.lib.run.settings import Settings
 
 SUITES: dict[str, Callable[[], benchmark.Rows]] = {
@@ -72,6 +74,12 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_enum(
     "suite", "all", ["all", *SUITES], "What to measure; see above.", flag_values=FLAGS
 )
+flags.DEFINE_list(
+    "points_per_input",
+    ["10", "30"],
+    "Numbers of training points over the inputs, for --suite=engineering.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "workdir", None, "Folder for bench.json. Default: only print.", flag_values=FLAGS
 )
@@ -79,6 +87,8 @@ flags.DEFINE_string(
 
 def main(settings: Settings) -> None:
     """Measure the suites, print their numbers, and write them to bench.json."""
+    sizes = cells.whole_numbers(settings, "points_per_input")
+    suites = SUITES | {"engineering": partial(engineering.rows, sizes=sizes)}
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
         run_folder.check_places(Path(settings.workdir), ["bench.json"])
@@ -87,7 +97,7 @@ def main(settings: Settings) -> None:
         chosen = [name for name in SUITES if name not in LONG]
     rows = []
     for suite in chosen:
-        for name, number in SUITES[suite]():
+        for name, number in suites[suite]():
             print(f"{number:12.4g}  {name}", flush=True)
             rows.append({"name": name, "number": float(number)})
     if settings.workdir:

@@ -4,7 +4,8 @@ All get the same points and one thread. Errors are those of `train.regression.en
 over their deviation, gradients' over their size on a unit box.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from train.regression import engineering
 from train.regression.problems import PROBLEMS
 
 OURS = "fit_surrogate"
-OTHERS = ("SMT GEKPLS", "JENN", "SMT GENN", "gradient GP by hand")
+LEARNERS = ("SMT GEKPLS", OURS, "JENN", "SMT GENN", "gradient GP by hand")  # in this order
 BARS = (  # others (the best of them), largest ratio of value errors, the bar
     (("SMT GEKPLS",), 1.0, "5 of 6"),
     (("JENN", "SMT GENN"), 0.3, "6 of 6"),
@@ -26,40 +27,49 @@ def rows(
 ) -> benchmark.Rows:
     """Yield errors and processor seconds of every learner, and how often bars are met.
 
+    The slowest learner, whose time grows with the cube of the number of labels, comes last, and
+    begins with the smallest problem.
+
     Args:
       names: problems.
       sizes: training points over the inputs.
       seed: of the points.
     """
-    peers = [peer for peer in surrogates.installed() if peer in OTHERS]
+    peers = set(surrogates.installed())
+    learners = [learner for learner in LEARNERS if learner == OURS or learner in peers]
+    names = sorted(names, key=lambda name: PROBLEMS[name].inputs)
     for size in sizes:
         value: dict[tuple[str, str], float] = {}
-        for name in names:
-            for learner, numbers in results(peers, name, size, seed):
-                value[name, learner] = numbers["value_error"]
-                for measure in engineering.MEASURES:
-                    text = measure.replace("_", " ")
-                    yield f"{name}, {size} points an input, {learner}: {text}", numbers[measure]
-        for others, most, bar in BARS:
-            ratios = [
-                value[name, OURS] / min(value[name, other] for other in others)
-                for name in names
-                if all((name, other) in value for other in others)
-            ]
-            if ratios:
-                text = f"{size} points an input: value errors at most {most} of"
-                met = sum(ratio <= most for ratio in ratios)
-                yield f"{text} {' and '.join(others)}'s (bar {bar})", met
+        for learner in learners:
+            for name in names:
+                if numbers := result(learner, name, size, seed):
+                    value[name, learner] = numbers["value_error"]
+                    for measure in engineering.MEASURES:
+                        text = measure.replace("_", " ")
+                        yield f"{name}, {size} points an input, {learner}: {text}", numbers[measure]
+        yield from bars_met(value, size)
 
 
-def results(
-    peers: Sequence[str], name: str, size: int, seed: int
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield each learner with its errors and seconds on a problem."""
-    yield OURS, engineering.measure(engineering.Cell(name, size, 0.0, seed, "surrogate"))
-    for peer in peers:
-        if numbers := theirs(peer, name, size, seed):
-            yield peer, numbers
+def bars_met(value: Mapping[tuple[str, str], float], size: int) -> benchmark.Rows:
+    """Yield on how many problems each bar is met, from value errors by problem and learner."""
+    names = dict.fromkeys(name for name, _ in value)
+    for others, most, bar in BARS:
+        ratios = [
+            value[name, OURS] / min(value[name, other] for other in others)
+            for name in names
+            if all((name, learner) in value for learner in (OURS, *others))
+        ]
+        if ratios:
+            text = f"{size} points an input: value errors at most {most} of"
+            met = sum(ratio <= most for ratio in ratios)
+            yield f"{text} {' and '.join(others)}'s (bar {bar})", met
+
+
+def result(learner: str, name: str, size: int, seed: int) -> dict[str, Any] | None:
+    """Compute a learner's errors and seconds on a problem; None if it failed."""
+    if learner == OURS:
+        return engineering.measure(engineering.Cell(name, size, 0.0, seed, "surrogate"))
+    return theirs(learner, name, size, seed)
 
 
 def theirs(peer: str, name: str, size: int, seed: int) -> dict[str, float] | None:
