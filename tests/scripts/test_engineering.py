@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from train.bench import engineering as engineering_bench
 from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
 from train.regression import engineering
 from train.regression.problems import PROBLEMS
 
@@ -98,3 +99,26 @@ def test_bars_count_the_problems_that_all_of_their_learners_have_solved():
         "SMT GEKPLS's (bar 5 of 6)": 1,
         "JENN and SMT GENN's (bar 6 of 6)": 1,  # a: 0.33, b: 0.29
     }
+
+
+def test_errors_with_slopes_are_divided_by_those_with_values_only():
+    found = [
+        {"problem": "a", "points_per_input": size, "noise": noise, "fit": fit, "value_error": error}
+        for size, noise, fit, error in (
+            (10, 0.0, "surrogate", 0.1),
+            (10, 0.2, "surrogate", 0.5),
+            (10, 0.0, "surrogate_values", 0.4),
+            (30, 0.0, "surrogate", 0.3),
+            (30, 0.0, "surrogate_values", 0.3),
+        )
+    ]
+    assert engineering.errors_over_values_only(found) == {"0.0": {"a": 0.25}, "0.2": {"a": 1.25}}
+    assert engineering.errors_over_values_only(found[:2]) == {}
+
+
+def test_only_the_chosen_fits_run():
+    settings = Settings({"fit": ["surrogate_values"], "seed": 0, "num_seeds": 1})
+    assert {cell.fit for cell in engineering.cells(settings, [10])} == {"surrogate_values"}
+    settings = settings.replace(fit=["surrogate_values", "surrogate"])
+    noises = {cell.noise for cell in engineering.cells(settings, [10]) if cell.fit == "surrogate"}
+    assert noises == {0.0, 0.05, 0.1, 0.2}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sobolev_tf as st
 from train import plot
 from train.lib.run import errors, old_flags
 from train.regression import __main__ as regression
@@ -138,6 +139,19 @@ def test_a_function_of_ones_own(run, tmp_path):
     assert len(list(tmp_path.glob("surfaces-sin_x_y-*.png"))) == 1
 
 
+def test_the_preset_surrogate_is_fit_surrogate(run, tmp_path):
+    small = ["--num_workers=0", "--num_points=10", "--num_seeds=1", "--function=booth"]
+    code, _, err = run(*small, "--preset=surrogate", f"--workdir={tmp_path}")
+    assert code == 0, err
+    with open(tmp_path / "metrics.csv") as file:
+        rows = {row["method"]: float(row["test_mse"]) for row in csv.DictReader(file)}
+    points = functions.labeled_points(functions.SEVEN["booth"], 10, seed=(0, 10))
+    model = st.fit_surrogate(points.x, points.labels, seed=0)
+    test = recipes.test_points(functions.SEVEN["booth"])
+    assert rows["sobolev"] == pytest.approx(recipes.mean_squared_errors(model, test)[0], rel=1e-6)
+    assert rows["sobolev"] < rows["values"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,6 +170,7 @@ def test_a_function_of_ones_own(run, tmp_path):
         (["--sizes=20"], "--sizes has a new name: --num_points"),
         (["--num_point=20"], "did you mean --num_points?"),
         (["--batch_size=5"], "--batch_size=5 is for --preset=paper"),
+        (["--preset=surrogate", "--steps=5"], "--steps is not for --preset=surrogate"),
         (["--jit_compile"], "jit_compile"),
     ],
 )

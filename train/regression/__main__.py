@@ -8,11 +8,12 @@ and 10,000 points, and three seeds; prints a table of medians over the seeds, an
 figures 2 (right), 3 and 5 to 11 into the run folder (`python -m train.plot RUN` draws them again).
 
 `--suite=engineering` fits functions of 6 to 10 inputs from 10 and 30 points an input instead, by
-`st.fit_surrogate` and by the fits that it chooses from.
+`st.fit_surrogate` and by the fits that it chooses from; from the fewest points, slopes with noise
+of 5, 10 and 20 % are tried as well.
 
 Presets: `modern` (the default) is what this library recommends for small data. `paper` is the
-paper's recipe: 2x256 ReLU, Adam at 3e-5. A run may be stopped at any moment; the same command
-trains the nets that are not finished.
+paper's recipe: 2x256 ReLU, Adam at 3e-5. `surrogate` is `st.fit_surrogate`. A run may be stopped
+at any moment; the same command trains the nets that are not finished.
 """
 
 import os
@@ -60,6 +61,13 @@ flags.DEFINE_list(
     "Numbers of training points over the inputs, for --suite=engineering.",
     flag_values=FLAGS,
 )
+flags.DEFINE_multi_enum(
+    "fit",
+    list(engineering.FITS),
+    list(engineering.FITS),
+    "Fits of --suite=engineering; surrogate is tried with noise in the slopes as well.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "batch_size",
@@ -79,7 +87,8 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", "points_per_input"]  # when a run is resumed
+# When a run is resumed:
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", "points_per_input", "fit"]
 
 
 def main(settings: Settings) -> None:
@@ -124,6 +133,8 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
             f"--batch_size={settings.batch_size} is for --preset=paper; the steps of "
             f"--preset={settings.preset} take all points"
         )
+    if settings.preset == "surrogate" and (refused := settings.typed & {"hidden", "steps"}):
+        raise UsageError(f"--{min(refused)} is not for --preset=surrogate, which chooses its net")
     if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))

@@ -134,8 +134,9 @@ def measure(cell: Cell) -> dict[str, Any]:
 def cells(settings: Settings, sizes: Sequence[int]) -> list[Cell]:
     """Return the cells of a run; noise at the first of the sizes only."""
     seeds = range(settings.seed, settings.seed + settings.num_seeds)
-    exact = itertools.product(sizes, FITS, seeds, PROBLEMS)
-    noisy = itertools.product(NOISES[1:], seeds, PROBLEMS)
+    fits = [name for name in FITS if name in settings.fit]
+    exact = itertools.product(sizes, fits, seeds, PROBLEMS)
+    noisy = itertools.product(NOISES[1:] if "surrogate" in fits else (), seeds, PROBLEMS)
     return [
         *(Cell(problem, count, 0.0, seed, fit) for count, fit, seed, problem in exact),
         *(Cell(problem, sizes[0], noise, seed, "surrogate") for noise, seed, problem in noisy),
@@ -159,16 +160,24 @@ def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
     with files.replacing(run.path("metrics.csv")) as file:
         file.write(metrics_csv.as_csv(rows, header=True))
     found = medians(rows)
+    main_fit = "surrogate" if "surrogate" in settings.fit else settings.fit[0]
     head = summary.head(
         run,
-        what="engineering functions of 6 to 10 inputs",
+        what=f"engineering functions of 6 to 10 inputs, fit {main_fit}",
         name="median_value_error",
-        value=statistics.median(m["value_error"] for m in found if m["fit"] == "surrogate"),
+        value=statistics.median(m["value_error"] for m in found if m["fit"] == main_fit),
         unit="of the values' deviation",
         seconds=sum(row["seconds"] for row in rows),
     )
-    run.write_summary({**head, "medians": found})
+    over_values = errors_over_values_only(found)
+    run.write_summary({**head, "medians": found, "over_values_only": over_values})
     print(text(found))
+    for noise, ratios in over_values.items():
+        worst = max(ratios, key=lambda name: ratios[name])
+        print(
+            f"{sizes[0]} points an input, noise {noise}: value errors with slopes over those with "
+            f"values only: at most {ratios[worst]:.3g} ({worst})"
+        )
 
 
 def read_row(path: Path, cell: Cell) -> dict[str, Any]:
@@ -192,6 +201,25 @@ def medians(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         | {name: statistics.median(row[name] for row in group) for name in MEASURES}
         for key, group in groups.items()
     ]
+
+
+def errors_over_values_only(found: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Divide value errors of `surrogate` by those that it has without slopes.
+
+    At the number of points where slopes with noise were tried.
+
+    Returns:
+      {noise: {problem: ratio}}, empty without both fits.
+    """
+    sizes = {m["points_per_input"] for m in found if m["noise"]}
+    chosen = [m for m in found if m["points_per_input"] in sizes]
+    values = {m["problem"]: m["value_error"] for m in chosen if m["fit"] == "surrogate_values"}
+    ratios: dict[str, dict[str, float]] = {}
+    for m in chosen:
+        if m["fit"] == "surrogate" and m["problem"] in values:
+            ratio = m["value_error"] / values[m["problem"]]
+            ratios.setdefault(str(m["noise"]), {})[m["problem"]] = ratio
+    return ratios
 
 
 def text(found: Iterable[dict[str, Any]]) -> str:
