@@ -67,7 +67,7 @@ def gekpls(x, y, dy, domain, seed):
         slopes = [
             (model.predict_values(points + step) - model.predict_values(points - step))
             / (2 * step.sum())
-            for step in 1e-5 * np.diag(high - low)
+            for step in 1e-3 * np.diag(high - low)
         ]
         return model.predict_values(points), np.concatenate(slopes, 1)
 
