@@ -12,9 +12,10 @@ from train.pricing import __main__ as pricing
 from train.record import __main__ as record
 from train.regression import __main__ as regression
 from train.teacher import __main__ as teacher
+from train.theory import __main__ as theory
 
 SCRIPTS = [bench, cifar10, cluster, distill, forces, imagenet, plot, pricing, record, regression]
-SCRIPTS += [teacher]
+SCRIPTS += [teacher, theory]
 PRESETS = {"small": {"epochs": 2, "l2": 0.5}, "paper": {"epochs": 90, "deterministic": True}}
 
 
