@@ -80,6 +80,13 @@ flags.DEFINE_list(
     "Numbers of training points over the inputs, for --suite=engineering.",
     flag_values=FLAGS,
 )
+flags.DEFINE_multi_enum(
+    "learner",
+    list(engineering.LEARNERS),
+    list(engineering.LEARNERS),
+    "Learners of --suite=engineering.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
     "workdir", None, "Folder for bench.json. Default: only print.", flag_values=FLAGS
 )
@@ -88,7 +95,8 @@ flags.DEFINE_string(
 def main(settings: Settings) -> None:
     """Measure the suites, print their numbers, and write them to bench.json."""
     sizes = cells.whole_numbers(settings, "points_per_input")
-    suites = SUITES | {"engineering": partial(engineering.rows, sizes=sizes)}
+    chosen_rows = partial(engineering.rows, sizes=sizes, learners=settings.learner)
+    suites = SUITES | {"engineering": chosen_rows}
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
         run_folder.check_places(Path(settings.workdir), ["bench.json"])

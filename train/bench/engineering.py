@@ -23,7 +23,10 @@ BARS = (  # others (the best of them), largest ratio of value errors, the bar
 
 
 def rows(
-    names: Sequence[str] = tuple(PROBLEMS), sizes: Sequence[int] = (10, 30), seed: int = 0
+    names: Sequence[str] = tuple(PROBLEMS),
+    sizes: Sequence[int] = (10, 30),
+    seed: int = 0,
+    learners: Sequence[str] = LEARNERS,
 ) -> benchmark.Rows:
     """Yield errors and processor seconds of every learner, and how often bars are met.
 
@@ -34,13 +37,14 @@ def rows(
       names: problems.
       sizes: training points over the inputs.
       seed: of the points.
+      learners: some of `LEARNERS`, in any order.
     """
     peers = set(surrogates.installed())
-    learners = [learner for learner in LEARNERS if learner == OURS or learner in peers]
+    present = [name for name in LEARNERS if name in learners and (name == OURS or name in peers)]
     names = sorted(names, key=lambda name: PROBLEMS[name].inputs)
     for size in sizes:
         value: dict[tuple[str, str], float] = {}
-        for learner in learners:
+        for learner in present:
             for name in names:
                 if numbers := result(learner, name, size, seed):
                     value[name, learner] = numbers["value_error"]
