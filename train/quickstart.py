@@ -137,6 +137,7 @@ def main(settings: Settings) -> None:
     print(text_table.table(["labels", "test error over the function's deviation"], rows))
     draw(fits, folder / "picture.png")
     print(f"\nFigure: {folder / 'picture.png'}")
+    print(cli.next_command("learn the paper's seven functions, 12 minutes", "train.regression"))
 
 
 if __name__ == "__main__":

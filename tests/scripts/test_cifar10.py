@@ -69,6 +69,7 @@ def test_a_cell_of_table_1(method, run, tmp_path):
     code, out, err = run(*TINY, f"--method={method}", *length, f"--workdir={tmp_path}")
     assert code == 0, err
     assert "conv8_out" in out
+    assert f" -m train.plot {tmp_path} RUN\n" in out
     header = re.search(r"^ .*cosine.*$", out, re.MULTILINE)[0].split()
     assert ("accuracy" in header) == (method == "sobolev")
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2

@@ -180,6 +180,7 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     assert [each["train_percent"] for each in summary["baselines"]] == [20]
     assert 0 < summary["teacher_entropy"] < np.log(4)
     assert "20 %, constant policy" in out
+    assert f" -m train.teacher --game=breakout --eval_policy={tmp_path}" in out
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
     assert (folder / "figure4.png").stat().st_size > 10_000

@@ -171,6 +171,7 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
     assert code == 0, err
     assert out.startswith(f"2 nets in {tmp_path}\n")
     assert "EMT itself" in out
+    assert f" -m train.plot {tmp_path} RUN\n" in out
     for name in ("errors.png", "forces.png", "dynamics.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     with open(tmp_path / "metrics.csv") as file:

@@ -117,6 +117,7 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     assert code == 0, err
     assert out.startswith(f"3 nets in {tmp_path}\n")
     assert "basket, 8 paths, Sobolev over values only: price RMSE" in out
+    assert f" -m train.plot {tmp_path} RUN\n" in out
     for name in ("errors.png", "curves-basket.png"):
         assert (tmp_path / name).stat().st_size > 10_000
     before = (tmp_path / "metrics.csv").read_text()

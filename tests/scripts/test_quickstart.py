@@ -21,7 +21,9 @@ def test_slopes_lower_the_error_and_the_picture_is_drawn(tmp_path, capsys):
 def test_a_tiny_run_ends_with_a_picture(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(quickstart, "ITERATIONS", 1)
     quickstart.main(Settings({"workdir": str(tmp_path / "q"), "seed": 0, "num_workers": 0}))
-    assert "7 values and 7 slopes" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "7 values and 7 slopes" in out
+    assert out.endswith(" -m train.regression\n")
     assert (tmp_path / "q" / "picture.png").exists()
 
 

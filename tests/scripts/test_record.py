@@ -15,7 +15,7 @@ from tests.support.stacked import stacked
 from train.lib.atari import environment, episode_format, policies
 from train.lib.atari.driver import DynamicStepDriver
 from train.lib.atari.trajectory import PolicyInfo, StepType, Trajectory
-from train.lib.run import errors, files
+from train.lib.run import cli, errors, files
 from train.record import __main__ as record
 from train.record.recorder import Recorder
 from train.record.status import Status
@@ -151,8 +151,9 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
             run(*arguments)
     code, out, err = run(*arguments)
     assert code == 0, err
-    assert "of at least 500 steps are recorded (a step is one action, of 4 frames)" in out
+    assert "records at least 500 steps" in out
     assert "at least 2 more episodes" in out
+    assert f" -m train.distill --game=breakout --recording={tmp_path} --train_percent=10\n" in out
     assert run(*arguments)[1].splitlines()[-2] == out.splitlines()[-2]  # before "Took ..."
     episodes = read(tmp_path / "data")
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -277,6 +278,29 @@ def test_a_recorder_numbers_episodes_as_they_begin():
     assert numbers == [0, 2, 1, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (
+            ["--game=breakout", "--num_steps=2000"],
+            "breakout: records at least 2,000 steps, 500 so far; a step is one action, which lasts "
+            "4 frames of the game\n--num_envs=16 plays 16 games at a time, each to its end: at "
+            "least 16 more episodes of about 2,000 steps, so about 32,000 steps; fewer games make "
+            "a smaller recording",
+        ),
+        (
+            ["--game=pong", "--num_envs=1", "--teacher=mine.keras"],
+            "pong: records at least 100,000 steps, 500 so far; a step is one action, which lasts 4 "
+            "frames of the game\n--num_envs=1 plays 1 game at a time, each to its end: at least "
+            "1 more episode",
+        ),
+    ],
+)
+def test_a_recording_says_at_the_start_how_much_it_will_be(arguments, lines):
+    settings = cli.parse(record.FLAGS, ["script", *arguments], record.PRESETS)
+    assert record.plan(settings, recorded=500) == lines
+
+
 def test_the_time_left_of_a_recording_by_hand():
     """Two games; an episode of game 0 ends after 3 turns, and 6 steps are requested."""
 
@@ -303,6 +327,8 @@ def test_the_time_left_of_a_recording_by_hand():
 
     play(False, False)
     assert recorder.turns_left() is None
+    assert recorder.turns_left(usual=10) == 10 - 1  # all outlast the two turns until 6 steps
+    assert recorder.turns_left(usual=2) == 4 / 2 + 2
     assert status.line(1.0).endswith(
         "0 whole and 2 open episodes, 2 steps/s, time left unknown until an episode ends"
     )

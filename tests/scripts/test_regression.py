@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train import plot
-from train.lib.run import errors, old_flags
+from train.lib.run import cli, errors, old_flags
 from train.regression import __main__ as regression
 from train.regression import functions, recipes, table
 
@@ -92,6 +92,7 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     assert out.startswith(f"2 nets, preset {preset}, in {tmp_path}\n")
     assert "0:00:00 left" in out
     assert "points: Sobolev has the lower median test MSE on" in out
+    assert f"Next, compare it with other runs:\n{cli.python()} -m train.plot {tmp_path}" in out
     for name in ("figure2.png", "surfaces-bukin.png"):
         assert (tmp_path / name).stat().st_size > 5_000
     before = (tmp_path / "metrics.csv").read_text()

@@ -62,6 +62,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     code, out, err = run(*TINY, "--save_minutes=0", f"--workdir={folder}")
     assert code == 0, err
     assert "best evaluation" in out
+    assert f" -m train.record --game=breakout --teacher={folder}\n" in out
     with open(folder / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) >= mark for row, mark in zip(rows, (32, 64), strict=True)]

@@ -65,11 +65,9 @@ def finish(study: Study, run: run_folder.Run) -> None:
     run.write_summary(head | results)
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
-    print(f"SavedModel of {winner.name}, of the lowest test_kl: {saved}; see it play:")
-    print(
-        f"{cli.python()} -m train.teacher --game={settings.game} --eval_policy={saved} "
-        f"--gif={run.path('student.gif')}"
-    )
+    print(f"SavedModel of {winner.name}, which has the lowest test_kl: {saved}")
+    flags = f"--game={settings.game}", f"--eval_policy={saved}", f"--gif={run.path('student.gif')}"
+    print(cli.next_command("see it play", "train.teacher", *flags))
 
 
 def constant_policy(study: Study, percent: float) -> dict[str, float]:

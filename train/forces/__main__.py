@@ -149,6 +149,7 @@ def report(
     print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of training in all")
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
+    print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 
 
 if __name__ == "__main__":

@@ -136,6 +136,7 @@ def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of processor time in all")
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
+    print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
     python -m train.record --game=breakout --teacher=released
 
-This records 100,000 steps of the released teacher, some 50 MB, in a few minutes on two cores. A
-step is one action, of four game frames. The run folder holds data/, which TFDS reads
-(`tfds.builder_from_directory`), and the teacher. Until it is whole, data/ is called data.partial;
-the same command resumes after its last shard, with new games.
+This records at least 100,000 steps of the released teacher, some 60 MB, in about two minutes on
+two cores. A step is one action, which lasts four frames of the game. The run folder holds data/,
+which TFDS reads (`tfds.builder_from_directory`), and the teacher. While a recording is unfinished,
+data/ is called data.partial; the same command continues after its last shard, with new games.
 
-Preset `small` (the default) plays 16 games side by side; `paper` plays one after another, so that
-later steps are later games throughout, as the paper's split by time has them. It takes longer.
+Preset `small` (the default) plays 16 games at a time; `paper` plays one game after another, so that
+later steps always come from later games, as in the paper's split by time. It takes longer.
 
-Every episode that has begun is recorded to its end. All games begin at once, so a recording holds
-at least `--num_envs` whole episodes, of about 2,000 steps each: for a small one give fewer games.
+All games start together, and every episode is recorded to its end, so a recording has at least
+`--num_envs` whole episodes (of about 2,000 steps in Breakout, 8,000 in Pong, 700 in Space
+Invaders). For a small recording, lower --num_envs as well as --num_steps.
 
 `--teacher` takes a run folder of train.teacher, an .npz of its weights, a .keras file or a
 SavedModel from frames [B,84,84,4], uint8 or float, to logits.
@@ -60,18 +61,20 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "num_steps",
     100_000,
-    "Number of agent steps to record, at least: episodes are recorded to their end.",
+    "Record at least this many agent steps (actions); episodes are recorded to their end.",
     1,
     **OWN,
 )
 flags.DEFINE_integer(
     "num_envs",
     None,
-    "Number of games played side by side; also the smallest number of episodes.",
+    "Number of games played at a time, and so the smallest number of episodes.",
     1,
     **OWN,
 )
 
+# Steps of an episode of the released teachers, about: means of recordings of 100,000 steps.
+USUAL_LENGTHS = {"breakout": 2000, "pong": 8000, "space_invaders": 700}
 SHORT_EPISODE_BYTES = 500 * 84 * 84  # open episodes are in memory; hardly one has fewer steps
 
 
@@ -120,7 +123,7 @@ def record(settings: Settings, policy: policies.Policy, writer: Writer, caught: 
     )
     missing = settings.num_steps - writer.num_steps
     recorder = Recorder(settings.num_envs, policy, missing, emit=writer.add)
-    status = Status(recorder, writer.num_steps)
+    status = Status(recorder, writer.num_steps, usual_length(settings))
     driver = DynamicStepDriver(env, policy, [recorder, status], rng)
     if missing > 0:
         driver.run(until=lambda: caught or not recorder.recording.any())
@@ -132,13 +135,36 @@ def record(settings: Settings, policy: policies.Policy, writer: Writer, caught: 
 
 
 def plan(settings: Settings, recorded: int) -> str:
-    """Return what a recording will hold at least, and why, in two lines."""
-    return (
-        f"{settings.game}: {recorded:,} of at least {settings.num_steps:,} steps are recorded (a "
-        f"step is one action, of {environment.FRAMES_PER_STEP} frames)\n"
-        f"Episodes are recorded whole, and --num_envs={settings.num_envs} games begin at once: at "
-        f"least {settings.num_envs} more episodes; fewer games make a smaller recording"
+    """Return how much will be recorded, in steps, frames and episodes, and why, in two lines."""
+    steps, games, usual = settings.num_steps, settings.num_envs, usual_length(settings)
+    request = (
+        f"{settings.game}: records at least {counted(steps, 'step')}, {recorded:,} so far; a step "
+        f"is one action, which lasts {environment.FRAMES_PER_STEP} frames of the game"
     )
+    reason = (
+        f"--num_envs={games} plays {counted(games, 'game')} at a time, each to its end: at least "
+        f"{counted(games, 'more episode')}"
+    )
+    if usual:
+        reason += f" of about {usual:,} steps"
+    if usual and steps < games * usual:
+        reason += f", so about {games * usual:,} steps"
+        reason += "; fewer games make a smaller recording" if games > 1 else ""
+    return f"{request}\n{reason}"
+
+
+def usual_length(settings: Settings) -> int | None:
+    """Return about how many steps an episode of the released teacher has; None for others."""
+    return USUAL_LENGTHS[settings.game] if settings.teacher == "released" else None
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "episode"), counted(2000, "step")
+    ('1 episode', '2,000 steps')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def finish(settings: Settings, run: run_folder.Run, writer: Writer) -> None:
@@ -164,11 +190,12 @@ def finish(settings: Settings, run: run_folder.Run, writer: Writer) -> None:
     }
     run.write_summary(head | results)
     print(
-        f"{writer.folder}: {writer.num_steps} steps in {len(scores)} episodes, mean true score "
-        f"{np.mean(scores):.1f}, {size / 1e6:.1f} MB; to learn from it:\n"
-        f"{cli.python()} -m train.distill --game={settings.game} --recording={run.folder} "
-        "--train_percent=10"
+        f"{writer.folder}: {counted(writer.num_steps, 'step')} in "
+        f"{counted(len(scores), 'episode')}, mean true score {np.mean(scores):.1f}, "
+        f"{size / 1e6:.1f} MB"
     )
+    flags = f"--game={settings.game}", f"--recording={run.folder}", "--train_percent=10"
+    print(cli.next_command("distill it", "train.distill", *flags))
 
 
 if __name__ == "__main__":

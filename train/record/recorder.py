@@ -61,20 +61,23 @@ class Recorder:
             if is_last[k]:
                 self._close(k, trajectory)
 
-    def turns_left(self) -> float | None:
-        """Return about how many turns are left; None before an episode has ended.
+    def turns_left(self, usual: int | None = None) -> float | None:
+        """Return about how many turns are left; None if no episode has ended and `usual` is None.
 
-        In a turn every game plays one step. Turns are left until `num_steps` steps are recorded,
-        and then until the youngest open episode is as long as the longest whole one.
+        In a turn every game plays one step. The last episode is expected to be as long as the
+        longest whole one (before one has ended: as `usual`), and to begin when `num_steps` steps
+        are recorded, unless all open ones last longer than that: then none begins after them.
         """
-        if not self.lengths:
+        longest = max(self.lengths, default=usual)
+        if longest is None:
             return None
         ages = [len(self._open[k]) for k in np.flatnonzero(self.recording)]
         if not ages:
             return 0
-        missing = max(self.num_steps - self.num_seen, 0)
-        youngest = 0 if missing else min(ages)
-        return missing / len(ages) + max(max(self.lengths) - youngest, 0)
+        missing = max(self.num_steps - self.num_seen, 0) / len(ages)
+        if not missing or missing <= longest - max(ages):
+            return max(longest - min(ages), 0)
+        return missing + longest
 
     def _close(self, k, trajectory):
         """Add RLDS's last step, which only shows where the episode ended, and emit the episode."""

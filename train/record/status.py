@@ -10,12 +10,15 @@ class Status:
 
     Args:
       recorder: called before this observer.
-      recorded: steps of the shards that were there before.
-      seconds: between two lines.
+      recorded: number of steps in shards of an earlier run.
+      usual: about how many steps an episode has, for an estimate before one has ended.
+      seconds: time between two lines.
     """
 
-    def __init__(self, recorder: Recorder, recorded: int = 0, seconds: float = 5):
-        self.recorder, self.recorded, self.turns = recorder, recorded, 0
+    def __init__(
+        self, recorder: Recorder, recorded: int = 0, usual: int | None = None, seconds: float = 5
+    ):
+        self.recorder, self.recorded, self.usual, self.turns = recorder, recorded, usual, 0
         self.clock = Clock(recorded, recorded + recorder.num_steps, every=seconds)
 
     def __call__(self, trajectory: Trajectory) -> None:
@@ -35,7 +38,7 @@ class Status:
             f"{len(recorder.lengths)} whole and {recorder.recording.sum()} open episodes",
             f"{recorder.num_seen / seconds:.0f} steps/s",
         ]
-        left = recorder.turns_left()
+        left = recorder.turns_left(self.usual)
         if left is None:
             parts.append("time left unknown until an episode ends")
         elif left:

@@ -116,7 +116,9 @@ def main_of_engineering(settings: Settings) -> None:
     with run_folder.Run(
         folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=[]
     ) as run:
+        print(f"Six functions of 6 to 10 inputs, in {run.folder}", flush=True)
         engineering.main(run, settings, sizes)
+        print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 
 
 def all_tasks(settings: Settings) -> list[recipes.Task]:
@@ -186,6 +188,7 @@ def report(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{len(rows)} nets, {progress.format_seconds(seconds)} of training in all")
     for path in figures.draw(run.folder):
         print(f"Figure: {path}")
+    print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 
 
 if __name__ == "__main__":

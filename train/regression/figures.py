@@ -23,7 +23,9 @@ FLAGS: dict[str, schema.Kind] = {
 
 
 def draw(folder: Path, into: Path | None = None) -> list[Path]:
-    """Draw all figures of a finished run; without the run's nets, only figure 2.
+    """Draw all figures of a finished run; without its nets, only figure 2.
+
+    Runs of `--suite=engineering` have no figure.
 
     Args:
       folder: the run's folder.
@@ -39,6 +41,9 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     into = Path(into or folder)
     path = folder / "config.json"
     flags = run_folder.read_config(path, ["preset", "domain", "seed"], flags=FLAGS)["flags"]
+    if flags.get("suite") == "engineering":
+        print(f"{folder} is a run of --suite=engineering, which has no figure")
+        return []
     if flags["preset"] not in recipes.PRESETS:
         raise UsageError(f"{path} is damaged: its preset is {flags['preset']!r}")
     path = folder / "metrics.csv"

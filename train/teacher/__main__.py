@@ -326,6 +326,8 @@ def finish(settings: Settings, run: run_folder.Run, rows: list[dict[str, float]]
         f"{settings.game}: best evaluation {best['score']:.1f} at step {best['step']:.0f}, "
         f"last {last['score']:.1f}\nFigure: {figure}"
     )
+    game, teacher = f"--game={settings.game}", f"--teacher={run.folder}"
+    print(cli.next_command("record it at play", "train.record", game, teacher))
 
 
 if __name__ == "__main__":

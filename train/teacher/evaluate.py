@@ -8,7 +8,7 @@ import numpy as np
 from train.lib.atari import environment, play, policies
 from train.lib.atari.driver import Observer
 from train.lib.atari.trajectory import Trajectory
-from train.lib.run import files, run_folder
+from train.lib.run import cli, files, run_folder
 from train.lib.run.errors import UsageError
 
 RELEASE_EPISODES = 30
@@ -64,6 +64,9 @@ def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None 
     if gif:
         write_gif(gif, film.frames)
         print(f"Clip: {gif}")
+        return
+    flags = f"--game={game}", f"--eval_policy={path}", "--gif=clip.gif"
+    print(cli.next_command("film it", "train.teacher", *flags))
 
 
 def describe(scores: np.ndarray) -> str:
@@ -125,6 +128,7 @@ def release(folder: str | Path, game: str, seed: int) -> None:
     }
     files.write_json(path.with_suffix(".json"), card)
     print(f"{path}: {describe(scores)}")
+    print(cli.next_command("record it", "train.record", f"--game={game}", "--teacher=released"))
 
 
 def checksum(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,24 @@ def test_workdirs_of_long_or_odd_commands_stay_apart(monkeypatch):
 
     assert folder("--cuts=a/b") != folder("--cuts=a_b")
     assert folder("--cuts=" + "a" * 99 + "b") != folder("--cuts=" + "a" * 99 + "c")
-    assert len(folder("--cuts=" + "/" * 300).name) < 100
+    assert len(folder("--cuts=" + "/" * 300).name) < 50
+
+
+def test_a_long_or_odd_command_keeps_what_is_short_in_its_workdir(monkeypatch):
+    monkeypatch.setattr(cli, "script", lambda: "train.regression")
+    own = cli.common_flags()
+    flags.DEFINE_string("function", "", "", flag_values=own)
+    flags.DEFINE_list("domain", "", "", flag_values=own)
+    settings = cli.parse(own, ["script", "--function=sin(x)*y", "--domain=-1,1,-1,1", "--seed=1"])
+    name = cli.workdir(settings).name
+    assert re.fullmatch("regression-domain=-1,1,-1,1-seed=1-[0-9a-f]{8}", name)
+
+
+def test_a_proposed_command_can_be_typed():
+    proposed = cli.next_command("draw it", "train.plot", Path("runs/a b"), "runs/c=1,2")
+    text, command = proposed.split("\n")
+    assert text == "Next, draw it:"
+    assert command == f"{cli.python()} -m train.plot 'runs/a b' runs/c=1,2"
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def next_steps_text(run: Run, results: Mapping[str, Any]) -> str:
         f"Figure: {run.path('figure.png')}",
         f"SavedModel: {run.path('saved_model')} (its outputs differ from the model's by "
         f"{results['saved_model_difference']:.1g})",
-        f"Next, Table 1 of this and other runs: {cli.python()} -m train.plot {run.folder} ...",
+        cli.next_command("make Table 1 of this and other runs", "train.plot", run.folder, "RUN"),
     ])  # fmt: skip
 
 

@@ -24,6 +24,7 @@ import importlib.util
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -43,6 +44,7 @@ STRATEGIES = ("auto", "mirrored", "parameter_server", "none")
 HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 LARGEST = 2**31 - 1  # of a whole number; TensorFlow counts many things in 32 bits
 LARGEST_FLOAT = 1e38  # nets compute in 32 bits, which end a little above
+LONGEST_NAME, LONGEST_SHORTENED = 60, 40  # of a run folder, which people type
 
 Presets = Mapping[str, Mapping[str, Any]]
 
@@ -256,7 +258,8 @@ def explain(values: flags.FlagValues, error: flags.Error) -> str:
 def workdir(settings: Settings, leave_out: Iterable[str] = ()) -> Path:
     """Return the run folder: --workdir, or one that the same command finds again.
 
-    python -m train.imagenet --splits=1 --seed=3 has runs/imagenet-seed=3-splits=1.
+    python -m train.imagenet --splits=1 --seed=3 has runs/imagenet-seed=3-splits=1. Where that would
+    be long, or would need quotes, flags are left out, and a checksum of all of them is added.
 
     Args:
       settings: those of the command.
@@ -267,11 +270,19 @@ def workdir(settings: Settings, leave_out: Iterable[str] = ()) -> Path:
     paths.check_workdir("runs")
     named = sorted(settings.typed - {*leave_out, *NOT_STORED})
     typed = [f"{name}={as_typed(settings.values[name])}" for name in named]
-    name = "-".join([script().rpartition(".")[2], *typed])
-    plain = re.sub(r"[^\w.,=+-]", "_", name)
-    if plain != name or len(plain) > 80:
-        plain = f"{plain[:70]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return Path("runs") / plain
+    return Path("runs") / _folder_name(script().rpartition(".")[2], typed)
+
+
+def _folder_name(script: str, typed: list[str]) -> str:
+    whole = "-".join([script, *typed])
+    plain = [text for text in typed if not re.search(r"[^\w.,=+-]", text)]
+    if plain == typed and len(whole) <= LONGEST_NAME:
+        return whole
+    name = script
+    for text in plain:
+        if len(name) + len(text) < LONGEST_SHORTENED:
+            name += f"-{text}"
+    return f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def script() -> str:
@@ -286,3 +297,13 @@ def python() -> str:
     if on_path and Path(on_path).parent == here.parent:
         return "python"
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
+def next_command(purpose: str, *arguments: object) -> str:
+    """Return two lines for a script's end: what one may do next, and the command that does it.
+
+    Args:
+      purpose: completes "Next, ...".
+      arguments: of `python -m`, not quoted yet.
+    """
+    return f"Next, {purpose}:\n{python()} -m {shlex.join(map(str, arguments))}"
