@@ -7,12 +7,12 @@ Axis letters in shapes:
 | letter | axis |
 | --- | --- |
 | B | batch: examples |
-| *in, D | the inputs' axes, and how many inputs there are |
-| *out, K | the outputs' axes, and how many outputs there are |
-| J, j | the highest order that is compared, and any order up to it |
-| P | random projections of an example |
+| *in, D | the axes of an input, and the number of its components |
+| *out, K | the axes of an output, and the number of its components |
+| J, j | the highest order of derivatives, and any order up to it |
+| P | random directions per example |
 | A | actions |
-| H, W, C | height, width and channels of images; *H is all axes of activations h |
+| H, W, C | height, width and channels of images; *H stands for all axes of activations h |
 | T | time: steps of an episode, or of an unroll |
 """
 
@@ -67,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimator where it is used: scikit-learn is an extra."""
+    """Import the estimator when it is first used: scikit-learn is an optional dependency."""
     if name != "SobolevRegressor":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""SobolevRegressor: fits of small data as scikit-learn's users know them."""
+"""SobolevRegressor: `fit_surrogate` as a scikit-learn estimator."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ from sobolev_tf.solvers.surrogate import fit_surrogate
 
 
 class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """A scikit-learn regressor that learns from values and, where given, their gradients.
+    """A scikit-learn regressor that learns from values and, if given, gradients.
 
-    `fit` is `fit_surrogate`: the data choose the net. The result does not depend on the order of
-    the rows, and the noise of a row of weight w has a w-th of the variance.
+    `fit` calls `fit_surrogate`, which chooses the net from the data. The result does not depend on
+    the order of the rows. The noise of a row of weight w has 1/w of the variance.
 
     Args:
       net: "auto", "kernel" or "mlp", as for `fit_surrogate`.
-      random_state: an int, a `RandomState` or None, as everywhere in scikit-learn: of the parts of
-        the data that are held out, and of an MLP's first weights.
+      random_state: an int, a `RandomState` or None, as in all of scikit-learn. It decides which
+        part of the data is held out, and the initial weights of an MLP.
 
     Attributes:
       model_: the fitted `SobolevModel`, in the units of X and y.
@@ -48,19 +48,19 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def fit(
         self, X: ArrayLike, y: ArrayLike, dy: ArrayLike | None = None, sample_weight: Any = None
     ) -> "SobolevRegressor":
-        """Fit values, and gradients where they are given.
+        """Fit values, and gradients if they are given.
 
         Args:
           X: points [B,D].
-          y: values [B], or [B,K] of K outputs.
-          dy: gradients [B,D], or [B,K,D]; NaN where one is missing. None: values only.
+          y: values [B], or [B,K] for K outputs.
+          dy: gradients [B,D], or [B,K,D]; NaN for missing ones. None: values only.
           sample_weight: [B], at least 0. Rows of weight 0 are left out.
 
         Returns:
           The regressor itself.
 
         Raises:
-          ValueError: for data of another shape, numbers that are not finite, or less than two rows.
+          ValueError: data have another shape, are not finite, or have fewer than two rows.
         """
         points, values = validate_data(
             self,
@@ -89,7 +89,8 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
           return_std: whether to return standard deviations too.
 
         Returns:
-          Values [B] or [B,K], as y was; with `return_std` a pair of those and their deviations.
+          Values, in the shape of y, [B] or [B,K]; with `return_std` a pair of values and standard
+          deviations.
         """
         points = self._points(X)
         values = self._like_y(self.model_.predict_jet(points).value)
@@ -105,7 +106,8 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
           return_std: whether to return standard deviations too.
 
         Returns:
-          Gradients [B,D], or [B,K,D] where y was [B,K]; with `return_std` a pair.
+          Gradients [B,D], or [B,K,D] if y was [B,K]; with `return_std` a pair of gradients and
+          standard deviations.
         """
         points = self._points(X)
         gradients = self._like_y(self.model_.predict_jet(points).derivatives[0])
@@ -143,9 +145,9 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 def _distinct_rows(
     X: np.ndarray, values: np.ndarray, slopes: np.ndarray | None, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-    """Merge equal rows into one of their weight, in an order of their own; drop those of weight 0.
+    """Sort rows, merge equal ones into one that has their total weight, and drop those of weight 0.
 
-    A row that comes twice then is a row of weight 2, whatever the order.
+    A row that occurs twice thus becomes a row of weight 2, whatever the order.
     """
     parts = [X, values] if slopes is None else [X, values, slopes.reshape(len(X), -1)]
     rows = np.concatenate(parts, 1)

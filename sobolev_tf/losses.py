@@ -1,7 +1,7 @@
-"""Distances between jets: the l and l_j of equation 1, and how one order's loss is averaged.
+"""Distances between jets: l and l_j of equation 1, and how the loss of an order is averaged.
 
-The losses here sum over dimensions and average over the batch, as the paper prints them, unless
-over="mean". Keras's "mse" is a mean over all axes: half of SquaredNorm for two outputs.
+The losses here sum over dimensions and average over the batch, as in the paper, unless over="mean".
+Keras's "mse" averages over all axes: for two outputs it is half of SquaredNorm.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sobolev_tf import require
 
 
 class _DimensionLoss(keras.losses.Loss):
-    """A loss that reduces over all dimensions, by their sum or their mean: [B,...] -> [B]."""
+    """A loss that sums or averages over all dimensions: [B,...] -> [B]."""
 
     default_name: str
 
@@ -53,10 +53,10 @@ class SquaredNorm(_DimensionLoss):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Norm(_DimensionLoss):
-    """The Euclidean norm |e|, as distillation (section 4.2) prints it. Its gradient at 0 is 0.
+    """The Euclidean norm |e|, as in distillation (section 4.2). Its gradient at 0 is 0.
 
     Args:
-      over: the root of the "sum" of squares over the dimensions, or of their "mean".
+      over: "sum" or "mean": what the root is taken of, over the squares of all dimensions.
 
     Example:
 
@@ -93,12 +93,13 @@ class L1Norm(_DimensionLoss):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class RelativeNorm(keras.losses.Loss):
-    """|e| / max(|y|, floor), the error of each example relative to its own label.
+    """The error of each example relative to its own label: |e| / max(|y|, floor).
 
-    For labels whose sizes span orders of magnitude.
+    Use it for labels whose sizes span orders of magnitude.
 
     Args:
-      floor: in units of the label, above 0. It keeps labels near zero from outweighing all others.
+      floor: a number above 0, in units of the label. It keeps labels near zero from outweighing all
+        others.
 
     Example:
 
@@ -158,7 +159,7 @@ def resolve(loss: Any) -> Callable:
 
 
 def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """Compute one number per example: the loss, averaged over all its axes but the batch's.
+    """Compute the loss of each example, averaged over all axes but the batch.
 
     Args:
       loss: as `resolve` returns it.
@@ -169,7 +170,7 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
       [B].
 
     Raises:
-      ValueError: the loss gives one number for the whole batch, or others than one a row.
+      ValueError: the loss does not give one number for each row.
 
     Example:
 
@@ -201,14 +202,14 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
 
 
 def is_of_errors(loss: Callable, outputs: tuple[int, ...]) -> bool:
-    """Tell whether a loss stays as it is where labels and predictions move together.
+    """Tell whether a loss depends only on the difference of predictions and labels.
 
-    Such a loss compares errors, and z-scores serve it as well as the numbers themselves. True,
-    too, where the loss takes no floats of this shape.
+    Such a loss can compare z-scores as well as the numbers themselves. Also True if the loss does
+    not accept floats of this shape.
 
     Args:
       loss: as `resolve` returns it.
-      outputs: out, the shape of one value.
+      outputs: *out, the shape of one value.
 
     Example:
 
@@ -227,7 +228,7 @@ def is_of_errors(loss: Callable, outputs: tuple[int, ...]) -> bool:
 
 
 def name_of(loss: Callable) -> str:
-    """Return a loss's name, as errors show it.
+    """Return the name of a loss, as errors show it.
 
     >>> name_of(resolve("mse")), name_of(SquaredNorm())
     ('mean_squared_error', 'squared_norm')
@@ -236,11 +237,11 @@ def name_of(loss: Callable) -> str:
 
 
 def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Take the weighted sum of values over B: weights do not change the divisor, as in Keras.
+    """Average weighted values over the batch: the divisor is B, whatever the weights, as in Keras.
 
     Args:
       values: [B].
-      weights: [B], or none.
+      weights: [B], or None.
 
     Returns:
       A scalar; 0 for an empty batch.
@@ -257,9 +258,9 @@ def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor
 
 
 def nan_where_negative(weights: tf.Tensor) -> tf.Tensor:
-    """Return weights with NaN for negative ones: a loss that they would lower without end is NaN.
+    """Replace negative weights by NaN, so that a loss that is unbounded below becomes NaN.
 
-    Data sets are not looked at before their steps; where a loss is NaN they are.
+    Data sets are not checked before a step; a loss of NaN makes the step check its batch.
 
     >>> nan_where_negative(tf.constant([1.0, -1.0])).numpy().tolist()
     [1.0, nan]
@@ -271,9 +272,9 @@ def nan_where_negative(weights: tf.Tensor) -> tf.Tensor:
 
 
 def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
-    """Take the square root, with gradient 0 at 0 and not infinity.
+    """Take the square root, with gradient 0 at 0.
 
-    An infinite gradient times zero would be NaN.
+    The true gradient there is infinite, and infinity times zero would be NaN.
 
     >>> x = tf.constant([0.0, 4.0])
     >>> with tf.GradientTape() as tape:
@@ -287,7 +288,7 @@ def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
 
 
 def _error(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """The difference, for labels of any dtype: integers and booleans are numbers here."""
+    """The difference, for labels of any dtype: integers and booleans are cast to numbers."""
     return y_pred - tf.cast(_alike(y_true, y_pred), y_pred.dtype)
 
 

@@ -1,4 +1,4 @@
-"""How well each order is matched: RMSE, R² and cosine, as Keras metrics with short names."""
+"""Keras metrics of how well each order is matched: RMSE, R² and cosine."""
 
 import contextlib
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ NAMES = ("rmse", "r2", "cosine")
 def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, keras.Metric]:
     """Make the metrics of every term: value_rmse, value_r2, d1_rmse, d1_r2, d1_cosine, ...
 
-    rmse is over all entries. r2 is 1 - |e|² / |y - mean|², with a mean for each component and
-    sums over all of them. cosine, between true and predicted derivative, is over all entries of
-    an example.
+    rmse is taken over all entries. r2 is 1 - |e|² / |y - mean|², with a mean for each component,
+    and squares summed over all components. cosine is that of an example's true and predicted
+    derivative, averaged over examples.
 
     Args:
       terms: names of terms, such as "value", "d1", "jvp".
-      dtype: in which they compute; None for Keras's.
+      dtype: the dtype in which metrics compute; None for Keras's.
 
     Returns:
       The metrics by name.
@@ -40,9 +40,9 @@ def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, ker
 
 
 def in_float64(metrics: Any) -> Any:
-    """Return Keras metrics with those that are named as metrics that compute in float64.
+    """Replace names of Keras metrics by metrics that compute in float64.
 
-    Those whose class Keras chooses by the labels, such as "accuracy", stay names.
+    Names whose class depends on the labels, such as "accuracy", stay names.
 
     Example:
 
@@ -59,7 +59,7 @@ def in_float64(metrics: Any) -> Any:
 
 
 class _R2Score(keras.metrics.R2Score):
-    """Keras's, which makes its state in the first trace of a step only: here in any."""
+    """Keras's R², which can make its state only in the first trace of a step; this one in any."""
 
     def _build(self, y_true_shape, y_pred_shape):
         alone = not tf.distribute.has_strategy()
@@ -68,7 +68,7 @@ class _R2Score(keras.metrics.R2Score):
 
 
 def has_state(metric: keras.Metric) -> bool:
-    """Whether a metric has variables yet: some make them, and a result, at their first batch."""
+    """Tell whether a metric has its variables: some metrics make them at their first batch."""
     return getattr(metric, "built", True) and getattr(metric, "_built", True)
 
 

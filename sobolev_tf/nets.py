@@ -20,11 +20,11 @@ def mlp(
     """Build a multilayer perceptron; the defaults are section 4.1's regression net.
 
     Args:
-      inputs: D.
-      outputs: K.
+      inputs: D, the number of inputs.
+      outputs: K, the number of outputs.
       hidden: units of each hidden layer.
-      activation: of the hidden layers. Orders beyond the first need a smooth one, such as "silu".
-      dtype: the net's precision, such as "float64" for `fit_least_squares`; by default Keras's.
+      activation: activation of the hidden layers. Orders above 1 need a smooth one, such as "silu".
+      dtype: the net's dtype, such as "float64" for `fit_least_squares`; default: Keras's.
 
     Returns:
       A Keras model [B,D] -> [B,K].
@@ -47,17 +47,17 @@ def sine_mlp(
     hidden: Sequence[int] = (64, 64),
     dtype: str | None = "float64",
 ) -> keras.Model:
-    """Build a net of sines for smooth, wavy functions of a few z-scored inputs, from few points.
+    """Build a net with sine activations, for smooth oscillating functions of a few inputs.
 
-    The first layer starts as waves of every phase, with frequencies of at most one radian per
-    standard deviation in each input; all further ones start as in `mlp`. In float64, for
-    `fit_lbfgs`.
+    Scale inputs to z-scores (`SobolevModel.adapt`). The first layer starts with random phases, and
+    frequencies of at most one radian per standard deviation of each input; the other layers start
+    as in `mlp`. The default is float64, for `fit_lbfgs` and `fit_least_squares`.
 
     Args:
-      inputs: D.
-      outputs: K.
+      inputs: D, the number of inputs.
+      outputs: K, the number of outputs.
       hidden: units of each hidden layer.
-      dtype: the net's precision.
+      dtype: the net's dtype.
 
     Returns:
       A Keras model [B,D] -> [B,K].
@@ -85,20 +85,21 @@ def sine_mlp(
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 def sine(x: Any) -> Any:
-    """Compute sin x: an activation that loads with a saved model."""
+    """Compute sin x; registered with Keras, so that models with this activation can be loaded."""
     return keras.ops.sin(x)
 
 
 def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Model:
     """Build section 4.3's net for CIFAR-10: eleven 3x3 convolutions, then a linear layer.
 
-    Each convolution has BatchNorm and a ReLU, named `conv1_out` to `conv11_out`. Channels: 64, 64,
-    128/2, 128, 128, 256/2, 256, 256, 512/2, 512, 512 (/2: of stride 2), times `width`.
+    Each convolution is followed by BatchNorm and a ReLU, named `conv1_out` to `conv11_out`.
+    Channels: 64, 64, 128/2, 128, 128, 256/2, 256, 256, 512/2, 512, 512, times `width`; /2 means
+    a stride of 2.
 
     Args:
-      classes: K.
-      width: what the channels are multiplied by.
-      size: H and W.
+      classes: K, the number of classes.
+      width: factor of the number of channels.
+      size: H and W, the size of the images.
 
     Returns:
       A Keras model, images [B,H,W,3] -> logits [B,K].
@@ -124,14 +125,15 @@ def cifar10(classes: int = 10, width: float = 1.0, size: int = 32) -> keras.Mode
 
 
 def atari_teacher(actions: int, background: float = 0.0) -> keras.Model:
-    """Build section 4.2's teacher, a policy and its value.
+    """Build section 4.2's teacher, a net with a policy and a value.
 
-    Weights start orthogonal, as actor-critic recipes have them; the policy starts close to uniform.
+    Weights start orthogonal, as is usual for actor-critic methods; the policy starts close to
+    uniform.
 
     Args:
-      actions: A.
-      background: the gray level that is zero to the net. On a screen that is mostly gray, all
-        units would otherwise see little but the gray. Gradients in the frames do not depend on it.
+      actions: A, the number of actions.
+      background: the gray level that the net sees as zero. On a mostly gray screen, units would
+        otherwise respond mainly to the gray.
 
     Returns:
       A Keras model, frames [B,84,84,4] of 0..255 -> logits [B,A] and value [B,1].
@@ -154,7 +156,7 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
     """Build section 4.2's student, a smaller net than `atari_teacher`.
 
     Args:
-      actions: A.
+      actions: A, the number of actions.
       background: as in `atari_teacher`.
 
     Returns:
@@ -172,11 +174,12 @@ def atari_student(actions: int, background: float = 0.0) -> keras.Model:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PatchConv2D(keras.layers.Conv2D):
-    """Conv2D with a fast gradient in the image, which Sobolev training takes at every step.
+    """A Conv2D whose gradient with respect to the image, which Sobolev training needs, is fast.
 
     Patches of stride x stride pixels become the channels of a convolution of stride 1. Weights
-    and outputs are Conv2D's; the gradient is several times as fast. It takes "valid" padding, and
-    images and kernels that are whole numbers of strides; elsewhere it is a plain Conv2D.
+    and outputs are those of Conv2D; the gradient is several times as fast. This needs "valid"
+    padding, and images and kernels whose sides are multiples of the stride; otherwise the layer
+    computes a plain Conv2D.
 
     >>> images = tf.random.normal([2, 8, 8, 3])
     >>> layers = PatchConv2D(5, 4, 2), keras.layers.Conv2D(5, 4, 2)
@@ -187,7 +190,7 @@ class PatchConv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Convolve images [B,H,W,C], by patches where they fit."""
+        """Convolve images [B,H,W,C], by patches if they fit."""
         (stride, _), (side, _, channels, filters) = self.strides, kernel.shape
         cut = any(length is None or length % stride for length in inputs.shape[1:3])
         if cut or not _fits_patches(self):
@@ -200,17 +203,17 @@ class PatchConv2D(keras.layers.Conv2D):
 
 
 def _fits_patches(layer: keras.layers.Conv2D) -> bool:
-    """Whether patches can stand for a Conv2D, on images that are whole numbers of strides."""
+    """Whether patches can replace a Conv2D, for images whose sides are multiples of the stride."""
     (stride, across), (side, width) = layer.strides, layer.kernel_size
     plain = layer.padding == "valid" and layer.data_format == "channels_last" and layer.groups == 1
     return plain and stride == across > 1 and side == width and side % stride == 0
 
 
 def with_patch_convolutions(net: keras.Model) -> keras.Model:
-    """Replace each Conv2D of `net` by a `PatchConv2D` where that can stand for it.
+    """Replace each Conv2D of `net` by an equivalent `PatchConv2D` if there is one.
 
-    For teachers: same weights, same outputs, faster gradients in the image. The convolutions are
-    copies; all other layers are those of `net`.
+    For teachers: weights and outputs stay the same, gradients with respect to the image are faster.
+    The convolutions are copies; all other layers are those of `net`.
 
     Args:
       net: a Keras model.
@@ -219,7 +222,7 @@ def with_patch_convolutions(net: keras.Model) -> keras.Model:
       The new model; `net` itself if it is not a built graph of layers.
 
     Raises:
-      ValueError: for what is no Keras model.
+      ValueError: `net` is not a Keras model.
 
     Example:
 
@@ -250,7 +253,7 @@ def _sizes(caller: str, inputs: int, outputs: int, hidden: Sequence[int]) -> tup
 
 
 def _input_dtype(caller: str, activation: Any, dtype: Any) -> str | None:
-    """The dtype of x, float32 under mixed precision; ValueError for what Keras does not know."""
+    """The dtype of x, float32 under mixed precision; ValueError if Keras does not know it."""
     try:
         keras.activations.get(activation)
     except (TypeError, ValueError) as error:

@@ -1,8 +1,7 @@
-"""Random projections: derivatives along directions that are new at every step (equation 2).
+"""Random projections: derivatives along directions that are drawn anew at every step (equation 2).
 
-A kind of derivatives gives a function's jet (`jet`) and a label (`label`) alike:
-`FullDerivatives` those of equation 1, `ProjectedDerivatives` those of equation 2, which
-`Projection.sample(step)` draws.
+`FullDerivatives` (equation 1) and `ProjectedDerivatives` (equation 2) each compute the jet of a
+function, and turn labels into the same form. `Projection.sample(step)` makes the latter.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ CONTRACTIONS = ("distinct", "same", "first")
 
 
 class FullDerivatives:
-    """Full derivatives, as in equation 1: nothing is projected."""
+    """Full derivatives, as in equation 1."""
 
     def jet(self, fn: Callable, x: tf.Tensor, order: int) -> jets.Jet:
         """Compute the value and full derivatives of `fn` at x, as `jets.jet` does."""
@@ -32,22 +31,23 @@ class FullDerivatives:
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """P random directions per example, uniform on the unit sphere (equation 2).
+    """Settings of random directions, P per example, uniform on the unit sphere (equation 2).
 
     Args:
       side: "output" for D^j <f, v>; "input" for derivatives of f along v.
-      count: P.
-      contraction: what D^j is contracted with on the inputs: "distinct" v1, ..., vj; the "same"
-        v, j times; or v as the "first" argument, D^j f[v, ...], which is the Hessian-vector
-        product H v at order 2.
-      unbiased: directions have length √n in place of 1, n the size of the projected side. A
-        squared loss then has the full loss's expectation. Independent directions compose, so this
-        is true for "distinct" at any order. No factor does it for "same" at order 2, where
-        E D²f[v,v]² = (2|H|² + tr²H) / (n(n+2)), nor for losses that are not squared.
-      orthogonal: the P directions of an example are orthogonal; P is at most n then.
-      seed: of the directions.
-      length: what every direction is multiplied by. On the outputs, 255 turns a gradient with
-        respect to bytes into one with respect to bytes / 255, at no cost.
+      count: P, the number of directions per example.
+      contraction: the directions that D^j is contracted with, for side="input". "distinct": v1,
+        ..., vj. "same": one v, j times. "first": v as the first argument only, D^j f[v, ...], which
+        at order 2 is the Hessian-vector product H v.
+      unbiased: whether directions have length √n instead of 1, where n is the size of the projected
+        side. The expectation of a squared loss is then the full loss. This holds for "distinct" at
+        any order, since independent directions compose. It does not hold for "same" at order 2,
+        where E D²f[v,v]² = (2|H|² + tr²H) / (n(n+2)), nor for losses that are not squared.
+      orthogonal: whether the P directions of an example are orthogonal to each other, which needs
+        P <= n.
+      seed: seed of the directions.
+      length: a factor of every direction. For side="output", 255 turns a gradient with respect to
+        bytes into one with respect to bytes / 255, at no cost.
 
     Raises:
       ValueError: a setting is unknown, or count is below 1.
@@ -87,7 +87,7 @@ class Projection:
         require.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
-        """Draw the directions of one training step; every replica draws directions of its own."""
+        """Fix the directions of one training step; every replica has its own."""
         replica = tf.distribute.get_replica_context()
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)
@@ -97,11 +97,12 @@ class Projection:
 class ProjectedDerivatives:
     """Derivatives along the random directions of one step, as in equation 2.
 
-    Function and labels are seen along the same ones.
+    Functions and labels are projected along the same directions.
 
     Args:
       projection: the settings.
       seed: two integers that fix the step's directions.
+      known: [B,*in], booleans: the input components that directions may have; None for all.
     """
 
     def __init__(self, projection: Projection, seed: tf.Tensor, known: tf.Tensor | None = None):
@@ -110,19 +111,22 @@ class ProjectedDerivatives:
         self._directions: dict[int, tf.Tensor] = {}
 
     def among(self, known: tf.Tensor) -> "ProjectedDerivatives":
-        """Return derivatives along directions in the known input components of each example.
+        """Restrict the directions of each example to its known input components.
 
-        The others are zero, so that a label is learned from where some of its components are NaN.
+        The other components of a direction are zero, so that a label with some NaN can be used.
 
         Args:
-          known: [B,*in], of booleans.
+          known: [B,*in], booleans.
+
+        Returns:
+          New `ProjectedDerivatives`; for side="output" these.
         """
         if self.projection.side == "output":
             return self
         return ProjectedDerivatives(self.projection, self.seed, known)
 
     def directions(self, like: tf.Tensor, j: int) -> tf.Tensor:
-        """Return the j-th directions [B,P,*dims] for `like` [B,*dims]; they are drawn once."""
+        """Return the j-th directions [B,P,*dims] for `like` [B,*dims]; they are drawn only once."""
         p = self.projection
         j = 0 if p.contraction != "distinct" else j
         if j not in self._directions:
@@ -140,8 +144,8 @@ class ProjectedDerivatives:
         """Compute the value of `fn` at x and its projected derivatives up to `order`.
 
         Returns:
-          A `Jet`: value [B,*out]; D^j is [B,P,*in × j] for projections of the outputs, [B,P,*out]
-          for those of the inputs, [B,P,*out,*in × (j-1)] under contraction="first".
+          A `Jet`: value [B,*out]; D^j is [B,P,*in × j] for side="output", [B,P,*out] for
+          side="input", and [B,P,*out,*in × (j-1)] for contraction="first".
         """
         if self.projection.side == "output":
             return _of(fn, jets.projected_jet)(x, order, lambda value: self.directions(value, 0))
@@ -168,7 +172,7 @@ class ProjectedDerivatives:
         return contractions.contract_inputs(label, [self.directions(x, i) for i in range(along)], j)
 
     def _without_unknown(self, label, j):
-        """D^j with zeros where an argument is unknown: a direction that is 0 does not undo NaN."""
+        """D^j with zeros for unknown arguments: zero times NaN would be NaN."""
         known: Any = self.known
         dims = len(known.shape) - 1
         outputs = len(label.shape) - 1 - j * dims
@@ -180,15 +184,15 @@ class ProjectedDerivatives:
 
 
 def known_components(label: tf.Tensor, dims: int, j: int) -> tf.Tensor:
-    """Tell which components of the inputs a label D^j says anything about.
+    """Tell for which input components a label D^j has any known entry.
 
     Args:
       label: [B,*out,*in × j], NaN where an entry is unknown.
-      dims: how many axes *in has.
+      dims: the number of axes of *in.
       j: the order.
 
     Returns:
-      [B,*in], of booleans: whether any entry of the component is known.
+      [B,*in], booleans: whether any entry of the component is known.
 
     Example:
 
@@ -211,15 +215,15 @@ def sphere(
 ) -> tf.Tensor:
     """Draw P random directions per example, uniform on the sphere of `radius`.
 
-    They are drawn in float32 or wider. For a fixed e in R^n, E <e,v>² = radius² |e|²/n: a radius
-    of √n makes one projection's square unbiased.
+    They are drawn in float32 or wider. For a fixed e in R^n, E <e,v>² = radius² |e|²/n, so with
+    a radius of √n the square of one projection is an unbiased estimate of |e|².
 
     Args:
       like: [B,*dims], for shape and dtype.
-      projections: P.
+      projections: P, the number of directions per example.
       seed: two integers.
       radius: the length of every direction.
-      orthogonal: the P directions of an example are orthogonal to each other.
+      orthogonal: whether the P directions of an example are orthogonal to each other.
 
     Returns:
       [B,P,*dims].
@@ -259,6 +263,6 @@ def _orthonormal(v):
 
 
 def _of(fn: Any, make: Callable) -> Callable:
-    """The jet function of `fn`: its own where it has one (a black box), else by autodiff."""
+    """The jet function of `fn`: its own if it has one (a black box), else by autodiff."""
     own = getattr(fn, make.__name__, None)
     return own or (lambda x, *rest: make(fn, x, *rest))

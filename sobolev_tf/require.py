@@ -1,7 +1,7 @@
-"""Checks of what users pass: each raises one line that names what, expected, and got.
+"""Checks of arguments: each raises an error of one line with name, expectation, and value.
 
-Types are checked before values are compared. Every check returns what it was given in its plain
-form, so that a constructor can read `self.order = require.whole_number(...)`.
+Types are checked before values are compared. Every check returns its argument in plain form, so
+that a constructor can say `self.order = require.whole_number(...)`.
 """
 
 import operator
@@ -15,7 +15,7 @@ _LONGEST = 60  # letters of a value that an error repeats
 
 
 def shown(value: Any) -> str:
-    """Return a value as errors show it: itself where it is short, else its type.
+    """Return a value as errors show it: its repr if that is short, else its type.
 
     Example:
 
@@ -200,15 +200,15 @@ def lengths(caller: str, name: str, value: Any, at_least: int = 1) -> tuple[int,
 
 
 def same_rows(caller: str, arrays: dict[str, Any], at_least: int = 1) -> int:
-    """Return how many rows all arrays have; None entries are left aside.
+    """Return the number of rows that all arrays have; entries that are None are ignored.
 
     Args:
       caller: the public function, which the error names.
       arrays: [B,...] by name.
-      at_least: the fewest rows that are accepted.
+      at_least: the smallest number of rows that is accepted.
 
     Raises:
-      ValueError: for arrays of different numbers of rows, too few, or one without rows.
+      ValueError: arrays have different numbers of rows, too few, or no axis of rows.
 
     Example:
 
@@ -250,7 +250,7 @@ def finite_rows(
       caller: the public function, which the error names.
       name: the array.
       array: [B,...].
-      missing: whether NaN is accepted: an entry that is missing.
+      missing: whether NaN is accepted, as a missing entry.
       start: the number of the first row.
 
     Raises:
@@ -273,9 +273,9 @@ def finite_rows(
 
 
 def first_row_not_finite(array: np.ndarray, missing: bool = False) -> tuple[int, str] | None:
-    """Return the first row that is not finite, with "NaN" or "infinity"; None where there is none.
+    """Return the first row that is not finite, with "NaN" or "infinity"; None if all are finite.
 
-    One pass over finite numbers, without a copy.
+    Finite arrays are read once, and not copied.
 
     Example:
 
@@ -328,7 +328,7 @@ def weights(caller: str, name: str, array: Any, start: int = 0) -> np.ndarray:
 
 
 def _plain_number(value):
-    """A float, or None for what is no number."""
+    """A float, or None if the value is not a number."""
     is_text = isinstance(value, bool | np.bool_ | str | bytes)
     if is_text or isinstance(value, complex) or getattr(value, "shape", ()) != ():
         return None

@@ -1,8 +1,8 @@
-"""Where true jets come from: arrays, a differentiable function, a teacher, a black box.
+"""Sources of true jets: arrays, a differentiable function, a teacher, a black box.
 
-A live target (`Function`, `Teacher`) is a callable x [B,*in] -> [B,*out] that `jets`
-differentiates inside the training step; one with a method `jet` (`FiniteDifferences`) computes
-derivatives itself. A `Table` holds labels that were computed beforehand.
+A target is a callable x [B,*in] -> [B,*out]. `Function` and `Teacher` are differentiated inside the
+training step; `FiniteDifferences` computes derivatives itself, by its method `jet`. A `Table` holds
+labels that were computed beforehand.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ __all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "ta
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Points with their labels, in one order of rows.
+    """Points with their labels, row by row.
 
     Args:
       x: [B,*in].
@@ -53,14 +53,14 @@ class Table:
         object.__setattr__(self, "labels", labels)
 
     def dataset(self, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-        """Make an endless data set of shuffled, full batches: give `fit` a steps_per_epoch.
+        """Make an endless data set of shuffled, full batches, for `fit` with `steps_per_epoch`.
 
         Small tables train many times faster this way than as arrays, where every pass over the
-        table is an epoch of its own.
+        table is an epoch.
 
         Args:
-          batch_size: rows in a batch.
-          seed: of the orders.
+          batch_size: number of rows in a batch.
+          seed: seed of the shuffling.
 
         Returns:
           A data set of (x, labels).
@@ -81,11 +81,11 @@ class Table:
 class Function:
     """A differentiable function as a target.
 
-    It is saved with a model only if `fn` is registered with
-    keras.saving.register_keras_serializable; otherwise set `model.target` again after loading.
+    A model is saved with this target only if `fn` is registered with
+    `keras.saving.register_keras_serializable`; otherwise set `model.target` again after loading.
 
     Args:
-      fn: x [B,*in] -> [B,*out], of TensorFlow operations.
+      fn: a function x [B,*in] -> [B,*out] of TensorFlow operations.
 
     Example:
 
@@ -110,21 +110,22 @@ class Function:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Teacher(keras.layers.Layer):
-    """A network that teaches (section 4.2): frozen, in inference mode, saved with the student.
+    """A teacher network (section 4.2), frozen and in inference mode.
 
-    Freezing sets `model.trainable = False`. The teacher's weights and BatchNormalization
-    statistics are never updated, even if the student's `trainable` is set.
+    Sets `model.trainable = False`. The teacher's weights and BatchNormalization statistics are
+    never updated, even if the student's `trainable` is set.
 
-    Of a SavedModel, the path is saved with the student. A SavedModel is code, so Keras loads
-    that student only with safe_mode=False. A SavedModel that came loaded is not saved.
+    A Keras teacher is saved with the student. For the path of a SavedModel, the path is saved;
+    since a SavedModel is code, Keras loads such a student only with safe_mode=False. A SavedModel
+    that was passed loaded is not saved.
 
     Args:
-      model: a Keras model; or a SavedModel, as its path or as tf.saved_model.load returns it. Its
+      model: a Keras model; or a SavedModel, as its path or as `tf.saved_model.load` returns it. Its
         signature "serving_default" is called, with x in that signature's dtype.
-      output: the output that teaches, if there are several: its name, or its number in a list.
+      output: the output to learn from, if there are several: its name, or its index in a list.
 
     Raises:
-      ValueError: there is no SavedModel, not one input, or no such output.
+      ValueError: there is no SavedModel, it takes several inputs, or it has no such output.
 
     Example:
 
@@ -158,14 +159,14 @@ class Teacher(keras.layers.Layer):
             _choose(self._serve.structured_outputs, output)  # refuse now what `call` would
 
     def refuse_shared_weights(self, caller: str, net: keras.Model) -> None:
-        """Refuse a student whose weights were frozen with the teacher's.
+        """Raise an error if the student has weights that were frozen with the teacher.
 
         Args:
-          caller: the class, which the error names.
+          caller: the class that the error names.
           net: the student.
 
         Raises:
-          ValueError: names the first weight that both have, and that was trainable before.
+          ValueError: names the first shared weight that was trainable before.
         """
         for variable in net.variables:
             if id(variable) in self._frozen_here:
@@ -176,15 +177,15 @@ class Teacher(keras.layers.Layer):
 
     @property
     def trainable(self) -> bool:
-        """Always False, whatever the student's `trainable` is set to."""
+        """Whether the teacher can be trained: always False."""
         return False
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        """Ignore the student's setter, which reaches down to here."""
+        """Ignore the value: the student's setter sets `trainable` of all layers below it."""
 
     def build(self, input_shape: Any) -> None:
-        """Build the teacher where it is a Keras model that is not built yet."""
+        """Build the teacher if it is a Keras model that is not built yet."""
         if self._serve is None and not self.model.built:
             self.model.build(input_shape)
 
@@ -219,16 +220,17 @@ def tabulate(
 ) -> tuple[np.ndarray, ...]:
     """Compute a target's labels at points, as NumPy arrays.
 
-    A target's method `jet` is called where it has one. Any other target is differentiated,
-    compiled where there are several batches and it can be traced (without AutoGraph, as in `fit`).
+    A target with a method `jet` computes its own derivatives; any other target is differentiated.
+    If there are several batches, the computation is compiled, unless the target cannot be traced.
+    AutoGraph is off, as in `fit`.
 
     Args:
-      target: x [B,*in] -> [B,*out]: of `targets`, or any differentiable function.
-      x: [B,*in], one floating array.
-      order: J, the highest derivative.
-      batch_size: rows that are computed together.
-      verbose: 1 shows a progress line where there are several batches, 0 none; "auto" shows it
-        on a terminal.
+      target: a callable x [B,*in] -> [B,*out]: one of `targets`, or any differentiable function.
+      x: one floating array [B,*in].
+      order: J, the highest order of derivatives.
+      batch_size: number of rows that are computed at a time.
+      verbose: 1 shows a progress line if there are several batches, 0 shows none, "auto" shows it
+        on a terminal only.
 
     Returns:
       (y [B,*out], d1 [B,*out,*in], ..., dJ).
@@ -269,7 +271,7 @@ def tabulate(
 
 
 def serialize(target: Any) -> dict | None:
-    """Configure a target for a saved model; None for code that is not registered."""
+    """Return a target's configuration for a saved model; None for code that is not registered."""
     code = target.fn if isinstance(target, Function) else target
     registered = code in keras.saving.get_custom_objects().values()
     teacher = isinstance(target, Teacher) and isinstance(target.model, keras.layers.Layer)
@@ -277,14 +279,14 @@ def serialize(target: Any) -> dict | None:
 
 
 def serialize_net(net: Any) -> dict:
-    """Configure a net for a saved model, without its own `compile`: it is trained from outside."""
+    """Return a net's configuration for a saved model, without the net's own `compile`."""
     config = keras.saving.serialize_keras_object(net)
     config.pop("compile_config", None)
     return config
 
 
 def _traced(jet: Callable, x: tf.Tensor) -> Callable:
-    """jet, compiled for any number of rows where it can be traced."""
+    """`jet`, compiled for any number of rows if it can be traced."""
     try:
         spec = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
         return tf.function(jet, autograph=False).get_concrete_function(spec)
@@ -309,7 +311,7 @@ def _endpoint(model: Any) -> Any:
 
 
 def _choose(outputs: Any, output: str | int | None) -> tf.Tensor:
-    """The tensor among a model's outputs that `output` names, or the only one."""
+    """The output that `output` names, or the only one."""
     if not isinstance(outputs, dict):
         outputs = dict(enumerate(outputs if isinstance(outputs, list | tuple) else [outputs]))
     if output is None and len(outputs) == 1:
