@@ -9,7 +9,21 @@ from typing import Any
 import tensorflow as tf
 
 # What surrounds the one line that matters in a graph's report.
-_NOISE = ("Graph execution error", "Detected at node", "[[{{node", "<stack traces", "File ", "(0) ")
+_NOISE = (
+    "Graph execution error",
+    "Detected at node",
+    "[[{{node",
+    "<stack traces",
+    "File ",
+    "root error(s) found",
+)
+_NUMBER = re.compile(r"^\(\d+\) (?:[A-Z_]+: *)?")  # before each of several errors
+# What TensorFlow 2.21 says of Keras 3.15's loop over an execution's steps on several replicas.
+_LOOP = "You must feed a value for placeholder tensor"
+_LOOP_ON_REPLICAS = (
+    "Keras cannot run several steps an execution on several replicas. Compile the model with "
+    "steps_per_execution=1."
+)
 
 
 class RefusedInput(tf.errors.InvalidArgumentError, ValueError):
@@ -59,7 +73,10 @@ def one_line(error: tf.errors.OpError) -> str | None:
         return None
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     lines = [line for line in lines if not any(mark in line for mark in _NOISE)]
-    return lines[0] if lines else None
+    if not lines:
+        return None
+    line = _NUMBER.sub("", lines[0])
+    return _LOOP_ON_REPLICAS if line.startswith(_LOOP) else line
 
 
 def raised_in_python(error: tf.errors.OpError) -> Exception | None:

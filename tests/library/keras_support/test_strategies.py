@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import sobolev_tf as st
 
@@ -67,3 +68,14 @@ def test_replicas_may_have_shares_of_any_size(two_replicas, rows):
     history = model.fit(x, labels, batch_size=rows, epochs=2, verbose=0).history
     assert history["loss"][1] < history["loss"][0]
     assert all((a != b).any() for a, b in zip(before, model.net.get_weights(), strict=True))
+
+
+def test_several_steps_an_execution_on_two_replicas_end_in_one_line(two_replicas):
+    """Keras's loop over the steps fails with 2 root errors about a placeholder."""
+    with two_replicas.scope():
+        model = st.SobolevModel(st.nets.mlp(2, hidden=[4]))
+        model.compile("sgd", steps_per_execution=2)
+    x = np.ones([8, 2], "float32")
+    data = tf.data.Dataset.from_tensor_slices((x, (x[:, :1], x[:, None]))).batch(4)
+    with pytest.raises(ValueError, match=r"^SobolevModel.fit: Keras cannot .* several replicas\."):
+        model.fit(data, verbose=0)
