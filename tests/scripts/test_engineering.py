@@ -116,9 +116,13 @@ def test_errors_with_slopes_are_divided_by_those_with_values_only():
     assert engineering.errors_over_values_only(found[:2]) == {}
 
 
-def test_only_the_chosen_fits_run():
-    settings = Settings({"fit": ["surrogate_values"], "seed": 0, "num_seeds": 1})
-    assert {cell.fit for cell in engineering.cells(settings, [10])} == {"surrogate_values"}
-    settings = settings.replace(fit=["surrogate_values", "surrogate"])
-    noises = {cell.noise for cell in engineering.cells(settings, [10]) if cell.fit == "surrogate"}
-    assert noises == {0.0, 0.05, 0.1, 0.2}
+def test_only_what_is_chosen_runs():
+    flags = {"seed": 0, "num_seeds": 1, "problem": ["rosenbrock"], "slope_noise": ["0.1"]}
+    values_only = Settings(flags | {"fit": ["surrogate_values"]})
+    cell = engineering.Cell("rosenbrock", 10, 0.0, 0, "surrogate_values")
+    assert engineering.cells(values_only, [10]) == [cell]
+    both = engineering.cells(values_only.replace(fit=["surrogate_values", "surrogate"]), [10, 30])
+    assert [c.noise for c in both if c.fit == "surrogate"] == [0.0, 0.0, 0.1]
+    for wrong in ("-0.1", "nan", "much"):
+        with pytest.raises(UsageError, match=f"--slope_noise={wrong}: expected numbers above 0"):
+            engineering.slope_noises(values_only.replace(slope_noise=[wrong]))

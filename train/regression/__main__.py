@@ -26,6 +26,7 @@ from train.lib.run import cells, cli, files, memory, progress, run_folder, summa
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.regression import engineering, figures, functions, recipes, table
+from train.regression.problems import PROBLEMS
 
 PRESETS = recipes.PRESETS
 UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
@@ -61,6 +62,15 @@ flags.DEFINE_list(
     "Numbers of training points over the inputs, for --suite=engineering.",
     flag_values=FLAGS,
 )
+flags.DEFINE_list(
+    "slope_noise",
+    ["0.05", "0.1", "0.2"],
+    "Noise of slopes over each slope's root mean square, for --suite=engineering.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_multi_enum(
+    "problem", list(PROBLEMS), list(PROBLEMS), "Of --suite=engineering.", flag_values=FLAGS
+)
 flags.DEFINE_multi_enum(
     "fit",
     list(engineering.FITS),
@@ -88,7 +98,8 @@ flags.DEFINE_integer(
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
 # When a run is resumed:
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", "points_per_input", "fit"]
+SUITE_FLAGS = ["points_per_input", "slope_noise", "problem", "fit"]
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", *SUITE_FLAGS]
 
 
 def main(settings: Settings) -> None:

@@ -17,12 +17,11 @@ import numpy as np
 
 import sobolev_tf as st
 from train.lib.run import files, identity, metrics_csv, run_folder, schema, summary, text_table
-from train.lib.run.errors import reading
+from train.lib.run.errors import UsageError, reading
 from train.lib.run.settings import Settings
 from train.regression.problems import PROBLEMS
 
 TEST_POINTS, TEST_SEED = 2000, 10**9
-NOISES = (0.0, 0.05, 0.1, 0.2)  # of slopes, over the root mean square of each
 MEASURES = ("value_error", "gradient_error", "seconds")
 
 
@@ -32,7 +31,7 @@ class Cell:
 
     problem: str
     points_per_input: int
-    noise: float
+    noise: float  # of slopes, over the root mean square of each
     seed: int
     fit: str
 
@@ -135,12 +134,27 @@ def cells(settings: Settings, sizes: Sequence[int]) -> list[Cell]:
     """Return the cells of a run; noise at the first of the sizes only."""
     seeds = range(settings.seed, settings.seed + settings.num_seeds)
     fits = [name for name in FITS if name in settings.fit]
-    exact = itertools.product(sizes, fits, seeds, PROBLEMS)
-    noisy = itertools.product(NOISES[1:] if "surrogate" in fits else (), seeds, PROBLEMS)
+    problems = [name for name in PROBLEMS if name in settings.problem]
+    noises = slope_noises(settings) if "surrogate" in fits else []
+    exact = itertools.product(sizes, fits, seeds, problems)
+    noisy = itertools.product(noises, seeds, problems)
     return [
         *(Cell(problem, count, 0.0, seed, fit) for count, fit, seed, problem in exact),
         *(Cell(problem, sizes[0], noise, seed, "surrogate") for noise, seed, problem in noisy),
     ]
+
+
+def slope_noises(settings: Settings) -> list[float]:
+    """Return the numbers of --slope_noise. Raises UsageError for others than those above 0."""
+    try:
+        noises = [float(number) for number in settings.slope_noise]
+        good = all(0 < noise < np.inf for noise in noises)
+    except ValueError:
+        good = False
+    if not good:
+        text = ",".join(settings.slope_noise)
+        raise UsageError(f"--slope_noise={text}: expected numbers above 0, as in 0.05,0.1")
+    return noises
 
 
 def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
