@@ -1,13 +1,13 @@
 """The label check: are these the derivatives of these values?
 
-Evidence, hypotheses, verdict. The evidence is *secants*: rises of y over steps of x, between
-neighbouring rows or, where the function is at hand, its finite differences. A hypothesis says
-which rises the labels imply: as they are, times a factor, rearranged, or taken at other points.
-The verdict is the simplest one that comes clearly closer to the evidence than the labels as they
-are. Where none does, the residuals are looked at; where they say nothing, it is "cannot tell".
+The evidence is *secants*: rises of y over steps of x, between neighboring rows or, if the function
+is available, its finite differences. A hypothesis says which rises the labels imply: as they are,
+times a factor, rearranged, or taken at other points. The verdict is the simplest hypothesis that
+comes clearly closer to the evidence than the labels as they are. If there is none, residuals
+decide; if these show nothing, the verdict is "cannot tell".
 
-Shapes: x [B,*in], y [B,*out], dy [B,*out,*in] are flat inside: [B,D], [B,K], [B,K,D]. Secants
-have the axes [A,N]: N steps from each of A rows.
+x [B,*in], y [B,*out], dy [B,*out,*in] are flattened to [B,D], [B,K], [B,K,D]. Secants have the axes
+[A,N]: N steps from each of A rows.
 """
 
 import itertools
@@ -38,10 +38,10 @@ from sobolev_tf.check.values import values_of
 __all__ = ["Finding", "LabelCheck", "check_labels"]
 
 # Chosen by hand on the cases of tests/library/check.
-_RISES = 8  # fewer between neighbours decide nothing
-_FITTED = 3  # times the chosen neighbours: those that factors and shifts are fitted to
-_CERTAIN = 0.5  # of the finite differences: fn is not smooth where fewer are certain
-_UNEXPLAINED = 3  # times EXACT: a larger misfit is looked at again
+_RISES = 8  # fewer rises between neighbors cannot decide
+_FITTED = 3  # factors and shifts are fitted to so many times the chosen neighbors
+_CERTAIN = 0.5  # if a smaller share of finite differences is certain, fn is not smooth
+_UNEXPLAINED = 3  # a misfit of more than so many times EXACT is examined again
 
 _NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
 
@@ -49,21 +49,22 @@ _NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a d
 def check_labels(
     x: ArrayLike, y: ArrayLike, dy: ArrayLike, fn: Callable | None = None, *, seed: int = 0
 ) -> LabelCheck:
-    """Check whether dy are the derivatives of y at x, and name what is wrong: print the result.
+    """Check whether dy are the derivatives of y at x, and name what is wrong; print the result.
 
-    With fn, each component is checked by finite differences at some rows. Without it neighbours
-    decide, y_j - y_i against ½ (dy_i + dy_j) (x_j - x_i), which needs points close to each other.
+    With `fn`, each component is compared with finite differences at some rows. Without it,
+    neighboring rows are compared, y_j - y_i with ½ (dy_i + dy_j) (x_j - x_i), which needs points
+    close to each other. At most a few thousand rows are used.
 
     Kinds of findings: "wrong sign", "wrong scale", "swapped axes", "shuffled rows", "other
-    points", "kinks", "noise", "wrong values" (with fn), "disagree" (none of these), and "cannot
-    tell", which is no fault. At most a few thousand rows are looked at.
+    points", "kinks", "noise", "wrong values" (with `fn`), "disagree" (none of these), and "cannot
+    tell", which is not a fault.
 
     Args:
-      x: [B,*in].
-      y: [B,*out]; with one output also [B]. NaN marks a missing label.
-      dy: [B,*out,*in]; with one output also [B,*in]. NaN marks a missing label.
-      fn: x -> y on arrays or tensors, if at hand.
-      seed: of the rows that are drawn.
+      x: points [B,*in].
+      y: values [B,*out], or [B] for one output. NaN marks a missing label.
+      dy: derivatives [B,*out,*in], or [B,*in] for one output. NaN marks a missing label.
+      fn: the function x -> y of arrays or tensors, if available.
+      seed: seed of the choice of rows.
 
     Returns:
       A `LabelCheck`.
@@ -96,7 +97,7 @@ def _check_by_neighbours(data: Data, rng: np.random.Generator) -> LabelCheck:
     if secants is None or np.isfinite(secants.rise).sum() < _RISES:
         return LabelCheck((_NO_LABELS,), 1.0, "no pairs of neighbours")
     tried: list = []
-    # As near as possible, against curvature; further where nothing explains that: noise.
+    # Near rows, for curvature's sake; farther ones if nothing explains those, since noise may.
     for start, stop in itertools.pairwise(BANDS):
         band = secants.band(start, stop)
         if band.step.shape[1] and (not tried or tried[-1][0] > CLOSE):

@@ -1,4 +1,4 @@
-"""What the label check reports: findings, and the verdict that one prints."""
+"""The report of the label check: findings, and a verdict to print."""
 
 import dataclasses
 
@@ -7,16 +7,17 @@ _COMPONENTS, _FINDINGS = 6, 12  # that are printed
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A fault, or that the data cannot tell.
+    """A fault of the labels, or the finding that the data cannot tell.
 
     Attributes:
-      kind: what it is: see `check_labels`.
-      number: how many times too large dy is (wrong scale, wrong sign); the rows' offset (NaN:
-        none); the entries out of place; the distance to the other points, in standard deviations
-        of x; the share of steps or rows concerned; or a relative error.
+      kind: the kind of the finding, see `check_labels`.
+      number: depends on the kind: the factor by which dy is too large (wrong scale, wrong sign),
+        the offset of the rows (NaN: there is none), the number of entries out of place, the
+        distance to the other points in standard deviations of x, the share of steps or rows
+        concerned, or a relative error.
       message: what is wrong, and what to do.
-      outputs: the components concerned, as indices into y[row] (tuples for images); empty: all.
-      inputs: likewise into x[row].
+      outputs: the components concerned, as indices of y[row] (tuples for images); empty: all.
+      inputs: the components concerned, as indices of x[row]; empty: all.
     """
 
     kind: str
@@ -37,13 +38,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class LabelCheck:
-    """What `check_labels` found; print it.
+    """The result of `check_labels`; print it.
 
     Attributes:
-      findings: faults, or that the data cannot tell; empty where labels agree.
-      error: how far the rises that dy implies are from those of y: 0 where labels agree, about 1
-        where they say nothing, above 1 where they mislead.
-      evidence: what was looked at.
+      findings: a tuple of `Finding`; empty if the labels agree.
+      error: the relative distance of the rises that dy implies from those of y: 0 if they agree,
+        about 1 if dy carries no information about y, above 1 if dy is misleading.
+      evidence: what was compared.
     """
 
     findings: tuple

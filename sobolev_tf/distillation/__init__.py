@@ -1,4 +1,4 @@
-"""A student policy that matches its teacher's, and its slopes (section 4.2)."""
+"""Distillation: a student learns a teacher's policy and its input gradients (section 4.2)."""
 
 from sobolev_tf.distillation.policies import (
     DIVERGENCES,

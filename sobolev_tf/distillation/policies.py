@@ -1,4 +1,4 @@
-"""Policies given as logits [B,A]: their divergence, as a loss and as a metric (section 4.2)."""
+"""The KL divergence of policies given as logits [B,A], as a loss and as a metric (section 4.2)."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def log_policy(logits: tf.Tensor) -> tf.Tensor:
 def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
     """Compute D_KL(p ‖ q) = Σ_a p(a) (log p(a) - log q(a)), with 0 log 0 = 0.
 
-    Actions that p masks, with log p = -inf, count nothing and have no gradient. Where q masks an
-    action that p may take, the divergence is infinite.
+    Actions that p masks (log p = -inf) do not count and have no gradient. If q masks an action that
+    p may take, the divergence is infinite.
 
     Args:
       log_p: log-policy [B,A].
@@ -33,7 +33,7 @@ def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
       [B], in nats.
 
     Raises:
-      ValueError: for policies of different shapes.
+      ValueError: the policies have different shapes.
 
     Example:
 
@@ -54,11 +54,11 @@ def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PolicyDivergence(keras.losses.Loss):
-    """KL divergence of two policies, given as logits [B,A] of any offset.
+    """The KL divergence of two policies, given as logits [B,A], which need not be normalized.
 
     Args:
-      direction: "student_teacher" is D_KL(π ‖ π*), as section 4.2 prints it, with π the
-        prediction; "teacher_student" is D_KL(π* ‖ π).
+      direction: "student_teacher" is D_KL(π ‖ π*), as in section 4.2, where π is the prediction;
+        "teacher_student" is D_KL(π* ‖ π).
 
     Example:
 
@@ -88,7 +88,7 @@ class PolicyDivergence(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class KL(keras.metrics.MeanMetricWrapper):
-    """Mean KL divergence of policies given as logits [B,A].
+    """The mean KL divergence of policies given as logits [B,A].
 
     Args:
       direction: as in `PolicyDivergence`.
@@ -104,7 +104,7 @@ class KL(keras.metrics.MeanMetricWrapper):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class ActionError(keras.metrics.MeanMetricWrapper):
-    """How often the most probable actions of two policies [B,A] differ, from 0 to 1.
+    """The share of rows in which two policies [B,A] have different most probable actions.
 
     >>> metric = ActionError()
     >>> metric.update_state(tf.constant([[1.0, 2.0], [2.0, 1.0]]), tf.constant([[0.0, 5.0]] * 2))

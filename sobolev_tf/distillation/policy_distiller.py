@@ -1,4 +1,4 @@
-"""PolicyDistiller: a student policy that matches its teacher's, and its slopes (section 4.2)."""
+"""PolicyDistiller: a student learns a teacher's policy and its input gradients (section 4.2)."""
 
 import dataclasses
 import os
@@ -31,7 +31,8 @@ class PolicyEquation(Equation):
     """The terms of section 4.2: student and teacher are log-policies, states may be images.
 
     Attributes:
-      alpha, uint8_images: as for `PolicyDistiller`; None until the first s decides.
+      alpha: as for `PolicyDistiller`.
+      uint8_images: as for `PolicyDistiller`; None before the first s.
     """
 
     masked = True
@@ -56,7 +57,7 @@ class PolicyEquation(Equation):
         return batch
 
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
-        """Return the terms to compare: stored logits spare the teacher's run, but for gradients."""
+        """Return the terms to compare; with stored logits, only gradients need the teacher."""
         if not (training and self.order):
             return super().requested(labeled, target, training)
         if target is None:
@@ -67,7 +68,7 @@ class PolicyEquation(Equation):
         return labels.names(self.order)
 
     def cast(self, x: Any) -> Any:
-        """Return s as floats; integers are taken in images only, elsewhere they are an error."""
+        """Return s as floats; integers are an error, except in images."""
         if not isinstance(x, dict | list | tuple):
             x = tf.convert_to_tensor(x)
             if self.uint8_images is None:
@@ -95,35 +96,35 @@ class PolicyEquation(Equation):
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class PolicyDistiller(EquationModel):
-    """A student policy that learns its teacher's values and input gradients (section 4.2).
+    """A student policy that learns its teacher's policy and input gradients (section 4.2).
 
-    min  D_KL(π(s) ‖ π*(s)) + α E_v ‖∇_s <log π*(s), v> - ∇_s <log π(s), v>‖, with v uniform on
-    the unit sphere of action space, P of them per example, drawn anew at every training step.
-    The norm is not squared, and is a mean over B and P.
+    Minimizes D_KL(π(s) ‖ π*(s)) + α E_v ‖∇_s <log π*(s), v> - ∇_s <log π(s), v>‖, where v is
+    uniform on the unit sphere of action space; P directions v per example are drawn anew at every
+    training step. The norm is not squared, and is averaged over B and P.
 
-    Labels: `fit(s)` takes them from the teacher; `fit(s, logits)` reads stored logits [B,A] of the
-    teacher, and then only α > 0 runs it, for its gradients. `evaluate(s, logits)` compares values
+    `fit(s)` takes the labels from the teacher. `fit(s, logits)` uses stored logits [B,A] of the
+    teacher, which then runs only if α > 0, for its gradients. `evaluate(s, logits)` compares values
     only. The teacher is frozen; nothing of the student is gradient-stopped.
 
-    Metrics: kl and action_error (see `ActionError`), both by sample weight; losses: value_loss,
-    d1_loss.
+    Metrics are kl and action_error (see `ActionError`), both weighted by `sample_weight`; losses
+    are value_loss and d1_loss.
 
     Args:
       net: the student, any Keras model s [B,*in] -> logits [B,A]. The distiller itself returns
         log-policies, which are logits too.
-      teacher: s -> logits: a Keras model, a SavedModel (its path, or loaded), `targets.Teacher`
-        (which chooses among several outputs), or any differentiable callable.
-      alpha: α, at least 0. It stands here and not in `compile`, because it decides which terms
-        the model has: with 0 there is no input gradient, and stored logits need no teacher.
-        `compile(loss_weights=[1, schedule])` changes α over training.
-      divergence: which KL is lowered and reported, see `PolicyDivergence`.
-      uint8_images: s are images of 0..255. Derivatives are then with respect to s / 255 in
-        student and teacher, integers are taken, and `export` serves uint8. False takes s as it
-        is. None decides by the first s that the model sees: True if its dtype is uint8.
+      teacher: a function s -> logits: a Keras model, a SavedModel (its path, or loaded),
+        `targets.Teacher` (which chooses among several outputs), or any differentiable callable.
+      alpha: α, at least 0. It is an argument of the constructor, because it decides which terms the
+        model has: with 0 there are no input gradients, and stored logits need no teacher. To change
+        α during training, use `compile(loss_weights=[1, schedule])`.
+      divergence: the KL divergence to minimize and to report, see `PolicyDivergence`.
+      uint8_images: whether s are images of 0..255. If so, derivatives are with respect to s / 255
+        in student and teacher, integers are accepted, and `export` serves uint8. None decides by
+        the first s: True if its dtype is uint8.
       projections, orthogonal, unbiased, seed: as for `SobolevModel`.
 
     Raises:
-      ValueError: alpha is negative or not finite, or the divergence unknown.
+      ValueError: alpha is negative or not finite, or the divergence is unknown.
 
     Example:
 
@@ -172,12 +173,12 @@ class PolicyDistiller(EquationModel):
 
     @property
     def uint8_images(self) -> bool | None:
-        """Whether s are images of 0..255; None before the first s is there."""
+        """Whether s are images of 0..255; None before the first s."""
         return self.equation.uint8_images
 
     @property
     def projection(self) -> Projection:
-        """Directions v on actions: for images of length 255, which makes ∇ by s one by s / 255."""
+        """The directions v; length 255 for images makes gradients those with respect to s / 255."""
         length = BYTE if self.equation.uint8_images else 1.0
         return dataclasses.replace(self._projection, length=length)
 
@@ -186,7 +187,7 @@ class PolicyDistiller(EquationModel):
         self._projection = projection
 
     def build(self, input_shape: Any) -> None:
-        """Build the student where it is not built yet.
+        """Build the student if it is not built yet.
 
         Raises:
           ValueError: the student's output is not [B,A].
@@ -208,13 +209,13 @@ class PolicyDistiller(EquationModel):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Configure as `SobolevModel.compile`, by default as section 4.2.
+        """Configure training; by default as in section 4.2.
 
         Args:
           optimizer, metrics, *args, **kwargs: as for `SobolevModel.compile`.
-          loss: [of the policy, of its gradient]; by default [PolicyDivergence, Norm].
-          loss_weights: by default [1, alpha]; with a schedule for α, [1, schedule].
-          weighted_metrics: by default [KL, ActionError].
+          loss: the losses of the policy and of its gradient; default: [PolicyDivergence, Norm].
+          loss_weights: default: [1, alpha]. With a schedule for α: [1, schedule].
+          weighted_metrics: default: [KL, ActionError].
         """
         pair = [PolicyDivergence(self.divergence), losses.Norm()]
         if weighted_metrics is None:
@@ -230,7 +231,7 @@ class PolicyDistiller(EquationModel):
         )
 
     def adapt(self, *args: Any, **kwargs: Any) -> None:
-        """Not for policies: always raises ValueError."""
+        """Raise ValueError: log-policies are not z-scored."""
         raise ValueError("log-policies are not z-scored: PolicyDistiller takes no adapt.")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:

@@ -7,11 +7,12 @@ import keras
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """A callback that ends training where a loss is NaN or infinite, and names the loss.
+    """A callback that ends training when a loss is NaN or infinite, and names the loss.
 
-    Looks at steps 1, 2, 4, ... and at the epoch's end, before any other callback does: a running
-    mean keeps a NaN, and reading it at every step would slow training. A callback that saves
-    between those steps may save weights that are NaN; one that saves at an epoch's end cannot.
+    It checks after steps 1, 2, 4, ... and at the end of an epoch, before any other callback runs.
+    That is enough, because a running mean keeps a NaN; reading it at every step would slow training
+    down. A callback that saves weights between those steps may save NaN, one that saves at the end
+    of an epoch cannot.
 
     Raises:
       FloatingPointError: a loss is not finite.
@@ -20,12 +21,12 @@ class StopAtNaN(keras.callbacks.Callback):
     async_safe = True
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Look at the losses after steps 1, 2, 4, ..."""
+        """Check the losses after steps 1, 2, 4, ..."""
         if (batch + 1) & batch == 0:
             self.on_epoch_end(None, logs)
 
     def on_epoch_end(self, epoch: int | None, logs: dict | None = None) -> None:
-        """Look at the losses of an epoch."""
+        """Check the losses of an epoch."""
         for name, value in reversed((logs or {}).items()):
             own = name.endswith("loss") and not name.startswith("val_")
             if own and not math.isfinite(float(value)):
@@ -38,7 +39,7 @@ class StopAtNaN(keras.callbacks.Callback):
 
 
 def stop_at_nan_first(callbacks: Any) -> Any:
-    """Return callbacks of `fit` with `StopAtNaN` before them; a CallbackList as it is."""
+    """Put `StopAtNaN` before the callbacks of `fit`; a CallbackList is returned as it is."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     return [StopAtNaN(), *keras.tree.flatten(callbacks or [])]

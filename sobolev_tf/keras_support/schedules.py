@@ -1,4 +1,4 @@
-"""Learning rates over the course of training that Keras lacks."""
+"""Learning rate schedules that Keras lacks."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,19 +15,20 @@ HUGE_SAVINE = ((0.0, 1e-7), (0.2, 1.0), (0.6, 0.1), (0.9, 1e-5), (1.0, 1e-7))
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises once and falls once: linear between points.
+    """A learning rate that rises once and falls once, linearly between given points.
 
-    A high rate in between explores, the long fall to almost zero averages noisy labels out.
+    The high rate in the middle explores; the long fall to almost zero averages noisy labels out.
     Source: Smith & Topin, 2018; the default points are those of Huge & Savine, "Differential
     Machine Learning", 2020.
 
     Args:
       peak: the highest learning rate.
-      num_steps: steps of the whole cycle; later steps have its last rate.
-      points: pairs (share of the steps, share of the peak); shares of the steps rise from 0 to 1.
+      num_steps: number of steps of the cycle; later steps have the last rate.
+      points: pairs (share of the steps, share of the peak), in which the share of the steps rises
+        from 0 to 1.
 
     Raises:
-      ValueError: for numbers that make no cycle.
+      ValueError: the points are not such pairs.
 
     Example:
       >>> rate = OneCycle(0.1, 1000)

@@ -24,15 +24,13 @@ from sobolev_tf.model.problem import Problem
 
 
 class EquationModel(EquationSteps):
-    """A Keras model that trains an `Equation`: its steps, losses, metrics, jets and files.
-
-    `SobolevModel` and `PolicyDistiller` choose the equation.
+    """A Keras model that trains an `Equation`; base class of `SobolevModel` and `PolicyDistiller`.
 
     Args:
       equation: the net with its inputs and scaling, and the terms that it is trained on.
       target: supplies labels inside the step, or None.
-      projection: of equation 2, or None for full derivatives.
-      **kwargs: Keras's, such as name.
+      projection: the `Projection` of equation 2, or None for full derivatives.
+      **kwargs: arguments of `keras.Model`, such as `name`.
     """
 
     def compile(
@@ -48,30 +46,32 @@ class EquationModel(EquationSteps):
         mean_over: str = "batch",
         **kwargs: Any,
     ) -> None:
-        """Configure as in Keras, with one loss and one weight for each term.
+        """Configure training as in Keras, with one loss and one weight for each term.
 
-        Half-precision nets get Keras's dynamic loss scaling, as they do in Keras.
+        Half-precision nets get dynamic loss scaling, as in Keras.
 
         Args:
-          optimizer: Keras's.
-          loss, loss_weights: a list in the order value, d1, ..., dJ; a dict of those names and
-            jvp, vjp, hvp; or one for all. None leaves its term out. Default: SquaredNorm, weight 1.
-            A weight may be a function of the step, such as a Keras schedule.
-          metrics, weighted_metrics: Keras's, of values only.
-          jet_metrics: some of "rmse", "r2", "cosine", of every term that has labels.
-          component_weights: what multiplies each component's error before its loss: a dict of
-            arrays [*out,*in × j] by name, or "rms", one over the root mean square of each
-            component of the labels that `adapt` saw. Not with a projection.
-          missing: "nan" leaves NaN entries of labels out; `jet_metrics` do not shrink with them.
-            Keras's metrics, and r2, see rows without NaN only. None makes NaN an error.
-          mean_over: what a term's loss is averaged over. "batch": all of it, so that a term
-            shrinks by the share of its labels that are missing, and every label counts alike
-            wherever it stands. "present": a term's labels that are there, so that it keeps its
-            weight beside the others. Not with a projection.
-          **kwargs: Keras's: jit_compile, run_eagerly, steps_per_execution.
+          optimizer: as in Keras.
+          loss, loss_weights: a list in the order value, d1, ..., dJ; a dict with these names and
+            jvp, vjp, hvp; or one for all terms. None leaves a term out. Default: `SquaredNorm` with
+            weight 1. A weight may be a function of the step, such as a Keras schedule.
+          metrics, weighted_metrics: as in Keras, computed for values only.
+          jet_metrics: any of "rmse", "r2", "cosine", computed for every term that has labels.
+          component_weights: factors of the error of each component: a dict of arrays
+            [*out,*in × j] by name of term, or "rms", which divides each error by the root mean
+            square of its component in the labels passed to `adapt`, or by a quarter of the largest
+            one in the term, whichever is larger. Not with a projection.
+          missing: "nan" ignores NaN entries of labels; None, the default, makes NaN an error.
+            `jet_metrics` are then over the other entries; Keras's metrics and r2 are over rows
+            without NaN.
+          mean_over: what the loss of a term is averaged over. "batch": all rows, so that a term
+            shrinks with the share of its labels that are missing, and every label has the same
+            weight. "present": the labels that are present, so that the term keeps its weight
+            relative to the others. Not with a projection.
+          **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
 
         Raises:
-          ValueError: for an unknown setting.
+          ValueError: a setting is unknown.
         """
         if component_weights is not None and self.projection:
             raise ValueError("component_weights needs full derivatives: projection=None.")
@@ -98,7 +98,7 @@ class EquationModel(EquationSteps):
         self._own_config["mean_over"] = mean_over
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
-        """Return the loss of arrays as a function of the weights only, for full-batch solvers."""
+        """Return the loss of arrays as a function of the weights, for full-batch solvers."""
         return Problem(self, x, y, sample_weight)
 
     def fit(
@@ -120,19 +120,27 @@ class EquationModel(EquationSteps):
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
     ) -> keras.callbacks.History:
-        """Train as in Keras; `fit(x)` is enough where the model has a live target.
+        """Train as in Keras; `fit(x)` is enough if the model has a target.
 
-        With `steps_per_epoch`, arrays are shuffled and repeated without end, in full batches:
-        an epoch then is as long as you like, which trains small data many times faster.
+        With `steps_per_epoch`, arrays are shuffled and repeated endlessly, in full batches, and an
+        epoch has that many steps. Small arrays train many times faster this way.
 
-        Args: Keras's, but
+        Args:
+          x: arrays, or a data set or generator of (x, y) or (x, y, sample_weight).
           y: labels in any form of `model.labels`: values, (y, dy), or a dict by name.
-          sample_weight: [B], for all terms, or a dict by name of term.
-          shuffle: None shuffles arrays, and leaves data sets and generators as they are.
+          sample_weight: [B] for all terms, or a dict by name of term.
+          shuffle: None shuffles arrays, but not data sets and generators.
+          batch_size, epochs, verbose, callbacks, validation_split, validation_data, class_weight,
+            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
+            validation_freq: as in Keras.
+
+        Returns:
+          Keras's History.
 
         Raises:
-          ValueError: for data that the gate refuses, see `gate`.
-          FloatingPointError: for a loss that became NaN, before callbacks see the epoch's end.
+          ValueError: the data are refused, see `model.gate`.
+          FloatingPointError: a loss became NaN or infinite. It is raised before other callbacks
+            see the end of the epoch.
         """
         feed = Feed(self, "fit")
         settings: dict[str, Any] = {"epochs": epochs, "initial_epoch": initial_epoch}
@@ -182,7 +190,7 @@ class EquationModel(EquationSteps):
             return super().evaluate(**passed, return_dict=return_dict, **rest)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """Compute values [B,*out] as in Keras, but in the net's dtype."""
+        """Compute values [B,*out] as in Keras, in the net's dtype."""
         feed = Feed(self, "predict")
         known = inspect.signature(keras.Model.predict).parameters
         options.refuse_unknown(feed.gate.caller, kwargs, keras.Model.predict, known=known)
@@ -197,19 +205,19 @@ class EquationModel(EquationSteps):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Take one step on arrays as in Keras; they are looked at as in `fit`."""
+        """Take one training step on arrays as in Keras; they are checked as in `fit`."""
         x, y, sample_weight = Feed(self, "train_on_batch").batch(x, y, sample_weight)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Compute losses and metrics of arrays as in Keras; they are looked at as in `fit`."""
+        """Compute losses and metrics of arrays as in Keras; they are checked as in `fit`."""
         x, y, sample_weight = Feed(self, "test_on_batch").batch(x, y, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """Compute values [B,*out] of arrays as in Keras; they are looked at as in `fit`."""
+        """Compute values [B,*out] at arrays as in Keras; they are checked as in `fit`."""
         x, _, _ = Feed(self, "predict_on_batch").batch(x, None, None)
         return super().predict_on_batch(x)
 
@@ -223,7 +231,7 @@ class EquationModel(EquationSteps):
         return model
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Return compile's arguments for a saved model; empty before `compile`."""
+        """Return the arguments of `compile` for a saved model; empty before `compile`."""
         if not self.compiled:
             return {}
         balanced = {"component_weights": self.objective.config()}
@@ -237,7 +245,7 @@ class EquationModel(EquationSteps):
             self.optimizer.build(self.trainable_variables)
 
     def _gate(self, method, caller=None):
-        """What a method, or the function `caller`, lets in."""
+        """The checks of a method, or of the function `caller`."""
         equation, target = self.equation, self.target is not None
         caller = caller or f"{type(self).__name__}.{method}"
         axes = len(self.scaling.mean.shape) if self.built else None

@@ -19,28 +19,29 @@ from sobolev_tf.targets import Teacher
 class SobolevModel(EquationModel):
     """A network that learns a function's value and its derivatives up to `order`.
 
-    Equation 1: the loss is the sum over j = 0..J of w_j l_j(D^j m(x), D^j f(x)), with m the net
-    and f the labels, or a live target. With a projection it is equation 2: order j compares P
-    random directions per example, drawn anew at every training step.
+    The loss is the sum over j = 0..J of w_j l_j(D^j m(x), D^j f(x)), where m is the net, and f the
+    labels or a target (equation 1). With a projection, order j compares derivatives along P random
+    directions per example, which are drawn anew at every training step (equation 2).
 
-    Labels: see `model.labels`; losses and weights: see `compile`. Only missing labels are
-    gradient-stopped. Dropout and BatchNormalization run in training mode inside `fit`: the latter
-    couples the rows of a batch, and derivatives then carry the other rows' share.
+    For the forms of labels see `model.labels`, for losses and weights `compile`. Nothing is
+    gradient-stopped, except missing labels. Dropout and BatchNormalization run in training mode
+    inside `fit`. BatchNormalization couples the rows of a batch, so that the derivative of a row
+    contains contributions of other rows.
 
     Args:
-      net: any Keras model x [B,*in] -> [B,*out], one tensor out, built or not.
-      order: J, the highest order that is compared; 0 compares values only.
+      net: any Keras model x [B,*in] -> [B,*out] with one output, built or not.
+      order: J, the highest order of derivatives; 0 compares values only.
       target: `targets.Function`, `targets.Teacher`, `targets.FiniteDifferences` or any callable
-        of tensors: `fit(x)` takes its labels from here, inside the step. Where labels are passed
-        to `fit`, they alone are compared.
-      wrt: for a net of several inputs, the name or names of those to differentiate.
+        of tensors, which supplies the labels of `fit(x)` inside the step. If labels are passed to
+        `fit`, only these are compared.
+      wrt: for a net with several inputs, the name or names of those to differentiate.
       projection: a `Projection`, or its side: "output" for D^j <m, v>, "input" for derivatives
-        along v. None compares full derivatives. Evaluation draws the same directions each time.
-      projections, contraction, unbiased, orthogonal, seed: beside a side, the `Projection`'s
-        count and other fields.
+        along v. None compares full derivatives. Every evaluation uses the same directions.
+      projections, contraction, unbiased, orthogonal, seed: `count` and the other fields of the
+        `Projection`, if `projection` is a side.
 
     Raises:
-      ValueError: for an unknown setting, or a net of several outputs or of unknown axes.
+      ValueError: a setting is unknown, or the net has several outputs or unknown axes.
 
     Example:
 
@@ -98,30 +99,31 @@ class SobolevModel(EquationModel):
         mask: Any = None,
         scale_x: bool = True,
     ) -> None:
-        """Learn in z-scores of x and y, and by the chain rule of every derivative.
+        """Scale x and y to z-scores, and derivatives by the chain rule.
 
-        x [B,D] is scaled component by component; x of more axes by one mean and one deviation,
-        which keeps the geometry of images and positions. Without values, or where they are
-        constant, y's deviation is the typical length of its z-scored gradient. NaN entries of
-        labels are left out, and so are rows of weight 0 and what `mask` says is padding.
+        x [B,D] is scaled component by component; x with more axes by one mean and one deviation,
+        which keeps the geometry of images and positions. If there are no values, or they are
+        constant, the deviation of y is the typical length of its z-scored gradient. Missing labels,
+        rows of weight 0 and padding (`mask`) do not count.
 
-        `predict`, `predict_jet`, metrics, and the saved and the exported model keep the user's
-        units. Losses and random directions are in z-scores, and so are metrics of output
-        projections, which mix the outputs' units.
+        `predict`, `predict_jet`, metrics, and saved and exported models keep your units. Losses and
+        random directions are in z-scores, and so are metrics of projections of the outputs, which
+        mix units.
 
         Args:
-          x, y: as for `fit`, arrays or a data set of batches, read once; with a live target x is
-            enough.
-          batch_size: rows of arrays that are read at once.
-          steps: how many batches of a data set are read; None for all.
-          sample_weight: as for `fit`. Rows of weight 0 do not count; other weights are all one.
-          mask: of arrays, booleans [B] with the first axes of *in, such as [B,N] for positions
-            [B,N,3]: False for padding, which counts neither in x nor in the derivatives.
-          scale_x: False leaves x as it is, where the net has lengths of its own such as cutoffs.
+          x, y: as for `fit`: arrays, or a data set of batches, which is read once. With a target, x
+            is enough.
+          batch_size: number of rows of arrays that are read at a time.
+          steps: number of batches of a data set to read; None for all.
+          sample_weight: as for `fit`. Only whether a weight is 0 matters.
+          mask: for arrays, booleans [B] with the first axes of *in, such as [B,N] for positions
+            [B,N,3]; False for padding, which counts neither in x nor in the derivatives.
+          scale_x: whether to scale x. Pass False if the net has lengths of its own, such as a
+            cutoff.
 
         Raises:
-          ValueError: for no data, data without end, numbers that are not finite, labels of
-            another shape, or a net that masks padding in an x that is scaled.
+          ValueError: there is no data, a data set is endless, numbers are not finite, labels have
+            another shape, or the net masks padding in an x that would be scaled.
         """
         scale_x = require.switch(f"{type(self).__name__}.adapt", "scale_x", scale_x)
         gate = Gate(f"{type(self).__name__}.adapt", self.order, "nan")

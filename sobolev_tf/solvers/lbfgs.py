@@ -1,7 +1,7 @@
-"""L-BFGS for small data: every point in every step, and curvature from the steps before.
+"""L-BFGS for small data: every step uses all points, and curvature learned from earlier steps.
 
-On a few hundred points a first-order optimizer stops far from the minimum of the loss. This goes
-on to it, as far as the net's precision reaches.
+On a few hundred points, a first-order optimizer stops far from the minimum of the loss. L-BFGS gets
+as close to it as the net's precision allows.
 """
 
 from collections.abc import Callable
@@ -33,30 +33,29 @@ def fit_lbfgs(
 ) -> keras.callbacks.History:
     """Minimize the loss of a compiled SobolevModel over all of x at once, by SciPy's L-BFGS-B.
 
-    The loss is that of `model.evaluate(x, y, sample_weight)`: every term and weight of `compile`,
-    between the z-scores of `adapt`, live targets, regularization. Layers are in inference mode and
-    random directions stay as they are, so that it is one function of the weights. The optimizer
-    of `compile` is not used.
+    The loss is that of `model.evaluate(x, y, sample_weight)`, with all terms, weights and
+    regularizers, in the z-scores of `adapt`. Layers run in inference mode and random directions are
+    fixed, so that the loss is one function of the weights. The optimizer of `compile` is not used.
 
-    The net's dtype is the precision of loss and gradient: build it in float64 (`nets.mlp(2,
-    dtype="float64")`), since in float32 L-BFGS stops early. It runs on one device. Where losses
-    are squared and points few, `fit_least_squares` needs far fewer steps.
+    Loss and gradient have the precision of the net: build it in float64 (`nets.mlp(2,
+    dtype="float64")`), since in float32 L-BFGS stops early. The fit runs on one device. For squared
+    losses and few points, `fit_least_squares` needs far fewer steps.
 
     Args:
-      model: a compiled `SobolevModel`. However the fit ends, it has the weights of the last
+      model: a compiled `SobolevModel`. However the fit ends, the model has the weights of the last
         complete iteration.
-      x, y, sample_weight: arrays as for `SobolevModel.fit`; they are not rounded on their way to
-        the net. A live target is evaluated at every step: give an expensive one's labels by
-        `targets.tabulate`.
-      iterations: the most that are taken, each of one evaluation of the loss or, rarely, a few.
-      corrections: how many steps curvature is learned from.
-      tolerance: the fit ends where a step lowers the loss by less than this share of it.
-      callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
-      verbose: 1 shows a line with iteration, loss and time left, 0 none; "auto" shows it on a
-        terminal.
+      x, y, sample_weight: arrays as for `SobolevModel.fit`, which keep their precision on the way
+        to the net. A target is evaluated at every step; if that is expensive, compute its labels
+        once by `targets.tabulate`.
+      iterations: the largest number of iterations. Most evaluate the loss once, some a few times.
+      corrections: number of steps from which curvature is learned.
+      tolerance: the fit ends if a step lowers the loss by less than this share.
+      callbacks: as in Keras; an epoch is an iteration. `model.stop_training = True` ends the fit.
+      verbose: 1 shows a line with iteration, loss and time left, 0 shows none, "auto" shows it on a
+        terminal only.
 
     Returns:
-      The History of "loss" by iteration, with SciPy's reason to stop as `message`.
+      Keras's History of "loss" by iteration; its `message` is SciPy's reason to stop.
 
     Raises:
       ImportError: SciPy is not installed.
@@ -128,7 +127,7 @@ def _loss_and_gradient(problem: Problem, weights: tf.Tensor) -> tuple[tf.Tensor,
     values = [variable.value for variable in problem.model.trainable_variables]
     with tf.GradientTape() as tape:
         loss = problem.loss()
-    # The last bias has no part in derivatives: without value labels its gradient is zero.
+    # Derivatives do not depend on the last bias: without value labels its gradient is zero.
     gradients = tape.gradient(loss, values, unconnected_gradients="zero")
     flattened = [tf.cast(tf.reshape(g, [-1]), tf.float64) for g in gradients]
     return tf.cast(loss, tf.float64), tf.concat(flattened, 0)

@@ -1,8 +1,8 @@
-"""Levenberg and Marquardt's method for small data: Gauss-Newton steps, damped as far as needed.
+"""The Levenberg-Marquardt method for small data: Gauss-Newton steps with as much damping as needed.
 
-With squared losses, and fewer labels than weights, the linearized problem of a step has one
-equation for each label: a hundred points with gradients in two dimensions make a system of 300.
-Solved exactly, a few dozen steps go where L-BFGS needs thousands.
+With squared losses and fewer labels than weights, the linearized problem of a step has one equation
+for each label: a hundred points with gradients in two dimensions give a system of 300. Since it is
+solved exactly, a few dozen steps suffice where L-BFGS needs thousands.
 """
 
 from collections.abc import Callable
@@ -43,46 +43,46 @@ def fit_least_squares(
 ) -> keras.callbacks.History:
     """Minimize the squared loss of a compiled SobolevModel over all of x, by Levenberg-Marquardt.
 
-    The loss is that of `model.evaluate(x, y, sample_weight)`: every term and weight of `compile`,
-    between the z-scores of `adapt`, with layers in inference mode. The optimizer of `compile` is
-    not used.
+    The loss is that of `model.evaluate(x, y, sample_weight)`, with all terms and weights of
+    `compile`, in the z-scores of `adapt`, with layers in inference mode. The optimizer of `compile`
+    is not used.
 
-    A step solves (JᵀJ + μ) δ = Jᵀr, with r the weighted errors of all labels and J
-    [labels,weights] their derivative in the weights, and is bent along the curve that r takes on
-    it (geodesic acceleration; Transtrum and Sethna, 2012). μ falls where the loss falls as the
-    linearized problem predicts, and grows where it does not (Nielsen, 1999).
+    A step δ solves (JᵀJ + μ) δ = Jᵀr, where r are the weighted errors of all labels and J
+    [labels,weights] is their derivative with respect to the weights. The step is then corrected for
+    the curvature of r along it (geodesic acceleration; Transtrum and Sethna, 2012). μ falls if the
+    loss falls as the linearized problem predicts, and grows otherwise (Nielsen, 1999).
 
-    It needs 8 bytes x labels x weights of memory, and labels² x weights operations a step: a
-    thousand points are many. Rows are taken one by one, so no layer may couple them. The net's
-    dtype is the precision: build it in float64 (`nets.mlp(2, dtype="float64")`). It runs on one
-    device.
+    A fit needs 8 bytes x labels x weights of memory, and labels² x weights operations a step, which
+    suits up to about a thousand points. Rows are processed one by one, so no layer may couple them.
+    The net's dtype is the precision: build it in float64 (`nets.mlp(2, dtype="float64")`). The fit
+    runs on one device.
 
     Args:
-      model: a compiled `SobolevModel`. However the fit ends, it has the weights of the last
+      model: a compiled `SobolevModel`. However the fit ends, the model has the weights of the last
         complete iteration.
-      x, y, sample_weight: arrays as for `SobolevModel.fit`; they are not rounded on their way to
-        the net. A live target is evaluated at every step: give an expensive one's labels by
-        `targets.tabulate`.
-      iterations: the most steps that are taken; each lowers the sum.
-      regularization: ρ of loss + ρ‖w - w₀‖², with w₀ the weights that the fit starts from; the
-        loss of callbacks and History is without it. With "evidence" every step takes the ρ under
-        which the labels are most probable, for the linearized problem with weights drawn around
-        w₀ and labels with errors (MacKay, 1992). ρ goes to zero where the net can follow the
-        labels, and stays where they are noise to it: true noise, or waves between too few points.
-        The first ten steps, fewer if they settle before, have a small ρ. It is a local search:
-        waves that points hardly resolve may be taken for noise, and noise for waves.
-      folds: with "evidence", rows are left out in so many parts, the rest is fitted from w₀, and
-        the deviations of `predict_std` are multiplied by the errors found there over the
-        deviations predicted there. It takes as many fits more; 3 is enough. With 0 deviations
-        are those of evidence only, which are often too large.
-      damping: the first μ, in units of the trace of JᵀJ.
-      tolerance: the fit ends where a step lowers the sum by less than this share of it.
-      callbacks: Keras's; an iteration is an epoch. `model.stop_training = True` ends the fit.
-      verbose: 1 shows a line with iteration, loss and time left, 0 none; "auto" shows it on a
-        terminal.
+      x, y, sample_weight: arrays as for `SobolevModel.fit`, which keep their precision on the way
+        to the net. A target is evaluated at every step; if that is expensive, compute its labels
+        once by `targets.tabulate`.
+      iterations: the largest number of steps; each lowers the sum of squares.
+      regularization: ρ of loss + ρ‖w - w₀‖², where w₀ are the initial weights; callbacks and
+        History show the loss without it. With "evidence", every step uses the ρ under which the
+        labels are most probable, for the linearized problem with weights distributed around w₀ and
+        noisy labels (MacKay, 1992). ρ tends to zero if the net can fit the labels, and stays above
+        zero if it cannot: because of noise, or of oscillations between too few points. The first
+        ten steps, or fewer if the fit settles earlier, use a small ρ. The search is local: it may
+        mistake barely resolved oscillations for noise, and noise for oscillations.
+      folds: with "evidence", number of parts of the rows. Each part is left out once and the rest
+        is fitted from w₀; the deviations of `predict_std` are then multiplied by the ratio of
+        actual errors to predicted deviations on the left-out rows. This takes `folds` more fits; 3
+        are enough. With 0, deviations are those of the evidence, which are often too large.
+      damping: the initial μ, in units of the trace of JᵀJ.
+      tolerance: the fit ends if a step lowers the sum of squares by less than this share.
+      callbacks: as in Keras; an epoch is an iteration. `model.stop_training = True` ends the fit.
+      verbose: 1 shows a line with iteration, loss and time left, 0 shows none, "auto" shows it on a
+        terminal only.
 
     Returns:
-      The History of "loss" by iteration: empty where no step lowers the sum.
+      Keras's History of "loss" by iteration; empty if no step lowers the loss.
 
     Raises:
       ValueError: a loss is not squared, or the model has a projection or regularizers.

@@ -1,4 +1,4 @@
-"""One fit for small data: a kernel net, or an MLP where that predicts held-out points better."""
+"""One fit for small data: a kernel net, or an MLP if that predicts held-out points better."""
 
 import dataclasses
 from typing import Any
@@ -34,10 +34,11 @@ class Surrogate:
 
     Attributes:
       net: "kernel" or "mlp".
-      errors: by name of candidate, the root mean square error of held-out points over the
-        deviation of the values: one number for the net that was chosen without rivals.
-      value_noise, slope_noise: of a kernel net, the deviations of label noise that the evidence
-        finds: of values [K] between z-scores, of slopes [K] over each slope's typical size.
+      errors: for each candidate, the root mean square error at held-out points over the standard
+        deviation of the values.
+      value_noise, slope_noise: for a kernel net, the standard deviations of the labels' noise as
+        the evidence estimates them: of values [K] in z-scores, of slopes [K] over the typical size
+        of each slope.
     """
 
     net: str
@@ -55,31 +56,32 @@ def fit_surrogate(
     seed: int = 0,
     verbose: int = 0,
 ) -> SobolevModel:
-    """Fit values and slopes of a smooth function of 1 to 20 inputs; the data choose net and fit.
+    """Fit values and slopes of a smooth function of 1 to 20 inputs; the data decide on the net.
 
-    For some hundreds of points. The first candidate is a kernel net (`kernel_units`): in closed
-    form the posterior mean of a Gaussian process with a length scale for each input, its prior and
-    noise found by evidence (`kernel_evidence`). Where it misses points that it has not seen, or
-    labels are too many, it is compared on held-out points with a SiLU net that is fitted by
-    `fit_least_squares(regularization="evidence")`; the better one is fitted on all points.
+    For some hundreds of points. The first candidate is a kernel net (`kernel_units`): the posterior
+    mean of a Gaussian process in closed form, with a length scale for each input. Evidence
+    determines its prior and the noise of the labels (`kernel_evidence`). If its error at left-out
+    points is above 1 % of the standard deviation of the values, it is compared on held-out points
+    with a SiLU net that `fit_least_squares(regularization="evidence")` fits, and the better one is
+    fitted to all points. If there are too many labels for a kernel net, the SiLU net is fitted.
 
     Args:
       x: points [B,D].
-      y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict of these; NaN entries
-        are missing. Values alone will do, and so will slopes alone.
-      sample_weight: [B], above 0: the labels of a row of weight w have a w-th of the noise's
-        variance. Rows of weight 0 are left out.
-      net: "auto"; or "kernel" or "mlp" for one candidate only.
-      seed: of the parts of the data that are held out or searched, and of the MLP's weights.
-      verbose: 1 prints what was chosen, 0 nothing.
+      y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict with one or both; NaN
+        marks missing entries.
+      sample_weight: [B], at least 0. The noise of a row of weight w has 1/w of the variance; rows
+        of weight 0 are left out.
+      net: "auto", or "kernel" or "mlp" to choose yourself.
+      seed: seed of the choice of held-out points, and of the MLP's initial weights.
+      verbose: 1 prints what was chosen, 0 prints nothing.
 
     Returns:
-      A fitted `SobolevModel` in float64, compiled with missing="nan": its predictions are in the
-      units of x and y, and `predict_std` tells how far they may be off. `model.surrogate` tells the
-      choice; it is not saved with the model.
+      A fitted `SobolevModel` in float64, compiled with missing="nan". Its predictions are in the
+      units of x and y; `predict_std` gives their standard deviations. `model.surrogate` describes
+      the choice; it is not saved with the model.
 
     Raises:
-      ValueError: for data of another shape, or numbers that are not finite.
+      ValueError: data have another shape, or are not finite.
 
     Example:
 

@@ -1,7 +1,7 @@
-"""Critics and direct modules as plain Keras models: their architectures, and whether they fit.
+"""Architectures of critics and direct modules, as plain Keras models (section 4.3, SM 4).
 
-A *critic* predicts the network's outputs from h; its loss is then a prediction of the network's.
-A *direct module* gives a gradient from h and y (section 4.3, SM 4).
+A *critic* predicts the network's outputs from h, and so its loss. A *direct module* predicts the
+gradient from h and y.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,17 @@ import keras
 
 
 def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
-    """Build the paper's critic for ImageNet (SM 4.3): p(h) for activations h.
+    """Build the paper's critic for ImageNet (SM 4.3).
 
-    conv 64 3x3/1, ReLU, conv 64 3x3/2, ReLU, global average, linear to `outputs` logits.
+    Layers: convolution 3x3 to 64 channels, ReLU, convolution 3x3 to 64 channels with stride 2,
+    ReLU, global average, linear.
 
     Args:
-      shape: (H, W, C), of h without B.
-      outputs: how many logits the network has.
+      shape: (H, W, C), the shape of h without B.
+      outputs: K, the number of the network's outputs.
 
     Returns:
-      A Keras model from h [B, H, W, C] to [B, outputs].
+      A Keras model, h [B,H,W,C] -> [B,K].
     """
     return keras.Sequential(
         [
@@ -34,17 +35,17 @@ def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
 
 
 def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> keras.Model:
-    """Build the paper's critic for CIFAR-10 (SM 4.2): p(h) for activations h.
+    """Build the paper's critic for CIFAR-10 (SM 4.2).
 
-    conv 128 3x3/1, ReLU, linear to `outputs` logits.
+    Layers: convolution 3x3 to 128 channels, ReLU, linear.
 
     Args:
-      shape: (H, W, C), of h without B.
-      outputs: how many logits the network has.
-      channels: in place of 128, for small nets.
+      shape: (H, W, C), the shape of h without B.
+      outputs: K, the number of the network's outputs.
+      channels: number of channels; fewer than the paper's 128 for small nets.
 
     Returns:
-      A Keras model from h [B, H, W, C] to [B, outputs].
+      A Keras model, h [B,H,W,C] -> [B,K].
     """
     return keras.Sequential(
         [
@@ -57,14 +58,14 @@ def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> ker
 
 
 def dense_critic(shape: Sequence[int], outputs: int) -> keras.Model:
-    """Build a critic for flat activations: linear to 64, SiLU, linear to `outputs`.
+    """Build a critic for flat activations: linear to 64 units, SiLU, linear.
 
     Args:
-      shape: of h without B.
-      outputs: how many outputs the network has.
+      shape: the shape of h without B.
+      outputs: K, the number of the network's outputs.
 
     Returns:
-      A Keras model from h [B, *H] to [B, outputs].
+      A Keras model, h [B,*H] -> [B,K].
     """
     return keras.Sequential(
         [
@@ -82,20 +83,20 @@ def direct_module(
     channels: int = 128,
     initializer: str | keras.initializers.Initializer = "zeros",
 ) -> keras.Model:
-    """Build the paper's module of direct synthetic gradients (SM 4.2): g(h, y).
+    """Build the paper's module of direct synthetic gradients (SM 4.2).
 
-    Three 3x3 convolutions to 128 channels that keep the resolution, with ReLU between, then
-    linear, 1x1, to the C channels of h. y [B, outputs], one-hot, comes as further channels of the
-    input.
+    Layers: three convolutions 3x3 to 128 channels, which keep the resolution, with ReLU in between,
+    then a convolution 1x1 to the C channels of h. One-hot labels y are concatenated to h as
+    channels.
 
     Args:
-      shape: (H, W, C), of h without B.
-      outputs: how many classes there are.
-      channels: in place of 128, for small nets.
-      initializer: of the last layer's kernel; zeros, as Jaderberg et al. (2017) start theirs.
+      shape: (H, W, C), the shape of h without B.
+      outputs: K, the number of classes.
+      channels: number of channels; fewer than the paper's 128 for small nets.
+      initializer: initializer of the last layer's kernel; zeros as in Jaderberg et al. (2017).
 
     Returns:
-      A Keras model from [h [B, H, W, C], y [B, outputs]] to [B, H, W, C].
+      A Keras model, [h [B,H,W,C], y [B,K]] -> [B,H,W,C].
     """
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)
@@ -113,17 +114,20 @@ def build(
     critic: Callable | keras.Model | Sequence[keras.Model] | None,
     direct: bool = False,
 ) -> list[keras.Model]:
-    """Build a critic for each cut, for the shape of h and the network's outputs.
+    """Build or check the critics, one for each cut.
 
     Args:
       stages: a network's stages, as `split` returns them.
-      critic: a function of (shape, outputs), such as `imagenet_critic`, or a list of models. A
-        critic that is built here ends in the network's own final activation.
-      direct: whether they take [h, y] and give gradients, as `direct_module` does.
+      critic: a function (shape, outputs) -> critic, such as `imagenet_critic`, or a list of models.
+        Critics made by a function get the network's final activation.
+      direct: whether critics are modules such as `direct_module`, [h, y] -> gradient.
+
+    Returns:
+      A list of Keras models.
 
     Raises:
-      ValueError: if the number of critics, or one's shapes, do not fit the network, or if one
-        stands at two cuts.
+      ValueError: the number of critics or their shapes do not fit the network, or one critic is
+        used at two cuts.
     """
     cuts, outputs = stages[:-1], stages[-1].output_shape[1:]
     if callable(critic) and not isinstance(critic, keras.Model):

@@ -1,4 +1,4 @@
-"""Train the stages of a split network on synthetic gradients (section 4.3)."""
+"""DecoupledModel: train the stages of a network on synthetic gradients (section 4.3)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,42 +27,42 @@ from sobolev_tf.synthetic.trainer import network_variables
 class DecoupledModel(DecoupledSteps):
     """A network whose stages learn from critics instead of from the stages above them.
 
-    Stage k is updated with SG_k(h_k, y) dh_k/dTheta in place of dL/dh_k dh_k/dTheta, where
-    SG_k = dm_k/dh_k is the input gradient of a critic that predicts the loss of the whole
-    network (section 4.3). A `SyntheticGradient` layer at each cut puts it there. The critic is
-    trained, by its own optimizer, on
+    Stage k is updated with SG_k(h_k, y) dh_k/dTheta instead of dL/dh_k dh_k/dTheta, where
+    SG_k = dm_k/dh_k is the input gradient of a critic m_k that predicts the loss L of the whole
+    network from the activations h_k (section 4.3). A `SyntheticGradient` layer at each cut does
+    this. Each critic has an optimizer of its own, and minimizes
 
         l(m, L) + l_1(dm/dh, dL/dh),                       both L1, per example,
 
-    L and dL/dh from the weights that the forward pass used. h, L and dL/dh are
-    gradient-stopped in it: nothing of it reaches the stages. `call`, `predict` and `export`
-    are the plain network, the critics play no part in them.
+    where L and dL/dh belong to the weights that the forward pass used. h, L and dL/dh are
+    gradient-stopped in this loss: none of it reaches the stages. `call`, `predict` and `export`
+    compute the plain network, without critics.
 
-    The metrics of each cut are `diagnostics.CutDiagnostics`; cosine and norm ratio are those of
-    the steps that compare, over the whole batch.
+    The metrics of each cut are those of `diagnostics.CutDiagnostics`; cosine and norm ratio are
+    computed over the whole batch, on the steps that `diagnose_every` chooses.
 
-    BatchNormalization couples the examples of a batch; dL/dh is then an example's share of the
-    gradient of the summed loss, all that the stage below needs.
+    BatchNormalization couples the examples of a batch; dL/dh of an example is then the gradient of
+    the summed loss with respect to its h, which is what the stage below needs.
 
     Args:
       stages: a list of Keras models, as `split` returns it.
-      critic: what builds a critic from (shape of h without B, number of outputs), such as
-        `synthetic.imagenet_critic`; or a list of Keras models, one for each cut. A critic that
-        is built here ends in the network's own final activation.
-      method: "sobolev", "critic" (loss value only), "vfbn" (gradient only), "direct" (a module
-        that gives the gradient itself, such as `synthetic.direct_module`), "noprop" (no signal
-        below a cut: only the last stage learns), "backprop" (the reference: no critics), or a
-        control at the cuts: "random" or "flipped", see `controls.replacement`.
-      gradient_target: "bootstrapped", what arrives at h from the next stage, or "true", full
-        backpropagation, done for the critics' sake only.
-      diagnose_every: synthetic and true gradients are compared on every so many steps; it
-        costs a backward pass.
-      placement: "stages", or a list of device names, puts copies of the stages, each with its
-        critic, on devices of their own; under `compile(steps_per_execution=n)` n steps overlap.
-        Critics then learn late: see `placed_trainer`. SG and dL/dh are not compared.
+      critic: a function (shape of h without B, number of outputs) -> critic, such as
+        `synthetic.imagenet_critic`; or a list of Keras models, one for each cut. Critics made by
+        a function get the network's final activation.
+      method: "sobolev"; "critic" (the critic learns the loss only); "vfbn" (the gradient only);
+        "direct" (a module predicts the gradient itself, such as `synthetic.direct_module`);
+        "noprop" (no gradient passes a cut: only the last stage learns); "backprop" (no critics);
+        or the controls "random" and "flipped", see `controls.replacement`.
+      gradient_target: the gradient that critics learn: "bootstrapped", which arrives at h from the
+        next stage, or "true", by a full backpropagation that only the critics use.
+      diagnose_every: synthetic and true gradients are compared every so many steps, which costs a
+        backward pass.
+      placement: "stages", or a list of device names: copies the stages, each with its critic, to
+        devices of their own. With `compile(steps_per_execution=n)`, n steps overlap. Critics then
+        learn with a delay, see `placed_trainer`, and synthetic and true gradients are not compared.
 
     Raises:
-      ValueError: if stages or critics do not fit each other, or an option is unknown.
+      ValueError: stages or critics do not fit each other, or an option is unknown.
 
     Example:
 
@@ -112,7 +112,7 @@ class DecoupledModel(DecoupledSteps):
         self.placed = placement is not None
         self.devices = devices
         layer = DirectGradient if direct else SyntheticGradient
-        # Critics get the network's loss from `compile`: they are there before it, to be saved.
+        # Critics get the network's loss from `compile`; they exist before, so that they are saved.
         self.synthetic_gradients = [
             layer(model) for model in placing.copy_to_devices(built, devices)
         ]
@@ -124,17 +124,17 @@ class DecoupledModel(DecoupledSteps):
 
     @property
     def critics(self) -> list[keras.Model]:
-        """The critics' Keras models, one for each cut."""
+        """The critics, one Keras model for each cut."""
         return [layer.critic for layer in self.synthetic_gradients]
 
     @property
     def bridges(self) -> list[keras.layers.Layer]:
-        """The synthetic gradients, by the name under which `.keras` files keep their weights."""
+        """`synthetic_gradients`, under the name by which `.keras` files store their weights."""
         return self.synthetic_gradients
 
     @property
     def network_variables(self) -> list[keras.Variable]:
-        """What `optimizer` updates: all trainable weights; in noprop, the last stage's."""
+        """The variables that `optimizer` updates: the trainable ones; for noprop, the last stage's."""
         return network_variables(self.stages, self.method)
 
     @property
@@ -144,18 +144,18 @@ class DecoupledModel(DecoupledSteps):
 
     @property
     def losses(self) -> list[tf.Tensor]:
-        """The network's own losses, such as L2; the critics' go into their objective."""
+        """The network's regularization losses, such as L2; those of critics belong to critics."""
         return [loss for stage in self.stages for loss in stage.losses]
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
-        """Compute the network's outputs [B, *K]."""
+        """Compute the network's outputs [B,*out]."""
         for stage, device in zip(self.stages, self.devices, strict=True):
             with placing.device_scope(device):
                 x = stage(x, training=training)
         return x
 
     def network(self) -> keras.Model:
-        """Return the plain network, a Keras model that shares the weights, if not placed."""
+        """Return the plain network; it shares the weights, unless stages have a placement."""
         device = "CPU:0" if self.placed else None
         return splitting.join(placing.copy_to_devices(self.stages, [device] * len(self.stages)))
 
@@ -183,28 +183,31 @@ class DecoupledModel(DecoupledSteps):
         critic_batch: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Configure training, with an optimizer and losses of the critics' own.
+        """Configure training, with separate optimizers and losses for network and critics.
 
         Args:
-          optimizer, critic_optimizer: of the network and of the critics: Keras's, or a name.
+          optimizer, critic_optimizer: Keras optimizers, or their names, of network and critics.
           loss: a Keras loss of one output, averaged over the batch ("sum_over_batch_size").
-          metrics: of the network's outputs, as in Keras.
-          critic_losses: l of the values and l_1 of the gradients; `L1Norm` both by default, a
-            sum over dimensions as the paper prints it.
-          critic_loss_weights: of l and l_1. A sum over a wide h can outweigh l by far, and the
-            synthetic gradient of a critic that fits noisy gradients by none at all is zero.
-          label_weight: of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1): under a
-            cross-entropy it compares all classes with the network's. The paper leaves it out.
-          critic_updates: under several replicas, "sync" averages the critics' gradients, and
-            "sequential_async" applies each replica's own, one after another (SM 4).
-          critic_steps: the critics' updates for each of the network's, on the h, L and dL/dh of
-            its one pass: 10 or 34 in the paper, of 32 examples each (SM 4). See `CriticUpdates`.
-          critic_batch: examples in each of them, slice after slice of the batch; None for all.
-          **kwargs: of Keras's `compile`, such as `jit_compile` and `steps_per_execution`.
+          metrics: metrics of the network's outputs, as in Keras.
+          critic_losses: l of the values and l_1 of the gradients; both default to `L1Norm`, which
+            sums over dimensions as in the paper.
+          critic_loss_weights: weights of l and l_1. A sum over a wide h can far outweigh l, and a
+            critic may then fit noisy gradients by predicting no gradient at all.
+          label_weight: weight of |dm/dy - dL/dy|^2, a third term of the critics' loss (SM 4.1).
+            For a cross-entropy, it compares the log-probabilities of all classes with the
+            network's. The paper leaves it out.
+          critic_updates: with several replicas, "sync" averages the critics' gradients, and
+            "sequential_async" applies those of each replica, one after another (SM 4).
+          critic_steps: number of updates of the critics for each update of the network, on the
+            same h, L and dL/dh: 10 or 34 in the paper, of 32 examples each (SM 4). See
+            `CriticUpdates`.
+          critic_batch: number of examples in each of these updates, taken in turn from the batch;
+            None for all.
+          **kwargs: other arguments of Keras's `compile`, such as `jit_compile`.
 
         Raises:
-          ValueError: if `loss` is missing, or is not a mean over the batch; if the critics learn
-            from nothing; or if an option does not go with a placement.
+          ValueError: `loss` is missing or not a mean over the batch, the critics have no loss, or
+            an option is not supported with a placement.
         """
         require.number("compile", "label_weight", label_weight, at_least=0)
         self.critic_updates = CriticUpdates(critic_updates, critic_steps, critic_batch)

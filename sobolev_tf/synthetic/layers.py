@@ -1,8 +1,8 @@
 """Layers that put a synthetic gradient at a cut (section 4.3, SM 4).
 
 A critic m(h, y) = L(p(h), y) predicts the network's loss from activations h and labels y. Its
-input gradient SG(h, y) = dm/dh, a *synthetic gradient*, replaces dL/dh below the cut, so that
-the stage below need not wait for those above. Training the critic is Sobolev training: its jet
+input gradient SG(h, y) = dm/dh, the *synthetic gradient*, replaces dL/dh below the cut, so that
+the stage below does not wait for those above. Training the critic is Sobolev training: its jet
 (m, dm/dh) learns the jet (L, dL/dh) of the network's loss.
 """
 
@@ -18,7 +18,7 @@ from sobolev_tf.synthetic.cut import Cut, replace_gradient
 
 
 class _CutLayer(keras.layers.Layer):
-    """h forward, weight * SG(h, y) backward: what both layers share."""
+    """Base class: h forward, weight * SG(h, y) backward."""
 
     def __init__(self, critic, **kwargs):
         # No autocast: under mixed precision Keras would round labels and weights to half.
@@ -34,24 +34,27 @@ class _CutLayer(keras.layers.Layer):
         training: bool | None = None,
         return_cut: bool = False,
     ) -> tf.Tensor | Cut:
-        """Return h; below, its gradient is weight * SG(h, y).
+        """Return h, with weight * SG(h, y) as its gradient below the cut.
 
         Args:
-          h: activations [B, *H].
-          y: labels [B, ...].
-          weight: scalar or [B], what multiplies an example's loss in the objective: 1 for a
-            sum over examples, 1/B for a mean.
-          training: of the critic, as in Keras.
-          return_cut: whether to return a `Cut` instead, whose `h_out` is what is returned
-            otherwise, with all that the critic predicted on the way, differentiable in the
-            critic's weights: the critic can be trained without a second forward pass.
+          h: activations [B,*H].
+          y: labels [B,...].
+          weight: scalar or [B], the factor of an example's loss in the objective: 1 for a sum over
+            examples, 1/B for a mean.
+          training: whether the critic runs in training mode, as in Keras.
+          return_cut: whether to return a `Cut` instead: h as `h_out`, with all that the critic
+            predicted, which is differentiable in the critic's weights. The critic can then be
+            trained without a second forward pass.
+
+        Returns:
+          h [B,*H], or a `Cut`.
         """
         predicted_loss, gradient, outputs = self._predict(h, y, training)
         h_out = replace_gradient(h, gradient, weight)
         return Cut(h, h_out, predicted_loss, gradient, outputs) if return_cut else h_out
 
     def _predict(self, h, y, training):
-        """Return (m [B] or None, SG [B, *H], p(h) [B, *K] or None), with h gradient-stopped."""
+        """Return (m [B] or None, SG [B,*H], p(h) [B,*out] or None), with h gradient-stopped."""
         raise NotImplementedError
 
     def compute_output_spec(
@@ -74,15 +77,15 @@ class _CutLayer(keras.layers.Layer):
 class SyntheticGradient(_CutLayer):
     """A layer that passes activations forward, and a critic's gradient backward.
 
-    Forward: h. Backward: weight * dm/dh, with m(h, y) = L(p(h), y), in place of the gradient
-    that arrives from above. The critic p, and h inside m, are gradient-stopped on this path:
-    nothing of the critic's own loss reaches the layers below. `DecoupledModel` is wired with
-    these layers; they also work in a model and training loop of one's own.
+    Forward, it returns h. Backward, it replaces the gradient that arrives from above by
+    weight * dm/dh, where m(h, y) = L(p(h), y). The critic p, and h inside m, are gradient-stopped
+    on this path: nothing of the critic's own loss reaches the layers below. `DecoupledModel` uses
+    these layers; they also work in a model and training loop of your own.
 
     Args:
-      critic: a Keras model p from h [B, *H] to what the network's output looks like [B, *K].
-      loss: a Keras loss of labels and outputs; its values for single examples are used. None if
-        it is set later, as `DecoupledModel.compile` does.
+      critic: a Keras model p that predicts the network's output [B,*out] from h [B,*H].
+      loss: a Keras loss of labels and outputs, of which the values of single examples are used.
+        None if it is set later, as by `DecoupledModel.compile`.
 
     Example:
 
@@ -105,9 +108,9 @@ class SyntheticGradient(_CutLayer):
         self.loss = keras.losses.get(loss)
 
     def jet(self, h: tf.Tensor, y: tf.Tensor, training: bool | None = None) -> Jet:
-        """Compute m [B] and its synthetic gradient SG = dm/dh [B, *H], per example.
+        """Compute m [B] and the synthetic gradient SG = dm/dh [B,*H] of every example.
 
-        h is gradient-stopped. Differentiable in the critic's weights.
+        h is gradient-stopped; the result is differentiable in the critic's weights.
         """
         value, gradient, _ = self._predict(h, y, training)
         return Jet(value, (gradient,))
@@ -135,13 +138,13 @@ class SyntheticGradient(_CutLayer):
 
 @keras.saving.register_keras_serializable("sobolev_tf")
 class DirectGradient(_CutLayer):
-    """A layer like `SyntheticGradient`, whose module gives the gradient itself: SG = g(h, y).
+    """A layer like `SyntheticGradient` whose module predicts the gradient itself: SG = g(h, y).
 
-    Direct synthetic gradients (Jaderberg et al., 2017): no loss is predicted, and SG need not be
-    the gradient of anything. The module takes labels as floats, numbers of classes as one-hot.
+    These are direct synthetic gradients (Jaderberg et al., 2017): no loss is predicted, and SG need
+    not be the gradient of a function. Labels are passed as floats, class indices as one-hot rows.
 
     Args:
-      critic: the module, a Keras model g from [h [B, *H], y [B, K]] to [B, *H], such as
+      critic: the module g, a Keras model from [h [B,*H], y [B,K]] to [B,*H], such as
         `direct_module`.
     """
 

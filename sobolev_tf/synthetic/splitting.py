@@ -10,21 +10,22 @@ from sobolev_tf import require
 
 
 def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
-    """Cut `net` after each layer named in `at`; the stages, called in turn, are the net.
+    """Cut `net` into stages, after each layer that `at` names.
 
-    The stages share their layers and weights with `net`: nothing is copied.
+    Called one after another, the stages compute the net. They share its layers and weights: nothing
+    is copied.
 
     Args:
       net: a functional Keras model with one output.
-      at: layer names, in the order of the graph; everything above a cut may see what is
-        below it through that layer's output only.
+      at: names of layers, in the order of the graph. Layers above a cut may depend on those below
+        only through the output of the cut's layer.
 
     Returns:
       A list of `len(at) + 1` functional models, from the input upwards.
 
     Raises:
-      ValueError: if a name is unknown or repeated, if the names are out of order, or if a
-        connection crosses a cut; the message names the layers.
+      ValueError: a name is unknown or repeated, names are out of order, or a connection crosses a
+        cut; the message names the layers.
 
     Example:
 
@@ -61,7 +62,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
 
 
 def join(stages: Sequence[keras.Model]) -> keras.Model:
-    """Return the model that `stages` are when called in turn; it shares their weights."""
+    """Return the model that calls `stages` one after another; it shares their weights."""
     start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
     for stage in stages:
         x = stage(x)
@@ -69,7 +70,7 @@ def join(stages: Sequence[keras.Model]) -> keras.Model:
 
 
 def check(stages: Sequence[keras.Model]) -> None:
-    """Raise ValueError unless `stages` are functional models that fit each other, in order."""
+    """Raise ValueError unless `stages` are functional models, each of which fits the next."""
     listed = isinstance(stages, (list, tuple)) and len(stages) > 0
     if not listed or not all(getattr(stage, "inputs", None) for stage in stages):
         raise ValueError(
@@ -95,7 +96,7 @@ def _output_of(net, name):
             else f"it has {', '.join(names[-4:-1])}, ..."
         )
         raise ValueError(f"split: no layer named {name!r} in {net.name!r}; {hint}")
-    # In this net's graph: `layer.output` is that of the first net which the layer was used in.
+    # From this net's graph, since `layer.output` belongs to the first net that used the layer.
     ends = [tensor for edge in _edges(net.outputs[0]) for tensor in edge]
     nodes = {t._keras_history.node_index: t for t in ends if _layer(t) == name}
     if len(nodes) > 1:
@@ -143,7 +144,7 @@ def _check_separates(name, cut, end):
 
 
 def _check_disjoint(stages):
-    """Raise ValueError for a layer in two stages, which two gradients would train apart."""
+    """Raise ValueError if two stages share a layer, since different gradients would train it."""
     owner: dict[int, keras.Model] = {}
     for stage in stages:
         for variable in stage.variables:
