@@ -34,7 +34,7 @@ def whole_number(caller: str, name: str, value: Any, at_least: int | None = None
     """Return a whole number.
 
     Args:
-      caller: the public function or class, which the error names.
+      caller: the public function or class that the error names.
       name: the argument.
       value: what was passed.
       at_least: the smallest number that is accepted; None for any.
@@ -70,7 +70,7 @@ def number(
     """Return a finite number.
 
     Args:
-      caller: the public function or class, which the error names.
+      caller: the public function or class that the error names.
       name: the argument.
       value: what was passed.
       at_least, above: bounds, included and excluded; None for none.
@@ -174,7 +174,7 @@ def lengths(caller: str, name: str, value: Any, at_least: int = 1) -> tuple[int,
     """Return whole numbers, such as the lengths of axes or the units of layers.
 
     Args:
-      caller: the public function or class, which the error names.
+      caller: the public function or class that the error names.
       name: the argument.
       value: what was passed.
       at_least: the smallest number that is accepted.
@@ -203,7 +203,7 @@ def same_rows(caller: str, arrays: dict[str, Any], at_least: int = 1) -> int:
     """Return the number of rows that all arrays have; entries that are None are ignored.
 
     Args:
-      caller: the public function, which the error names.
+      caller: the public function that the error names.
       arrays: [B,...] by name.
       at_least: the smallest number of rows that is accepted.
 
@@ -247,7 +247,7 @@ def finite_rows(
     """Return an array of finite numbers.
 
     Args:
-      caller: the public function, which the error names.
+      caller: the public function that the error names.
       name: the array.
       array: [B,...].
       missing: whether NaN is accepted, as a missing entry.
@@ -303,7 +303,7 @@ def weights(caller: str, name: str, array: Any, start: int = 0) -> np.ndarray:
     """Return weights: finite numbers of at least 0.
 
     Args:
-      caller: the public function, which the error names.
+      caller: the public function that the error names.
       name: the weights.
       array: [B] or [B,1].
       start: the number of the first row.

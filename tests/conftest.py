@@ -46,7 +46,7 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-@pytest.fixture(params=[False, True], ids=["neighbours", "function"])
+@pytest.fixture(params=[False, True], ids=["neighbors", "function"])
 def function(request):
     """fn as given to check_labels: not at all, or itself."""
     return (lambda fn: fn) if request.param else (lambda fn: None)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from sobolev_tf import require
 from sobolev_tf.check.against_function import explain_rest, random_values, wrong_values
-from sobolev_tf.check.against_neighbours import explain_residuals
+from sobolev_tf.check.against_neighbors import explain_residuals
 from sobolev_tf.check.data import Data, read_data
 from sobolev_tf.check.explain import explain
 from sobolev_tf.check.hypothesis import relative_misfit
@@ -31,7 +31,7 @@ from sobolev_tf.check.secants import (
     EXACT,
     difference_secants,
     implied_rises,
-    neighbour_secants,
+    neighbor_secants,
 )
 from sobolev_tf.check.values import values_of
 
@@ -88,14 +88,14 @@ def check_labels(
     data = read_data(x, y, dy)
     rng = np.random.default_rng(seed)
     if fn is None:
-        return _check_by_neighbours(data, rng)
+        return _check_by_neighbors(data, rng)
     return _check_by_function(data, fn, rng)
 
 
-def _check_by_neighbours(data: Data, rng: np.random.Generator) -> LabelCheck:
-    secants = neighbour_secants(data, rng)
+def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
+    secants = neighbor_secants(data, rng)
     if secants is None or np.isfinite(secants.rise).sum() < _RISES:
-        return LabelCheck((_NO_LABELS,), 1.0, "no pairs of neighbours")
+        return LabelCheck((_NO_LABELS,), 1.0, "no pairs of neighbors")
     tried: list = []
     # Near rows, for curvature's sake; farther ones if nothing explains those, since noise may.
     for start, stop in itertools.pairwise(BANDS):
@@ -107,7 +107,7 @@ def _check_by_neighbours(data: Data, rng: np.random.Generator) -> LabelCheck:
     error = math.sqrt(relative_misfit(band, implied_rises(data, band).sum(-1)))
     residual = secants.rise - implied_rises(data, secants).sum(-1)
     findings = explained.findings or explain_residuals(data, secants, residual, error)
-    return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbours")
+    return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbors")
 
 
 def _check_by_function(data: Data, fn: Callable, rng: np.random.Generator) -> LabelCheck:

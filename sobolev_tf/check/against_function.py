@@ -18,13 +18,13 @@ _WRONG_VALUES = 1e-3  # of the spread of y: a smaller difference to fn passes
 _ROUNDING = 1e2  # times the precision of fn: the least spread that a difference is compared with
 _SMALL_ERROR = 0.5  # of the spread of y: a larger difference is not called noise
 _SMALL_SLOPE_ERROR = 0.7  # of the slopes: likewise
-_COHERENT = 0.4  # share of errors that is common to neighbours: noise has less
+_COHERENT = 0.4  # share of errors that is common to neighbors: noise has less
 _RANDOM = 1e-4  # of the spread of y: a larger change between two calls of fn is random
 _LEAVES_NOTHING = 0.1  # of the old misfit: a hypothesis that leaves less is right
 _BAD_ROW = 10  # times EXACT: an error that makes a row a bad one
 _FEW_ROWS = 0.3  # of all rows: fewer bad ones are named as rows
 _NO_ANGLE = 0.999  # keeps the error finite where labels say nothing
-_ITSELF = 1e300  # a squared distance: no row is its own neighbour
+_ITSELF = 1e300  # a squared distance: no row is its own neighbor
 
 
 def wrong_values(data: Data, values: Values, rows: np.ndarray) -> list[Finding]:
@@ -78,7 +78,7 @@ def explain_rest(
 
 
 def _coherence(points: np.ndarray, errors: np.ndarray) -> float:
-    """How much of errors [A,M] is their mean, or shared by nearest neighbours: 0 for noise."""
+    """How much of errors [A,M] is their mean, or shared by nearest neighbors: 0 for noise."""
     distance = ((points[:, None] - points) ** 2).sum(-1) + _ITSELF * np.eye(len(points))
     errors = np.nan_to_num(errors)
     shared = np.abs((errors * errors[distance.argmin(1)]).sum())

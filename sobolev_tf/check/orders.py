@@ -12,7 +12,7 @@ from sobolev_tf.check.report import Finding
 from sobolev_tf.check.secants import Secants, implied_rises
 from sobolev_tf.check.statistics import mean_of
 
-_OFFSETS = (1, -1, 2, -2, 3, -3)  # of rows that neighbours can tell: each costs a pass
+_OFFSETS = (1, -1, 2, -2, 3, -3)  # of rows that neighbors can tell: each costs a pass
 
 # Axes that are searched for another order: of more, the search is long and seldom right.
 _AXES, _INPUTS, _OUTPUTS = 4, 256, 64

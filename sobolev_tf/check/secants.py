@@ -1,4 +1,4 @@
-"""Evidence: rises of y over steps of x, between neighbours or by finite differences of fn."""
+"""Evidence: rises of y over steps of x, between neighbors or by finite differences of fn."""
 
 import math
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from sobolev_tf.check.data import Data
 from sobolev_tf.check.statistics import TINY, mean_of, median_of
 from sobolev_tf.check.values import Values, slopes_of
 
-# Relative errors that pass, of finite differences and of neighbours. Chosen by hand on the cases
+# Relative errors that pass, of finite differences and of neighbors. Chosen by hand on the cases
 # of tests/library/check, as are all numbers here that have no other reason.
 EXACT, CLOSE = 5e-3, 2e-2
 
-BANDS = (0, 4, 12, 32)  # neighbours by rank: near ones against curvature, far ones against noise
+BANDS = (0, 4, 12, 32)  # neighbors by rank: near ones against curvature, far ones against noise
 BUDGET = 2**22  # numbers in the largest array
 
-_POOL, _ROWS = 4096, 800  # rows that are searched for neighbours; rows that are checked
+_POOL, _ROWS = 4096, 800  # rows that are searched for neighbors; rows that are checked
 _LEAST_ROWS = 16  # are checked, however many outputs there are
 _SAME_POINT = 1e-9  # standard deviations: a shorter step says nothing of slopes
 _FLAT = 0.1  # of the usual slope: flatter places count as if they were so steep
@@ -46,11 +46,11 @@ class Secants(NamedTuple):
         return Secants(self.tail, *(a[:, start:stop] for a in self[1:]))
 
 
-def neighbour_secants(data: Data, rng: np.random.Generator) -> Secants | None:
-    """Take secants between rows and their nearest neighbours, nearest first.
+def neighbor_secants(data: Data, rng: np.random.Generator) -> Secants | None:
+    """Take secants between rows and their nearest neighbors, nearest first.
 
     Returns:
-      The secants; None where there are too few rows.
+      The secants; None if there are too few rows.
     """
     pool = data.draw(min(_POOL, 4 * BUDGET // data.x.shape[1]), rng)
     count = min(BANDS[-1], len(pool) - 1)

@@ -24,7 +24,7 @@ _SHOWN = 8  # entries of a shift that are printed
 def shifted_labels(
     data: Data, secants: Secants, rise: np.ndarray, fitted: Secants
 ) -> Iterator[Hypothesis]:
-    """Suppose a shift by what neighbours say.
+    """Suppose a shift by what neighbors say.
 
     To first order, implied rises are then too large by δ (dy_head - dy_tail).
 

@@ -19,7 +19,7 @@ class BlackBox:
       outputs: *out; None before the first result.
       returned: the dtype of results; None before the first one.
       failure: what the last evaluation raised, for callers who see a graph's report of it only:
-        fn's own error, or the error of its answer; None where it went well.
+        fn's own error, or the error of its answer; None if it went well.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class BlackBox:
 
         Args:
           x: [N,*in], N / rows points for each row of the user's x.
-          rows: of the user's x, which errors name.
+          rows: of the user's x that errors name.
 
         Returns:
           [N,*out] in double precision.

@@ -91,11 +91,11 @@ class FiniteDifferences:
             outputs = require.lengths(caller, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
-        self._doubted = False  # whether the first derivatives were looked at
+        self._doubted = False  # whether the first derivatives were checked
 
     @property
     def failure(self) -> Exception | None:
-        """What the last evaluation raised; None where it went well."""
+        """What the last evaluation raised; None if it went well."""
         return self._black_box.failure
 
     def __call__(self, x: ArrayLike) -> tf.Tensor:

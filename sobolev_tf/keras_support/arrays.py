@@ -34,7 +34,7 @@ def plain_array(caller: str, name: str, array: Any, missing: bool = False) -> An
     """Return an array as NumPy's or TensorFlow's, of native real numbers.
 
     Args:
-      caller: the public function, which errors name.
+      caller: the public function that errors name.
       name: the array.
       array: [B,...], of any library.
       missing: whether masked entries become NaN; otherwise they are refused.
@@ -82,7 +82,7 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
     """Return lists of numbers as one array, and anything else as it is.
 
     Args:
-      caller: the public function, which errors name.
+      caller: the public function that errors name.
       name: the argument.
       x: arrays in any structure, a stream of batches, or rows of numbers.
 
@@ -150,7 +150,7 @@ def entries(name: str, arrays: Any) -> dict[str, Any]:
 
 
 def on_host(array: Any) -> np.ndarray | None:
-    """Return an array's numbers without a copy where that can be; None where there are none yet."""
+    """Return an array's numbers without a copy if that can be; None if there are none yet."""
     if isinstance(array, tf.Tensor):
         return array.numpy() if hasattr(array, "numpy") else None
     return np.asarray(array)

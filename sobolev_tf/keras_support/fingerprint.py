@@ -2,7 +2,7 @@
 
 A trace keeps the layers, variables and Python settings that it was made from. LoRA, quantization,
 another dtype policy, `trainable`, a replaced layer or a setting of the model do not reach it. The
-functions of a model are therefore made anew where one of these is no longer the same.
+functions of a model are therefore made anew if one of these is no longer the same.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What Keras's methods take beside data, looked at before Keras does."""
+"""What Keras's methods take beside data, checked before Keras does."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ _LEAST = {
 
 
 def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
-    """Look at arguments of `fit`, `evaluate` or `predict`; unknown ones are left aside.
+    """Check the arguments of `fit`, `evaluate` or `predict`; unknown ones are ignored.
 
     Args:
-      caller: the method, which errors name.
+      caller: the method that errors name.
       model: a Keras model.
       passed: arguments by name.
 
@@ -50,7 +50,7 @@ def look_at_callbacks(caller: str, callbacks: Any) -> list[keras.callbacks.Callb
     """Return callbacks in one list.
 
     Args:
-      caller: the public function, which errors name.
+      caller: the public function that errors name.
       callbacks: a callback, a list of them, or None.
 
     Raises:
@@ -79,7 +79,7 @@ def validation_epochs(caller: str, frequency: Any) -> int | list[int]:
     """Return Keras's `validation_freq` in the types that Keras takes.
 
     Args:
-      caller: the method, which errors name.
+      caller: the method that errors name.
       frequency: every how many epochs the model is validated, or after which ones, from 1.
 
     Raises:

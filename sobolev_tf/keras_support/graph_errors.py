@@ -1,4 +1,4 @@
-"""Errors from inside a graph: what a live target raised, or one line of what TensorFlow reports."""
+"""Errors from inside a graph: what a target raised, or one line of what TensorFlow reports."""
 
 import builtins
 import contextlib

@@ -1,9 +1,9 @@
-"""Data sets whose batches are looked at in the input pipeline, before a step takes them.
+"""Data sets whose batches are checked in the input pipeline, before a step takes them.
 
-Each batch passes a sum inside the pipeline. Where it is not sound, the batch is looked at on the
+Each batch passes a sum inside the pipeline. Where it is not sound, the batch is checked on the
 host, which names the row. The step never sees it, whatever runs the step: several steps in one
 execution, XLA, or replicas. Where a data set only cuts batches from tensors that it holds, these
-are looked at once, and no batch is.
+are checked once, and no batch is.
 """
 
 import functools
@@ -85,7 +85,7 @@ def all_finite(tensors: Iterable[tf.Tensor]) -> tf.Tensor:
 
 
 def same_rows(tensors: Iterable[tf.Tensor]) -> tf.Tensor | None:
-    """Tell whether tensors have as many rows each; None where their shapes say so.
+    """Tell whether tensors have as many rows each; None if their shapes say so.
 
     >>> same_rows([tf.zeros([2]), tf.zeros([2, 3])]), bool(same_rows([tf.zeros([2]), tf.zeros(3)]))
     (None, False)

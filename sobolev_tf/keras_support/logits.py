@@ -15,7 +15,7 @@ _ROUNDING = 1e-3  # of a sum of probabilities, in half precision too
 
 
 def last_activation(net: Any) -> str | None:
-    """Return the name of a net's last activation; None where its last layer does not tell.
+    """Return the name of a net's last activation; None if its last layer does not tell.
 
     Example:
 
@@ -34,10 +34,10 @@ def last_activation(net: Any) -> str | None:
 
 
 def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable | None) -> None:
-    """Warn where a cross-entropy takes logits for probabilities, or probabilities for logits.
+    """Warn if a cross-entropy takes logits for probabilities, or probabilities for logits.
 
     Args:
-      caller: the method, which the warning names.
+      caller: the method that the warning names.
       net: a Keras model.
       loss: of its outputs, or None.
 
@@ -72,7 +72,7 @@ def warn_of_probabilities(caller: str, numbers: np.ndarray) -> None:
     """Warn of stored logits [B,A] that are probabilities: every row sums to 1, none is negative.
 
     Args:
-      caller: the method, which the warning names.
+      caller: the method that the warning names.
       numbers: the logits.
 
     Example:

@@ -20,7 +20,7 @@ def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
 def scale_half_precision(
     optimizer: Any, layers: Iterable[keras.layers.Layer]
 ) -> keras.optimizers.Optimizer:
-    """Return the optimizer with Keras's dynamic loss scaling where a layer computes in float16.
+    """Return the optimizer with Keras's dynamic loss scaling if a layer computes in float16.
 
     Args:
       optimizer: a Keras optimizer, or what `keras.optimizers.get` takes.

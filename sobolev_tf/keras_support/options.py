@@ -19,7 +19,7 @@ def refuse_unknown(
     """Refuse options that nobody takes.
 
     Args:
-      caller: the public class or method, which the error names.
+      caller: the public class or method that the error names.
       options: what came as **kwargs.
       function: whose arguments the options stand beside.
       elsewhere: a method that may take them instead.

@@ -33,7 +33,7 @@ _LINEAR_LAYERS = (
 
 
 def warn_about_net(net: keras.Model, order: int) -> None:
-    """Warn where a net cannot learn derivatives of this order, or not exactly.
+    """Warn if a net cannot learn derivatives of this order, or not exactly.
 
     At order 2 or more, a piecewise linear net: its second derivatives are zero everywhere. At
     order 1 or more, BatchNormalization that is trained: it couples the rows of a batch.
@@ -73,7 +73,7 @@ def refuse_to_move_masks(caller: str, net: keras.Model, chosen: list[str]) -> No
     """Refuse z-scores of x before a Masking layer: padding would no longer be its mask value.
 
     Args:
-      caller: the method, which the error names.
+      caller: the method that the error names.
       net: a Keras model.
       chosen: names of the inputs that are scaled; empty for the only one.
 

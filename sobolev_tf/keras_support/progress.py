@@ -18,7 +18,7 @@ def progress_bar(
     """Make a line of progress with the time left.
 
     Args:
-      steps: how many there are; None where that is not known.
+      steps: how many there are; None if that is not known.
       verbose: 1 shows the line, 0 does not, "auto" shows it where the output is a terminal.
       unit_name: what a step is.
       stateful_metrics: names of numbers that are shown as they are, not as means.

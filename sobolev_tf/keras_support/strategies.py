@@ -36,7 +36,7 @@ class DistributedModel(keras.Model):
         self.train_function = self.test_function = self.predict_function = None
 
     def forget_stale_functions(self) -> None:
-        """Drop the compiled functions where what they were traced from is no longer the same."""
+        """Drop the compiled functions if what they were traced from is no longer the same."""
         if self.built and self._fingerprint.changed(self.traced_from()):
             self.forget_functions()
 

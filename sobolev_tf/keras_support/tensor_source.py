@@ -18,7 +18,7 @@ _CUT = {"_BatchDataset", "_ParallelBatchDataset"}
 
 
 def source(data: tf.data.Dataset) -> Any:
-    """Return all rows that the batches of a data set are cut from, or None where it is not known.
+    """Return all rows that the batches of a data set are cut from, or None if it is not known.
 
     Known for `from_tensors(batch)` and for `from_tensor_slices(rows).batch(size)`, with any
     shuffle, repeat, take, skip, shard and prefetch; not behind a function, such as `map`'s.

@@ -1,4 +1,4 @@
-"""Data sets, generators and PyDatasets whose batches are looked at before a step takes them."""
+"""Data sets, generators and PyDatasets whose batches are checked before a step takes them."""
 
 import collections
 import functools
@@ -22,9 +22,9 @@ _SECONDS = 30.0  # that `again` reads for
 
 
 class WatchedData:
-    """A stream of batches that are looked at: a wrong one is an error that names batch and row.
+    """A stream of batches that are checked: a wrong one is an error that names batch and row.
 
-    No step takes a wrong batch: data sets are looked at in their pipeline, generators and
+    No step takes a wrong batch: data sets are checked in their pipeline, generators and
     PyDatasets as they are read. What that or the user's own code raises is raised again as it was,
     where TensorFlow would wrap it.
 

@@ -8,7 +8,7 @@
 | terms | predicted terms, labels and a target's terms, by name |
 | objective | losses, weights and component weights of terms |
 | labels, label_shapes, sample_weights, missing | what users may pass, in one form |
-| gate, digits | what users pass, looked at once: rows, finite numbers, weights, masks, digits |
+| gate, digits | what users pass, checked once: rows, finite numbers, weights, masks, digits |
 | feed, not_finite | what Keras's `fit` is called with, and why a loss is not finite |
 | inputs, scaling, scaled_target, statistics | what is differentiated, and z-scores around it |
 | problem | the loss of all data as a function of the weights, for solvers |

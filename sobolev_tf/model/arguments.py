@@ -20,15 +20,15 @@ from sobolev_tf.projections import Projection
 def as_projection(
     projection: Projection | str | dict | None, seed: int | None = None, **shorthand: Any
 ) -> Projection | None:
-    """Return the projection that a model's constructor asks for, or None for full derivatives.
+    """Return the projection that a constructor's arguments describe; None for full derivatives.
 
     Args:
       projection: a `Projection`, its fields as a dict, its side ("output" or "input"), or None.
-      seed: of the directions; None draws one.
-      shorthand: count, contraction, unbiased, orthogonal: the fields beside a side.
+      seed: seed of the directions; None draws one.
+      shorthand: count, contraction, unbiased, orthogonal: other fields, if `projection` is a side.
 
     Raises:
-      ValueError: for an unknown setting, or shorthand beside a `Projection` that says the same.
+      ValueError: a setting is unknown, or passed beside a `Projection` that has it.
 
     Example:
 
@@ -57,10 +57,10 @@ def as_projection(
 
 
 def refuse_no_target(caller: str, target: Any) -> None:
-    """Refuse a target that has no values: neither a function of x nor a method `jet`.
+    """Refuse a target that is neither a function of x nor has a method `jet`.
 
     Raises:
-      ValueError: for anything else.
+      ValueError: the target has no values.
 
     Example:
 
@@ -82,7 +82,7 @@ def metrics_of_values(metrics: Any, order: int) -> Any:
     """Return Keras metrics of values; a dict may name them as {"value": [...]}.
 
     Raises:
-      ValueError: for metrics of another term, which `jet_metrics` are for.
+      ValueError: a metric is for another term, as only `jet_metrics` are.
     """
     if not isinstance(metrics, dict):
         return metrics
@@ -98,10 +98,10 @@ def metrics_of_values(metrics: Any, order: int) -> Any:
 
 
 def without_xla_for_black_boxes(options: dict[str, Any], target: Any) -> dict[str, Any]:
-    """Return compile's options, with jit_compile=False where the target is a black box.
+    """Return compile's options, with jit_compile=False if the target is a black box.
 
     Raises:
-      ValueError: for jit_compile=True there.
+      ValueError: the target is a black box, and jit_compile=True was passed.
     """
     if not hasattr(target, "jet"):
         return options
@@ -111,7 +111,7 @@ def without_xla_for_black_boxes(options: dict[str, Any], target: Any) -> dict[st
 
 
 def refuse_labels_as_batch_size(batch_size: Any, where: str) -> None:
-    """Raise ValueError where `batch_size` is no number: derivatives in its place, most likely."""
+    """Raise ValueError if `batch_size` is not a number: most likely it is derivatives."""
     if batch_size is not None and not isinstance(batch_size, Integral):
         raise ValueError(
             f"{where}: batch_size is a number, got a {type(batch_size).__name__}: pass derivatives "
@@ -132,8 +132,8 @@ def label_batches(
     """Yield batches (x, y, sample_weight, mask) of arrays, or of a data set's first `steps`.
 
     Raises:
-      ValueError: for a stream without end, where `steps` is None; a stream beside a mask; or x
-        that is no array.
+      ValueError: a stream is endless and `steps` is None, a mask is passed with a stream, or x is
+        not an array.
     """
     batch_size = require.whole_number(where, "batch_size", batch_size, at_least=1)
     if is_stream(x):

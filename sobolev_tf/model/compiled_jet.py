@@ -1,4 +1,4 @@
-"""What a model has compiled beside Keras's functions: its jet, and what solvers evaluate."""
+"""Compiled functions of a model besides Keras's: its jet, and what solvers evaluate."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -48,11 +48,11 @@ class CompiledFunctions:
         self._compiled: dict[Callable, Any] = {}
 
     def get(self, function: Callable, make: Callable[[], Any]) -> Any:
-        """Return what was compiled of a function; make it where there is none."""
+        """Return the compiled form of a function; compile it if there is none."""
         if function not in self._compiled:
             self._compiled[function] = make()
         return self._compiled[function]
 
     def forget(self) -> None:
-        """Make all of them anew when they are next used."""
+        """Forget all functions: each is compiled again when it is next used."""
         self._compiled.clear()

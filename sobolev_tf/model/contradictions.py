@@ -10,20 +10,20 @@ import numpy as np
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels
 
-_ROWS = 4096  # that are looked at in one piece
+_ROWS = 4096  # that are checked in one piece
 _TOLERANCES = {2: 5e-2, 4: 1e-3, 8: 1e-5}  # of the entries' size, by bytes of a number
 _FULL = {"jvp": "d1", "vjp": "d1", "hvp": "d2"}  # which derivative is contracted
 _FORMULAS = {"jvp": "bkn,bpn->bpk", "vjp": "bkn,bpk->bpn", "hvp": "bknm,bpm->bpkn"}
 
 
 def warn_of_contradictions(model: Any, caller: str, y: dict[str, Any]) -> None:
-    """Warn where Hessians are not symmetric, or d1 and d2 are not what jvp, vjp and hvp say.
+    """Warn if Hessians are not symmetric, or d1 and d2 are not what jvp, vjp and hvp say.
 
-    NaN entries are left aside. Noise that a Hessian's two halves share is none of this.
+    NaN entries are ignored. Noise that a Hessian's two halves share is none of this.
 
     Args:
       model: an `EquationModel`, which is warned about once for each label.
-      caller: the method, which the warning names.
+      caller: the method that the warning names.
       y: labels by name as `labels.normalize` gives them, arrays.
     """
     inputs, outputs = model.equation.inputs, model.equation.output_dims
@@ -92,7 +92,7 @@ def _usual(array):
 
 
 def _largest(part):
-    """The largest entry of each row; unknown ones are left aside."""
+    """The largest entry of each row; unknown ones are ignored."""
     sizes = np.abs(part.reshape(len(part), -1))
     return np.where(np.isnan(sizes), 0, sizes).max(axis=1, initial=0)
 

@@ -12,13 +12,13 @@ _ROUNDING = 1e-6  # of the largest slope: what an operation over the batch may l
 
 
 def warn_of_coupled_rows(caller: str, model: Any, x: Any) -> None:
-    """Warn, once a model, where the net's value in one row depends on x in another.
+    """Warn, once for each model, if the net's value in one row depends on x in another.
 
     A derivative then carries the other rows' share, and changes with the batch. The net runs once
     on two rows, in inference mode; what couples rows in training only is not seen here.
 
     Args:
-      caller: the method, which the warning names.
+      caller: the method that the warning names.
       model: a built `EquationModel`.
       x: arrays [B,...], in any structure.
     """

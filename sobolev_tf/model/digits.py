@@ -16,11 +16,11 @@ _LEAST = 1e-3  # of the spread, that float32 should resolve
 def warn_of_lost_digits(
     model: Any, caller: str, x: Any, labels: dict[str, Any], ranges: dict[str, tuple]
 ) -> None:
-    """Warn where a float32 net compares numbers whose differences float32 does not resolve.
+    """Warn if a float32 net compares numbers whose differences float32 does not resolve.
 
     Args:
       model: an `EquationModel`, which is warned about once for each array.
-      caller: the method, which the warning names.
+      caller: the method that the warning names.
       x: the net's inputs, as arrays.
       labels: by name of term, as arrays.
       ranges: lowest and highest numbers of columns, by name of the array, as far as known.
@@ -52,7 +52,7 @@ def resolved(offset: float, spread: float) -> float:
 def _warn(model, caller, name, numbers, known):
     if numbers.ndim > 2 or not len(numbers) or name in model.warned:
         return  # images and full derivatives have no column of offsets
-    if known is None or not are_finite(*known):  # NaN entries are left aside
+    if known is None or not are_finite(*known):  # NaN entries are ignored
         known = [np.atleast_1d(extreme.reduce(numbers, axis=0)) for extreme in (np.fmin, np.fmax)]
     low, high = known
     low, high = low.astype("float64"), high.astype("float64")

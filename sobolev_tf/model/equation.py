@@ -1,4 +1,4 @@
-"""Equations 1 and 2 at one batch: what the net predicts there, and what it is compared with."""
+"""Equations 1 and 2 for one batch: the net's predictions, and what they are compared with."""
 
 import functools
 from collections.abc import Callable
@@ -19,17 +19,16 @@ from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, known_
 class Equation:
     """A net with its inputs and its scaling, and the terms that it is trained on.
 
-    Between the user's x and the net, and between the net and the user's y, stands `scaling`: the
-    identity until `SobolevModel.adapt`. Subclasses change what the net, the target and the labels
-    are, as `PolicyDistiller` does.
+    `scaling` converts between the user's units and those of the net; it is the identity until
+    `SobolevModel.adapt`. Subclasses may change net, target and labels, as `PolicyEquation` does.
 
     Args:
       net: a Keras model x [B,*in] -> [B,*out].
-      order: J, the highest order that is compared.
-      wrt: what is differentiated, see `Inputs`.
+      order: J, the highest order of derivatives.
+      wrt: the inputs to differentiate, see `Inputs`.
 
     Attributes:
-      masked: whether minus infinity is a value: the logit of an action that is masked.
+      masked: whether values may be minus infinity, the logit of a masked action.
     """
 
     masked: bool = False
@@ -41,7 +40,7 @@ class Equation:
         self._input_shape: Any = None
 
     def build(self, input_shape: Any, owner: str) -> None:
-        """Build the net, where it is not built yet, and the scaling around it.
+        """Build the net if it is not built yet, and the scaling around it.
 
         Args:
           input_shape: [B,*in], in the structure of the net's inputs.
@@ -71,7 +70,7 @@ class Equation:
         return x
 
     def net_at(self, x: Any, training: bool | None) -> Callable:
-        """Return the net as a function of what is differentiated in x, between z-scores."""
+        """Return the net as a function of what is differentiated in x, in z-scores."""
         return self.inputs.at(functools.partial(self.net, training=training), x)
 
     def target_at(self, target: Callable, x: Any) -> Callable:
@@ -104,11 +103,11 @@ class Equation:
         return self.unscaled_at(x), self.inputs.point(x)
 
     def read_batch(self, data: Any) -> labels.Batch:
-        """Read a batch (x, y, sample_weight) in the one form that everything below takes."""
+        """Bring a batch (x, y, sample_weight) into the one form that the rest of the code uses."""
         return labels.read_batch(data, self.order)
 
     def requested(self, labeled: dict, target: Callable | None, training: bool) -> list[str]:
-        """Return the terms to compare: those with labels; without any, all that a target has."""
+        """Return the terms to compare: those with labels or, without any, those of the target."""
         return list(labeled) or labels.names(self.order)
 
     def compare(
@@ -119,9 +118,9 @@ class Equation:
         classes: bool,
         training: bool,
     ) -> terms.Comparison:
-        """Compute labels and predictions of a batch, by name of term, with one kind of derivatives.
+        """Compute labels and predictions of a batch by name of term, for one kind of derivatives.
 
-        Only missing labels are gradient-stopped.
+        Nothing is gradient-stopped, except missing labels.
 
         Args:
           batch: its x is what `cast` returns.
@@ -150,9 +149,9 @@ class Equation:
         return terms.Comparison(x, true, predicted, batch.weights)
 
     def among_known(self, kind: ProjectedDerivatives, batch: labels.Batch) -> ProjectedDerivatives:
-        """Return the kind along the input components that the derivatives of a batch know.
+        """Restrict a kind of derivatives to the input components for which a batch has derivatives.
 
-        Those of the lowest order decide: all orders are seen along the same directions.
+        The lowest order decides, since all orders are projected along the same directions.
         """
         point, outputs = self.inputs.point(batch.x), len(self.output_dims)
         for name, label in batch.labels.items():
@@ -165,7 +164,7 @@ class Equation:
     def full_terms(
         self, x: Any, directions: dict[str, tf.Tensor], order: int, training: bool = False
     ) -> terms.Terms:
-        """Compute the net's full terms at x, as `compare` does: by name, between z-scores.
+        """Compute the net's full terms at x, as `compare` does: by name, in z-scores.
 
         Args:
           x: as `cast` returns it.
@@ -187,7 +186,7 @@ class Equation:
         Args:
           x: as `cast` returns it.
           y, sample_weight: labels and weights in any form.
-          target: supplies them where y has none, or None.
+          target: supplies labels that y does not have, or None.
           order: the highest order that the target is run for.
 
         Raises:

@@ -181,7 +181,7 @@ class EquationModel(EquationSteps):
         feed.look_at_settings({"steps": steps, "callbacks": callbacks, "verbose": verbose})
         known = ("_use_cached_eval_dataset",)
         options.refuse_unknown(feed.gate.caller, kwargs, EquationModel.evaluate, known=known)
-        cached = kwargs.get("_use_cached_eval_dataset", False)  # `fit` has looked at it
+        cached = kwargs.get("_use_cached_eval_dataset", False)  # `fit` has checked it
         passed = feed.evaluation(x, y, sample_weight, batch_size, cached)
         if not cached:
             self._forget_traces_without_state()

@@ -22,7 +22,7 @@ class EquationSteps(NetModel):
       equation: the net with its inputs and scaling, and the terms that it is trained on.
       target: supplies labels inside the step, or None.
       projection: of equation 2, or None for full derivatives.
-      **kwargs: Keras's, such as name.
+      **kwargs: arguments of `keras.Model`, such as `name`.
 
     Attributes:
       objective: of `compile`.

@@ -1,8 +1,8 @@
-"""The gate: everything that users pass to a model's methods is looked at here, once.
+"""The gate: everything that users pass to a model's methods is checked here, once.
 
-Arrays at once, before a weight changes; batches of streams before their step. Labels and weights
-have one row for each row of x, numbers are finite, weights are not negative, and there is
-something to learn.
+Arrays are checked as a whole, before a weight changes; batches of streams before their step.
+Afterwards labels and weights have one row for each row of x, numbers are finite, weights are not
+negative, and there is something to learn.
 """
 
 from typing import Any
@@ -22,16 +22,16 @@ from sobolev_tf.projections import Projection
 
 
 class Gate:
-    """What a method of a model lets in.
+    """The checks of a method's data.
 
     Args:
-      caller: the method, which errors name, such as "SobolevModel.fit".
+      caller: the method that errors name, such as "SobolevModel.fit".
       order: J.
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity: logits of actions that are masked.
-      target: whether labels may come from a live target.
-      projection: of the model, or None for full derivatives.
-      axes: how many *in has, where a projection needs to know.
+      target: whether the model has a target.
+      projection: the model's, or None for full derivatives.
+      axes: the number of axes of *in, if a projection needs to know.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Gate:
         return self._plain(x, None, None)[0]
 
     def stream(self, data: Any) -> WatchedData:
-        """Return a data set, generator or PyDataset whose batches are looked at.
+        """Return a data set, generator or PyDataset whose batches are checked.
 
         Raises:
           ValueError: for a data set of (x, y, third) whose third may be derivatives, or of
@@ -91,7 +91,7 @@ class Gate:
         return WatchedData(data, self.look, sound)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
-        """Look at a batch of a stream, and return it with its arrays in their plain form.
+        """Check a batch of a stream, and return it with its arrays in their plain form.
 
         Args:
           batch: x, (x, y) or (x, y, sample_weight).

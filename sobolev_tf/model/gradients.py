@@ -14,7 +14,7 @@ def connect(
     The last bias has no part in derivatives: without value labels its gradient is None.
 
     Raises:
-      ValueError: where every gradient is None.
+      ValueError: every gradient is None.
 
     Example:
 

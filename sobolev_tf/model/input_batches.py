@@ -61,7 +61,7 @@ def read(data: Any, steps: int | None, caller: str) -> Iterator[Any]:
       caller: the method that errors name.
 
     Raises:
-      ValueError: for a stream that is empty, or may have no end, where `steps` is None.
+      ValueError: for a stream that is empty, or may have no end, if `steps` is None.
     """
     if steps is not None:
         steps = require.whole_number(caller, "steps", steps, at_least=1)

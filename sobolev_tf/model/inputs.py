@@ -17,7 +17,7 @@ class Inputs:
     Args:
       net: a Keras model of one input tensor, of a list of them, or of a dict.
       wrt: the name of one input, or a list of names, which are then flattened and joined into
-        one point [B,D] in that order. None where there is one input. Inputs in a list go by the
+        one point [B,D] in that order. None if there is one input. Inputs in a list go by the
         names of the net's own inputs; those that are not named may hold integers.
 
     Raises:
@@ -48,7 +48,7 @@ class Inputs:
 
     @property
     def chosen(self) -> list[str]:
-        """The names in `wrt` as a list; empty where there is one input."""
+        """The names in `wrt` as a list; empty if there is one input."""
         return [self.wrt] if isinstance(self.wrt, str) else self.wrt or []
 
     @property
@@ -65,7 +65,7 @@ class Inputs:
         return None
 
     def build(self, input_shape: Any, owner: str) -> tuple[tuple, tuple]:
-        """Build the net, where it is not built yet; return the shapes in and out, without B.
+        """Build the net if it is not built yet; return the shapes in and out, without B.
 
         Args:
           input_shape: [B,*in], in the structure of the net's inputs.
@@ -127,7 +127,7 @@ class Inputs:
         return self._structure(x, entries)
 
     def at(self, fn: Callable, x: Any) -> Callable:
-        """Return fn(x) as a function of the point only; fn itself where x is the point.
+        """Return fn(x) as a function of the point only; fn itself if x is the point.
 
         Raises:
           ValueError: for a black box where x has several inputs.
@@ -145,11 +145,11 @@ class Inputs:
 
         Args:
           label: a dict by input name; anything else is returned as it is.
-          outputs: how many axes out has.
+          outputs: the number of axes of *out.
           order: of the derivative; for 2 and more see `label_blocks`.
 
         Raises:
-          ValueError: where an input that `wrt` names is absent.
+          ValueError: an input that `wrt` names is absent.
         """
         if not isinstance(label, dict):
             return label

@@ -22,10 +22,10 @@ def refuse_lost(
     the inputs that the label of the lowest order knows; within these, everything must be known.
 
     Args:
-      caller: the method, which the error names.
+      caller: the method that the error names.
       named: labels by name, with NaN where an entry is unknown.
       projection: the model's.
-      axes: how many *in has.
+      axes: the number of axes of *in.
       start: the number of the first row.
       where: which batch, for the error.
 

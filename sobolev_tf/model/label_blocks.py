@@ -18,14 +18,14 @@ def join_blocks(
       label: {"a": {"a": [B,*out,*a,*a], "b": [B,*out,*a,*b]}, ...} at order 2.
       names: the inputs that are differentiated, in their order.
       sizes: how many numbers each of them has.
-      outputs: how many axes out has.
+      outputs: the number of axes of *out.
       order: j.
 
     Returns:
       [B,*out,D × j]; of one input, its block as it is.
 
     Raises:
-      ValueError: where a block is absent; it names the block.
+      ValueError: a block is absent; it names the block.
 
     Example:
 
@@ -76,7 +76,7 @@ def _flat_block(label, path, names, sizes, outputs):
 
 
 def _block(label: Any, path: Sequence[str]) -> Any:
-    """What stands at a path; None where there is nothing, or no array."""
+    """What stands at a path; None if there is nothing, or no array."""
     for name in path:
         label = label.get(name) if isinstance(label, dict) else None
     return None if isinstance(label, dict) else label

@@ -14,9 +14,9 @@ def fit_shape(
     """Return a label in the shape `expected`, from that or, with one output, without its axis.
 
     Args:
-      label: [B,*out,*in × j], or [B,*in × j] where out is (1,).
+      label: [B,*out,*in × j], or [B,*in × j] if *out is (1,).
       expected: [B,*out,*in × j]; None for sizes that are not known.
-      outputs: out.
+      outputs: *out.
       name: the term's name, for errors.
       classes: integer values of another shape pass unchanged, for Keras's sparse losses.
 
@@ -78,13 +78,13 @@ def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
 def fit_directional_shape(label: Any, expected: Sequence, name: str, output: int = -1) -> tf.Tensor:
     """Return a label of `name` in the shape `expected`, [B,P,*dims].
 
-    The axis P may be left out where it is 1, and so may the axis of one output.
+    The axis P may be left out if it is 1, and so may the axis of one output.
 
     Args:
       label: [B,P,*dims], or a shorter form.
       expected: its shape in full; None for sizes that are not known.
       name: the term's name, for errors.
-      output: which of the axes after P may be left out where it is 1: the last, or the first.
+      output: which of the axes after P may be left out if it is 1: the last, or the first.
 
     Raises:
       ValueError: for any other shape.

@@ -104,7 +104,7 @@ def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) ->
 
 
 def normalize(y: Any, order: int) -> dict[str, Any]:
-    """Return labels as a dict by name, with "directions" as a dict by name where there are any.
+    """Return labels as a dict by name, with "directions" as a dict by name if there are any.
 
     Its own result passes unchanged.
 
@@ -126,7 +126,7 @@ def normalize(y: Any, order: int) -> dict[str, Any]:
 def as_batch(x: Any, y: Any, sample_weight: Any, order: int) -> tuple:
     """Return (x, labels) or (x, labels, weights) by name, without None, as a data set holds them.
 
-    One array of weights counts for every term, with labels or from a live target.
+    One array of weights counts for every term, with labels or from a target.
 
     Example:
 

@@ -16,7 +16,7 @@ def mask_missing(
       weight: [B], or None for 1.
 
     Returns:
-      label, predicted and weight [B]; all as they are where the label holds integers.
+      label, predicted and weight [B]; all as they are if the label holds integers.
 
     Example:
 

@@ -92,7 +92,7 @@ def _first_row(model, data):
 
 
 def _in_batch(model, comparison):
-    """Whose term is not finite, its name, and the row; None where all are."""
+    """Whose term is not finite, its name, and the row; None if all are."""
     for name, term in comparison.predicted.items():
         if (row := _wrong_row(np.isfinite(term))) is not None:
             return "the net's", name, row

@@ -136,7 +136,7 @@ class Objective:
         return losses.nan_where_negative(number)
 
     def refuse_weights(self, caller: str, step: Any) -> None:
-        """Look at the weights that are functions, at a step.
+        """Check the weights that are functions, at a step.
 
         Raises:
           ValueError: for a negative weight, or one that is not finite.
@@ -152,7 +152,7 @@ class Objective:
                 )
 
     def refuse_no_weight(self, labeled: Iterable[str]) -> None:
-        """Raise ValueError where all terms with labels have the constant weight 0."""
+        """Raise ValueError if all terms with labels have the constant weight 0."""
         taken = [name for name in labeled if self.takes(name)]
         if taken and all(not callable(self.weights[n]) and self.weights[n] == 0 for n in taken):
             raise ValueError(
@@ -204,7 +204,7 @@ class Objective:
           step: the training step, for weights that follow it.
 
         Raises:
-          ValueError: where there is no such term.
+          ValueError: there is no such term.
         """
         taken = [name for name in true if self.takes(name)]
         if not taken:
@@ -214,12 +214,12 @@ class Objective:
             yield name, self.weight(name, step), value
 
     def balance(self, sizes: dict[str, np.ndarray] | None) -> bool:
-        """Settle "rms": one over the size of each component of the labels, once it is known.
+        """Set the component weights of "rms", 1 over the size of each component of the labels.
 
         Returns:
-          Whether component weights changed: they are constants of what was traced before. A trace
-          is not all freed with its function (TensorFlow keeps megabytes of each), so that a model
-          that adapts again and again is traced anew only where it must be.
+          Whether component weights changed. They are constants of functions that were traced
+          before, so that these must be traced again; only then, because TensorFlow keeps megabytes
+          of every trace.
         """
         if not self.rms or sizes is None:
             return False

@@ -33,7 +33,7 @@ class Posterior(keras.layers.Layer):
         self.built = True
 
     def variances(self, equation: Equation, x: Any) -> jets.Jet:
-        """Compute variances between z-scores, without the labels' noise.
+        """Compute variances in z-scores, without the labels' noise.
 
         Args:
           equation: the net that it is of.
@@ -45,7 +45,7 @@ class Posterior(keras.layers.Layer):
         raise NotImplementedError
 
     def noise(self) -> jets.Jet:
-        """Return variances of the labels' noise between z-scores; 0 where they are not known.
+        """Return variances of the labels' noise in z-scores; 0 if they are not known.
 
         Returns:
           Value [*out], gradient [*out,*in].
@@ -104,7 +104,7 @@ class LaplacePosterior(Posterior):
             variable.assign(number)
 
     def variances(self, equation: Equation, x: Any) -> jets.Jet:
-        """Compute the variances of value [B,*out] and gradient [B,*out,*in] between z-scores."""
+        """Compute the variances of value [B,*out] and gradient [B,*out,*in] in z-scores."""
         jacobians = weight_jacobians(
             lambda row: equation.full_terms(row, {}, 1),
             x,

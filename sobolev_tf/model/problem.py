@@ -25,7 +25,7 @@ class Problem:
 
     Attributes:
       data: (x, labels) or (x, labels, weights) as tensors, by name of term.
-      directions: of jvp, vjp and hvp labels, by name; empty where there are none.
+      directions: of jvp, vjp and hvp labels, by name; empty if there are none.
 
     Raises:
       ValueError: for data that the gate refuses, see `gate`.
@@ -102,6 +102,6 @@ class Problem:
           directions: rows of `directions`.
 
         Returns:
-          Predicted terms by name, between z-scores.
+          Predicted terms by name, in z-scores.
         """
         return self.model.equation.full_terms(x, directions, order)

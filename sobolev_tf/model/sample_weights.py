@@ -18,7 +18,7 @@ def refuse_wide(weight: Any) -> None:
 
 
 def beside_labels(labels: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any] | None:
-    """Return weights in the structure of labels, as Keras asks for them; 1 where none is named.
+    """Return weights in the structure of labels, as Keras asks for them; 1 if none is named.
 
     Args:
       labels: arrays by name of term, as `labels.normalize` gives them.

@@ -1,4 +1,4 @@
-"""Live targets between z-scores: what the net is compared with after `adapt`."""
+"""Targets in z-scores: what the net is compared with after `adapt`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from sobolev_tf.model.scaling import Scaling
 
 
 class ScaledTarget:
-    """A live target f as g, from z [B,*in] to [B,*out], differentiated like the net.
+    """A target f as g, from z [B,*in] to [B,*out], differentiated like the net.
 
     Args:
       target: f, from x [B,*in] to [B,*out], in the user's units.
@@ -31,10 +31,10 @@ class ScaledTarget:
 class ScaledBlackBox(ScaledTarget):
     """A target that knows its own jets, f, as g: it is called in the user's units.
 
-    Its methods are those of `targets.FiniteDifferences`, between z-scores.
+    Its methods are those of `targets.FiniteDifferences`, in z-scores.
 
     Raises:
-      InvalidArgumentError: where it has other outputs than the net.
+      InvalidArgumentError: it has other outputs than the net.
     """
 
     def jet(self, z: tf.Tensor, order: int) -> jets.Jet:
@@ -78,7 +78,7 @@ class ScaledBlackBox(ScaledTarget):
         return jets.Jet(value, tuple(derivatives))
 
     def _checked(self, jet, z):
-        """The jet, or an error where the black box has other outputs than the net."""
+        """The jet, or an error if the black box has other outputs than the net."""
         outputs = self.scaling.value_mean.shape
         size = tf.shape(z)[0] * math.prod(outputs)
         message = f"target: the black box answers other shapes than the net, {batch_shape(outputs)}"
@@ -93,6 +93,6 @@ class ScaledBlackBox(ScaledTarget):
 
 
 def scale_target(target: Any, scaling: Scaling) -> ScaledTarget:
-    """Return a target between z-scores, with jets of its own where `target` has them."""
+    """Return a target in z-scores, with jets of its own if `target` has them."""
     kind = ScaledBlackBox if hasattr(target, "jet") else ScaledTarget
     return kind(target, scaling)

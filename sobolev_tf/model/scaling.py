@@ -65,7 +65,7 @@ class Scaling(keras.layers.Layer):
         """Scale points x [..., *in] to z; integers become floating numbers.
 
         Raises:
-          ValueError: where x does not end in *in, since it would broadcast.
+          ValueError: x does not end in *in, since it would broadcast.
         """
         x = tf.convert_to_tensor(x)
         dims = self.mean.shape
@@ -141,9 +141,9 @@ class Scaling(keras.layers.Layer):
 
 
 class UnscaledFunction:
-    """A net g between z-scores as the function f in the user's units, with its derivatives.
+    """A net g in z-scores as the function f in the user's units, with its derivatives.
 
-    They are taken between z-scores, and of unit size: half precision has no room for other units.
+    They are taken in z-scores, and of unit size: half precision has no room for other units.
 
     Args:
       fn: g, from z [B,*in] to [B,*out].

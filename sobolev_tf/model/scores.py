@@ -1,4 +1,4 @@
-"""Losses between z-scores: those that need the user's own numbers are refused after `adapt`."""
+"""Losses in z-scores: those that need the user's own numbers are refused after `adapt`."""
 
 import warnings
 from typing import Any
@@ -17,10 +17,10 @@ _WHY = (
 
 
 def look_at_loss(caller: str, net: keras.Model, objective: Any, scaling: Any) -> None:
-    """Look at the loss of values that `compile` was called with.
+    """Check the loss of values that `compile` was called with.
 
     Args:
-      caller: the method, which errors and warnings name.
+      caller: the method that errors and warnings name.
       net: a Keras model.
       objective: the new one.
       scaling: the model's, built or not.
@@ -35,17 +35,17 @@ def look_at_loss(caller: str, net: keras.Model, objective: Any, scaling: Any) ->
 
 
 def refuse_losses_of_raw_values(caller: str, objective: Any, mean: Any, deviation: Any) -> None:
-    """Refuse a loss of values that means something else between z-scores.
+    """Refuse a loss of values that means something else in z-scores.
 
     Keras's own losses are refused; a function of the user's gets a warning.
 
     Args:
-      caller: the method, which errors name.
+      caller: the method that errors name.
       objective: of the model.
       mean, deviation: of the values [*out], by which `adapt` scales.
 
     Raises:
-      ValueError: for a loss such as a cross-entropy, where the values are scaled.
+      ValueError: for a loss such as a cross-entropy, if the values are scaled.
     """
     loss, mean = objective.losses["value"], np.asarray(mean)
     moved = np.any(mean != 0) or np.any(np.asarray(deviation) != 1)

@@ -18,7 +18,7 @@ class Sound:
       order: J.
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity.
-      in_part: whether labels of derivatives that are known in part are looked at on the host.
+      in_part: whether labels of derivatives that are known in part are checked on the host.
     """
 
     order: int

@@ -76,7 +76,7 @@ class Statistics:
     """Moments of batches of points [B,*in] and of labels by name of term.
 
     Args:
-      outputs: out, the shape of one value.
+      outputs: *out, the shape of one value.
       classes: integers among the values are class numbers, whatever their shape; those of
         another shape than `outputs` always are.
       float64: as for `Moments`.
@@ -211,7 +211,7 @@ class Statistics:
 
 
 def _at_least_a_share(sizes):
-    """Sizes of a term's components, the smallest ones raised; 1 where all are 0."""
+    """Sizes of a term's components, the smallest ones raised; 1 if all are 0."""
     largest = sizes.max()
     return np.maximum(sizes, SMALLEST_SIZE * largest) if largest > 0 else np.ones_like(sizes)
 
@@ -231,7 +231,7 @@ def fit_statistics(
       classes, float64, scale_x: as for `Statistics`.
 
     Raises:
-      ValueError: where there are no rows, an infinite entry, or a label of another shape.
+      ValueError: there are no rows, an infinite entry, or a label of another shape.
     """
     statistics = None
     for batch in batches:

@@ -60,7 +60,7 @@ def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str
 def first_values(y: Any, predicted: tf.Tensor, order: int, classes: bool) -> tuple[dict, dict]:
     """Return values by name of term, for Keras, which builds its metrics before the first step.
 
-    A live target's labels are not known there: the predicted values have their shape.
+    A target's labels are not known there: the predicted values have their shape.
 
     Args:
       y: labels in any form.

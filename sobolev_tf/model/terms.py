@@ -23,7 +23,7 @@ Terms = dict[str, tf.Tensor]
 
 
 class Comparison(NamedTuple):
-    """Labels and predictions of one batch, by name of term, between z-scores.
+    """Labels and predictions of one batch, by name of term, in z-scores.
 
     Attributes:
       x: the net's inputs, as tensors.
@@ -94,7 +94,7 @@ def predicted_terms(
 
     Args:
       fn: from z [B,*in] to [B,*out].
-      z: points between z-scores.
+      z: points in z-scores.
       order: the highest order that is compared.
       kind: of derivatives: `FullDerivatives`, or `ProjectedDerivatives` of one step.
       directions: "jvp" and "hvp" [B,P,*in] and "vjp" [B,P,*out], as `scale_directions` gives
@@ -181,14 +181,14 @@ def target_terms(
     kind: FullDerivatives | ProjectedDerivatives,
     scaling: Scaling,
 ) -> Terms:
-    """Compute a live target's jet at z, of one kind, in the shapes of the predicted terms.
+    """Compute a target's jet at z, of one kind, in the shapes of the predicted terms.
 
     Args:
       target: from x [B,*in] to [B,*out], in the user's units; with a jet of its own, or not.
       predicted, z, order, kind, scaling: as for `label_terms`.
 
     Raises:
-      ValueError: where the target has other outputs than the net.
+      ValueError: the target has other outputs than the net.
     """
     if not hasattr(target, "jet"):
         target = _fitting(target, predicted["value"], order > 0)
@@ -238,7 +238,7 @@ def scale_directions(
       directions: "jvp" and "hvp" [B,*in] or [B,P,*in], "vjp" [B,*out] or [B,P,*out], in the
         user's units.
       z: points [B,*in].
-      outputs: out.
+      outputs: *out.
       scaling: the `Scaling` between.
 
     Returns:

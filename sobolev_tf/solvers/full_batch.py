@@ -114,7 +114,7 @@ class FullBatch:
         return self.model.stop_training
 
     def compiled(self, function: Callable) -> Callable:
-        """Compile a function, where the model is not run eagerly.
+        """Compile a function, if the model is not run eagerly.
 
         The model keeps what was compiled, and data are an argument of it: TensorFlow does not free
         all of a trace, so that a model that is fitted again and again would grow by megabytes a
@@ -145,7 +145,7 @@ class FullBatch:
         return evaluate
 
     def refuse_not_finite(self, loss: Any, *arrays: np.ndarray) -> None:
-        """Raise FloatingPointError where the loss, or what comes from it, is not finite."""
+        """Raise FloatingPointError if the loss, or what comes from it, is not finite."""
         if all(np.isfinite(a).all() for a in (loss, *arrays)):
             return
         self.model.objective.refuse_weights(self.caller, self.model.optimizer.iterations)

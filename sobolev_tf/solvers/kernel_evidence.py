@@ -28,7 +28,7 @@ _SPREADS = {"lengths": 3.0, "alpha": 2.0, "noise": 4.0}  # of the broad priors o
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Values and slopes between z-scores, NaN where they are missing.
+    """Values and slopes in z-scores, NaN where they are missing.
 
     Attributes:
       points: [n,D].

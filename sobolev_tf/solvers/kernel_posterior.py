@@ -18,7 +18,7 @@ class KernelPosterior(Posterior):
 
     With C the covariances of the labels, noise included, and c those of labels and f(z), the
     variance of f(z) is σ² (k(0) - cᵀ C⁻¹ c), plus that of the trend's coefficients (Rasmussen and
-    Williams, 2006, equation 2.42). Cholesky's factor of C is made anew where it is needed: files
+    Williams, 2006, equation 2.42). Cholesky's factor of C is made anew if it is needed: files
     stay small.
 
     Args:
@@ -53,7 +53,7 @@ class KernelPosterior(Posterior):
         self.weights_of_rows.assign(processes[0].weights)
 
     def variances(self, equation: Any, x: Any) -> jets.Jet:
-        """Compute the variances of values [B,K] and slopes [B,K,D] between z-scores.
+        """Compute the variances of values [B,K] and slopes [B,K,D] in z-scores.
 
         Args:
           equation: the model's `Equation`.
@@ -64,7 +64,7 @@ class KernelPosterior(Posterior):
         return jets.Jet(columns[..., 0], (columns[..., 1:],))
 
     def noise(self) -> jets.Jet:
-        """Return the variances of label noise between z-scores: [K] and [K,D]."""
+        """Return the variances of label noise in z-scores: [K] and [K,D]."""
         noise = self.label_noise * self.variance[:, None]
         return jets.Jet(noise[:, 0], (noise[:, 1:],))
 

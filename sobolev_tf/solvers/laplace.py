@@ -50,7 +50,7 @@ def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPos
       rho: the last ρ, above 0.
 
     Returns:
-      The posterior; None where no weight moves a label.
+      The posterior; None if no weight moves a label.
     """
     residuals, jacobian = linearized(fit)
     linear, moved = LinearProblem(residuals, jacobian), fit.last_weights - start
@@ -143,7 +143,7 @@ def laplace_layer(fit: FullBatch, posterior: WeightPosterior, scale: float) -> L
 
 
 def label_noise(variance: float, weights: np.ndarray | None, shape: tuple) -> np.ndarray:
-    """Compute the noise variance s²/w of a term's entries; 0 where no label is known.
+    """Compute the noise variance s²/w of a term's entries; 0 if no label is known.
 
     Args:
       variance: s², of the weighted errors.

@@ -336,7 +336,7 @@ def _root_mean_square(errors: np.ndarray) -> float:
 
 
 def _sizes(slopes: np.ndarray) -> np.ndarray:
-    """Typical sizes of slopes [n,D]: [D]; 1 where there are none."""
+    """Typical sizes of slopes [n,D]: [D]; 1 if there are none."""
     present = ~np.isnan(slopes)
     squares = np.where(present, slopes, 0) ** 2
     sizes = np.sqrt(squares.sum(0) / np.maximum(present.sum(0), 1))

@@ -13,8 +13,8 @@ class Cut(NamedTuple):
     Args:
       h: [B, *H], as it leaves the stage below.
       h_out: [B, *H], the same values as they enter the stage above.
-      predicted_loss: m(h, y) [B]; None where no critic predicts one.
-      synthetic_gradient: SG(h, y) [B, *H], per example; None where there is none.
+      predicted_loss: m(h, y) [B]; None if no critic predicts one.
+      synthetic_gradient: SG(h, y) [B, *H], per example; None if there is none.
       outputs: p(h) [B, *K], the critic's prediction of the network's outputs; None without one.
     """
 

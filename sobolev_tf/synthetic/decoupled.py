@@ -134,7 +134,7 @@ class DecoupledModel(DecoupledSteps):
 
     @property
     def network_variables(self) -> list[keras.Variable]:
-        """The variables that `optimizer` updates: the trainable ones; for noprop, the last stage's."""
+        """The variables that `optimizer` updates: all trainable ones, or only the last stage's."""
         return network_variables(self.stages, self.method)
 
     @property

@@ -65,7 +65,7 @@ class CutDiagnostics:
 def compare(synthetic: tf.Tensor, true: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute cosine and norm ratio |SG| / |dL/dh| of two gradients [B, *H], over the batch.
 
-    Zero where a norm is zero.
+    Zero if a norm is zero.
 
     Example:
 

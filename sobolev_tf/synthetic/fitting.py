@@ -1,4 +1,4 @@
-"""Keras's `fit` and `evaluate`, with data that is looked at and weights that are watched."""
+"""Keras's `fit` and `evaluate`, with data that is checked and weights that are watched."""
 
 import inspect
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sobolev_tf.synthetic import gate
 
 
 class WatchedModel(DistributedModel):
-    """A model of stages and critics, which stops where a weight or a loss is not finite."""
+    """A model of stages and critics, that stops when a weight or a loss is not finite."""
 
     stages: list
     critics: Any
@@ -63,8 +63,8 @@ class WatchedModel(DistributedModel):
             raise
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Compute the loss and metrics as in Keras; data is looked at as in `fit`."""
-        if kwargs.get("_use_cached_eval_dataset"):  # `fit` has looked at it
+        """Compute the loss and metrics as in Keras; data is checked as in `fit`."""
+        if kwargs.get("_use_cached_eval_dataset"):  # `fit` has checked it
             return super().evaluate(x, y, *args, **kwargs)
         passed = _passed("DecoupledModel.evaluate", super().evaluate, x, y, *args, **kwargs)
         fit_arguments.check("DecoupledModel.evaluate", self, passed)
@@ -89,19 +89,19 @@ class WatchedModel(DistributedModel):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Take one step on arrays as in Keras; they are looked at as in `fit`."""
+        """Take one step on arrays as in Keras; they are checked as in `fit`."""
         looked = gate.look("DecoupledModel.train_on_batch", x, y, sample_weight)
         return super().train_on_batch(*looked, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Compute the loss and metrics of arrays as in Keras; they are looked at as in `fit`."""
+        """Compute the loss and metrics of arrays as in Keras; they are checked as in `fit`."""
         looked = gate.look("DecoupledModel.test_on_batch", x, y, sample_weight)
         return super().test_on_batch(*looked, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """Compute the network's outputs as in Keras; x is looked at as in `fit`."""
+        """Compute the network's outputs as in Keras; x is checked as in `fit`."""
         x, _, _ = gate.look("DecoupledModel.predict_on_batch", x, None, None)
         return super().predict_on_batch(x)
 

@@ -17,7 +17,7 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     """Return arrays in their plain form: as many rows each, finite, weights not negative.
 
     Args:
-      caller: the method, which errors name.
+      caller: the method that errors name.
       x, y, sample_weight: arrays in any structure, or None.
       at_least: the fewest rows.
 
@@ -79,7 +79,7 @@ def refuse_fractional_classes(caller: str, loss: Any, y: Any) -> None:
 
 
 def stream(caller: str, data: Any) -> WatchedData:
-    """Return a data set, generator or PyDataset whose batches are looked at."""
+    """Return a data set, generator or PyDataset whose batches are checked."""
 
     def look_at(batch, number, start):
         where = f"{caller}, batch {number} from row {start}"
@@ -101,7 +101,7 @@ def sound(batch: Any) -> tf.Tensor:
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Ends training where the loss or a weight is not finite, and names the stage.
+    """Ends training when the loss or a weight is not finite, and names the stage.
 
     A loss can look well where a stage below it is lost: its activations may hide NaN. Looks at the
     loss after steps 1, 2, 4, ..., and at the loss and all weights at an epoch's end, before any

@@ -195,7 +195,7 @@ def test_wrong_values_and_random_functions():
     factor=st.sampled_from([-1.0, 0.01, 0.5, 3.0, -2.0]),
 )
 def test_any_factor_of_a_quadratic_form_is_found(size, outputs, seed, where, factor):
-    """The trapezoid is exact for quadratic forms, so neighbours tell as much as the function."""
+    """The trapezoid is exact for quadratic forms, so neighbors tell as much as the function."""
     rng = np.random.default_rng(seed)
     form = rng.normal(size=[outputs, size, size])
     x = rng.normal(size=[200, size])

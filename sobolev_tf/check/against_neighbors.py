@@ -1,4 +1,4 @@
-"""What neighbours leave unexplained: noise, kinks, bad rows, or labels of something else."""
+"""What neighbors leave unexplained: noise, kinks, bad rows, or labels of something else."""
 
 import math
 
@@ -34,12 +34,12 @@ _LEVERAGE = 1e-3  # the least that leaves a rise to foretell
 _BETTER = 0.5  # of the fitted slopes' own loss, by which dy has to be worse
 _SIGNIFICANT = 5  # standard errors over rows
 _ALIKE = 0.3  # correlation of dy and fitted slopes: noisy ones have more, shuffled ones less
-_ROUGH = 0.75  # change of dy between neighbours over that between any rows: shuffled ones have 1
+_ROUGH = 0.75  # change of dy between neighbors over that between any rows: shuffled ones have 1
 _SHARED = 0.7  # of a row's squared residuals is linear in the step if dy is wrong; noise has less
 
 # Kinks and bad rows: a few pairs disagree.
 _LONG = 1.5  # times the usual step: longer ones, into sparse corners, may disagree
-_FAR = 0.4  # of the distance between any two rows: neighbours this far apart decide nothing
+_FAR = 0.4  # of the distance between any two rows: neighbors this far apart decide nothing
 _OUTLIER = 0.1  # of a rise: a smaller residual is no outlier
 _OUTLIER_TIMES = 100  # the usual residual: likewise
 _FEWEST_OUTLIERS = 6  # fewer are chance
@@ -66,7 +66,7 @@ def explain_residuals(
       data: the labels.
       secants: the evidence.
       residual: rises of y less those that dy implies, [A,N,K].
-      error: of the labels over the chosen neighbours.
+      error: of the labels over the chosen neighbors.
     """
     outliers = _outliers(data, secants.band(0, BANDS[2]), residual[:, : BANDS[2]])
     if outliers:
@@ -80,7 +80,7 @@ def explain_residuals(
         text = f"values scatter by {scatter:.2g} of their spread about what dy implies"
         return [Finding("noise", scatter, text)]
     size = secants.step.shape[-1]
-    count = 2 * size + _NEAREST  # neighbours that slopes can be fitted to
+    count = 2 * size + _NEAREST  # neighbors that slopes can be fitted to
     part = secants.band(0, count)
     wrong = (error < _HALF_RIGHT and power < _POWER_OF_WRONG) or (
         error < _NEARLY_USELESS and power < _POWER_OF_VERY_WRONG
@@ -136,7 +136,7 @@ def _unrelated(
     scatter = ((r - step @ (fit @ r)) ** 2).sum(1) / (step.shape[1] - step.shape[2])
     shared = 1 - np.median(scatter / ((r**2).mean(1) + TINY))
     if alike < _ALIKE and rough > _ROUGH:
-        text = "dy differs between neighbours as between any rows, y does not: in another order?"
+        text = "dy differs between neighbors as between any rows, y does not: in another order?"
         return [Finding("shuffled rows", math.nan, text)]
     if alike > _ALIKE and shared < _SHARED:
         text = f"derivatives scatter from row to row, by about {error:.2g}"
@@ -152,13 +152,13 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _outliers(data: Data, near: Secants, residual: np.ndarray) -> list[Finding]:
-    """A few pairs disagree, their neighbours do not: kinks between them, or some bad rows."""
+    """A few pairs disagree, their neighbors do not: kinks between them, or some bad rows."""
     error = np.abs(residual) / near.scale
     length = np.linalg.norm(near.step, axis=-1)[..., None]
     usual_length, usual = median_of(length[:, :_NEAREST]), median_of(error[:, :_NEAREST])
     short = length <= _LONG * usual_length
     if usual_length > _FAR * math.sqrt(2 * near.step.shape[-1]):
-        return []  # neighbours are as far apart as any rows
+        return []  # neighbors are as far apart as any rows
     outlier = short & (error > max(_OUTLIER, _OUTLIER_TIMES * usual))
     outlier[:, _NEAREST:] = False
     pairs = max(short[:, :_NEAREST].sum() * error.shape[-1], 1)
