@@ -1,8 +1,8 @@
-"""Jets of a black box: derivatives from differences of values, where nothing can be differentiated.
+"""Jets of a black box by finite differences.
 
-A difference has two errors: over a long step the function bends, over a short one it rounds. The
-best step for order j, eps^(1/(j+2)) of x's size for central differences and eps^(1/(j+1)) for
-forward ones, depends on eps, and so on the dtype that the black box really computes in.
+A difference has two errors: over a long step the function curves, over a short one it is rounded.
+The best step for order j, relative to the size of x, is eps^(1/(j+2)) for central and eps^(1/(j+1))
+for forward differences. It depends on eps, and so on the dtype in which the black box computes.
 """
 
 import functools
@@ -28,7 +28,7 @@ _IMAGINARY = 2.0**-66
 
 
 class FiniteDifferences:
-    """The jets, up to order 2, of a function of NumPy arrays, by differences of its values.
+    """Derivatives of order 1 and 2 of a function of NumPy arrays, by finite differences.
 
     | scheme | evaluations of fn, orders 1 and 2 | relative errors in float64 | fn |
     | --- | --- | --- | --- |
@@ -36,32 +36,32 @@ class FiniteDifferences:
     | "forward" | D and about 1.5D² | 1e-8 and 1e-5 | is never evaluated below x |
     | "complex" | D and about D² | rounding, and 1e-10 | is analytic |
 
-    Evaluations are for full derivatives, beside f(x) itself; errors are relative to the sizes of f
-    and x. Under "complex", order 1 is the complex step Im f(x + ih) / h and order 2 a central
-    difference of it: fn computes in complex numbers, without abs, max, comparison or cast.
+    The table counts evaluations for full derivatives, in addition to f(x); errors are relative to
+    the sizes of f and x. With "complex", order 1 is the complex step Im f(x + ih) / h, and order 2
+    a central difference of it: fn must compute in complex numbers, without abs, max, comparisons or
+    casts.
 
-    Where fn returns float32, steps are chosen for float32; results have the dtype of x. fn is
-    called once for f(x) and once for each derivative, more often where its points exceed 32 MB;
-    under "complex" three times more, once, at a few rows, to see whether it is analytic.
-    Inside `tf.function` all of it is one `tf.numpy_function`: XLA (jit_compile=True) refuses it,
-    and nothing can be differentiated through it. It is not saved with a model.
+    If fn returns float32, steps are chosen for float32; results have the dtype of x. fn is called
+    once for f(x) and once for each derivative, or more often if the points exceed 32 MB. With
+    "complex", it is called three more times, once, at a few rows, to check that it is analytic.
+    Inside `tf.function`, everything is one `tf.numpy_function`, which XLA (jit_compile=True)
+    refuses, and through which nothing can be differentiated. Models are saved without it.
 
     Args:
-      fn: x [B,*in] -> [B,*out], row by row, on NumPy arrays.
-      scheme: one of the table.
-      step: the length of a step at every order (under "complex", of the imaginary step), a number
-        or an array over *in. By default the best step of the module's docstring, times
-        max(|x|, scale).
+      fn: a function x [B,*in] -> [B,*out] of NumPy arrays, whose rows are independent.
+      scheme: "central", "forward" or "complex".
+      step: the length of a step at every order (for "complex", of the imaginary step), a number or
+        an array over *in. Default: the best step (see the module), times max(|x|, scale).
       scale: the typical size of x, a number or an array over *in. It sets the step near x = 0.
-      outputs: *out, such as (1,): the static shape inside `tf.function`. By default that of the
-        first evaluation, unknown before it.
-      dtype: of the x that fn takes, "float64" or "float32"; under "complex", the complex numbers
+      outputs: *out, such as (1,): the static shape inside `tf.function`. Default: that of the first
+        evaluation; it is unknown before.
+      dtype: dtype of the x that fn takes, "float64" or "float32"; for "complex", the complex dtype
         of that precision.
 
     Raises:
-      ValueError: fn raises; or returns other rows, shapes or dtypes than expected, or a value that
-        is not finite. Inside `tf.function` it is a tf.errors.OpError with the same text; a model's
-        `fit` raises what fn raised, as it was.
+      ValueError: fn raises an error, or returns unexpected rows, shapes or dtypes, or a value that
+        is not finite. Inside `tf.function` it is a tf.errors.OpError with the same text; `fit`
+        raises fn's own error.
 
     Example:
 
@@ -95,7 +95,7 @@ class FiniteDifferences:
 
     @property
     def failure(self) -> Exception | None:
-        """What the last evaluation raised; None if it went well."""
+        """The error of the last evaluation; None if there was none."""
         return self._black_box.failure
 
     def __call__(self, x: ArrayLike) -> tf.Tensor:
@@ -150,7 +150,7 @@ class FiniteDifferences:
     def directional_jet(self, x: ArrayLike, directions: Sequence[ArrayLike]) -> jets.Jet:
         """Compute the value and D^j f[v1, ..., vj], as `jets.directional_jet`.
 
-        Takes two evaluations for each projection if central, four more at order 2.
+        Central differences take two evaluations for each projection, and four more at order 2.
 
         Args:
           x: [B,*in].

@@ -232,7 +232,7 @@ class PolicyDistiller(EquationModel):
 
     def adapt(self, *args: Any, **kwargs: Any) -> None:
         """Raise ValueError: log-policies are not z-scored."""
-        raise ValueError("log-policies are not z-scored: PolicyDistiller takes no adapt.")
+        raise ValueError("PolicyDistiller.adapt: log-policies are not scaled: leave adapt out.")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Compute log π [B,A] at s [B,*in]."""

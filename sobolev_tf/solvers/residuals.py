@@ -14,14 +14,17 @@ from sobolev_tf.solvers.full_batch import FullBatch
 
 
 def refuse_other_losses(fit: FullBatch) -> None:
-    """Refuse what is not a sum of squares of full derivatives.
+    """Refuse a loss that is not a sum of squared errors of full derivatives.
 
     Raises:
-      ValueError: a loss is not squared, or there is a projection or regularization.
+      ValueError: a loss is not squared, or the model has a projection or regularizers.
     """
     caller, model = fit.caller, fit.model
     if model.projection:
-        raise ValueError(f"{caller}: without projection= only; fit_lbfgs takes all models.")
+        raise ValueError(
+            f"{caller}: the model has a projection, expected full derivatives: use "
+            "projection=None, or fit_lbfgs, which takes any model."
+        )
     for name, loss in model.objective.losses.items():
         squared = isinstance(loss, losses.SquaredNorm | keras.losses.MeanSquaredError)
         if model.objective.takes(name) and not squared and loss is not losses.resolve("mse"):
@@ -29,9 +32,12 @@ def refuse_other_losses(fit: FullBatch) -> None:
                 f"{caller}: the loss of {name} is not a squared error; expected "
                 'st.losses.SquaredNorm or "mse". fit_lbfgs takes any loss.'
             )
-    fit.problem.loss()  # losses of activities are there after a pass
+    fit.problem.loss()  # activity losses exist only after a forward pass
     if model.losses:
-        raise ValueError(f"{caller}: without regularization; fit_lbfgs takes it.")
+        raise ValueError(
+            f"{caller}: the net has regularizers, expected none: use regularization=, or "
+            "fit_lbfgs, which takes any model."
+        )
 
 
 def residual_function(fit: FullBatch) -> Callable:

@@ -107,7 +107,7 @@ class WatchedModel(DistributedModel):
 
 
 def _look(caller: str, passed: dict) -> WatchedData:
-    """Look at x, y and sample_weight among the arguments of `fit`; put in what Keras takes."""
+    """Check x, y and sample_weight among the arguments of `fit`, and put them in Keras's form."""
     if not arrays.are_arrays(passed["x"]):
         if passed.get("y") is not None or passed.get("sample_weight") is not None:
             raise ValueError(

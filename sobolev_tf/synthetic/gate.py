@@ -103,13 +103,13 @@ def sound(batch: Any) -> tf.Tensor:
 class StopAtNaN(keras.callbacks.Callback):
     """Ends training when the loss or a weight is not finite, and names the stage.
 
-    A loss can look well where a stage below it is lost: its activations may hide NaN. Looks at the
-    loss after steps 1, 2, 4, ..., and at the loss and all weights at an epoch's end, before any
-    other callback does.
+    A finite loss does not prove that the stages below it are finite, since activations may hide
+    NaN. So it checks the loss after steps 1, 2, 4, ..., and the loss and all weights at the end of
+    an epoch, before any other callback runs.
 
     Args:
-      stages: of the network.
-      critics: of its cuts.
+      stages: the network's stages.
+      critics: the critics, one for each cut.
 
     Raises:
       FloatingPointError: something is not finite.
@@ -123,12 +123,12 @@ class StopAtNaN(keras.callbacks.Callback):
         self._parts += [(f"the critic of cut {k}", each) for k, each in enumerate(critics, 1)]
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Look at the loss after steps 1, 2, 4, ..."""
+        """Check the loss after steps 1, 2, 4, ..."""
         if (batch + 1) & batch == 0 and not _finite((logs or {}).get("loss", 0.0)):
             self._stop("loss")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Look at the loss and the weights."""
+        """Check the loss and the weights."""
         if not _finite((logs or {}).get("loss", 0.0)):
             self._stop("loss")
         if (lost := self._lost_weight()) is not None:
