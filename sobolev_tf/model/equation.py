@@ -117,6 +117,7 @@ class Equation:
         target: Callable | None,
         classes: bool,
         training: bool,
+        only_values: bool = False,
     ) -> terms.Comparison:
         """Compute labels and predictions of a batch by name of term, for one kind of derivatives.
 
@@ -128,11 +129,15 @@ class Equation:
           target: supplies the labels that the batch does not have, or None.
           classes: the value's loss takes class numbers.
           training: whether layers are in training mode.
+          only_values: leaves the derivatives of the batch out.
 
         Raises:
           ValueError: for labels of another shape, or no labels at all.
         """
         x, requested = batch.x, self.requested(batch.labels, target, training)
+        if only_values:
+            known = {name: label for name, label in batch.labels.items() if name == "value"}
+            batch, requested = batch._replace(labels=known, directions={}), ["value"]
         order = max(map(labels.order_of, requested))
         z = self.scaling.scale_x(self.inputs.point(x))
         directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)

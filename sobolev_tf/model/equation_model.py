@@ -44,6 +44,7 @@ class EquationModel(EquationSteps):
         component_weights: dict[str, Any] | str | None = None,
         missing: str | None = None,
         mean_over: str = "batch",
+        derivative_share: float = 1.0,
         **kwargs: Any,
     ) -> None:
         """Configure training as in Keras, with one loss and one weight for each term.
@@ -68,6 +69,10 @@ class EquationModel(EquationSteps):
             shrinks with the share of its labels that are missing, and every label has the same
             weight. "present": the labels that are present, so that the term keeps its weight
             relative to the others. Not with a projection.
+          derivative_share: the share of a batch's rows at which `fit` compares derivatives, drawn
+            anew at every step; values are compared at all rows. Below 1, a step is cheaper and
+            its gradient noisier, without bias. Layers that couple rows see the rows that were
+            drawn as a batch of their own. Evaluation and full-batch solvers compare all rows.
           **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
 
         Raises:
@@ -80,7 +85,13 @@ class EquationModel(EquationSteps):
         compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
         kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
         self.objective = Objective(
-            self.order, loss, loss_weights, component_weights, missing, mean_over
+            self.order,
+            loss,
+            loss_weights,
+            component_weights,
+            missing,
+            mean_over,
+            derivative_share,
         )
         self.objective.balance(self.label_sizes)
         scores.look_at_loss("compile", self.net, self.objective, self.scaling)
@@ -95,7 +106,7 @@ class EquationModel(EquationSteps):
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
-        self._own_config["mean_over"] = mean_over
+        self._own_config |= {"mean_over": mean_over, "derivative_share": derivative_share}
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
         """Return the loss of arrays as a function of the weights, for full-batch solvers."""

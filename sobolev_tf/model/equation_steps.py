@@ -1,5 +1,6 @@
 """The steps of an EquationModel: the loss and metrics of a batch."""
 
+import functools
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import strategies
 from sobolev_tf.metrics import has_state, jet_metrics
-from sobolev_tf.model import gradients, labels, term_metrics, terms
+from sobolev_tf.model import gradients, labels, row_share, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.missing import complete_rows
 from sobolev_tf.model.net_model import NetModel
@@ -93,8 +94,22 @@ class EquationSteps(NetModel):
         kind, classes = self._kind_of_derivatives(training), self.objective.classes
         if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
             kind = self.equation.among_known(kind, batch)
-        comparison = self.equation.compare(batch, kind, self.target, classes, training)
+        share = self.objective.derivative_share if training else 1.0
+        if share < 1:
+            comparison = self._compare_share(batch, share, kind, classes)
+        else:
+            comparison = self.equation.compare(batch, kind, self.target, classes, training)
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
+
+    def _compare_share(self, batch, share, kind, classes):
+        """The values of all rows, and the other terms of a share of them."""
+        drawn = row_share.drawn_rows(batch, share, self.optimizer.iterations)
+        compare = functools.partial(
+            self.equation.compare, kind=kind, target=self.target, classes=classes, training=True
+        )
+        derivatives = compare(drawn)
+        values = compare(batch, only_values=True) if "value" in derivatives.labels else None
+        return row_share.combine(values, derivatives, batch.x)
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True

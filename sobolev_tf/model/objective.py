@@ -74,7 +74,8 @@ class Objective:
 
     Args:
       order: J.
-      loss, loss_weights, component_weights, missing, mean_over: as for `SobolevModel.compile`.
+      loss, loss_weights, component_weights, missing, mean_over, derivative_share: as for
+        `SobolevModel.compile`.
 
     Example:
 
@@ -93,7 +94,10 @@ class Objective:
         component_weights: dict | str | None = None,
         missing: str | None = None,
         mean_over: str = "batch",
+        derivative_share: float = 1.0,
     ) -> None:
+        if require.number("compile", "derivative_share", derivative_share, above=0) > 1:
+            raise ValueError(f"compile: derivative_share is at most 1, got {derivative_share}.")
         if mean_over not in ("batch", "present"):
             raise ValueError(f'mean_over is "batch" or "present", got {mean_over!r}.')
         if missing not in (None, "nan"):
@@ -106,6 +110,7 @@ class Objective:
         self.classes = not isinstance(self.losses["value"], losses.NORMS)
         self.weights = weights_per_term(loss_weights, order)
         self.missing, self.mean_over = missing, mean_over
+        self.derivative_share = float(derivative_share)
         self.components: dict[str, np.ndarray] | str | None = component_weights
         self.rms = component_weights == "rms"
         if isinstance(component_weights, dict):

@@ -17,6 +17,7 @@ from train.bench import (
     peers,
     quickstart,
     regression,
+    share,
     speed,
     stages,
     surrogates,
@@ -200,3 +201,14 @@ def test_stages_on_two_workers_in_miniature(monkeypatch):
     rows = dict(stages.rows(turns=1, calls=1))
     assert len(rows) == 10
     assert all(number > 0 for number in rows.values())
+
+
+@pytest.mark.slow
+def test_the_share_suite_in_miniature():
+    rows = dict(share.rows(steps=8, seeds=[0], points=64))
+    assert len(rows) == 3 * (4 * 3 + 3 * 2)
+    assert all(np.isfinite(number) for number in rows.values())
+    assert (
+        rows["basket of 7, 4x20, derivatives of 1 of the rows: seconds a step over the full term's"]
+        == 1
+    )

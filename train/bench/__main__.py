@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all but the four long suites
+    python -m train.bench                          # all but the five long suites
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -23,6 +23,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
     pricing     train.pricing's basket over a hand-written JAX loop: errors and processor seconds
                 (a minute)
+    share       derivatives of a share of a batch's rows (`derivative_share`): errors at equal
+                processor time (ten minutes)
     engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
                 `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour;
                 --points_per_input=10 takes a few minutes)
@@ -48,6 +50,7 @@ from train.bench import (
     pricing,
     quickstart,
     regression,
+    share,
     speed,
     stages,
 )
@@ -62,13 +65,14 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "atari": atari.rows,
     "distill": distill.rows,
     "decoupled": decoupled.rows,
+    "share": share.rows,
     "stages": stages.rows,
     "imagenet": imagenet.rows,
     "peers": regression.rows,
     "pricing": pricing.rows,
     "engineering": engineering.rows,
 }
-LONG = "imagenet", "peers", "pricing", "engineering"
+LONG = "imagenet", "peers", "pricing", "engineering", "share"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(
