@@ -2,10 +2,10 @@
 
     python -m train.cluster train.cifar10 --method=sobolev
 
-is `python -m train.cifar10 --method=sobolev --strategy=parameter_server` with a TF_CONFIG, and with
-the server processes that TF_CONFIG names. --workers=N, before the script, sets how many there are.
+starts the servers, and runs `python -m train.cifar10 --method=sobolev --strategy=parameter_server`
+with a TF_CONFIG that names them. --workers=N, before the script, sets the number of workers.
 
-For several machines run the second command on each, with its own TF_CONFIG: {"cluster": {"chief":
+On several machines, run the second command on each, with its own TF_CONFIG: {"cluster": {"chief":
 ["host:port"], "ps": [...], "worker": [...]}, "task": {"type": "worker", "index": 0}}.
 """
 

@@ -3,12 +3,13 @@
     python -m train.imagenet --splits=3
 
 Every stage but the last learns from a critic, which predicts the network's loss, instead of from
-the stages above it. The data is `imagenet2012` if TFDS has prepared it, else ten drawn shapes.
+the stages above it. The data is `imagenet2012` if TFDS has prepared it; otherwise the script draws
+images of ten shapes.
 
-Preset `small` (the default): 2 to 5 minutes on two cores, 36 to 38 % top-1 on 1,000 images of ten
-drawn shapes (chance: 10 %).
-`paper`: 200,000 steps of 1,088 images, with 34 updates of the critics in each; the paper has
-66.5 % with 3 cuts, 72.0 with 1, 75.0 with 0.
+Preset `small` (the default) takes 2 to 5 minutes on two cores, and reaches 36 to 38 % top-1 on
+1,000 held-out images of the drawn shapes (chance: 10 %). `paper` is the paper's recipe: 200,000
+steps of 1,088 images, each with 34 updates of the critics. The paper has 66.5 % with 3 cuts, 72.0 %
+with 1 and 75.0 % with 0.
 
 The run folder has metrics.csv, summary.json, figure.png and saved_model; the same command resumes.
 """

@@ -1,20 +1,19 @@
-"""Draw figures and tables of finished runs, from their folders alone, and compare runs.
+"""Draw figures and tables of finished runs from their folders, and compare runs.
 
     python -m train.plot runs/regression            # section 4.1's figures 2 (right), 3 and 5 to 11
     python -m train.plot runs/cifar10-* runs/imagenet-*          # Table 1 (section 4.3)
 
-Figures of train.regression, train.pricing, train.forces, train.distill (figure 4) and train.teacher
-(its learning curve; the run may be unfinished) go into their run's folder, or, with --workdir,
-into a folder of its name there. Runs of train.cifar10 and train.imagenet, one or many, make Table 1
-beside the paper's numbers: printed, and as table1.md and table1.png in --workdir. Runs that differ
-only in their seed, such as those of --seeds=0,1,2, make one cell. A single one is drawn by itself,
-as figure.png.
+For train.regression, train.pricing, train.forces, train.distill (figure 4) and train.teacher (the
+learning curve, also of an unfinished run), figures go into the run folder or, with --workdir, into
+a folder of the same name there. Runs of train.cifar10 and train.imagenet make Table 1 beside the
+paper's numbers, which is printed and written as table1.md and table1.png. Runs that differ only in
+their seed, such as those of --seeds=0,1,2, make one cell. A single run gets its own figure.png.
 
-Two or more runs of one script are compared: a line for each run, with the flags that differ and
-its headline number. Recordings of train.record have no figure and are only compared.
+Two or more runs of a script are compared: a line for each run, with the flags that differ and its
+headline number. Recordings of train.record have no figure and are only compared.
 
-Files among the names, such as a table1.md that a glob has found, are passed over. What cannot be
-drawn is skipped with a line; the exit code is 2 only if nothing was drawn.
+Files, such as a table1.md that matches runs/*, are ignored. Runs that cannot be drawn are skipped
+with a line; the exit code is 2 only if nothing was drawn.
 """
 
 import sys
@@ -37,8 +36,8 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "workdir",
     None,
-    "Folder for all that is drawn. Default: figures go into the folder of their run, table1.md and "
-    "table1.png into the one that holds all the runs; the table of a single run is only printed.",
+    "Folder for figures and tables. Default: figures go into the folder of their run, Table 1 into "
+    "the one that contains all the runs; the table of a single run is only printed.",
     flag_values=FLAGS,
 )
 

@@ -2,10 +2,10 @@
 
     python -m train.quickstart
 
-Takes seconds. Fits sin(3x) + x/2 on [-2.5, 2.5] by `fit_least_squares`, prints each net's test
-error as a share of the function's standard deviation, and draws the three fits. In one dimension a
-slope is one more number, as a second value is; in D dimensions a gradient is D numbers, often for
-the price of one.
+Takes less than a minute. Fits sin(3x) + x/2 on [-2.5, 2.5] by `fit_least_squares`, prints each
+net's test error as a share of the function's standard deviation, and draws the three fits. In one
+dimension, a slope is worth about as much as a second value; in D dimensions, a gradient is D
+numbers, often for the price of one.
 """
 
 import os

@@ -104,7 +104,7 @@ def test_an_atom_alone_sees_nothing_and_neighbors_fade_at_the_cutoff():
 
     assert (seen(nets.CUTOFF + 0.1) == 0).all()
     assert seen(2.5).max() > 0.1
-    # One neighbor: the three sums are b, b² and b², of the bumps of aluminium.
+    # One neighbor: the three sums are b, b² and b², of the bumps of aluminum.
     radial, vector, tensor = np.reshape(seen(2.5), [3, nets.NUM_BUMPS, 2])
     assert (radial[:, 0] == 0).all()
     np.testing.assert_allclose(vector, radial**2, rtol=1e-5, atol=1e-9)

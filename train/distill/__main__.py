@@ -5,20 +5,20 @@
 
 This trains the paper's student net on the first 10 % of the recording, once by KL only (values
 only) and once with the teacher's projected input gradients as well (Sobolev), and tests both on
-later episodes. `--train_percent=1,5,10,25,50`, the default, does so for all of figure 4. Without
---learning_rate and --alpha, each method first chooses its own by a search on held-out episodes of
-the first --search_percent %. The search's trials are long on purpose: a large alpha first slows
-learning, and pays later.
+later episodes. `--train_percent=1,5,10,25,50`, the default, gives all of figure 4. Without
+--learning_rate and --alpha, each method first searches for its own, on held-out episodes of the
+first --search_percent %. The trials of the search are long, because a large alpha slows learning
+at first and pays later.
 
-`--preset=paper` searches the paper's range of rates and tests on all later episodes. The paper
-gives neither the number of steps (10,000 here, in the search too) nor alpha. It takes hours.
+`--preset=paper` searches the paper's range of rates and tests on all later episodes, which takes
+hours. The paper gives neither the number of steps (10,000 here, also in the search) nor alpha.
 
-The run folder holds metrics.csv, summary.json, figure4.png (test KL and action error: how often
-the most probable actions differ), every student in nets/, and the best one's saved_model, which
-`python -m train.teacher --eval_policy` plays. The printed table has the best constant policy
-beside the students. The same command resumes a stopped run (a trial starts over);
---train_percent and --method may then name more. A Sobolev step takes four times as long as one on
-values only (`python -m train.bench --suite=distill`).
+The run folder holds metrics.csv, summary.json, figure4.png (test KL, and action error: how often
+the most probable actions differ), every student in nets/, and the best student's saved_model, which
+`python -m train.teacher --eval_policy` plays. The printed table compares students with the best
+constant policy. The same command resumes a stopped run (a trial starts over); --train_percent and
+--method may then have more values. A Sobolev step takes four times as long as one on values only
+(`python -m train.bench --suite=distill`).
 """
 
 from pathlib import Path
@@ -70,8 +70,8 @@ flags.DEFINE_enum(
     "train_boundary",
     "step",
     ["step", "episode"],
-    "Where the training steps end. step: at exactly --train_percent %. episode: at the last whole "
-    "episode before that. An episode that is cut there is never in the test.",
+    "Where the training steps end. step: at exactly --train_percent %. episode: at the end of the "
+    "last whole episode before that. Tests never use an episode that is cut.",
     **OWN,
 )
 flags.DEFINE_float(
@@ -89,7 +89,7 @@ flags.DEFINE_integer("batch_size", 200, "Stacks of frames in a training step.", 
 flags.DEFINE_float(
     "learning_rate",
     None,
-    "Adam's learning rate, for all methods. Default: by a search.",
+    "Adam's learning rate, for all methods. Default: found by a search.",
     0.0,
     **OWN,
 )
@@ -100,7 +100,9 @@ flags.DEFINE_enum(
     "Schedule of the learning rate. constant: it stays. cosine: it falls to zero.",
     **OWN,
 )
-flags.DEFINE_float("alpha", None, "Weight of the gradient term. Default: by a search.", 0.0, **OWN)
+flags.DEFINE_float(
+    "alpha", None, "Weight of the gradient term. Default: found by a search.", 0.0, **OWN
+)
 flags.DEFINE_enum(
     "divergence",
     "student_teacher",

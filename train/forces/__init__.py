@@ -1,1 +1,1 @@
-"""A force field of copper and aluminium clusters, from energies and forces."""
+"""A force field of copper and aluminum clusters, from energies and forces."""

@@ -1,13 +1,13 @@
-"""A force field of copper and aluminium clusters, from energies with forces and without.
+"""A force field of copper and aluminum clusters, from energies with and without forces.
 
     python -m train.forces                    # both systems, three seeds
     python -m train.forces --system=cu9al4    # thirteen atoms only
 
-takes configurations from molecular dynamics at 700 K by ASE's EMT calculator (extra `forces`),
-and trains an invariant net on energies only, on energies and forces (Sobolev), and with the forces
-of half of the configurations missing. Errors are measured on 200 configurations of another
-trajectory. Then molecular dynamics runs with the exported models as calculators: how well they
-keep the energy, beside EMT itself.
+takes configurations from molecular dynamics at 700 K with ASE's EMT calculator (extra `forces`).
+It trains an invariant net on energies only, on energies and forces (Sobolev), and with the forces
+of half of the configurations missing, and tests on 200 configurations of other trajectories. Then
+molecular dynamics runs with the exported models as calculators, to see how well they conserve
+energy compared with EMT.
 
 Systems: `cu9al4`, 13 atoms; `mixed`, five compositions of 8 to 12 atoms, padded. A run may be
 stopped at any moment; the same command trains the nets that are not finished.

@@ -1,4 +1,4 @@
-"""Clusters of copper and aluminium: configurations, energies and forces by ASE's EMT calculator."""
+"""Clusters of copper and aluminum: configurations, energies and forces by ASE's EMT calculator."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from train.lib.run import identity, schema
 from train.lib.run.errors import UsageError, reading
 
 SPECIES = ("Cu", "Al")  # 1 and 2 in a net's inputs; 0 is padding
-# {name of a system: atoms of copper and of aluminium in each of its trajectories}
+# {name of a system: atoms of copper and of aluminum in each of its trajectories}
 SYSTEMS = {
     "cu9al4": [(9, 4)] * 5,  # one trajectory does not leave its basin in some ten picoseconds
     "mixed": [(6, 2), (5, 4), (8, 2), (4, 7), (7, 5)],
@@ -30,7 +30,7 @@ class Configurations:
 
     Attributes:
       positions: [B,N,3], in Å; 0 where there is no atom.
-      species: [B,N], 1 for copper, 2 for aluminium, 0 for no atom.
+      species: [B,N], 1 for copper, 2 for aluminum, 0 for no atom.
       energies: [B,1], in eV.
       forces: [B,N,3], in eV/Å; NaN where there is no atom.
     """
@@ -129,7 +129,7 @@ def trajectory(composition: tuple[int, int], count: int, seed: int) -> Iterator[
     """Yield configurations of molecular dynamics at 700 K, far enough apart to differ.
 
     Args:
-      composition: atoms of copper and of aluminium.
+      composition: atoms of copper and of aluminum.
       count: how many configurations.
       seed: of the first positions and the thermostat.
     """

@@ -4,11 +4,11 @@
     python -m train.pricing --product=basket --num_assets=20 --num_paths=8192
 
 simulates one path from each of 1,024, 4,096 and 8,192 states of the market, with the payoff and
-its pathwise derivative, and trains nets on payoffs only (values only), on payoffs and slopes
-(Sobolev), and with half of the slopes missing, by the recipe of Huge & Savine (Risk, 2020). Prices
-and deltas are compared with closed forms, Black & Scholes' for a call and Bachelier's for a call
-on a basket. Prints a table of medians over three seeds, and draws errors and curves into the run
-folder (`python -m train.plot RUN` draws them again). Takes about five minutes of one core.
+its pathwise derivative. It trains nets on payoffs only (values only), on payoffs and slopes
+(Sobolev), and with half of the slopes missing, by the recipe of Huge & Savine (Risk, 2020), and
+compares prices and deltas with closed forms: Black & Scholes' for a call, Bachelier's for a call on
+a basket. It prints a table of medians over three seeds, and draws errors and curves into the run
+folder (`python -m train.plot RUN` draws them again). This takes about five minutes on one core.
 
 A run may be stopped at any moment; the same command trains the nets that are not finished.
 """

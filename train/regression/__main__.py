@@ -1,11 +1,12 @@
-"""Seven functions of two variables, learned with derivatives and without (section 4.1).
+"""Seven functions of two variables, learned with and without derivatives (section 4.1).
 
     python -m train.regression                                           # the seven
     python -m train.regression --function="sin(x)*y" --domain=-1,1,-1,1  # one of your own
 
-trains a net on values only and one on values and gradients (Sobolev), for every function, 20, 100
-and 10,000 points, and three seeds; prints a table of medians over the seeds, and draws the paper's
-figures 2 (right), 3 and 5 to 11 into the run folder (`python -m train.plot RUN` draws them again).
+trains a net on values only and one on values and gradients (Sobolev), for every function, for 20,
+100 and 10,000 points, and for three seeds. It prints a table of medians over the seeds, and draws
+the paper's figures 2 (right), 3 and 5 to 11 into the run folder (`python -m train.plot RUN` draws
+them again).
 
 `--suite=engineering` fits functions of 6 to 10 inputs from 10 and 30 points an input instead, by
 `st.fit_surrogate` and by the fits that it chooses from; from the fewest points, slopes with noise

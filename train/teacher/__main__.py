@@ -4,13 +4,13 @@ To train the paper's teacher net for 10 million agent steps (40 million frames):
 
     python -m train.teacher --game=breakout
 
-This takes hours on two cores. `--preset=paper` is A3C for the paper's 80 million steps, days: of
-its settings the paper says no more, and they are those of Mnih et al. (2016). The released teachers
-(train/teachers) have less: Breakout's, of 3.2 million steps of `--steps=4000000 --num_evals=20
---unroll_length=8 --nonormalize_advantages`, scores 346 over 30 episodes. The run folder holds
-config.json, metrics.csv, summary.json, curve.png and checkpoints, the best one among them; the
-same command resumes, with new games. `--init_from=released` starts a new run from a released
-teacher.
+This takes hours on two cores. `--preset=paper` is A3C for the paper's 80 million steps, which take
+days; the paper gives no other setting, so they are those of Mnih et al. (2016). The released
+teachers (train/teachers) were trained for fewer steps: Breakout's scores 346 over 30 episodes after
+3.2 million steps with `--steps=4000000 --num_evals=20 --unroll_length=8 --nonormalize_advantages`.
+The run folder holds config.json, metrics.csv, summary.json, curve.png and checkpoints, including
+the best one; the same command resumes, with new games. `--init_from=released` starts a new run from
+a released teacher.
 
 To play episodes with a trained policy:
 
@@ -73,7 +73,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "release",
     None,
-    "Run folder whose best teacher, with its card, to write to train/teachers/.",
+    "Run folder whose best teacher to write to train/teachers/, with its card.",
     **OWN,
 )
 flags.DEFINE_string(
@@ -87,7 +87,7 @@ flags.DEFINE_integer(
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_envs", DEFAULTS.num_envs, "Number of games that each actor plays side by side.", 1, **OWN
+    "num_envs", DEFAULTS.num_envs, "Number of games that each actor plays at a time.", 1, **OWN
 )
 flags.DEFINE_integer(
     "unroll_length",
@@ -113,7 +113,7 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "entropy_cost",
     DEFAULTS.entropy_cost,
-    "Weight of the policy's entropy, a bonus, in the loss.",
+    "Weight of the policy's entropy, which the loss rewards.",
     0.0,
     **OWN,
 )

@@ -32,16 +32,16 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
         "gradient_target",
         None,
         ["bootstrapped", "true"],
-        "The gradient that critics learn. bootstrapped: what arrives from the next stage, itself "
-        "synthetic but at the last cut. true: full backpropagation.",
+        "The gradient that critics learn. bootstrapped: the one from the next stage, which is "
+        "synthetic except at the last cut. true: the one of full backpropagation.",
         **own,
     )
     flags.DEFINE_enum(
         "gradient_loss",
         "l1",
         list(GRADIENT_LOSSES),
-        "How the synthetic gradient differs from its target. "
-        "l1: the sum of absolute differences over h, as the paper prints it. "
+        "Distance between the synthetic gradient and its target. "
+        "l1: the sum of absolute differences over h, as in the paper. "
         "mae: their mean over h, as the authors may have taken it. "
         "norm: the Euclidean norm. "
         "squared: the squared norm. "
@@ -82,8 +82,8 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
     flags.DEFINE_integer(
         "critic_batch",
         None,
-        "Images in each of the --critic_steps, slice after slice of --batch_size; the paper has "
-        "32. Default: all.",
+        "Images in each of the --critic_steps, taken in turn from the batch; the paper has 32. "
+        "Default: all.",
         1,
         **own,
     )

@@ -148,7 +148,7 @@ def _define_data(dataset, own):
         "augmentation",
         None,
         list(tfds_images.AUGMENTATIONS),
-        "What is done to training images; the paper does not say. "
+        "Augmentation of training images; the paper does not mention any. "
         "inception: random crops of any size and shape, flipped half the time. "
         "pad_crop: shifted by up to an eighth, flipped half the time. "
         "flip: flipped half the time. none: nothing.",
@@ -164,8 +164,8 @@ def _define_data(dataset, own):
         "eval_split",
         "validation",
         datasets.EVAL_SPLITS,
-        "Held-out images, where they are drawn. validation: the held-out shapes of the results. "
-        "selection: those to choose recipes on.",
+        "Held-out images of the drawn shapes. validation: those of the results. selection: others, "
+        "for choosing recipes.",
         **own,
     )
     flags.DEFINE_integer(
@@ -181,9 +181,7 @@ def _define_training(own):
         "The network's optimizer. adam: Adam. sgd: SGD with momentum 0.9.",
         **own,
     )
-    flags.DEFINE_float(
-        "learning_rate", None, "The network's learning rate, at its highest.", 0.0, **own
-    )
+    flags.DEFINE_float("learning_rate", None, "The network's highest learning rate.", 0.0, **own)
     flags.DEFINE_enum(
         "schedule",
         None,
@@ -230,15 +228,15 @@ def _define_running(own):
         "placement",
         "none",
         ["none", "stages"],
-        "none: every device has all stages. stages: each stage has a device of its own, a logical "
-        "one of the CPU if need be.",
+        "Devices of the stages. none: every device has all stages. stages: each stage has a device "
+        "of its own, a logical CPU if there are no others.",
         **own,
     )
     flags.DEFINE_integer(
         "steps_per_execution",
         1,
         "Training steps that TensorFlow runs at a time. With --placement=stages they overlap, and "
-        "critics learn late.",
+        "critics learn with a delay.",
         1,
         **own,
     )
