@@ -147,7 +147,7 @@ def main(typed: Sequence[str | Path], workdir: str | Path | None = None) -> None
     """Draw every figure and table that the runs in the folders give, and compare them.
 
     Raises:
-      UsageError: where nothing was drawn.
+      UsageError: nothing was drawn.
     """
     problems: list[str] = []
     runs = find_runs([Path(name) for name in typed], problems)
@@ -175,7 +175,7 @@ def find_runs(typed: Sequence[Path], problems: list[str]) -> list[PlottedRun]:
     A run that is typed twice counts once.
 
     Raises:
-      UsageError: where no folder was typed.
+      UsageError: no folder was typed.
     """
     folders = [path for path in typed if not path.is_file()]
     if not folders:

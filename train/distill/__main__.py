@@ -185,7 +185,7 @@ def main(settings: Settings) -> None:
 
 
 def refuse_too_large(settings: Settings) -> None:
-    """Raise UsageError where a batch, or the games to play, are more than fits into memory."""
+    """Raise UsageError if a batch, or the games to play, are more than fits into memory."""
     # The stacks as floats, and the gradients of teacher and student in each direction.
     copies = 1 + 2 * settings.num_projections * ("sobolev" in settings.method)
     memory.refuse_more_than_there_is(

@@ -11,7 +11,7 @@ from train.lib.run.errors import UsageError, reading
 MEASURES = ("test_kl", "test_action_error")
 # Flags that decide which steps train and test, and how far a policy is from the teacher.
 SPLIT = ("game", "train_boundary", "test_percent", "num_test_stacks", "divergence")
-# And those that decide what a net learns from values alone, but for its rate, which is in its row.
+# And those that affect training on values only, except the learning rate, which is in the row.
 TRAINING = (*SPLIT, "seed", "steps", "batch_size", "schedule")
 
 NET: dict[str, schema.Kind] = {  # of summary.json
@@ -38,7 +38,7 @@ def read_rows(folder: Path) -> Rows:
 def values_only(folder: Path, shares: Sequence[float]) -> tuple[Rows, str]:
     """Return rows of values only at `shares`, and the name of the run that they are from.
 
-    That run differs in nothing that values alone depend on. No rows where there is none.
+    Training on values only was the same in that run. No rows if there is no such run.
     """
     flags, recording, rates = _facts(folder)
     for other in _beside(folder):
@@ -113,7 +113,7 @@ def _baselines(folder: Path) -> dict[float, dict[str, float]]:
 
 
 def _part(folder: Path, name: str, kinds: Mapping[str, schema.Kind]) -> Rows:
-    """Return a list of dicts in a run's summary.json; empty where it has none."""
+    """Return a list of dicts in a run's summary.json; empty if it has none."""
     path = folder / "summary.json"
     config = run_folder.read_config(folder / "config.json")
     with reading(path, "run the run's command again"):

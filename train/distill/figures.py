@@ -43,9 +43,9 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """Draw the figure of a finished run into the folder `into`, or its own; return [its path].
 
     Where the run has no net of values only, those of a run beside it are drawn; and the best
-    constant policy, where this run or one beside it knows it.
+    constant policy, if this run or one beside it knows it.
 
-    Raises UsageError where what the run has left is damaged.
+    Raises UsageError if what the run has left is damaged.
     """
     folder = Path(folder)
     flags = run_folder.read_config(
@@ -92,7 +92,7 @@ def heading(flags: Mapping[str, Any]) -> str:
 
 
 def chosen(folder: Path) -> str:
-    """Return a line of the title: rate and alpha, where a search has chosen them for all nets."""
+    """Return a line of the title: rate and alpha, if a search has chosen them for all nets."""
     flags, rates, alphas = beside.choices(folder)
     lines = []
     if flags.get("learning_rate") is None and len(rates) == 1:

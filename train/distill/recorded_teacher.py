@@ -26,7 +26,7 @@ def load(
     """Return the teacher at `path` as frames [B,84,84,4] -> logits [B,A].
 
     Raises:
-      UsageError: where it is of another layout, has no gradient, or is not the recorded one.
+      UsageError: it is of another layout, has no gradient, or is not the recorded one.
     """
     net = st.nets.with_patch_convolutions(policies.load(path, game).net)
 

@@ -36,12 +36,12 @@ def search_rate_and_alpha(
       study: what all students share.
       method: the method.
       grid: what to choose from.
-      split_steps: steps to train on, and held-out steps; None where the grid leaves no choice.
+      split_steps: steps to train on, and held-out steps; None if the grid leaves no choice.
       run: the open run folder.
       bar: counts the trials' steps.
 
     Raises:
-      CommandError: where every trial diverged.
+      CommandError: if every trial diverged.
     """
     if split_steps is None or not grid.num_trials:
         return grid.learning_rates[0], grid.alphas[0]

@@ -39,7 +39,7 @@ def split(
         is the same for all shares.
 
     Raises:
-      UsageError: where one of both sides is empty.
+      UsageError: if one of both sides is empty.
 
     Example:
 
@@ -67,7 +67,7 @@ def training(
 ) -> np.ndarray:
     """Return the first `percent` % of the steps, as `split` has them.
 
-    Raises UsageError, naming the `flag`, where there are none.
+    Raises UsageError, naming the `flag`, if there are none.
     """
     ends = np.cumsum(lengths)
     border = int(ends[-1]) * percent / 100
@@ -86,7 +86,7 @@ def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.nd
 
     Held out are the last episodes, with the one that the border cuts, until they are the `share`.
 
-    Raises UsageError where that leaves nothing to train on.
+    Raises UsageError if that leaves nothing to train on.
 
     Example:
 

@@ -141,7 +141,7 @@ def rows(folder: Path, percent: float, method: str, test_kl: float) -> list[dict
     """Return a finished student's rows for the run's metrics.csv.
 
     Raises:
-      UsageError: where the last one's test KL is not `test_kl`, that of the student's summary.
+      UsageError: the last one's test KL is not `test_kl`, that of the student's summary.
     """
     names = ["step", "seconds", "kl", "action_error", "val_kl", "val_action_error"]
     remedy = f"remove {folder}, and the same command trains it again"

@@ -70,7 +70,7 @@ class Configurations:
 
 
 def need_ase() -> None:
-    """Raise UsageError where ASE, which makes the data, is not installed."""
+    """Raise UsageError if ASE, which makes the data, is not installed."""
     try:
         import ase  # noqa: F401
     except ImportError as error:

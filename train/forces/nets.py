@@ -2,7 +2,7 @@
 
 Each atom sees sums over its neighbors, within a cutoff, of bumps of their distance times powers
 of their direction; the sums' squared norms are the angular functions, since a double sum over
-cos θ, or over cos² θ, is a square. They do not change where the cluster is moved or turned, nor
+cos θ, or over cos² θ, is a square. They do not change when the cluster is moved or turned, nor
 where atoms of one species change places.
 """
 

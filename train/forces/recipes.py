@@ -152,7 +152,7 @@ def read_net(
       recipe: more that its file may state, of `with_model`.
 
     Raises:
-      DamagedError: where it is missing, cut short, of another net, or holds something else.
+      DamagedError: it is missing, cut short, of another net, or holds something else.
     """
     key: dict[str, Any] = {"system": system, "method": method, "seed": seed}
     most = max(map(sum, clusters.SYSTEMS[system]))

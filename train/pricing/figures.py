@@ -31,7 +31,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
       The paths of the figures.
 
     Raises:
-      UsageError: where the folder holds no finished pricing run.
+      UsageError: the folder holds no finished pricing run.
     """
     folder = Path(folder)
     into = Path(into or folder)

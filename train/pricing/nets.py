@@ -152,7 +152,7 @@ def read_net(
       recipe: the other fields of its `Task`, as far as they are known.
 
     Raises:
-      DamagedError: where it is missing, cut short, of another net, or holds something else.
+      DamagedError: it is missing, cut short, of another net, or holds something else.
     """
     key: dict[str, Any] = {"product": product, "paths": paths, "method": method, "seed": seed}
     path = net_path(folder, **key)

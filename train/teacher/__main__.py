@@ -216,7 +216,7 @@ def check(settings: Settings) -> None:
 
 
 def refuse_too_many_games(settings: Settings) -> None:
-    """Raise UsageError where the games and their rollouts are more than fits into memory."""
+    """Raise UsageError if the games and their rollouts are more than fits into memory."""
     # A stack is kept as bytes, and learned from as floats.
     step_bytes = environment.STACK_BYTES * (1 + memory.FLOAT)
     game_bytes = environment.GAME_BYTES + settings.unroll_length * step_bytes

@@ -25,7 +25,7 @@ class Policy:
 
     Args:
       net: a Keras model or the signature of a SavedModel, whose outputs are logits, or logits and
-        value; where there is no value, it is NaN.
+        value; if there is no value, it is NaN.
       jit_compile: compile it with XLA.
       dtype: of the net's input.
     """
@@ -79,7 +79,7 @@ def load(path: str | Path, game: str) -> Policy:
 
 
 def load_teacher(path: str | Path, game: str) -> tuple[keras.Model, int | None]:
-    """Load a teacher's net, and return it with its agent steps, where they are known.
+    """Load a teacher's net, and return it with its agent steps, if they are known.
 
     Args:
       path: the run folder of a teacher, an .npz, whose steps are on the card beside it, or
@@ -122,7 +122,7 @@ def new_teacher(game: str) -> keras.Model:
 def teacher_net(weights: dict[str, np.ndarray], path: Path, game: str) -> keras.Model:
     """Return the paper's teacher net with `weights`, {"conv1/kernel": array}, of any precision.
 
-    Raises UsageError, naming `path`, where they are of another net or not finite.
+    Raises UsageError, naming `path`, if they are of another net or not finite.
     """
     net = new_teacher(game)
     expected = {variable.path: list(variable.shape) for variable in net.variables}

@@ -89,7 +89,7 @@ def find(path: str | Path) -> tuple[Path, Path]:
       path: a run folder of train.record, or the data in it.
 
     Raises:
-      UsageError: where there is no whole recording.
+      UsageError: there is no whole recording.
     """
     path = Path(path)
     if (path / "features.json").exists():

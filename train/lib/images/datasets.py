@@ -35,7 +35,7 @@ def load(
 
     Args:
       name: "shapes", a name, or a directory that holds a dataset_info.json. None is
-        imagenet2012 where it is prepared, else `shapes`, which says so in its notice.
+        imagenet2012 if it is prepared, else `shapes`, which says so in its notice.
       data_dir: folder of TFDS's data sets; default TFDS_DATA_DIR.
       image_size: side of the images in pixels, at least 32.
       batch_size: images in a batch.

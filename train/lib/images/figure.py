@@ -22,7 +22,7 @@ def draw(
     cuts: Sequence[str],
     baselines: Mapping[str, float],
 ) -> None:
-    """Draw the accuracy and, where they were measured, cosine and norm ratio at each cut.
+    """Draw the accuracy and, if they were measured, cosine and norm ratio at each cut.
 
     Args:
       path: the PNG file.

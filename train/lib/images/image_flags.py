@@ -70,7 +70,7 @@ def define(
     Args:
       presets: {name of a preset: the flags that it sets}.
       cuts: the layers of --splits, see `chosen_cuts`.
-      dataset: default of --dataset; None is imagenet2012 where it is prepared, else shapes.
+      dataset: default of --dataset; None is imagenet2012 if it is prepared, else shapes.
       without: flags that the script does not have.
 
     Returns:

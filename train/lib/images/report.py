@@ -77,7 +77,7 @@ def finish(
       The summary.
 
     Raises:
-      UsageError: where metrics.csv was removed.
+      UsageError: metrics.csv was removed.
     """
     if not rows:
         raise UsageError(f"{run.path('metrics.csv')} is gone: choose another --workdir")
@@ -144,7 +144,7 @@ def scores_table(row: Mapping[str, float], baselines: Mapping[str, float]) -> st
 
 
 def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | None:
-    """Return the diagnostics of each cut in one row of metrics.csv; None where there are none.
+    """Return the diagnostics of each cut in one row of metrics.csv; None if there are none.
 
     >>> print(diagnostics_table(["conv2_out"], {"cut1_cosine": 0.25, "cut1_norm_ratio": 0.5}))
                      cosine norm_ratio

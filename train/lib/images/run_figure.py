@@ -17,7 +17,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """Draw the figure of a finished run into the folder `into`, or its own; return [its path].
 
     Raises:
-      UsageError: where what the run has left is damaged.
+      UsageError: what the run has left is damaged.
     """
     folder = Path(folder)
     result = table1.read(folder)
@@ -34,7 +34,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
 
 
 def baselines(result: table1.Result, floors: Mapping[str, float]) -> dict[str, float]:
-    """Return {label: accuracy} of chance, and of noprop and backprop where they are known.
+    """Return {label: accuracy} of chance, and of noprop and backprop if they are known.
 
     Args:
       result: the run.

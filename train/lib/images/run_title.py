@@ -8,7 +8,7 @@ PAPER_IMAGE_SIZE = 224  # of ResNet50
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:
-    """Return the name of a data set as in summary.json, with a word where it was drawn."""
+    """Return the name of a data set as in summary.json, with a word if it was drawn."""
     drawn = " (drawn, not ImageNet)" if dataset.get("notice") else ""
     return f"{dataset['name']}{drawn}"
 

@@ -1,4 +1,4 @@
-"""Shapes: ten classes of textured shapes on clutter, drawn where no data set is prepared.
+"""Shapes: ten classes of textured shapes on clutter, drawn if no data set is prepared.
 
 An image is a pure function of (seed, split, index). Place, size, angle, colors, texture and
 polarity (lighter or darker than the ground) are drawn independently of the class, all outlines

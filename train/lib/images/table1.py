@@ -116,7 +116,7 @@ def cells(results: Iterable[Result]) -> Columns:
       {(script, data set, number of cuts): {method: results}}.
 
     Raises:
-      UsageError: where runs of one cell differ in more than the seed, or not even in that.
+      UsageError: runs of one cell differ in more than the seed, or not even in that.
     """
     columns: Columns = {}
     for result in results:

@@ -30,7 +30,7 @@ def folder_of(data_dir: str | os.PathLike | None = None) -> Path:
     """Return the folder of TFDS's data sets: data_dir, or TFDS_DATA_DIR, or TFDS's default.
 
     Raises:
-      UsageError: where there is no such folder, or no home directory to look for it.
+      UsageError: if there is no such folder, or no home directory to look for it.
     """
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if paths.URL.match(os.fspath(folder)):
@@ -55,7 +55,7 @@ def find(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.Data
     """Find a prepared data set by its name or its directory.
 
     Raises:
-      UsageError: where there is none, or its description is broken.
+      UsageError: there is none, or its description is broken.
     """
     root = folder_of(data_dir)
     is_directory = (Path(name) / "dataset_info.json").is_file()

@@ -100,7 +100,7 @@ def fold_in(key: ArrayLike, number: int | tf.Tensor) -> tf.Tensor:
 def check(files: Files, lengths: Sequence[int], num_bytes: int) -> None:
     """Raise UsageError naming the first shard that is missing, empty or cut short.
 
-    Reads nothing where the sizes add up: a TFRecord spends 16 bytes around every record.
+    Reads nothing if the sizes add up: a TFRecord spends 16 bytes around every record.
     """
     for file in files:
         if not os.path.exists(file):

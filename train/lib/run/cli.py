@@ -158,7 +158,7 @@ def refuse_without_extras() -> None:
     """Refuse to start without the extra `dev`: figures come last, and would be missed then.
 
     Raises:
-      CommandError: where matplotlib is not installed.
+      CommandError: if matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise CommandError('matplotlib is not installed: pip install -e ".[dev]"')

@@ -27,7 +27,7 @@ def ending(error: BaseException) -> tuple[object, int] | None:
     """Return the line and the exit code of an exception; None for a bug, which is to be seen.
 
     Exit codes: 2 for what other flags or another --workdir mend, 1 for the rest, 130 for Ctrl-C,
-    141 where nobody reads the output any more (then without a line).
+    141 if nobody reads the output any more (then without a line).
     """
     match error:
         case KeyboardInterrupt():

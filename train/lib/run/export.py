@@ -12,7 +12,7 @@ from train.lib.run.errors import CommandError
 
 
 def save(model: keras.Model, path: Path, inputs: Any) -> float:
-    """Save a model as SavedModel, load it with TensorFlow alone, and compare the outputs.
+    """Save a model as SavedModel, load it with TensorFlow only, and compare the outputs.
 
     Args:
       model: a model with `export`.
@@ -23,7 +23,7 @@ def save(model: keras.Model, path: Path, inputs: Any) -> float:
       The largest difference of two outputs, relative to the largest output.
 
     Raises:
-      CommandError: where the outputs differ by more than rounding, or are not finite.
+      CommandError: if the outputs differ by more than rounding, or are not finite.
     """
     directories.remove_leftovers(path)
     try:

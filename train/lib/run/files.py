@@ -33,7 +33,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of an ordinary file. Raises ValueError where it is not UTF-8."""
+    """Return the text of an ordinary file. Raises ValueError if it is not UTF-8."""
     with open_file(path) as file:
         content = file.read()
     try:

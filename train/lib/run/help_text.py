@@ -81,7 +81,7 @@ def _typed(flag: flags.Flag, value: Any) -> str:
 
 
 def _usage(flag: flags.Flag, default: Any) -> str:
-    """Return the flag with its default, or with a placeholder where it has none."""
+    """Return the flag with its default, or with a placeholder if it has none."""
     if flag.boolean:
         return f"--[no]{flag.name}"
     if default is None or isinstance(flag, flags.MultiFlag):

@@ -32,7 +32,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping[st
 
 
 def read_npz(path: Path, identity: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz. Raises ValueError where it states another identity."""
+    """Return the arrays of an .npz. Raises ValueError if it states another identity."""
     arrays: dict[str, Any] = files.read_npz(path)
     if PART in arrays:
         check(json.loads(np.asarray(arrays.pop(PART)).item()), identity)

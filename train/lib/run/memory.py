@@ -17,7 +17,7 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 
 
 def refuse_more_than_there_is(request: str, size: float) -> None:
-    """Raise UsageError where `size` bytes, which `request` needs, are more than the machine has.
+    """Raise UsageError if `size` bytes, which `request` needs, are more than the machine has.
 
     Linux promises memory that is not there, and kills the process that uses it. A lower bound of
     the need is enough: what is only a little too large ends as `endings` says.
@@ -35,10 +35,10 @@ def refuse_more_than_there_is(request: str, size: float) -> None:
 
 
 def refuse_too_many_nets(settings: Settings, num_nets: int, widths: Sequence[int] = ()) -> None:
-    """Raise UsageError where nets, trained --num_workers at a time, are more than fits.
+    """Raise UsageError if nets, trained --num_workers at a time, are more than fits.
 
     Args:
-      settings: with --num_workers and, where there are several nets of a kind, --num_seeds.
+      settings: with --num_workers and, if there are several nets of a kind, --num_seeds.
       num_nets: how many nets there are in all.
       widths: of a net's layers, from its inputs to its output.
     """

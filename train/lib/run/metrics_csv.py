@@ -20,7 +20,7 @@ class History:
       columns: those that it must have, where there are rows.
 
     Raises:
-      UsageError: where a value is no number, or a column is missing.
+      UsageError: if a value is no number, or a column is missing.
     """
 
     def __init__(self, path: Path, step: int = 0, columns: Iterable[str] = ("step",)):
@@ -74,7 +74,7 @@ def read_rows(
         are returned with today's names and values.
 
     Raises:
-      UsageError: where there are no rows, or one lacks a column or has something else in it.
+      UsageError: there are no rows, or one lacks a column or has something else in it.
     """
     with reading(path, remedy):
         rows = _parse(whole_lines(path), numbers, texts, script)

@@ -198,7 +198,7 @@ def check_last_row(history: History, step: int, steps_per_epoch: int) -> None:
 
 
 def check_logs(history: History, logs: Mapping[str, float]) -> None:
-    """Raise UsageError where the last row of metrics.csv has other logs than the checkpoint."""
+    """Raise UsageError if the last row of metrics.csv has other logs than the checkpoint."""
     row = history.rows[-1] if history.rows else {}
     for name, value in logs.items():
         if row[name] != value and not math.isnan(value):
@@ -236,7 +236,7 @@ def build(model: keras.Model, element_spec: Any) -> None:
 
 
 def direct(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset | None) -> Any:
-    """Return `dataset` for Keras, read directly where the strategy has one replica, on a CPU.
+    """Return `dataset` for Keras, read directly if the strategy has one replica, on a CPU.
 
     A MirroredStrategy would put an iterator for each device in between, whose autotuning thread
     sleeps for up to a minute at a time, and is waited for at the end of `fit`.

@@ -42,7 +42,7 @@ class Run:
       script: name of the script.
       changeable: flags that may differ when the run is resumed; their new values are stored.
       results: names of the files and, without a suffix, of the SavedModels that the run will
-        leave besides its own files. What stands in their places is looked at now, since it would
+        leave besides its own files. What stands in their places is checked now, since it would
         end the run when all is trained.
 
     Raises:
@@ -263,7 +263,7 @@ def read_json(
 
     Args:
       path: the file.
-      required: {key that it must have: its type}; None where it is no dict.
+      required: {key that it must have: its type}; None if it is no dict.
       optional: the same, of keys that it may lack.
 
     Raises:

@@ -26,7 +26,7 @@ def length(settings: Settings, data_steps: int) -> Length:
       data_steps: steps that see all of the data once, an epoch of --epochs.
 
     Raises:
-      UsageError: where the flags contradict each other.
+      UsageError: if the flags contradict each other.
     """
     if "epochs" in settings.typed and "steps" in settings.typed:
         raise UsageError("--epochs and --steps both say how long to train: give one of them")

@@ -10,7 +10,7 @@ from train.lib.run.settings import Settings
 def strategy(settings: Settings) -> tf.distribute.Strategy:
     """Return the strategy of --strategy.
 
-    `auto` and `mirrored` give a MirroredStrategy over the GPUs or, where there are none, the
+    `auto` and `mirrored` give a MirroredStrategy over the GPUs or, if there are none, the
     CPU; with --devices=N, over N logical CPUs, which `make_logical_devices` has made.
 
     Raises:

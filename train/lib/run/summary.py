@@ -14,7 +14,7 @@ def head(
       run: the run whose summary it is; gives script, commit and versions.
       what: what was trained on what, in a few words.
       name: what the headline number is, a log's name such as `val_accuracy`.
-      value: the headline number; None where there is none.
+      value: the headline number; None if there is none.
       unit: its unit: "share" of one, "nats", "points", or "" for a plain number.
       seconds: time of the work, summed up over all processes of this run.
     """
