@@ -60,23 +60,27 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "points_per_input",
     ["10", "30"],
-    "Numbers of training points over the inputs, for --suite=engineering.",
+    "Training points for each input, for --suite=engineering.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list(
     "slope_noise",
     ["0.05", "0.1", "0.2"],
-    "Noise of slopes over each slope's root mean square, for --suite=engineering.",
+    "Noise of slopes, as shares of each slope's root mean square, for --suite=engineering.",
     flag_values=FLAGS,
 )
 flags.DEFINE_multi_enum(
-    "problem", list(PROBLEMS), list(PROBLEMS), "Of --suite=engineering.", flag_values=FLAGS
+    "problem",
+    list(PROBLEMS),
+    list(PROBLEMS),
+    "Function of --suite=engineering to learn.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_multi_enum(
     "fit",
     list(engineering.FITS),
     list(engineering.FITS),
-    "Fits of --suite=engineering; surrogate is tried with noise in the slopes as well.",
+    "Fit of --suite=engineering. Only surrogate also gets slopes with noise.",
     flag_values=FLAGS,
 )
 flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLAGS)

@@ -9,10 +9,11 @@ from absl import flags
 
 # Names in order of importance. A flag that is in no group stands at the end, under Other.
 GROUPS = {
-    "What": "game system product num_assets function domain method splits cuts suite eval_policy "
+    "What": "game system product num_assets function domain method splits cuts suite problem fit "
+    "learner eval_policy "
     "gif release preset workdir seed seeds num_seeds",
     "Data": "dataset data_dir recording teacher train_percent train_boundary num_points "
-    "points_per_input "
+    "points_per_input slope_noise "
     "num_paths num_configurations num_classes image_size augmentation color_distortion eval_split "
     "test_percent num_test_stacks",
     "Training": "steps epochs batch_size num_steps learning_rate optimizer schedule "

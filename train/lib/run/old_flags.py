@@ -97,7 +97,20 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
     },
     "record": {"preset": "small"},
     "distill": {"preset": "small"},
-    "regression": {"suite": "functions", "points_per_input": ["10", "30"]},
+    "regression": {
+        "suite": "functions",
+        "points_per_input": ["10", "30"],
+        "slope_noise": ["0.05", "0.1", "0.2"],
+        "problem": [
+            "water_flow",
+            "wing_weight",
+            "robot_arm",
+            "cantilever_beam",
+            "tensor_product",
+            "rosenbrock",
+        ],
+        "fit": ["surrogate", "surrogate_values", "least_squares", "lbfgs"],
+    },
 }
 
 
