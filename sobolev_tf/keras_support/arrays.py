@@ -1,4 +1,4 @@
-"""Arrays of any library in the form that TensorFlow takes: NumPy's, of native numbers."""
+"""Arrays of any library, converted to what TensorFlow takes: NumPy arrays of native numbers."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -40,7 +40,7 @@ def plain_array(caller: str, name: str, array: Any, missing: bool = False) -> An
       missing: whether masked entries become NaN; otherwise they are refused.
 
     Raises:
-      ValueError: for masked entries, complex numbers, dates or objects.
+      ValueError: the array has masked entries, complex numbers, dates or objects.
 
     Example:
 
@@ -87,7 +87,7 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
       x: arrays in any structure, a stream of batches, or rows of numbers.
 
     Raises:
-      ValueError: for lists of anything else, text, one number, None, or what is sparse or ragged.
+      ValueError: x is a list of anything else, text, one number, None, sparse or ragged.
 
     Example:
 
@@ -121,7 +121,7 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
 
 
 def refuse_no_array(caller: str, name: str, value: Any) -> None:
-    """Raise ValueError for what is no dense array.
+    """Raise ValueError if something is not a dense array.
 
     >>> refuse_no_array("fit", "sample_weight", 2.0)
     Traceback (most recent call last):
@@ -133,7 +133,7 @@ def refuse_no_array(caller: str, name: str, value: Any) -> None:
 
 
 def entries(name: str, arrays: Any) -> dict[str, Any]:
-    """Return arrays in any structure by what errors call them.
+    """Return arrays in any structure by the names that errors use.
 
     Example:
 
@@ -150,7 +150,7 @@ def entries(name: str, arrays: Any) -> dict[str, Any]:
 
 
 def on_host(array: Any) -> np.ndarray | None:
-    """Return an array's numbers without a copy if that can be; None if there are none yet."""
+    """Return an array's numbers, without a copy if possible; None if there are none yet."""
     if isinstance(array, tf.Tensor):
         return array.numpy() if hasattr(array, "numpy") else None
     return np.asarray(array)

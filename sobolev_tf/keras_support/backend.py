@@ -1,4 +1,4 @@
-"""Keras's backend, which has to be TensorFlow: importing this module says so where it is not."""
+"""Keras's backend must be TensorFlow: importing this module raises an error if it is not."""
 
 import os
 

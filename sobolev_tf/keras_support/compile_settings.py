@@ -1,4 +1,4 @@
-"""What users pass to `compile`: Keras looks at names of metrics and at numbers in `fit` only."""
+"""Checks of arguments of `compile`: Keras checks names of metrics and numbers only in `fit`."""
 
 import difflib
 import re
@@ -52,7 +52,7 @@ def refuse_unknown_metrics(name: str, metrics: Any) -> None:
 
 
 def refuse_wrong_options(options: dict[str, Any], compile_: Callable) -> None:
-    """Refuse options of `compile` that Keras does not have, or of another type than it takes.
+    """Refuse options of `compile` that Keras does not have, or that have a wrong type.
 
     Args:
       options: what came beside a model's own arguments.

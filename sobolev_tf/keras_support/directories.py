@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all: what writes a SavedModel may be killed."""
+"""Directories that appear whole or not at all, since a process that writes one may be killed."""
 
 import contextlib
 import os

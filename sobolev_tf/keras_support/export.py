@@ -1,4 +1,4 @@
-"""A network's SavedModel that computes derivatives and needs only TensorFlow."""
+"""SavedModels that compute derivatives and need only TensorFlow."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ def export_jets(
     path: str | os.PathLike,
     std: Callable | None = None,
 ) -> None:
-    """Write a SavedModel with four signatures or five, each of any batch size.
+    """Write a SavedModel with four or five signatures, for any batch size.
 
     | signature | takes | gives |
     | --- | --- | --- |
@@ -30,16 +30,17 @@ def export_jets(
     | vjp | x, u [B,*out] | value, vjp [B,*in] |
     | std | x | standard deviations: value [B,*out], d1 [B,*out,*in] |
 
-    A model of several inputs takes them by name.
+    A model with several inputs takes them by name.
 
     Args:
-      layers: what holds the variables.
-      served: from the list of input tensors that `specs` describe to (f, point): the function to
-        serve, with its methods `jet`, `jvp` and `vjp`, and what is differentiated.
+      layers: the layers that hold the variables.
+      served: a function of the input tensors that `specs` describe. It returns (f, point): the
+        function to serve, with methods `jet`, `jvp` and `vjp`, and the point to differentiate at.
       specs: one `tf.TensorSpec` for each input.
-      order: the highest derivative.
+      order: the highest order of derivatives.
       path: the directory. It appears whole or not at all.
-      std: from input tensors to deviations by name; None leaves the signature out.
+      std: a function of input tensors that returns deviations by name; None leaves the signature
+        out.
 
     Raises:
       ValueError: `path` holds something that is not a SavedModel.
@@ -85,7 +86,7 @@ def export_jets(
 
 
 def export_network(net: keras.Model, path: str | os.PathLike) -> None:
-    """Write `net` as Keras's `export` does, without derivatives; whole or not at all, and quietly.
+    """Write `net` by Keras's `export`, without derivatives and without messages.
 
     Args:
       net: a built Keras model.

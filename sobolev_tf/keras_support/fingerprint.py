@@ -1,8 +1,8 @@
-"""What a compiled function was traced from: it must not answer for layers that have changed since.
+"""Fingerprints of what compiled functions were traced from, to notice layers that have changed.
 
-A trace keeps the layers, variables and Python settings that it was made from. LoRA, quantization,
-another dtype policy, `trainable`, a replaced layer or a setting of the model do not reach it. The
-functions of a model are therefore made anew if one of these is no longer the same.
+A trace keeps the layers, variables and Python settings that it was made from. It does not notice
+LoRA, quantization, another dtype policy, `trainable`, a replaced layer or a setting of the model.
+So a model's functions are compiled again when one of these has changed.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ _OF_TRAINING = frozenset(
 
 
 class Fingerprint:
-    """What functions were last traced from.
+    """The parts from which functions were last traced.
 
     Example:
 
@@ -67,11 +67,11 @@ class Fingerprint:
 def parts_of(nets: Iterable[Any], *settings: Any) -> list:
     """List what a trace of nets depends on: layers, their variables and settings, and more.
 
-    Only references and numbers are read, so this costs microseconds a layer.
+    Only references and numbers are read, which takes microseconds for each layer.
 
     Args:
-      nets: Keras layers and models; what is none is taken as a setting.
-      settings: objects, compared by identity, and numbers and texts, compared by value.
+      nets: Keras layers and models; anything else is treated as a setting.
+      settings: objects, compared by identity, and numbers and strings, compared by value.
     """
     parts = list(settings)
     for net in nets:

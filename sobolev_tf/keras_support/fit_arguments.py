@@ -1,4 +1,4 @@
-"""What Keras's methods take beside data, checked before Keras does."""
+"""Checks of the arguments of Keras's methods other than data, before Keras sees them."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
       passed: arguments by name.
 
     Raises:
-      ValueError: for an argument of another kind or range, or a model that is not compiled.
+      ValueError: an argument has a wrong type or range, or the model is not compiled.
     """
     if not model.compiled and not caller.endswith("predict"):
         raise ValueError(f"{caller}: the model has no loss and no optimizer yet: call compile.")
@@ -54,7 +54,7 @@ def look_at_callbacks(caller: str, callbacks: Any) -> list[keras.callbacks.Callb
       callbacks: a callback, a list of them, or None.
 
     Raises:
-      ValueError: for what is no callback.
+      ValueError: something is not a callback.
 
     Example:
 

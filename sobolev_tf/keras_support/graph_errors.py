@@ -1,4 +1,4 @@
-"""Errors from inside a graph: what a target raised, or one line of what TensorFlow reports."""
+"""Errors from inside a graph: a target's own error, or one line of TensorFlow's report."""
 
 import builtins
 import contextlib
@@ -32,15 +32,15 @@ class RefusedInput(tf.errors.InvalidArgumentError, ValueError):
 
 @contextlib.contextmanager
 def own_errors(caller: str, target: Any = None) -> Iterator[None]:
-    """Raise what a black box raised in a graph as it was, and other reports as one line.
+    """Raise a black box's own error as it was, and other errors of a graph as one line.
 
     Args:
       caller: the method that errors name.
-      target: a model's; its `failure` is what it raised on the host.
+      target: the model's target; its `failure` is the error that it raised on the host.
 
     Raises:
-      RefusedInput: with one line, where an operation refused its input: an
-        index that is out of range, or a number of a class that the net has no output for.
+      RefusedInput: an operation refused its input, such as an index out of range, or a class
+        number for which the net has no output.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
 def one_line(error: tf.errors.OpError) -> str | None:
     """Return the line of a graph's report that says what is wrong; None for other errors.
 
-    What an input pipeline reports is left as it is: who reads the data knows better.
+    Reports of an input pipeline are not changed: whoever reads the data knows better.
 
     Example:
 
@@ -80,9 +80,9 @@ def one_line(error: tf.errors.OpError) -> str | None:
 
 
 def raised_in_python(error: tf.errors.OpError) -> Exception | None:
-    """Return what Python code raised inside an input pipeline, out of TensorFlow's report of it.
+    """Return the error of Python code inside an input pipeline, taken from TensorFlow's report.
 
-    Exceptions that are not Python's own become ValueErrors, with the same first line.
+    Exceptions that are not built into Python become ValueErrors with the same first line.
 
     Example:
 

@@ -1,9 +1,9 @@
 """Data sets whose batches are checked in the input pipeline, before a step takes them.
 
-Each batch passes a sum inside the pipeline. Where it is not sound, the batch is checked on the
-host, which names the row. The step never sees it, whatever runs the step: several steps in one
-execution, XLA, or replicas. Where a data set only cuts batches from tensors that it holds, these
-are checked once, and no batch is.
+Each batch is summed inside the pipeline. If the sum is not finite, the batch is checked on the
+host, which names the row. No step ever sees a wrong batch, whether steps run several at a time, by
+XLA, or on replicas. If a data set only cuts batches from tensors that it holds, these tensors are
+checked once, and batches are not.
 """
 
 import functools
@@ -26,10 +26,10 @@ _SMALL, _SMALL_ROW = 2**16, 2**8  # elements of tensors that are summed as one
 
 
 def guard(data: tf.data.Dataset, sound: Callable[[Any], tf.Tensor], look: HostLook) -> Any:
-    """Return a data set of the same batches, which ends with an error at a wrong one.
+    """Return a data set of the same batches that raises an error at a wrong one.
 
     Args:
-      data: batches of dense tensors; ragged, sparse and text ones pass without a look.
+      data: batches of dense tensors; ragged, sparse and string tensors pass unchecked.
       sound: from a batch to whether it is surely right, in TensorFlow operations; traced once for
         all data sets of a structure where equal ones compare equal.
       look: is called with the arrays of each batch that is not surely right.
@@ -62,7 +62,7 @@ def guard(data: tf.data.Dataset, sound: Callable[[Any], tf.Tensor], look: HostLo
 def all_finite(tensors: Iterable[tf.Tensor]) -> tf.Tensor:
     """Tell whether all numbers are finite, by one sum of all small tensors, and one a large one.
 
-    A sum that overflows counts as not finite: who looks at the numbers knows better.
+    A sum that overflows counts as not finite; the check on the host then decides.
 
     >>> bool(all_finite([tf.ones([2]), tf.constant([1, 2])])), bool(all_finite([tf.math.log(-1.0)]))
     (True, False)

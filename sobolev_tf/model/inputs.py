@@ -1,4 +1,4 @@
-"""Which inputs of a net are differentiated: the only one, one of several, or several together."""
+"""The inputs to differentiate: the only one of a net, one of several, or several together."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,16 +12,16 @@ from sobolev_tf.model.label_blocks import join_blocks
 
 
 class Inputs:
-    """The way to take the *point*, what derivatives are with respect to, out of x and back.
+    """The *point*, with respect to which derivatives are taken: taken out of x, and put back.
 
     Args:
       net: a Keras model of one input tensor, of a list of them, or of a dict.
-      wrt: the name of one input, or a list of names, which are then flattened and joined into
-        one point [B,D] in that order. None if there is one input. Inputs in a list go by the
-        names of the net's own inputs; those that are not named may hold integers.
+      wrt: the name of one input, or a list of names, whose inputs are flattened and joined into
+        one point [B,D] in that order. None if there is one input. Inputs in a list have the names
+        of the net's inputs. Inputs that are not named may be integers.
 
     Raises:
-      ValueError: for `wrt` that is no name, or names an input twice.
+      ValueError: `wrt` is not a name or a list of names, or has a name twice.
 
     Example:
 

@@ -6,10 +6,10 @@ import tensorflow as tf
 def mask_missing(
     label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-    """Mask the NaN entries of a label: they get no error and no gradient.
+    """Mask the NaN entries of a label, so that they contribute no error and no gradient.
 
-    A missing entry becomes 0 on both sides before anything is subtracted, so it has no part in
-    norms either. Rows without any entry get weight 0, for losses that do not vanish there.
+    Label and prediction of a missing entry become 0 before they are subtracted, so that norms do
+    not contain it either. Rows without any entry get weight 0, for losses that are not 0 there.
 
     Args:
       label, predicted: [B,...].

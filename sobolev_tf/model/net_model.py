@@ -1,4 +1,4 @@
-"""NetModel: the parts of an equation's model, and what the model answers without being trained."""
+"""NetModel: the values, jets, deviations and the SavedModel of an `Equation`'s net."""
 
 import functools
 import itertools
@@ -23,13 +23,13 @@ from sobolev_tf.projections import Projection
 class NetModel(strategies.DistributedModel):
     """A Keras model around an `Equation`: its values, its jets, its SavedModel.
 
-    Its compiled functions follow the net: see `keras_support.fingerprint`.
+    Functions are compiled again if the net has changed, see `keras_support.fingerprint`.
 
     Args:
       equation: the net with its inputs and scaling, and the terms that it is trained on.
       target: supplies labels inside the step, or None.
-      projection: of equation 2, or None for full derivatives.
-      **kwargs: Keras's, such as name.
+      projection: the `Projection` of equation 2, or None for full derivatives.
+      **kwargs: arguments of `keras.Model`, such as `name`.
     """
 
     posterior: Posterior | None
@@ -62,17 +62,19 @@ class NetModel(strategies.DistributedModel):
         verbose: str | int = 0,
         steps: int | None = None,
     ) -> jets.Jet:
-        """Compute values [B,*out] and full derivatives D^j [B,*out,*in × j] as NumPy arrays.
+        """Compute values and full derivatives as NumPy arrays, in your units.
 
         Args:
-          x: arrays, lists of rows, or a data set or PyDataset of batches, whose labels are left
-            aside.
-          batch_size: rows of arrays that are computed at once.
-          verbose: 1 shows a line of progress, 0 none; "auto" shows it on a terminal.
-          steps: how many batches are read; None for all.
+          x: arrays, lists of rows, or a data set or PyDataset of batches, whose labels are ignored.
+          batch_size: number of rows of arrays that are computed at a time.
+          verbose: 1 shows a progress line, 0 shows none, "auto" shows it on a terminal only.
+          steps: number of batches to read; None for all.
+
+        Returns:
+          A `Jet`: value [B,*out], derivatives D^j [B,*out,*in × j].
 
         Raises:
-          ValueError: for x of another shape than the net takes, or data without end.
+          ValueError: x has another shape than the net takes, or a data set is endless.
         """
         caller = f"{type(self).__name__}.predict_jet"
         batches = input_batches(x, batch_size, steps, caller, self.equation.inputs)
@@ -90,25 +92,26 @@ class NetModel(strategies.DistributedModel):
         steps: int | None = None,
         noise: bool = False,
     ) -> jets.Jet:
-        """Compute standard deviations of values [B,*out] and of gradients [B,*out,*in].
+        """Compute standard deviations of values and gradients, in your units.
 
-        They are those of the posterior that `fit_least_squares(..., regularization="evidence")`
-        leaves: what the labels do not settle, to first order in the weights. Each row costs as
-        many reverse passes as it has entries.
+        They are those of the posterior of `fit_surrogate` or `fit_least_squares(...,
+        regularization="evidence")`, to first order in the weights. Each row costs one reverse pass
+        for each of its entries.
 
         Args:
           x: as for `predict`.
-          batch_size: rows of arrays that are computed at once; None for 32.
-          verbose: 1 shows a line of progress, 0 none; "auto" shows it on a terminal.
-          steps: how many batches are read; None for all.
-          noise: whether the noise of labels is added, as the fit estimated it: the deviations of
-            a new label, not of the function.
+          batch_size: number of rows of arrays that are computed at a time; None for 32.
+          verbose: 1 shows a progress line, 0 shows none, "auto" shows it on a terminal only.
+          steps: number of batches to read; None for all.
+          noise: whether to add the noise of the labels, as the fit estimated it. The deviations are
+            then those of a new label instead of the function.
 
         Returns:
-          A `Jet` of NumPy arrays, in the user's units.
+          A `Jet` of NumPy arrays: value [B,*out], one derivative [B,*out,*in].
 
         Raises:
-          ValueError: there is no posterior, or the weights changed since; or as `predict_jet`.
+          ValueError: there is no posterior, or weights or scaling have changed since the fit; or as
+            for `predict_jet`.
         """
         caller = f"{type(self).__name__}.predict_std"
         noise = require.switch(caller, "noise", noise)
@@ -124,38 +127,40 @@ class NetModel(strategies.DistributedModel):
             return self._std.over(itertools.chain([first], cast), noise)
 
     def set_posterior(self, layer: Posterior | None) -> None:
-        """Take the posterior of the weights that the model has now; None for none.
+        """Set the posterior of the current weights; None removes it.
 
         Args:
-          layer: it is no layer of the model, but saved and exported with it.
+          layer: a `Posterior`, which is saved and exported with the model.
         """
         if layer is not None:
             layer.of_weights.assign(posterior.weights_checksum(self.equation))
         self.restore_posterior(layer)
 
     def restore_posterior(self, layer: Posterior | None) -> None:
-        """Take a posterior that knows which weights it is of, such as one from a file."""
+        """Set a posterior that has the checksum of its weights, such as one from a file."""
         # Past Keras's tracking: a built model accepts no more layers.
         deviations = functools.partial(posterior.standard_deviations, layer, self.equation)
         object.__setattr__(self, "posterior", layer)
         object.__setattr__(self, "_std", CompiledJet(deviations))
 
     def has_current_posterior(self) -> bool:
-        """Tell whether there is a posterior, and the weights are those that it is of."""
+        """Tell whether there is a posterior of the current weights."""
         if self.posterior is None or not self.built:
             return False
         return int(self.posterior.of_weights) == posterior.weights_checksum(self.equation)
 
     def export(self, filepath: str, **kwargs: Any) -> None:
-        """Write a SavedModel that answers values and derivatives: see `export.export_jets`.
+        """Write a SavedModel that computes values and derivatives.
 
-        Where `predict_std` answers, the SavedModel has its signature `std`.
+        Its signatures are `serving_default`, `jet`, `jvp`, `vjp`, and `std` if `predict_std` works;
+        see `keras_support.export.export_jets`.
 
         Args:
-          filepath: its directory, which appears whole or not at all; an older one is replaced.
+          filepath: the directory, which appears whole or not at all. It may exist only if it is a
+            SavedModel, which is replaced.
 
         Raises:
-          ValueError: for Keras's other arguments, or a model that is not built.
+          ValueError: other arguments of Keras's `export` are passed, or the model is not built.
         """
         export.refuse_options(self, kwargs)
         equation, layers, std = self.equation, [self.net, self.scaling], None
@@ -181,20 +186,20 @@ class NetModel(strategies.DistributedModel):
         return parts_of(nets, *settings)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make the train function as Keras does, where the optimizer knows all weights."""
+        """Make Keras's train function, after a check that the optimizer knows all weights."""
         caller = f"{type(self).__name__}.fit"
         gradients.refuse_unseen_weights(self.optimizer, self.trainable_variables, caller)
         super().make_train_function(force)
 
     def forget_functions(self) -> None:
-        """Drop the compiled functions: they are made anew when they are next called."""
+        """Drop the compiled functions: each is compiled again when it is next called."""
         super().forget_functions()
         self._full_jet.forget()
         self._std.forget()
         self.solver_functions.forget()
 
     def _cast(self, x):
-        """x as the equation takes it; builds a model that is not built yet."""
+        """x as tensors of the net's dtype; builds a model that is not built yet."""
         x = self.equation.cast(x)
         if not self.built:
             self.build(keras.tree.map_structure(lambda t: tuple(t.shape), x))

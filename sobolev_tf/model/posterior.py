@@ -1,4 +1,4 @@
-"""What a fit leaves open: deviations of the net's value and gradient at any point.
+"""Posteriors: standard deviations of a fitted net's value and gradient at any point.
 
 `SobolevModel.set_posterior` takes any `Posterior`; `LaplacePosterior` is that of
 `fit_least_squares`.
@@ -19,12 +19,12 @@ BATCH_SIZE = 32  # of `predict_std`: the Jacobian of a row is many times larger 
 
 
 class Posterior(keras.layers.Layer):
-    """Variances of a net's value and gradient, as a layer that files and exports carry.
+    """Variances of a net's value and gradient, as a layer that is saved and exported with the net.
 
     Its state is in its variables, which the constructor makes from what `get_config` returns.
 
     Attributes:
-      of_weights: the checksum of the weights that it is of.
+      of_weights: the checksum of the net's weights for which it was computed.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -36,7 +36,7 @@ class Posterior(keras.layers.Layer):
         """Compute variances in z-scores, without the labels' noise.
 
         Args:
-          equation: the net that it is of.
+          equation: the net.
           x: a batch, as `Equation.cast` returns it.
 
         Returns:
@@ -63,7 +63,7 @@ class LaplacePosterior(Posterior):
 
     Args:
       num_weights: N.
-      rank: R, how many directions of the weights the labels have settled.
+      rank: R, the number of directions in weight space that the labels determine.
       outputs, inputs: *out and *in.
     """
 
@@ -139,9 +139,9 @@ def standard_deviations(posterior: Any, equation: Equation, x: Any, noise: bool)
 
     Args:
       posterior: a layer with the methods of this module.
-      equation: the net that it is of.
+      equation: the net.
       x: a batch, as `Equation.cast` returns it.
-      noise: whether the labels' noise is part of them.
+      noise: whether to add the labels' noise.
 
     Returns:
       Value [B,*out] and gradient [B,*out,*in], in the net's dtype.
@@ -158,10 +158,10 @@ def standard_deviations(posterior: Any, equation: Equation, x: Any, noise: bool)
 
 
 def refuse_without(caller: str, posterior: Posterior | None, current: bool) -> None:
-    """Refuse a model without a posterior, or with one of other weights.
+    """Refuse a model without a posterior, or with a posterior of other weights.
 
     Raises:
-      ValueError: with what to do.
+      ValueError: says what to do.
     """
     fit = 'fit_least_squares(..., regularization="evidence")'
     if posterior is None:

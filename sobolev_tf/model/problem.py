@@ -1,4 +1,4 @@
-"""The loss of a SobolevModel over all of its data, as a function of the weights only."""
+"""The loss of a SobolevModel over all data, as a function of the weights."""
 
 import copy
 from typing import Any
@@ -13,10 +13,9 @@ from sobolev_tf.model import labels, terms
 
 
 class Problem:
-    """All points and labels in one batch, for solvers that see them all at every step.
+    """All points and labels in one batch, for full-batch solvers; made by `SobolevModel.problem`.
 
-    Layers are in inference mode and random directions stay as they are. Made by
-    `SobolevModel.problem`.
+    Layers run in inference mode, and random directions are fixed.
 
     Args:
       model: a `SobolevModel`, compiled.
@@ -57,7 +56,7 @@ class Problem:
         self.model = model
 
     def at(self, data: tuple) -> "Problem":
-        """Return the same problem of other data, such as the arguments of a compiled function.
+        """Return the same problem with other data, such as the arguments of a compiled function.
 
         Args:
           data: in the structure of `data`; () for a copy that keeps no arrays alive.
@@ -81,16 +80,16 @@ class Problem:
     def loss(self) -> tf.Tensor:
         """Compute the loss at the model's weights: equation 1 with regularization, as `evaluate`.
 
-        Nothing but missing labels is gradient-stopped.
+        Nothing is gradient-stopped, except missing labels.
         """
         return self.loss_of(self.compare())
 
     def compare(self) -> terms.Comparison:
-        """Compute labels and predictions, by name of term, projections folded into the batch."""
+        """Compute labels and predictions by name of term; projections are folded into the batch."""
         return self.model._compare(self.data, training=False)
 
     def loss_of(self, comparison: terms.Comparison) -> tf.Tensor:
-        """Compute the loss as a function of what is predicted."""
+        """Compute the loss as a function of the predictions."""
         return self.model.compute_loss(*comparison, training=False)
 
     def full_terms(self, x: Any, order: int, directions: dict[str, tf.Tensor]) -> terms.Terms:

@@ -1,4 +1,4 @@
-"""z-scores of points and values, and by the chain rule of every derivative between them.
+"""z-scores of points and values and, by the chain rule, of derivatives.
 
 With z = (x - μx) / σx and g(z) = (f(x) - μy) / σy, D^j g = σx × ... × σx · D^j f / σy. Training
 happens between z and g; everything that a user sees is x and f. To *scale* is to go from the
@@ -18,9 +18,9 @@ _SHARE = 1e-3  # of a deviation that a mean may be off: z-scores stay z-scores
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class Scaling(keras.layers.Layer):
-    """Means and deviations [*in] of the points and [*out] of the values; the identity at first.
+    """Means and deviations [*in] of the points and [*out] of the values; initially the identity.
 
-    It is always applied: what it does is in its weights only, however they got there.
+    It is always applied; what it does depends only on its weights.
 
     Example:
 

@@ -1,9 +1,11 @@
 """Axes, labels and titles of train.regression's figures."""
 
+import json
+
 import numpy as np
 import pytest
 
-from train.regression import error_figure, functions, recipes, surfaces
+from train.regression import error_figure, figures, functions, recipes, surfaces
 
 
 def medians(names, scale=1.0):
@@ -41,6 +43,16 @@ def test_one_seed_has_no_range():
     figure = error_figure.errors_figure(medians(["booth"]), {"booth": 2.0}, "A title", seeds=1)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["values only", "Sobolev", "predicting the mean of f"]
+
+
+def test_a_run_of_engineering_functions_has_no_figure(tmp_path, capsys):
+    flags = {"preset": "modern", "domain": None, "seed": 0, "suite": "engineering"}
+    config = {"format": 1, "script": "regression", "flags": flags, "facts": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert figures.draw(tmp_path) == []
+    assert capsys.readouterr().out == (
+        f"{tmp_path} is a run of --suite=engineering, which has no figure\n"
+    )
 
 
 def test_the_deviation_of_a_function():
