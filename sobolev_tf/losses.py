@@ -122,6 +122,28 @@ class RelativeNorm(keras.losses.Loss):
         return {**super().get_config(), "floor": self.floor}
 
 
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class Prediction(_DimensionLoss):
+    """The prediction itself, whatever the label: for an output that is to be lowered (SM 5).
+
+    `distillation.loss_net` has such an output.
+
+    Args:
+      over: "sum" or "mean" over the dimensions.
+
+    Example:
+
+    >>> float(Prediction()(tf.constant([[9.0]]), tf.constant([[2.0]])))
+    2.0
+    """
+
+    default_name = "prediction"
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Return y_pred [B,...] over its dimensions: [B]."""
+        return _over_dimensions(y_pred, self.over)
+
+
 NORMS = (SquaredNorm, Norm, L1Norm, RelativeNorm)
 
 

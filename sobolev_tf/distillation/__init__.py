@@ -1,5 +1,6 @@
-"""Distillation: a student learns a teacher's policy and its input gradients (section 4.2)."""
+"""Distillation: a student learns a teacher's policy (section 4.2) or loss (SM 5), with slopes."""
 
+from sobolev_tf.distillation.loss_net import ExampleLoss, loss_net
 from sobolev_tf.distillation.policies import (
     DIVERGENCES,
     KL,
@@ -14,8 +15,10 @@ __all__ = [
     "DIVERGENCES",
     "KL",
     "ActionError",
+    "ExampleLoss",
     "PolicyDistiller",
     "PolicyDivergence",
     "kl",
     "log_policy",
+    "loss_net",
 ]

@@ -1,0 +1,100 @@
+"""A net's loss as a function of its input, for matching what the loss is sensitive to (SM 5)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from sobolev_tf import require
+from sobolev_tf.jets import at_least_float32
+from sobolev_tf.keras_support.logits import warn_about_logits
+from sobolev_tf.losses import per_example, resolve
+
+
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class ExampleLoss(keras.layers.Layer):
+    """The loss of every example: outputs [B,*K] and labels [B,...] to [B,1].
+
+    Args:
+      loss: a Keras loss, its name, or a function (y_true, y_pred).
+
+    Example:
+
+    >>> ExampleLoss("mse")(tf.constant([[1.0, 3.0]]), tf.constant([[0.0, 0.0]])).numpy().tolist()
+    [[5.0]]
+    """
+
+    def __init__(self, loss: Any, **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False, **kwargs})
+        self.loss = resolve(loss)
+
+    def call(self, outputs: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """Compute L [B,1]."""
+        return per_example(self.loss, y, at_least_float32(outputs))[:, None]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ExampleLoss":
+        loss = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(**{**config, "loss": loss})
+
+
+def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = None) -> keras.Model:
+    """Build the net's loss L(net(x), y) as a Keras model of x and y, with the net's weights.
+
+    With f a teacher and g a student, gradient-based attention transfer (equation 3 of SM 5) is
+
+        model = SobolevModel(loss_net(g, loss), target=Teacher(loss_net(f, loss)), wrt="x")
+        model.compile(loss=[losses.Prediction(), losses.Norm()], loss_weights=[1.0, alpha])
+        model.fit({"x": x, "y": y})
+
+    which lowers L(g(x)) + alpha |∂L(g(x))/∂x - ∂L(f(x))/∂x|. With `losses.L1Norm()` in place of
+    `losses.Prediction()` it is Sobolev training of L(g) towards L(f): the same numbers where L(f)
+    is 0 and L is never negative, but elsewhere only the latter is lowest at the teacher (Remark 2).
+
+    Args:
+      net: of one input x [B,*in], built, such as with keras.Input.
+      loss: a Keras loss, its name, or a function (y_true, y_pred), of each example.
+      labels: a keras.Input of the shape and dtype of y; by default class numbers [B] under a
+        sparse cross-entropy, and otherwise as the net's outputs.
+
+    Returns:
+      A Keras model {"x": [B,*in], "y": [B,...]} -> [B,1].
+
+    Raises:
+      ValueError: for a net that is not built, or not of one input and one output.
+
+    Example:
+
+    >>> net = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> value = loss_net(net, loss)({"x": tf.zeros([1, 2]), "y": tf.constant([0])})
+    >>> round(float(value[0, 0]), 4)  # log 3
+    1.0986
+    """
+    require.model("loss_net", "net", net)
+    shapes = [len(getattr(net, side, None) or []) for side in ("inputs", "outputs")]
+    if shapes != [1, 1]:
+        raise ValueError(
+            f"loss_net takes a built net of one input and one output, got {shapes[0]} and "
+            f"{shapes[1]}: start the net with keras.Input."
+        )
+    [x], [outputs] = net.inputs, net.outputs
+    loss = resolve(loss)
+    warn_about_logits("loss_net", net, loss)
+    if labels is None and not _takes_classes(loss):
+        labels = outputs
+    shape, dtype = ([], "int32") if labels is None else (labels.shape[1:], labels.dtype)
+    inputs = {
+        "x": keras.Input(x.shape[1:], dtype=x.dtype, name="x"),
+        "y": keras.Input(shape, dtype=dtype, name="y"),
+    }
+    return keras.Model(inputs, ExampleLoss(loss)(net(inputs["x"]), inputs["y"]))
+
+
+def _takes_classes(loss: Callable) -> bool:
+    of_classes = keras.losses.SparseCategoricalCrossentropy
+    return isinstance(loss, of_classes) or loss is keras.losses.sparse_categorical_crossentropy
