@@ -87,7 +87,14 @@ class Projection:
         require.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":
-        """Fix the directions of one training step; every replica has its own."""
+        """Fix the directions of one training step; every replica has its own.
+
+        Args:
+          step: number of the step; the same step and seed give the same directions.
+
+        Returns:
+          `ProjectedDerivatives`.
+        """
         replica = tf.distribute.get_replica_context()
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
         seed = tf.random.fold_in(seed, replica.replica_id_in_sync_group if replica else 0)

@@ -92,6 +92,13 @@ class KL(keras.metrics.MeanMetricWrapper):
 
     Args:
       direction: as in `PolicyDivergence`.
+
+    Example:
+
+    >>> metric = KL()
+    >>> metric.update_state(tf.math.log([[0.5, 0.5]]), tf.math.log([[0.25, 0.75]]))
+    >>> round(float(metric.result()), 4)
+    0.1308
     """
 
     def __init__(self, direction: str = "student_teacher", name: str = "kl", **kwargs: Any):

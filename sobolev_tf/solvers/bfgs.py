@@ -1,4 +1,4 @@
-"""BFGS for a few parameters: the minimum of a smooth function whose gradient is known."""
+"""BFGS for a few parameters of a smooth function with a known gradient."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,17 @@ def minimize(
     iterations: int,
     tolerance: float,
 ) -> tuple[np.ndarray, float]:
-    """Minimize by BFGS steps that are halved until they lower the function.
+    """Minimize a function by BFGS; a step is halved until it lowers the function.
 
     Args:
-      function: parameters [P] to (value, gradient [P]); an infinite value refuses a point.
-      start: [P].
-      iterations: the most steps.
-      tolerance: the search ends where a step lowers the value by less than this.
+      function: a function of parameters [P] that returns (value, gradient [P]); infinity rejects a
+        point.
+      start: the first parameters [P].
+      iterations: the largest number of steps.
+      tolerance: the search ends if a step lowers the value by less than this.
 
     Returns:
-      The parameters [P] and the value there.
+      The best parameters [P] and their value.
 
     Example:
 

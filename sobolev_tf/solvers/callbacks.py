@@ -1,4 +1,4 @@
-"""Keras's callbacks in a fit without batches: what they need, and those that cannot work there."""
+"""Keras's callbacks in a full-batch fit: what they need, and which cannot work there."""
 
 import warnings
 from typing import Any
@@ -18,15 +18,15 @@ def callback_list(
     Warns of a callback that sets a learning rate: such a fit has none.
 
     Args:
-      caller: the public function, named in errors.
+      caller: the public function that errors name.
       callbacks: a callback, or a list of them, or None.
       history: the History of the fit, which comes first.
-      model: the model that they see.
-      iterations: the most that there may be: "epochs" of the callbacks' `params`.
-      verbose: 1 where a progress line is shown.
+      model: the model of the callbacks.
+      iterations: the largest number of iterations, which callbacks see as `params["epochs"]`.
+      verbose: 1 if a progress line is shown.
 
     Raises:
-      ValueError: for what is no callback.
+      ValueError: something is not a callback.
     """
     flat = look_at_callbacks(caller, callbacks)
     for callback in flat:

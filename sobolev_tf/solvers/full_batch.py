@@ -1,4 +1,4 @@
-"""Fits that see all points at every step: the weights are one vector, an iteration is an epoch."""
+"""Full-batch fits: every step uses all points, weights are one vector, an iteration is an epoch."""
 
 import functools
 from collections.abc import Callable
@@ -20,16 +20,16 @@ from sobolev_tf.solvers.callbacks import callback_list
 
 
 class FullBatch:
-    """What such a fit of a compiled SobolevModel needs, as a context.
+    """Context of a full-batch fit of a compiled SobolevModel.
 
-    However the block ends, the model has the weights that `end_iteration` saw last.
+    However the block ends, the model has the weights of the last `end_iteration`.
 
     Args:
-      caller: the public function, named in errors.
+      caller: the public function that errors name.
       model: a compiled `SobolevModel`.
       x, y, sample_weight, callbacks: as for `SobolevModel.fit`.
-      iterations: the most that there may be.
-      verbose: 1 shows a line of progress, 0 none, "auto" shows it on a terminal.
+      iterations: the largest number of iterations.
+      verbose: 1 shows a progress line, 0 shows none, "auto" shows it on a terminal only.
 
     Attributes:
       problem: the loss as a function of the weights.
@@ -98,11 +98,11 @@ class FullBatch:
         """End an iteration.
 
         Args:
-          weights: [N], where it ends.
-          loss: the loss there.
+          weights: [N], the weights at its end.
+          loss: the loss with these weights.
 
         Returns:
-          Whether a callback asks the fit to stop.
+          Whether a callback has asked the fit to stop.
         """
         self.last_weights = np.array(weights)
         self.problem.assign(tf.constant(self.last_weights))  # callbacks may save them
@@ -116,12 +116,12 @@ class FullBatch:
     def compiled(self, function: Callable) -> Callable:
         """Compile a function, if the model is not run eagerly.
 
-        The model keeps what was compiled, and data are an argument of it: TensorFlow does not free
-        all of a trace, so that a model that is fitted again and again would grow by megabytes a
-        fit. Data of other shapes are traced once.
+        The model keeps compiled functions, and data are their arguments, because TensorFlow does
+        not free all of a trace: otherwise memory would grow by megabytes with every fit. Data of
+        other shapes are traced once.
 
         Args:
-          function: from (problem, weights [N]) to tensors; defined in a module.
+          function: a function of a module, from (problem, weights [N]) to tensors.
 
         Returns:
           The function of the weights only.

@@ -1,4 +1,4 @@
-"""Length scales and noise under which labels are most probable, for a kernel net's prior.
+"""The evidence of a kernel net's prior: the length scales and noise that make labels most probable.
 
 Labels are values and slopes of m(z) + f(z) + noise: m is a trend with free coefficients, f a random
 function with the covariance of `kernel_covariance`, one length scale for each input (automatic
@@ -33,8 +33,8 @@ class Labels:
     Attributes:
       points: [n,D].
       entries: [n,1+D], the value first.
-      sizes: [D], typical slopes: noise of slopes is measured in them.
-      weights: [n]: the noise of a point of weight w has a w-th of the variance. None: all 1.
+      sizes: [D], typical slopes, in whose units the noise of slopes is measured.
+      weights: [n]; the noise of a point of weight w has 1/w of the variance. None: all 1.
     """
 
     points: np.ndarray
@@ -56,7 +56,7 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """What a search finds.
+    """The parameters of a prior, which a search finds.
 
     Attributes:
       lengths: l [D].
@@ -81,9 +81,9 @@ class Prior:
 
 
 class GaussianProcess:
-    """The closed form: what labels say of f and of the trend under a prior.
+    """The closed form of f and of the trend, given labels and a prior.
 
-    Its equations are in units of u, where values and slopes have variance 1.
+    The equations are in units of u, in which values and slopes have variance 1.
 
     Args:
       labels: the `Labels`.
@@ -182,12 +182,13 @@ def trend_basis(points: np.ndarray) -> np.ndarray:
 def most_probable(labels: Labels, seed: int) -> Prior:
     """Search for the prior under which the labels are most probable.
 
-    Searches start from length scales that the slopes' sizes suggest, from larger ones, and from
-    noise; of many labels, they see a part, and the best is polished on more.
+    Searches start from the length scales that the sizes of slopes suggest, from larger ones, and
+    from a noisy prior. If there are many labels, they use a part, and the best result is refined
+    on more.
 
     Args:
       labels: the `Labels`.
-      seed: of the part.
+      seed: seed of the choice of that part.
     """
     count, order = _count(labels), np.random.default_rng(seed).permutation(len(labels.points))
     part = _first(labels, order, _SEARCHED_LABELS)

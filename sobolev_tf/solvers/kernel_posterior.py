@@ -1,4 +1,4 @@
-"""The posterior of a kernel net: how far values and slopes may be from what the net predicts."""
+"""The posterior of a kernel net: standard deviations of its values and slopes."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from sobolev_tf.solvers.kernel_evidence import JITTER, GaussianProcess
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
 class KernelPosterior(Posterior):
-    """Variances of a Gaussian process that has seen values and slopes, in closed form.
+    """Variances of a Gaussian process given values and slopes, in closed form.
 
     With C the covariances of the labels, noise included, and c those of labels and f(z), the
     variance of f(z) is σ² (k(0) - cᵀ C⁻¹ c), plus that of the trend's coefficients (Rasmussen and
-    Williams, 2006, equation 2.42). Cholesky's factor of C is made anew if it is needed: files
-    stay small.
+    Williams, 2006, equation 2.42). The Cholesky factor of C is not saved, which keeps files small,
+    but computed again when it is needed.
 
     Args:
       outputs: K.
@@ -43,7 +43,7 @@ class KernelPosterior(Posterior):
         self.weights_of_rows = variable((units,), "weights_of_rows")
 
     def assign(self, processes: list[GaussianProcess]) -> None:
-        """Take over the processes of all outputs, of the same points."""
+        """Assign the processes of all outputs, which have the same points."""
         self.centers.assign(processes[0].labels.points)
         self.present.assign(np.array([p.present for p in processes], float))
         self.lengths.assign([p.prior.lengths for p in processes])

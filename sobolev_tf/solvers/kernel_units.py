@@ -13,9 +13,9 @@ class KernelUnits(keras.layers.Layer):
     """Units around centers, and a trend: f(z) = t₀ + t·z + Σᵢ k(s) aᵢ + k₁(s) u·bᵢ.
 
     Here u = (z - cᵢ) / l and s = |u|²; k and k₁ are the first two of `kernel_covariance.bells`.
-    With the readout (a, b) and the trend in closed form this is the posterior mean of a Gaussian
-    process that has seen values and slopes at the centers. Everything but readout and trend is
-    settled by the data, and not trainable. Smooth: it has derivatives of every order.
+    With readout (a, b) and trend in closed form, this is the posterior mean of a Gaussian process
+    given values and slopes at the centers. Only readout and trend are trainable; everything else
+    is set from the data. The layer has derivatives of every order.
 
     Args:
       units: n, the number of centers.

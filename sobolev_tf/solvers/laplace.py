@@ -1,4 +1,4 @@
-"""The Laplace posterior of a least-squares fit by evidence: what the labels leave open."""
+"""The Laplace posterior of a least-squares fit by evidence."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -46,7 +46,7 @@ def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPos
 
     Args:
       fit: the fit, ended.
-      start: w₀ [N], which the prior is around.
+      start: w₀ [N], the mean of the prior.
       rho: the last ρ, above 0.
 
     Returns:
@@ -83,15 +83,15 @@ def left_out_scale(
     folds: int,
     fit_rows: Callable[[Problem], tuple[FullBatch, WeightPosterior | None]],
 ) -> float:
-    """Compute the root mean square of errors at rows left out, over their predicted deviations.
+    """Compute the root mean square of errors at left-out rows over their predicted deviations.
 
     Args:
       fit: the fit of all rows.
-      folds: in how many parts rows are left out.
-      fit_rows: fits a problem of some rows, and returns the fit and its posterior.
+      folds: the number of parts; each is left out once.
+      fit_rows: a function that fits a problem of some rows, and returns the fit and its posterior.
 
     Raises:
-      ValueError: no row with labels is left out of one with others.
+      ValueError: there is no part with labels whose rest has labels too.
     """
     problem = fit.problem
     rows = len(keras.tree.flatten(problem.data)[0])
@@ -122,8 +122,8 @@ def laplace_layer(fit: FullBatch, posterior: WeightPosterior, scale: float) -> L
 
     Args:
       fit: the fit, ended.
-      posterior: of its weights.
-      scale: what multiplies every deviation.
+      posterior: the posterior of its weights.
+      scale: a factor of all deviations.
     """
     equation = fit.model.equation
     outputs, inputs = equation.output_dims, tuple(equation.scaling.mean.shape)

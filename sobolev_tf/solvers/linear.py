@@ -1,4 +1,4 @@
-"""The linearized problem of a step: its solution, and the curve that the step is bent along."""
+"""The linearized problem of a step: its solution, and the correction of the step for curvature."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ _LONGEST_BEND = 0.375  # of a step's length: a longer correction is not trusted
 class LinearProblem:
     """Residuals r [M] and their Jacobian J [M,N].
 
-    Labels that no weight moves (missing ones, those of weight 0) count in the loss only.
+    Labels that depend on no weight (missing ones, those of weight 0) count in the loss only.
 
     Attributes:
-      loss: the sum of r², over all labels.
-      moved: [M], the labels that a weight moves; `residuals` and `jacobian` are theirs.
-      wide: whether labels are fewer than weights.
+      loss: the sum of r² over all labels.
+      moved: [M], whether a label depends on a weight; `residuals` and `jacobian` have only these.
+      wide: whether there are fewer labels than weights.
       product: JJᵀ if wide, JᵀJ if not.
     """
 
@@ -59,7 +59,7 @@ def solve_step(
       damping: μ.
 
     Returns:
-      The step δ [N], to be subtracted, and by how much the linearized sum falls.
+      The step δ [N], which is subtracted, and the predicted decrease of the sum.
     """
     back = rho / (rho + damping) * moved
     move = linear.solve(linear.residuals - linear.jacobian @ back, rho + damping) + back
@@ -74,19 +74,19 @@ def bend_step(
     weights: np.ndarray,
     residuals_at: Callable,
 ) -> np.ndarray | float:
-    """Compute the correction of a step along the curve of r on it (geodesic acceleration).
+    """Compute the correction of a step for the curvature of r along it.
 
-    Transtrum and Sethna, 2012.
+    This is geodesic acceleration (Transtrum and Sethna, 2012).
 
     Args:
       linear: the problem.
       move: the step [N].
       damping: ρ + μ.
-      weights: [N], from where the step is taken.
+      weights: [N], the weights before the step.
       residuals_at: weights [N] -> r [M].
 
     Returns:
-      What to add to the step, [N]; 0.0 where that would be much of it.
+      The correction [N] to add to the step; 0.0 if it would be large compared with the step.
     """
     ahead = residuals_at(tf.constant(weights - _AHEAD * move)).numpy()[linear.moved]
     curve = (ahead - linear.residuals + _AHEAD * (linear.jacobian @ move)) * 2 / _AHEAD**2

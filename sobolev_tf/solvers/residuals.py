@@ -1,4 +1,4 @@
-"""The loss as a sum of squares: residuals of all labels, and their Jacobian in the weights."""
+"""The loss as a sum of squares: residuals of all labels, and their Jacobian."""
 
 from collections.abc import Callable
 from typing import Any

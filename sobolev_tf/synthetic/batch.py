@@ -1,4 +1,4 @@
-"""What goes into a training step of a split network, and what comes out."""
+"""The input and the output of a training step of a split network."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ class Batch(NamedTuple):
       x: the network's inputs, in its structure.
       y: labels [B, ...].
       sample_weight: [B], or None.
-      example_weights: scalar or [B], what multiplies an example's loss in the objective.
+      example_weights: scalar or [B], the factor of an example's loss in the objective.
     """
 
     x: Any
@@ -26,11 +26,11 @@ class Batch(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a training step leaves.
+    """The result of a training step.
 
     Args:
-      loss: the network's, with its penalties: a scalar.
-      outputs: the network's, [B, *K].
+      loss: the network's loss with regularization, a scalar.
+      outputs: the network's outputs [B,*out].
     """
 
     loss: tf.Tensor
@@ -38,15 +38,15 @@ class Step(NamedTuple):
 
 
 def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Batch:
-    """Make a `Batch` of what Keras's `fit` passes on.
+    """Make a `Batch` from the data that Keras's `fit` passes.
 
     Args:
       data: x, (x, y) or (x, y, sample_weight).
-      output_shape: (B, *K), the network's.
-      loss_scale: what loss scaling multiplies the objective by.
+      output_shape: (B,*out), the shape of the network's outputs.
+      loss_scale: the factor of the objective by loss scaling.
 
     Raises:
-      ValueError: without labels, or where an example has several weights.
+      ValueError: there are no labels, or an example has several weights.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if y is None:
@@ -64,9 +64,9 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
 def example_weights(
     x: Any, sample_weight: tf.Tensor | None, loss_scale: tf.Tensor | float
 ) -> tf.Tensor:
-    """Compute what multiplies an example's loss in the objective, a scalar or [B].
+    """Compute the factor of an example's loss in the objective, a scalar or [B].
 
-    1/B over all replicas, its sample weight, and loss scaling.
+    It is 1/B over all replicas, times the sample weight, times loss scaling.
     """
     weights = loss_scale / (batch_size(x) * replicas())
     if sample_weight is not None:

@@ -1,7 +1,7 @@
-"""Controls without critics: what is learned from a gradient that says nothing, or wrong things?
+"""Controls without critics: does a stage also learn from random or wrong gradients?
 
-At every cut the true gradient, of full backpropagation, is replaced by one of the same length for
-each example. A stage below a cut that learns as well from a random one only needs to be moved.
+At every cut, the true gradient of full backpropagation is replaced by one of the same length for
+each example. If a stage below a cut learns as well from a random one, it only needs to change.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ METHODS = (*TERM_WEIGHTS, "noprop", "backprop", *CONTROLS)
 
 
 def check_method(method: str, placed: bool) -> None:
-    """Raise ValueError for an unknown method, or for a control whose stages are placed apart."""
+    """Raise ValueError for an unknown method, or for a control with a placement."""
     check_choice("method", method, METHODS)
     if placed and method in CONTROLS:
         raise ValueError(
@@ -27,15 +27,15 @@ def check_method(method: str, placed: bool) -> None:
 def replacement(
     method: str, gradient: tf.Tensor, cut: int, step: tf.Tensor | int, replica: tf.Tensor | int = 0
 ) -> tf.Tensor:
-    """Return what a control puts in the place of a gradient at a cut.
+    """Return the gradient that a control uses at a cut in place of the true one.
 
     Args:
-      method: "random", a direction drawn anew for every example and step; or "flipped", the
-        other sign for half of the channels, the same half in all steps and runs.
-      gradient: dL/dh [B, *H]; channels are its last axis.
-      cut: its number, from 0 at the bottom.
-      step: of training; what is drawn is a function of cut, step and replica.
-      replica: its number.
+      method: "random", a random direction for every example and step; or "flipped", the true
+        gradient with the other sign for half of the channels, the same half in all steps and runs.
+      gradient: dL/dh [B,*H]; channels are its last axis.
+      cut: number of the cut, from 0 at the bottom.
+      step: training step; random directions are a function of cut, step and replica.
+      replica: number of the replica.
 
     Returns:
       [B, *H], of the same dtype and the same length for each example.

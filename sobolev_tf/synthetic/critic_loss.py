@@ -1,6 +1,6 @@
-"""What a critic learns from: the true loss, the true gradient, both, or dL/dy too (section 4.3).
+"""The loss of a critic: of the true loss, the true gradient, both, or dL/dy as well (section 4.3).
 
-One cut at a time, so that critics may learn on devices of their own.
+It is computed for each cut separately, so that critics may learn on separate devices.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ class CriticLoss:
     """A distance between a critic's jet and the true one (section 4.3, SM 4.1).
 
     Args:
-      network_loss: the network's loss, of labels and outputs.
+      network_loss: the network's loss, a function of labels and outputs.
       losses: l of the values and l_1 of the gradients.
-      weights: of both.
-      label_weight: of |dm/dy - dL/dy|^2.
+      weights: their weights.
+      label_weight: weight of |dm/dy - dL/dy|^2.
     """
 
     network_loss: keras.losses.Loss | Callable
@@ -84,8 +84,7 @@ class CriticLoss:
     ) -> tf.Tensor:
         """Compute l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
 
-        Differentiable in the critic's weights; the target and the network are gradient-stopped
-        as the caller has them.
+        Differentiable in the critic's weights; the caller gradient-stops target and network.
 
         Args:
           cut: with the critic's m [B], SG [B, *H] and outputs p(h) [B, *K].

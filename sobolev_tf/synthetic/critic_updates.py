@@ -1,4 +1,4 @@
-"""How many updates critics take for each of the network's, and from which examples (SM 4)."""
+"""The critics' updates in a step of the network: how many, and from which examples (SM 4)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ CRITIC_UPDATES = ("sync", "sequential_async")
 class CriticUpdates:
     """The updates that critics take in one step of the network.
 
-    The numbers are those over all replicas. Under "sync" every replica takes part in every
-    update, with its share of the examples. Under "sequential_async" an update is one replica's:
-    in each round every replica computes its gradient at the same weights, and all are applied
-    one after another. Rounds follow until there are `steps` updates, or a few more where
-    the replicas do not divide them.
+    Numbers are totals over all replicas. With "sync", every replica takes part in every update,
+    with its share of the examples. With "sequential_async", an update is that of one replica: in
+    each round, every replica computes its gradient at the same weights, and all are applied one
+    after another. There are as many rounds as `steps` updates need, so that there are a few more
+    updates if the number of replicas does not divide `steps`.
 
     Args:
       mode: one of `CRITIC_UPDATES`.

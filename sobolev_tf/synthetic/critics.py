@@ -22,6 +22,11 @@ def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
 
     Returns:
       A Keras model, h [B,H,W,C] -> [B,K].
+
+    Example:
+
+    >>> imagenet_critic([8, 8, 16], 10).output_shape
+    (None, 10)
     """
     return keras.Sequential(
         [
@@ -46,6 +51,11 @@ def cifar_critic(shape: Sequence[int], outputs: int, channels: int = 128) -> ker
 
     Returns:
       A Keras model, h [B,H,W,C] -> [B,K].
+
+    Example:
+
+    >>> cifar_critic([8, 8, 16], 10).output_shape
+    (None, 10)
     """
     return keras.Sequential(
         [
@@ -66,6 +76,11 @@ def dense_critic(shape: Sequence[int], outputs: int) -> keras.Model:
 
     Returns:
       A Keras model, h [B,*H] -> [B,K].
+
+    Example:
+
+    >>> dense_critic([32], 10).output_shape
+    (None, 10)
     """
     return keras.Sequential(
         [
@@ -97,6 +112,11 @@ def direct_module(
 
     Returns:
       A Keras model, [h [B,H,W,C], y [B,K]] -> [B,H,W,C].
+
+    Example:
+
+    >>> direct_module([8, 8, 16], 10, channels=4).output_shape
+    (None, 8, 8, 16)
     """
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)

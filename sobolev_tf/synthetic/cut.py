@@ -1,4 +1,4 @@
-"""Where two stages meet: what passes a cut, and gradients there as functions of tensors."""
+"""Cuts between two stages: what passes there, and gradients as functions of tensors."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from sobolev_tf.jets import at_least_float32
 
 
 class Cut(NamedTuple):
-    """What a forward pass leaves at a cut.
+    """The tensors of a forward pass at a cut.
 
     Args:
-      h: [B, *H], as it leaves the stage below.
-      h_out: [B, *H], the same values as they enter the stage above.
+      h: [B,*H], the output of the stage below.
+      h_out: [B,*H], the same values as input of the stage above.
       predicted_loss: m(h, y) [B]; None if no critic predicts one.
       synthetic_gradient: SG(h, y) [B, *H], per example; None if there is none.
       outputs: p(h) [B, *K], the critic's prediction of the network's outputs; None without one.

@@ -162,8 +162,12 @@ class DecoupledModel(DecoupledSteps):
     def export(self, filepath: Any, **kwargs: Any) -> None:
         """Write the plain network, without critics, as a SavedModel with `serving_default`.
 
+        Args:
+          filepath: the directory, which appears whole or not at all. It may exist only if it is a
+            SavedModel, which is replaced.
+
         Raises:
-          ValueError: for Keras's other arguments.
+          ValueError: other arguments of Keras's `export` are passed.
         """
         export.refuse_options(self, kwargs)
         export.export_network(self.network(), filepath)

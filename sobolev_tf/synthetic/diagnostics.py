@@ -1,4 +1,4 @@
-"""What a decoupled model reports of a cut: how well its critic knows the network above it."""
+"""Metrics of a cut: how well the critic predicts the loss of the network and its gradient."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,14 +11,14 @@ from sobolev_tf.synthetic.network_loss import CROSS_ENTROPIES
 
 
 class CutDiagnostics:
-    """Running means over an epoch, as metrics `cut1_loss` and so on.
+    """Means over an epoch, as metrics `cut1_loss` and so on.
 
-    loss: |m - L|; gradient_loss: |SG - dL/dh|; cosine, norm_ratio: of SG to the true gradient;
-    accuracy: how often the critic's own prediction of the class is right.
+    loss is |m - L|, gradient_loss |SG - dL/dh|; cosine and norm_ratio compare SG with the true
+    gradient; accuracy is that of the critic's prediction of the class.
 
     Args:
-      number: the cut's, from 1 at the bottom.
-      direct: whether the critic gives gradients only, and no loss to report.
+      number: number of the cut, from 1 at the bottom.
+      direct: whether the critic predicts gradients only, so that there is no loss to report.
       compared: whether SG is compared with the true gradient, so that there is a cosine.
     """
 

@@ -14,7 +14,7 @@ from sobolev_tf.synthetic import gate
 
 
 class WatchedModel(DistributedModel):
-    """A model of stages and critics, that stops when a weight or a loss is not finite."""
+    """A model of stages and critics whose training stops if a weight or a loss is not finite."""
 
     stages: list
     critics: Any
@@ -23,12 +23,12 @@ class WatchedModel(DistributedModel):
         """Train as in Keras.
 
         Args:
-          x, y, *args, **kwargs: Keras's.
+          x, y, *args, **kwargs: as in Keras.
 
         Raises:
-          ValueError: for arrays or batches of different numbers of rows, numbers that are not
-            finite, or negative weights.
-          FloatingPointError: for a loss or a weight that is not finite: names the stage.
+          ValueError: arrays or batches differ in their numbers of rows, numbers are not finite, or
+            weights are negative.
+          FloatingPointError: a loss or a weight is not finite; the error names the stage.
         """
         caller = "DecoupledModel.fit"
         passed = _passed(caller, super().fit, x, y, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""What goes into a DecoupledModel's fit, and what must not come out of it: NaN."""
+"""Checks of the data of a DecoupledModel's fit, and of its loss and weights: no NaN."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     Args:
       caller: the method that errors name.
       x, y, sample_weight: arrays in any structure, or None.
-      at_least: the fewest rows.
+      at_least: the smallest number of rows that is accepted.
 
     Raises:
       ValueError: names the array and the first row that is wrong.

@@ -111,6 +111,14 @@ class SyntheticGradient(_CutLayer):
         """Compute m [B] and the synthetic gradient SG = dm/dh [B,*H] of every example.
 
         h is gradient-stopped; the result is differentiable in the critic's weights.
+
+        Args:
+          h: activations [B,*H].
+          y: labels [B,...].
+          training: whether the critic runs in training mode, as in Keras.
+
+        Returns:
+          A `Jet`: value [B], one derivative [B,*H].
         """
         value, gradient, _ = self._predict(h, y, training)
         return Jet(value, (gradient,))

@@ -22,12 +22,14 @@ LOSS_CLASSES = {  # Keras's names of losses stand for functions
 def network_loss(
     loss: keras.losses.Loss | Callable | str, net: keras.Model | None = None
 ) -> keras.losses.Loss | Callable:
-    """Return a Keras loss or a function of (y, outputs); the class of a cross-entropy's name.
+    """Return a Keras loss or a function of (y, outputs).
+
+    The name of a cross-entropy becomes an instance of its class.
 
     Args:
       loss: a Keras loss, its name, or a function.
-      net: the last stage: a warning where it ends in probabilities and the loss takes logits, or
-        the other way round.
+      net: the last stage; there is a warning if it ends in probabilities and the loss takes logits,
+        or the other way round.
 
     Raises:
       ValueError: if the loss is not a mean over the batch.
@@ -48,16 +50,19 @@ def label_gradient(
 ) -> tf.Tensor:
     """Compute dL/dy [B, *K] of a loss of labels y and a network's outputs (SM 4.1).
 
-    For a cross-entropy it is -log p over all classes, y the one-hot label; integer labels stand
-    for theirs. Differentiable in the outputs.
+    For a cross-entropy it is -log p of all classes, with y as the one-hot label also if labels are
+    integers. The result is differentiable in the outputs.
 
     Args:
-      loss: of labels and outputs.
-      y: labels [B, ...].
-      outputs: [B, *K].
+      loss: a function of labels and outputs.
+      y: labels [B,...].
+      outputs: [B,*out].
+
+    Returns:
+      [B,*out].
 
     Raises:
-      ValueError: for integer labels under any other loss.
+      ValueError: labels are integers, and the loss is not a cross-entropy.
 
     Example:
 

@@ -1,9 +1,9 @@
 """Train every stage of a split network on a device of its own (section 4.3).
 
-With synthetic gradients a stage need not wait for those above it. Several steps are traced into
+With synthetic gradients, a stage does not wait for those above it. Several steps are traced into
 one tf.function; TensorFlow then runs stage 1 on batch t+1 while stage 2 is at batch t. Every
 operation of a stage, forward or backward, is on that stage's device, and runs as soon as its inputs
-are there. The only other rule: a stage is at most `AHEAD` steps ahead of the next.
+are available, except that a stage is at most `AHEAD` steps ahead of the next one.
 
 A stage is updated on batch t before it sees batch t+1, so its weights are never late. Critics are
 late, because their targets come from above. At a cut with n stages above it, the critic used at
@@ -43,7 +43,7 @@ COUPLED = ("global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumula
 def check(
     gradient_target: str, jit_compile: bool, updates: CriticUpdates, optimizers: Iterable
 ) -> None:
-    """Raise ValueError for what makes one stage wait for all, or is for one device."""
+    """Raise ValueError for settings that make a stage wait for all others, or need one device."""
     if gradient_target != "bootstrapped":
         raise ValueError(
             "placement: gradient_target='true' is full backpropagation, for which every stage "
@@ -71,13 +71,13 @@ def check(
 def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
     """Make a Keras train function that traces `steps` batches of an iterator as one function.
 
-    Where the data ends early, the batches that are left are a function of their own. Batches are
-    read before the function runs: where one is refused, no stage has moved, and no count.
+    If the data ends early, the remaining batches are traced as another function. Batches are read
+    before the function runs: if one is refused, no stage and no counter has changed.
 
     Args:
-      train: from a list of batches to the last one's logs.
-      steps: how many batches an execution has.
-      otherwise: the train function for what is no tf.data iterator (`train_on_batch`).
+      train: a function from a list of batches to the logs of the last one.
+      steps: number of batches in an execution.
+      otherwise: the train function for anything but a tf.data iterator (`train_on_batch`).
     """
     train_batches = tf.function(train, autograph=False, reduce_retracing=True)
 

@@ -12,12 +12,15 @@ def devices(placement: str | Sequence[str] | None, stages: int) -> list[str | No
     """Name a device for each stage.
 
     Args:
-      placement: None, for none (a list of None); "stages", for the workers that TensorFlow is
-        connected to, or else this machine's GPUs, or else its (logical) CPUs; or a list of names.
-      stages: how many are needed.
+      placement: None for no placement; "stages" for the workers that TensorFlow is connected to or,
+        if there are none, this machine's GPUs or else its (logical) CPUs; or a list of names.
+      stages: the number of stages.
+
+    Returns:
+      A list of names, or of None without a placement.
 
     Raises:
-      ValueError: if there are fewer, or a list of another length, or of unknown names.
+      ValueError: there are fewer devices, or the list has another length or unknown names.
 
     Example:
 
@@ -82,7 +85,7 @@ def copy_to_devices(
 ) -> list[keras.Model]:
     """Copy functional Keras models, each with its variables on the device of that name.
 
-    Where the name is None, the model itself is returned.
+    If the name is None, the model itself is returned.
     """
     return [
         _copy(model, name) if name else model for model, name in zip(models, names, strict=False)
