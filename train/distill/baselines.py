@@ -1,4 +1,4 @@
-"""The baseline of figure 4: the best policy that does not look at the frames."""
+"""The baseline of figure 4: the best policy that ignores the frames."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the finished runs beside a run know about it: values only, and the best constant policy."""
+"""Results of finished runs in the same folder: values only, and the best constant policy."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -116,7 +116,7 @@ def _part(folder: Path, name: str, kinds: Mapping[str, schema.Kind]) -> Rows:
     """Return a list of dicts in a run's summary.json; empty if it has none."""
     path = folder / "summary.json"
     config = run_folder.read_config(folder / "config.json")
-    with reading(path, "run the run's command again"):
+    with reading(path, "run its command again"):
         summary = files.read_json(path)
         identity.check(summary, run_folder.of_run(config))
         rows = [old_flags.rename(SCRIPT, row) for row in summary.get(name, [])]

@@ -1,4 +1,4 @@
-"""Figure 4: test KL and action-prediction error, from a run folder and nothing else."""
+"""Figure 4: test KL and action error, from a run folder only."""
 
 import statistics
 from collections.abc import Iterable, Mapping

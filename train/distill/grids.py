@@ -1,4 +1,4 @@
-"""What the flags choose from: shares of the recording, methods, learning rates and alphas."""
+"""The choices of the flags: shares of the recording, methods, learning rates and alphas."""
 
 from typing import NamedTuple
 

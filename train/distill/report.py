@@ -1,4 +1,4 @@
-"""What a run ends with: table, true scores, summary.json, figure, and the best SavedModel."""
+"""The end of a run: table, true scores, summary.json, figure, and the best SavedModel."""
 
 import math
 import shutil

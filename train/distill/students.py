@@ -1,4 +1,4 @@
-"""What the students of a run share, what differs between them, and what they leave behind."""
+"""The students of a run: what they share, how they differ, and their files."""
 
 import dataclasses
 from collections.abc import Callable

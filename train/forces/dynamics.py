@@ -1,4 +1,4 @@
-"""Molecular dynamics by an exported model: how well energy is conserved, beside EMT itself."""
+"""Molecular dynamics with an exported model: how well it conserves energy, compared with EMT."""
 
 import dataclasses
 from collections.abc import Mapping

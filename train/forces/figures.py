@@ -1,4 +1,4 @@
-"""The figure of a run, from its folder and nothing else: errors, forces, and energy over time."""
+"""The figures of a run, from its folder only: errors, forces, and energy over time."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     rows = metrics_csv.read_rows(path, ["seed", *recipes.MEASURES], ["system", "method"])
     known = {row["system"] for row in rows} <= set(clusters.SYSTEMS)
     if not known or {row["method"] for row in rows} != set(recipes.METHOD_NAMES):
-        raise UsageError(f"{path} lacks a method: run the run's command again")
+        raise UsageError(f"{path} lacks a method: run its command again")
     systems = {row["system"] for row in rows}
     if {row["system"] for row in rows if row["method"] == "values"} != systems:
-        raise UsageError(f"{path} lacks a net on values only: run the run's command again")
+        raise UsageError(f"{path} lacks a net on values only: run its command again")
     paths = [into / "errors.png"]
     _save(errors_figure(rows), paths[0])
     if not (folder / "nets").exists():
-        print(f"{folder} is without its nets: forces and energies over time are not drawn again")
+        print(f"{folder} has no nets: forces and energies over time are not drawn again")
         return paths
     system = flags["system"][0]
     true = clusters.load(folder, system, clusters.NUM_TEST, clusters.TEST_SEED)

@@ -1,4 +1,4 @@
-"""How a net is made and trained, by method, and how its errors are measured."""
+"""How nets are built and trained by each method, and how their errors are measured."""
 
 import dataclasses
 import time

@@ -1,1 +1,1 @@
-"""Prices and deltas of options from simulated payoffs, with pathwise slopes and without."""
+"""Prices and deltas of options from simulated payoffs, with and without pathwise slopes."""

@@ -1,4 +1,4 @@
-"""Errors over the number of paths; prices and deltas beside the closed form. From a run folder."""
+"""Errors over the number of paths, and prices and deltas beside closed forms, from a run folder."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     path = folder / "metrics.csv"
     rows = metrics_csv.read_rows(path, ["paths", *table.MEASURES], ["product", "method"])
     if {row["method"] for row in rows} != set(nets.METHOD_NAMES):
-        raise UsageError(f"{path} lacks a method: run the run's command again")
+        raise UsageError(f"{path} lacks a method: run its command again")
     if unknown := {row["product"] for row in rows} - set(products.NAMES):
         raise UsageError(f"{path} is damaged: its product is {min(unknown)!r}")
     if not all(row["paths"] >= 1 and row["paths"] % 1 == 0 for row in rows):
         raise UsageError(f"{path} is damaged: paths are whole numbers")
     cells = {(row["product"], row["paths"]) for row in rows}
     if {(row["product"], row["paths"]) for row in rows if row["method"] == "values"} != cells:
-        raise UsageError(f"{path} lacks a net on values only: run the run's command again")
+        raise UsageError(f"{path} lacks a net on values only: run its command again")
     chosen = {name: products.make(name, flags["num_assets"]) for name in _unique(rows, "product")}
     paths = [into / "errors.png"]
     _save(errors_figure(table.medians(rows), chosen), paths[0])
     if not (folder / "nets").exists():
-        print(f"{folder} is without its nets: the curves are not drawn again")
+        print(f"{folder} has no nets: the curves are not drawn again")
         return paths
     smallest = min(int(row["paths"]) for row in rows)
     known = {name: flags[name] for name in ("seed", "num_assets")}

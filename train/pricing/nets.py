@@ -1,4 +1,4 @@
-"""How a net is trained, by method, and how its errors are measured: Huge & Savine's recipe.
+"""How nets are trained by each method (Huge & Savine's recipe), and how errors are measured.
 
 Four layers of 20 softplus units on z-scores, 1,600 steps of Adam at a one-cycle rate up to 0.1,
 batches of a 16th of the paths, but of 256 at least. In z-scores, slope j is weighted by one over

@@ -1,4 +1,4 @@
-"""The observer that prints how far a recording is."""
+"""The observer that prints the progress of a recording."""
 
 from train.lib.atari.trajectory import Trajectory
 from train.lib.run.progress import Clock, format_seconds

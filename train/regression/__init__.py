@@ -1,1 +1,1 @@
-"""Section 4.1: functions of two variables from few points, with derivatives and without."""
+"""Section 4.1: functions of two variables from few points, with and without derivatives."""

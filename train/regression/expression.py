@@ -1,4 +1,4 @@
-"""f(x, y) from an expression such as "sin(x)*y", by a whitelist; nothing is ever evaluated.
+"""f(x, y) from an expression such as "sin(x)*y", by a whitelist; nothing is evaluated as Python.
 
 The text is parsed by `ast`, and every node that is not arithmetic on x, y, numbers and the
 functions listed here is refused.

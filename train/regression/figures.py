@@ -1,4 +1,4 @@
-"""The paper's figures 2 (right), 3 and 5 to 11, from a run folder and nothing else."""
+"""The paper's figures 2 (right), 3 and 5 to 11, from a run folder only."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     path = folder / "metrics.csv"
     rows = metrics_csv.read_rows(path, ["size", *table.MEASURES], ["function", "method"])
     if not all(row["size"] >= 1 and row["size"] % 1 == 0 for row in rows):
-        raise UsageError(f"{path} is damaged: sizes are whole numbers; run the run's command again")
+        raise UsageError(f"{path} is damaged: sizes are whole numbers; run its command again")
     if {row["method"] for row in rows} != set(recipes.NUM_LABELS):
-        raise UsageError(f"{path} lacks a method: run the run's command again")
+        raise UsageError(f"{path} lacks a method: run its command again")
     paths = [into / "figure2.png"]
     medians = table.medians(rows)
     seeds = len(rows) // len(medians)
@@ -62,7 +62,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     title = f"Section 4.1, {recipe_title(flags)}, {count_of_seeds(seeds)}"
     _save(error_figure.errors_figure(medians, deviations, title, seeds), paths[0])
     if not (folder / "nets").exists():
-        print(f"{folder} is without its nets: the surfaces are not drawn again")
+        print(f"{folder} has no nets: the surfaces are not drawn again")
         return paths
     size = min(int(row["size"]) for row in rows)
     for name in dict.fromkeys(row["function"] for row in rows):

@@ -1,4 +1,4 @@
-"""Functions outside section 4.1, on unit cubes of one to six dimensions, to choose methods on."""
+"""Functions outside section 4.1, on unit cubes of one to six dimensions, for choosing methods."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""How a net is made and trained, by preset, and how its errors are measured.
+"""How nets are built and trained by each preset, and how their errors are measured.
 
 `modern` is what the library recommends for small data; it was chosen on other functions than the
 seven (train/results/regression_modern). `paper` is section 4.1's; steps and batch size are not in

@@ -1,4 +1,4 @@
-"""Coverage of `predict_std`: how often intervals hold the true values and slopes.
+"""Coverage of `predict_std`: how often intervals contain the true values and slopes.
 
     python -m train.regression.uncertainty                             # section 4.1's seven
     python -m train.regression.uncertainty --function=hartmann3        # one of those outside

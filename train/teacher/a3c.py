@@ -1,4 +1,4 @@
-"""Asynchronous advantage actor-critic (Mnih et al. 2016): threads that act, learn and do not wait.
+"""Asynchronous advantage actor-critic (Mnih et al. 2016): threads that never wait for each other.
 
 Every `Actor` has games and compiled functions of its own. They share the net's weights and the
 optimizer's state, which they read and update without a lock (Hogwild).

@@ -1,4 +1,4 @@
-"""A trained policy at play: its scores, a clip, its release."""
+"""Play a trained policy: scores, a clip, and its release."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the teacher's learner can be set to, and its defaults."""
+"""The settings of the teacher's learner, and their defaults."""
 
 import dataclasses
 

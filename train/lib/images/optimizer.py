@@ -1,4 +1,4 @@
-"""What the recipes of section 4.3 share: optimizer, learning rate, L2."""
+"""Optimizer, learning rate and L2 of the recipes of section 4.3."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The floor for any network: logistic regression on the pixels."""
+"""A baseline for any network: logistic regression on the pixels."""
 
 import keras
 import numpy as np

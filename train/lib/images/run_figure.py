@@ -1,4 +1,4 @@
-"""The figure of one run, from its folder and the finished runs beside it."""
+"""The figure of a run, from its folder and the finished runs in the same folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     folder = Path(folder)
     result = table1.read(folder)
     rows = metrics_csv.read_rows(folder / "metrics.csv")
-    with reading(folder / "summary.json", "run the run's command again", "is damaged"):
+    with reading(folder / "summary.json", "run its command again", "is damaged"):
         summary = files.read_json(folder / "summary.json")
         cuts, title = list(summary["cuts"]), summary.get("title") or _title(result, summary)
         shares = baselines(result, summary["floors"])

@@ -1,4 +1,4 @@
-"""What a run on images was, in words: for its figure and for Table 1."""
+"""Descriptions of a run on images, for its figure and for Table 1."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -82,7 +82,7 @@ def read(folder: Path) -> Result:
     """
     config = run_folder.read_config(folder / "config.json")
     script, path = config["script"], folder / "summary.json"
-    with reading(path, "run the run's command again", f"is not a summary of train.{script}"):
+    with reading(path, "run its command again", f"is not a summary of train.{script}"):
         summary = files.read_json(path)
         identity.check(summary, run_folder.of_run(config))
         shares = [summary["top1"], summary["top5"]][: 2 if script == "imagenet" else 1]

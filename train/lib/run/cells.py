@@ -1,4 +1,4 @@
-"""The nets of an experiment's table: one task each, trained side by side, whichever is missing."""
+"""The nets of an experiment's table: one task each; missing ones are trained, several at a time."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a script says and returns when it ends in an exception: one line and an exit code."""
+"""The line and the exit code of a script that ends in an exception."""
 
 import errno
 import importlib.util

@@ -1,4 +1,4 @@
-"""The SavedModel that a script leaves behind, compared with the model."""
+"""The SavedModel of a run, compared with the model."""
 
 from pathlib import Path
 from typing import Any

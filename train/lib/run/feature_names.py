@@ -1,4 +1,4 @@
-"""Which Python classes a data set's features.json names: TFDS imports them."""
+"""The Python classes that a data set's features.json names, which TFDS would import."""
 
 import re
 from collections.abc import Iterator

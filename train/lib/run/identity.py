@@ -1,4 +1,4 @@
-"""Files that state what they are: one that was renamed, exchanged or copied here is noticed.
+"""Files that state what they are, so that renamed, exchanged or copied ones are noticed.
 
 A file's name may be wrong. So what a file is of, such as a net's function, points, method and seed,
 stands in it too, and is compared when the file is read. Files of older runs do not state it, and

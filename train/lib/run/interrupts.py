@@ -1,4 +1,4 @@
-"""Ctrl-C while the packages are imported, before a script's own `cli.run` sees it: one line.
+"""Ctrl-C while packages are imported, before `cli.run`: one line instead of a traceback.
 
 Imports nothing but the standard library: it runs before TensorFlow is imported.
 """

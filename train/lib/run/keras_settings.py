@@ -1,4 +1,4 @@
-"""Keras as the scripts need it, whatever ~/.keras/keras.json and KERAS_BACKEND say.
+"""Set Keras up as the scripts need it, regardless of ~/.keras/keras.json and KERAS_BACKEND.
 
 A run must not depend on settings that its config.json does not hold.
 """

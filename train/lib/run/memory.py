@@ -1,4 +1,4 @@
-"""Requests that cannot fit into memory are refused before the machine tries."""
+"""Refuse requests that do not fit into memory, before the machine tries."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""metrics.csv: one row an epoch, whole lines only, none beyond the step that a run resumes from."""
+"""metrics.csv: one row an epoch, only whole lines, none beyond the step at which a run resumes."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ def read_rows(
     path: Path,
     numbers: Iterable[str] | None = None,
     texts: Sequence[str] = (),
-    remedy: str = "run the run's command again",
+    remedy: str = "run its command again",
     script: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of a finished run's metrics.csv.

@@ -1,4 +1,4 @@
-"""Tasks side by side in processes of one thread each.
+"""Tasks in several processes of one thread each.
 
 Small nets leave most of a core idle waiting for each other's threads; one net a core does not.
 """

@@ -1,4 +1,4 @@
-"""One line that says where long work stands, how fast it is, and how long it will take."""
+"""A line of progress: how far long work is, how fast it is, and how much time is left."""
 
 import datetime
 import sys

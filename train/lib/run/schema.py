@@ -1,4 +1,4 @@
-"""What a file that parses must look like; what differs from it is damaged, and never trusted."""
+"""Schemas of files: a file that differs from its schema is damaged, and is not used."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Seeds of all that is random."""
+"""Seeds of everything random."""
 
 import keras
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Standard input, output and error that can always be written: closed, full, or without ±.
+"""Standard streams that never fail, even if they are closed, full, or cannot encode ±.
 
 Imports nothing but the standard library: it runs before TensorFlow is imported.
 """

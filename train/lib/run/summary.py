@@ -1,4 +1,4 @@
-"""The head that all summary.json share."""
+"""The fields with which every summary.json begins."""
 
 from typing import Any
 
