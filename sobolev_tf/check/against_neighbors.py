@@ -66,7 +66,7 @@ def explain_residuals(
       data: the labels.
       secants: the evidence.
       residual: rises of y less those that dy implies, [A,N,K].
-      error: of the labels over the chosen neighbors.
+      error: error of the labels over the chosen neighbors.
     """
     outliers = _outliers(data, secants.band(0, BANDS[2]), residual[:, : BANDS[2]])
     if outliers:

@@ -11,7 +11,7 @@ class BlackBox:
 
     Args:
       fn: x [N,*in] -> [N,*out], row by row.
-      dtype: of the x that fn takes.
+      dtype: dtype of the x that fn takes.
       outputs: *out; by default that of the first result.
       is_complex: whether x is complex, in the precision of `dtype`.
 
@@ -40,7 +40,7 @@ class BlackBox:
 
         Args:
           x: [N,*in], N / rows points for each row of the user's x.
-          rows: of the user's x that errors name.
+          rows: rows of the user's x that errors name.
 
         Returns:
           [N,*out] in double precision.

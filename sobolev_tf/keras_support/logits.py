@@ -39,7 +39,7 @@ def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable 
     Args:
       caller: the method that the warning names.
       net: a Keras model.
-      loss: of its outputs, or None.
+      loss: loss of its outputs, or None.
 
     Example:
 

@@ -22,11 +22,11 @@ class EquationSteps(NetModel):
     Args:
       equation: the net with its inputs and scaling, and the terms that it is trained on.
       target: supplies labels inside the step, or None.
-      projection: of equation 2, or None for full derivatives.
+      projection: the `Projection` of equation 2, or None for full derivatives.
       **kwargs: arguments of `keras.Model`, such as `name`.
 
     Attributes:
-      objective: of `compile`.
+      objective: objective of `compile`.
     """
 
     objective: Objective

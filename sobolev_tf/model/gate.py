@@ -95,7 +95,7 @@ class Gate:
 
         Args:
           batch: x, (x, y) or (x, y, sample_weight).
-          number: of the batch.
+          number: number of the batch.
           start: the number of its first row.
 
         Raises:

@@ -146,7 +146,7 @@ class Inputs:
         Args:
           label: a dict by input name; anything else is returned as it is.
           outputs: the number of axes of *out.
-          order: of the derivative; for 2 and more see `label_blocks`.
+          order: order of the derivative; for 2 and more see `label_blocks`.
 
         Raises:
           ValueError: an input that `wrt` names is absent.

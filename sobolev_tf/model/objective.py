@@ -173,7 +173,7 @@ class Objective:
         Args:
           name: the term's.
           label, predicted: [B,...].
-          weight: of the examples [B], or None for 1.
+          weight: weights of the examples [B], or None for 1.
 
         Returns:
           A scalar. Missing labels have no gradient under missing="nan".

@@ -41,7 +41,7 @@ def refuse_losses_of_raw_values(caller: str, objective: Any, mean: Any, deviatio
 
     Args:
       caller: the method that errors name.
-      objective: of the model.
+      objective: objective of the model.
       mean, deviation: of the values [*out], by which `adapt` scales.
 
     Raises:

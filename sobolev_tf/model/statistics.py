@@ -109,7 +109,7 @@ class Statistics:
         Args:
           points: [B,*in].
           by_name: labels by name of term.
-          weights: of the rows, [B], by name of term; a name that is absent has weight 1.
+          weights: weights of the rows, [B], by name of term; a name that is absent has weight 1.
           mask: booleans [B] with the first axes of *in, False for entries that are padding.
 
         Raises:

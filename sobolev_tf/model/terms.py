@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
     Attributes:
       x: the net's inputs, as tensors.
       labels, predicted: terms [B,...].
-      weights: of the examples, [B], by name of term; a name that is absent has weight 1.
+      weights: weights of the examples, [B], by name of term; a name that is absent has weight 1.
     """
 
     x: Any

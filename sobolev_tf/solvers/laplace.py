@@ -148,7 +148,7 @@ def label_noise(variance: float, weights: np.ndarray | None, shape: tuple) -> np
     Args:
       variance: s², of the weighted errors.
       weights: w of the entries, or None without labels.
-      shape: of the entries.
+      shape: shape of the entries.
     """
     if weights is None:
         return np.zeros(shape)

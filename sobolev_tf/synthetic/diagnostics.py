@@ -93,7 +93,7 @@ def compare_when(
 
     Args:
       due: a boolean scalar.
-      diagnostics: of every cut.
+      diagnostics: diagnostics of every cut.
       cuts: the forward pass's.
       true: () -> the gradients [B, *H] that full backpropagation gives at the cuts, times
         `example_weights`.

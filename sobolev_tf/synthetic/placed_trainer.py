@@ -117,9 +117,9 @@ class PlacedTrainer:
       method: one of `METHODS`.
       loss: the network's, of labels and outputs.
       critic_loss: what the critics learn from.
-      optimizer: of the stages.
+      optimizer: optimizer of the stages.
       critic_optimizer: of the critics; None if there are none.
-      diagnostics: of each cut.
+      diagnostics: diagnostics of each cut.
     """
 
     stages: Sequence[keras.Model]
@@ -166,7 +166,7 @@ class PlacedTrainer:
         """Run forward through all stages, and backward in each.
 
         Args:
-          number: of the step, for the optimizers.
+          number: number of the step, for the optimizers.
           batch: to train on.
           earlier: all stages' outputs of `AHEAD` steps before, None at the first steps.
 

@@ -34,9 +34,9 @@ class Trainer:
       compute_loss: from a batch and the outputs [B, *K] to the loss with penalties: a scalar.
       critic_loss: what the critics learn from.
       critic_updates: how many, and of which examples.
-      optimizer: of the stages.
+      optimizer: optimizer of the stages.
       critic_optimizer: of the critics; None if there are none.
-      diagnostics: of each cut.
+      diagnostics: diagnostics of each cut.
     """
 
     stages: Sequence[keras.Model]

@@ -110,7 +110,7 @@ def later_half(
     One test is noisy: the rate does not fall, and KL goes up and down with every test.
 
     Args:
-      rows: of metrics.csv.
+      rows: rows of metrics.csv.
 
     Returns:
       {(percent, method): {measure: (mean, lowest, highest)}}.
@@ -141,8 +141,8 @@ def figure4(
     and their range, over the shares. With one share the two measures stand side by side.
 
     Args:
-      rows: of metrics.csv.
-      suptitle: of the figure.
+      rows: rows of metrics.csv.
+      suptitle: title of the figure.
       constant: {share: {measure: that of the best constant policy}}.
       values_from: the run that the rows of values only are from, if not this one.
     """

@@ -81,10 +81,10 @@ def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
     """Return `count` configurations of a system's trajectories, made at the first call.
 
     Args:
-      folder: of the run, which keeps them.
+      folder: folder of the run, which keeps them.
       system: one of `SYSTEMS`.
       count: how many; an equal share of each trajectory.
-      seed: of the trajectories; another one gives configurations that are independent of these.
+      seed: seed of the trajectories; other seeds give independent configurations.
     """
     path = folder / "data" / f"{system}-{count}-{seed}.npz"
     stated = {"system": system, "count": count, "seed": seed}
@@ -131,7 +131,7 @@ def trajectory(composition: tuple[int, int], count: int, seed: int) -> Iterator[
     Args:
       composition: atoms of copper and of aluminum.
       count: how many configurations.
-      seed: of the first positions and the thermostat.
+      seed: seed of the first positions and the thermostat.
     """
     from ase import units
     from ase.md.langevin import Langevin

@@ -108,7 +108,7 @@ def read(folder: Path, stated: Mapping[str, Any]) -> np.ndarray:
     """Return a run that `make` has written.
 
     Args:
-      folder: of the script's run.
+      folder: folder of the script's run.
       stated: its system, method ("emt" without a net) and md_steps, and the net's `Task`.
     """
     path = folder / "dynamics" / f"{stated['method']}.npz"

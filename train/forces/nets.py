@@ -65,7 +65,7 @@ class ReferenceEnergy(keras.layers.Layer):
     """The sum of reference energies, one for each species: species [B,N] to [B,1].
 
     Args:
-      energies: of an atom of each species, in eV.
+      energies: energies of an atom of each species, in eV.
     """
 
     def __init__(self, energies: Any, **kwargs: Any) -> None:
@@ -84,8 +84,8 @@ def atomic_energies(inputs: dict[str, np.ndarray], units: int) -> keras.Model:
     """Build the net: positions [B,N,3] and species [B,N] to one energy, [B,1].
 
     Args:
-      inputs: of the training data: what atoms see there has mean 0 and deviation 1 in the net.
-      units: of its two hidden layers.
+      inputs: inputs of the training data, whose features get mean 0 and deviation 1 in the net.
+      units: number of units of each of the two hidden layers.
     """
     shape = inputs["positions"].shape[1:]
     positions = keras.Input(shape, name="positions")

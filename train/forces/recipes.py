@@ -145,10 +145,10 @@ def read_net(
     """Return energies, forces and scores of a net's file.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       system: what the net has learned.
-      method: by which method.
-      seed: of its weights.
+      method: the net's method.
+      seed: seed of its weights.
       recipe: more that its file may state, of `with_model`.
 
     Raises:

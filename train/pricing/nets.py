@@ -144,11 +144,11 @@ def read_net(
     """Return the arrays of a net's file, NET_SHAPES.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       product: what the net prices.
       paths: from how many paths it has learned.
-      method: by which method.
-      seed: of paths and weights.
+      method: the net's method.
+      seed: seed of paths and weights.
       recipe: the other fields of its `Task`, as far as they are known.
 
     Raises:

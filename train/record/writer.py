@@ -39,7 +39,7 @@ class Writer:
       shards: [{"steps", "bytes", "scores", "seconds"}], what shards.json lists.
 
     Args:
-      folder: of the data set.
+      folder: folder of the data set.
       game: the game's name.
       shard_steps: steps in a shard, at least, but for the last one.
       before_write: called before each shard, such as `Run.refuse_if_removed`.

@@ -33,7 +33,7 @@ def errors_figure(
     Args:
       medians: of `table.medians`.
       deviations: {function: standard deviation of its values}.
-      title: of the figure.
+      title: title of the figure.
       seeds: how many runs the medians are of.
     """
     from matplotlib.figure import Figure

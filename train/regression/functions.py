@@ -139,7 +139,7 @@ def labeled_points(
     Args:
       function: what to label.
       count: how many points.
-      seed: of the points.
+      seed: seed of the points.
       largest: the largest value or slope whose squares can be added up.
 
     Raises:

@@ -174,11 +174,11 @@ def read_net(
     """Return the arrays of a net's file, NET_SHAPES.
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       function: what the net has learned.
       size: from how many points.
-      method: by which method.
-      seed: of points and weights.
+      method: the net's method.
+      seed: seed of points and weights.
       recipe: the other fields of its `Task`, as far as they are known.
 
     Raises:

@@ -25,11 +25,11 @@ def predicted_jets(
     """Read the nets' jets on the grid: {title: (value [S,S], gradient [S,S,2])}.
 
     Args:
-      folder: of the run.
-      name: of the function.
+      folder: folder of the run.
+      name: name of the function.
       size: training points of the nets.
-      seed: of the nets.
-      deviation: of the function; the titles have test errors as shares of it.
+      seed: seed of the nets.
+      deviation: standard deviation of the function; the titles have test errors as shares of it.
       **recipe: other fields of the nets' `Task`.
 
     Raises:

@@ -53,8 +53,8 @@ class Actor:
     Args:
       net: the shared net, compiled by `compile_net`.
       game: the game's name.
-      settings: of the learner.
-      seed: of its games and actions; an int, or a list of them.
+      settings: settings of the learner.
+      seed: seed of its games and actions; an int, or a list of them.
     """
 
     def __init__(

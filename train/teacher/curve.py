@@ -40,7 +40,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """Draw the learning curve of a run, as far as it has come; return [its path].
 
     Args:
-      folder: of the run.
+      folder: folder of the run.
       into: folder to draw into; None for the run's own.
 
     Raises:

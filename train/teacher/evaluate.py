@@ -46,10 +46,10 @@ def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None 
     """Play a policy and print its true scores.
 
     Args:
-      path: of the policy, see `policies.load`.
+      path: path of the policy, see `policies.load`.
       game: the game's name.
       episodes: number of episodes.
-      seed: of the games and the actions.
+      seed: seed of the games and the actions.
       gif: file for a clip of the first episode.
     """
     if gif and Path(gif).suffix != ".gif":

@@ -27,7 +27,7 @@ class Policy:
       net: a Keras model or the signature of a SavedModel, whose outputs are logits, or logits and
         value; if there is no value, it is NaN.
       jit_compile: compile it with XLA.
-      dtype: of the net's input.
+      dtype: dtype of the net's input.
     """
 
     def __init__(self, net: Any, jit_compile: bool = False, dtype: tf.DType = tf.float32):

@@ -62,7 +62,7 @@ def random_batches(
       recording: the recording.
       steps: int32 [T], the steps to draw from.
       batch_size: steps in a batch, B.
-      seed: of the draws.
+      seed: seed of the draws.
       start: number of the first batch.
     """
     steps = tf.constant(steps)

@@ -26,7 +26,7 @@ def draw(
 
     Args:
       path: the PNG file.
-      title: of the figure, one line or more.
+      title: title of the figure, one line or more.
       rows: those of metrics.csv.
       cuts: names of the layers, the lowest first.
       baselines: {label: accuracy}, drawn as horizontal lines.

@@ -24,9 +24,9 @@ def learning_rate(
     """Return the schedule of --learning_rate.
 
     Args:
-      settings: of which `schedule` is "cosine", with a warm-up over the first twentieth, or
-        "piecewise", a tenth at each drop.
-      schedule_steps: steps that the schedule spans.
+      settings: those of the command. Their `schedule` is "cosine", with a warm-up over the first
+        twentieth of the steps, or "piecewise", a tenth at each drop.
+      schedule_steps: number of steps of the schedule.
       drops: places of the drops, as shares of `schedule_steps`.
     """
     peak = settings.learning_rate

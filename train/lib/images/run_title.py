@@ -14,12 +14,12 @@ def data_name(dataset: Mapping[str, Any]) -> str:
 
 
 def scale(flags: Mapping[str, Any], dataset: Mapping[str, Any], steps: int) -> str:
-    """Say how large a run was: width or size of images, and length, as far as it is known.
+    """Describe how large a run was: width or size of images, and length, as far as known.
 
     Args:
       flags: those of the run; only the CIFAR-10 net has a width.
       dataset: as in summary.json.
-      steps: of training.
+      steps: number of training steps.
 
     Example:
 

@@ -14,7 +14,7 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, str]], size: str = "s
     Args:
       axis: Matplotlib's.
       ends: (text, the line's last y, color); a text may have several lines.
-      size: of the font.
+      size: size of the font.
     """
     shown = sorted(ends, key=lambda end: end[1])
     to_share = axis.transScale + axis.transLimits

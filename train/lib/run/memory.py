@@ -40,7 +40,7 @@ def refuse_too_many_nets(settings: Settings, num_nets: int, widths: Sequence[int
     Args:
       settings: with --num_workers and, if there are several nets of a kind, --num_seeds.
       num_nets: how many nets there are in all.
-      widths: of a net's layers, from its inputs to its output.
+      widths: widths of a net's layers, from its inputs to its output.
     """
     num_weights = sum(a * b for a, b in itertools.pairwise(widths))
     if widths:
