@@ -10,6 +10,7 @@ import tensorflow as tf
 from train.bench import engineering as engineering_bench
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
+from train.regression import __main__ as regression
 from train.regression import engineering
 from train.regression.problems import PROBLEMS
 
@@ -114,6 +115,21 @@ def test_errors_with_slopes_are_divided_by_those_with_values_only():
     ]
     assert engineering.errors_over_values_only(found) == {"0.0": {"a": 0.25}, "0.2": {"a": 1.25}}
     assert engineering.errors_over_values_only(found[:2]) == {}
+
+
+def test_a_run_names_its_folder_first_and_the_next_command_last(run_script, tmp_path, monkeypatch):
+    def measured(cell):
+        scores = dict.fromkeys(engineering.MEASURES, 0.5)
+        return dataclasses.asdict(cell) | scores | {"net": "kernel"}
+
+    monkeypatch.setattr(engineering, "measure", measured)
+    tiny = ["--suite=engineering", "--problem=rosenbrock", "--fit=surrogate", "--slope_noise=0.1"]
+    code, out, err = run_script(
+        regression, *tiny, "--points_per_input=2", "--num_seeds=1", f"--workdir={tmp_path}"
+    )
+    assert code == 0, err
+    assert out.startswith(f"2 fits of functions of 6 to 10 inputs, in {tmp_path}\n")
+    assert f" -m train.plot {tmp_path} RUN\n" in out
 
 
 def test_only_what_is_chosen_runs():

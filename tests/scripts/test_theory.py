@@ -226,6 +226,7 @@ def test_lines_that_do_not_meet_between_their_points_are_refused():
 def test_the_page_has_what_the_command_prints(tmp_path, capsys):
     script.main(Settings({"workdir": str(tmp_path / "run")}))
     printed, page = capsys.readouterr().out, PAGE.read_text()
+    assert printed.endswith(" -m train.regression\n")
     for table in tables.all_tables():
         assert table.title in printed
         for row in (table.header, *table.rows):

@@ -132,7 +132,8 @@ def main_of_engineering(settings: Settings) -> None:
     with run_folder.Run(
         folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=[]
     ) as run:
-        print(f"Six functions of 6 to 10 inputs, in {run.folder}", flush=True)
+        chosen = engineering.cells(settings, sizes)
+        print(f"{len(chosen)} fits of functions of 6 to 10 inputs, in {run.folder}", flush=True)
         engineering.main(run, settings, sizes)
         print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 

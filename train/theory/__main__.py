@@ -29,6 +29,7 @@ def main(settings: Settings) -> None:
         print(f"{table.title}\n{text_table.table(table.header, table.rows)}\n", flush=True)
     for path in figures.draw(folder):
         print(f"Figure: {path}")
+    print(cli.next_command("learn the paper's seven functions, 12 minutes", "train.regression"))
 
 
 if __name__ == "__main__":
