@@ -137,7 +137,7 @@ class ProjectedDerivatives:
         p = self.projection
         j = 0 if p.contraction != "distinct" else j
         if j not in self._directions:
-            # Once for both sides: other dtypes would draw other numbers from the same seed.
+            # Drawn once for both sides: with another dtype, the same seed gives other numbers.
             radius = math.sqrt(like.shape[1:].num_elements()) if p.unbiased else 1.0
             radius *= p.length
             key = tf.random.fold_in(self.seed, j)
@@ -264,7 +264,7 @@ def _orthonormal(v):
         )
     flat = tf.reshape(v, [tf.shape(v)[0], v.shape[1], size])
     q, r = tf.linalg.qr(tf.linalg.matrix_transpose(flat))
-    # QR fixes the signs of q by an algorithm; the diagonal's signs make them random again.
+    # The signs of q depend on the algorithm of QR; the diagonal's signs make them random again.
     q *= tf.sign(tf.linalg.diag_part(r))[:, None]
     return tf.ensure_shape(tf.reshape(tf.linalg.matrix_transpose(q), tf.shape(v)), v.shape)
 

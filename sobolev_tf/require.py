@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-_LONGEST = 60  # letters of a value that an error repeats
+_LONGEST = 60  # characters of a value that an error shows
 
 
 def shown(value: Any) -> str:

@@ -156,7 +156,9 @@ class Teacher(keras.layers.Layer):
         self._frozen_here = frozenset(frozen)
         self._serve = _endpoint(model)
         if self._serve is not None:
-            _choose(self._serve.structured_outputs, output)  # refuse now what `call` would
+            _choose(
+                self._serve.structured_outputs, output
+            )  # raises now what `call` would raise later
 
     def refuse_shared_weights(self, caller: str, net: keras.Model) -> None:
         """Raise an error if the student has weights that were frozen with the teacher.
@@ -206,7 +208,7 @@ class Teacher(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "Teacher":
         model = keras.saving.deserialize_keras_object(config["model"])
-        if not isinstance(model, keras.layers.Layer):  # a path here would pass by safe_mode
+        if not isinstance(model, keras.layers.Layer):  # a path would bypass safe_mode
             raise ValueError(f"Teacher's configuration holds {model!r}, expected a Keras model.")
         return cls(**{**config, "model": model})
 
@@ -290,7 +292,7 @@ def _traced(jet: Callable, x: tf.Tensor) -> Callable:
     try:
         spec = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
         return tf.function(jet, autograph=False).get_concrete_function(spec)
-    except Exception:  # whatever tracing refuses: a fault of the target is raised again eagerly
+    except Exception:  # whatever tracing raises: if the target is at fault, it raises again eagerly
         return jet
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 _ROWS = 8  # at which a function's complex step is compared with its central differences
 _STEP = 2.0**-17  # of x's size
-_ROUNDED = 1e-8  # of f's size: smooth functions bend by less over a step of 1e-5
-_BENT = 0.05  # how far both sides of a step may differ, of their sum
-_SHARE = 0.25  # of the entries that move at all
+_ROUNDED = 1e-8  # of f's size; smooth functions curve less than that over a step of 1e-5
+_BENT = 0.05  # share of their sum by which both sides of a step may differ
+_SHARE = 0.25  # of the entries that change at all
 
 
 def refuse_not_analytic(fn: Callable, x: np.ndarray, size: np.ndarray) -> None:
@@ -37,7 +37,7 @@ scheme="central".
     x = x[np.unique(np.linspace(0, len(x) - 1, _ROWS).astype(int))]
     step = _STEP * np.maximum(np.abs(x), size)
     numbers = np.arange(step[0].size).reshape(step.shape[1:])
-    step = step * (0.5 + 0.618 * numbers % 1)  # no direction in which components cancel
+    step = step * (0.5 + 0.618 * numbers % 1)  # a direction in which components do not cancel
     below, above, aside = (fn(x + s * step) for s in (-1.0, 1.0, 1e-9j))
     central, imaginary = (above - below).real / 2, aside.imag / 1e-9
     noise = 1e-9 * np.maximum(np.abs(above), np.abs(below)).max()

@@ -249,7 +249,7 @@ class FiniteDifferences:
     def _difference(self, x, value, *directions):
         """D^j f[v1, ..., vj] [B,p,K]: a difference of differences, one for each direction."""
         rows, dims, base = len(x), x.shape[1:], _flat(value, 1)[:, None]
-        # What fn can tell apart: the coarser of what it takes and what it returns.
+        # The precision of fn: the coarser one of its argument and its result.
         precisions = np.finfo(self.dtype), np.finfo(self._black_box.returned or self.dtype)
         coarse = max(precisions, key=lambda precision: precision.eps)
         x = _flat(x.astype(coarse.dtype).astype("f8"), 1)[:, None]

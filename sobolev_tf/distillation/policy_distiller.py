@@ -24,7 +24,7 @@ from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.projections import Projection
 
-BYTE = 255.0  # the largest of a uint8 image
+BYTE = 255.0  # the largest value of a uint8 image
 
 
 class PolicyEquation(Equation):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-_BYTES = 2**18  # of a piece: both reductions read it from the cache
-_WIDE = 512  # numbers in a row of a piece: short rows are slow to reduce
+_BYTES = 2**18  # in a piece, which both reductions read from the cache
+_WIDE = 512  # numbers in a row of a piece, since short rows are slow to reduce
 
 
 def column_ranges(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,9 @@ from sobolev_tf import require
 from sobolev_tf.keras_support.options import refuse_unknown
 
 _TERM_METRIC = re.compile(r"(?:value|d\d+|jvp|vjp|hvp)_(rmse|r2|cosine)")
-_BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the labels decide
+_BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class depends on the labels
 
-# What keras.Model.compile takes beside what all models here name themselves.
+# Arguments of keras.Model.compile that the models here do not define themselves.
 _KERAS = (
     "steps_per_execution", "jit_compile", "run_eagerly", "auto_scale_loss", "weighted_metrics",
     "loss_weights",

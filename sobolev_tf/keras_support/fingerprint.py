@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-# What training a net by itself leaves on it; no trace of it as a part depends on these.
+# Attributes that training a net by itself sets; no trace of the net as a part depends on them.
 _OF_TRAINING = frozenset(
     [
         "auto_scale_loss",
@@ -78,7 +78,7 @@ def parts_of(nets: Iterable[Any], *settings: Any) -> list:
         if not isinstance(net, keras.layers.Layer):
             parts.append(net)
             continue
-        if not net.built:  # what builds it changes all that follows
+        if not net.built:  # building it changes everything else
             continue
         for layer in net._flatten_layers():
             parts += [layer, layer.dtype_policy.name, layer.trainable]

@@ -18,7 +18,7 @@ _NOISE = (
     "root error(s) found",
 )
 _NUMBER = re.compile(r"^\(\d+\) (?:[A-Z_]+: *)?")  # before each of several errors
-# What TensorFlow 2.21 says of Keras 3.15's loop over an execution's steps on several replicas.
+# TensorFlow 2.21's message about Keras 3.15's loop over steps on several replicas.
 _LOOP = "You must feed a value for placeholder tensor"
 _LOOP_ON_REPLICAS = (
     "Keras cannot run several steps an execution on several replicas. Compile the model with "

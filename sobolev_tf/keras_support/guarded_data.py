@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support.tensor_source import source
 
-# From a batch, its number and that of its first row: raises where the batch is wrong.
+# Of a batch, its number and that of its first row; raises an error if the batch is wrong.
 HostLook = Callable[[Any, int, int], Any]
 
 _LOOKS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # by number
@@ -52,7 +52,7 @@ def guard(data: tf.data.Dataset, sound: Callable[[Any], tf.Tensor], look: HostLo
     held = source(data)
     if held is not None and sound(held):
         return data
-    look = functools.partial(look)  # whatever it is, a weak reference to it is possible
+    look = functools.partial(look)  # a new object, to which weak references are possible
     number = next(_NUMBERS)
     _LOOKS[number] = look
     state = [tf.constant(n, tf.int64) for n in (number, 0, 0)]
@@ -118,7 +118,7 @@ def _scan(data, sound, state):
             return _pass_on(spec, sound, state, batch)
 
         return data.scan(tuple(state), pass_on)
-    # What Dataset.scan makes, but of a function that is traced already.
+    # As Dataset.scan, but with a function that is already traced.
     traced = _traced(_Structure(spec), sound)
     variant = tf.raw_ops.ScanDataset(
         input_dataset=tf.data.experimental.to_variant(data),

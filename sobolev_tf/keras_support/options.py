@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-KERAS = ("name", "dtype", "trainable")  # what keras.Model takes by name
+KERAS = ("name", "dtype", "trainable")  # arguments of keras.Model
 
 
 def refuse_unknown(

@@ -14,11 +14,11 @@ import tensorflow as tf
 from sobolev_tf.keras_support.graph_errors import raised_in_python
 from sobolev_tf.keras_support.guarded_data import guard
 
-# From a batch, its number and that of its first row to the batch as a step takes it.
+# Of a batch, its number and that of its first row; returns the batch as a step takes it.
 Look = Callable[[Any, int, int], Any]
 
 _KEPT_BYTES = 2**26  # of a generator's last batches, for `again`
-_SECONDS = 30.0  # that `again` reads for
+_SECONDS = 30.0  # for which `again` reads
 
 
 class WatchedData:

@@ -51,7 +51,7 @@ def as_projection(
             'there is no projection: give projection="output" or "input", or leave them out.'
         )
     seed = random.randrange(2**31) if seed is None else seed
-    # Without a side, too: wrong settings are refused.
+    # Made also without a side, so that wrong settings are refused.
     settings = Projection(projection or "input", seed=seed, **shorthand)
     return settings if projection else None
 

@@ -10,9 +10,9 @@ import numpy as np
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels
 
-_ROWS = 4096  # that are checked in one piece
-_TOLERANCES = {2: 5e-2, 4: 1e-3, 8: 1e-5}  # of the entries' size, by bytes of a number
-_FULL = {"jvp": "d1", "vjp": "d1", "hvp": "d2"}  # which derivative is contracted
+_ROWS = 4096  # that are checked at a time
+_TOLERANCES = {2: 5e-2, 4: 1e-3, 8: 1e-5}  # relative to the entries' size, by bytes of a number
+_FULL = {"jvp": "d1", "vjp": "d1", "hvp": "d2"}  # the derivative that is contracted
 _FORMULAS = {"jvp": "bkn,bpn->bpk", "vjp": "bkn,bpk->bpn", "hvp": "bknm,bpm->bpkn"}
 
 
@@ -49,7 +49,7 @@ def warn_of_contradictions(model: Any, caller: str, y: dict[str, Any]) -> None:
             numbers = (arrays.on_host(y[name]), arrays.on_host(y["directions"][name]))
             try:
                 row = _first(_disagreement(name, joined[full], *numbers, dims, outputs))
-            except ValueError:  # of another shape: the step names it
+            except ValueError:  # another shape, which the step reports
                 return
             if row is not None:
                 _warn(

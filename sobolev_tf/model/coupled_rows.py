@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 _ROWS = 2
-_ROUNDING = 1e-6  # of the largest slope: what an operation over the batch may leave of a zero
+_ROUNDING = 1e-6  # share of the largest slope: rounding, where the slope should be 0
 
 
 def warn_of_coupled_rows(caller: str, model: Any, x: Any) -> None:
@@ -28,7 +28,7 @@ def warn_of_coupled_rows(caller: str, model: Any, x: Any) -> None:
     try:
         own, other = _slopes(model, keras.tree.map_structure(lambda a: a[:_ROWS], x))
     except Exception:
-        return  # a net that takes batches of one size only: the fit tells what else is wrong
+        return  # the net takes only batches of one size, or fails: the fit says why
     if other > _ROUNDING * own:
         warnings.warn(
             f"{caller}: the net couples the rows of a batch: its value in row 0 depends on x in "

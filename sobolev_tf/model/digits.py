@@ -9,8 +9,8 @@ import numpy as np
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.column_ranges import are_finite
 
-_RESOLUTION = 2.0**-24  # of float32, at 1
-_LEAST = 1e-3  # of the spread, that float32 should resolve
+_RESOLUTION = 2.0**-24  # of float32 near 1
+_LEAST = 1e-3  # share of the spread that float32 should resolve
 
 
 def warn_of_lost_digits(

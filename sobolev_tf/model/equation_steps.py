@@ -45,10 +45,10 @@ class EquationSteps(NetModel):
             )
         names = labels.all_terms(self.order)
         self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
-        # Where the net is float64, metrics are: float32 would round values far from zero.
+        # Metrics of a float64 net are float64: float32 would round values far from zero.
         self._jet_metrics = jet_metrics(names, "float64" if equation.is_float64() else None)
         self._shown_metrics: tuple[str, ...] = ()
-        # At once where the net knows its inputs: a built model accepts no more state.
+        # Now, if the net knows its inputs: a built model accepts no more state.
         if (shape := equation.inputs.known_shape()) is not None:
             self.build(shape)
 
@@ -82,7 +82,7 @@ class EquationSteps(NetModel):
         comparison = self._compare(data, training)
         x, y, y_pred, sample_weight = comparison
         loss = self.compute_loss(x, y, y_pred, sample_weight, training)
-        # The stock step's tracker; the loss is divided by the replicas for the gradient's sake.
+        # Keras's tracker; the loss was divided by the number of replicas for the gradient.
         divided = strategies.replicas()
         self._loss_tracker.update_state(loss * divided, sample_weight=terms.batch_size(x))
         return loss, comparison

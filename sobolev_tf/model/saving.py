@@ -7,7 +7,7 @@ import keras
 
 from sobolev_tf import targets
 
-OBJECTS = ("net", "target", "teacher", "posterior")  # what Keras serializes as objects
+OBJECTS = ("net", "target", "teacher", "posterior")  # which Keras serializes as objects
 
 
 def config(model: Any) -> dict[str, Any]:

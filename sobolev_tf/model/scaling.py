@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sobolev_tf import jets
 from sobolev_tf.keras_support.arrays import batch_shape
 
-_SHARE = 1e-3  # of a deviation that a mean may be off: z-scores stay z-scores
+_SHARE = 1e-3  # of a deviation by which a rounded mean may be off
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")

@@ -137,7 +137,7 @@ class SobolevModel(EquationModel):
         )
         if not looked:
             batches = ((*gate.look(b[:3], number), None) for number, b in enumerate(batches))
-        # Projections are for targets whose full derivatives would be too many.
+        # With a projection, full derivatives of the target may be too large.
         order = 0 if self.projection else self.order
         known = (
             (*self.equation.known(self._cast(x), y, weights, self.target, order), real)

@@ -34,7 +34,7 @@ class Sound:
         finite, checks = [], [guarded_data.same_rows(named.values())]
         for name, tensor in named.items():
             label = name.startswith("label") and tensor.dtype.is_floating
-            if label and self.masked:  # a warning of them is made on the host
+            if label and self.masked:  # the host warns of these
                 checks.append(~logits.are_probabilities(tensor))
             if name.startswith("sample_weight"):
                 # NaN below zero.

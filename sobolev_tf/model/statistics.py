@@ -10,7 +10,7 @@ from sobolev_tf.model import labels
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
 
-SMALLEST_SIZE = 0.25  # of a component, over the largest one of its term
+SMALLEST_SIZE = 0.25  # of a component, relative to the largest of its term
 
 
 class Moments:
@@ -149,7 +149,7 @@ class Statistics:
         mean, deviation = self._scales_of_points()
         if "value" in self.terms:
             values = self.terms["value"]
-            # Constant values have no scale to give: energies that nobody computed, beside forces.
+            # Constant values, such as placeholders for energies beside forces, have no scale.
             lengths = np.where(values.has_spread, values.deviation, self._slope_lengths(deviation))
             return mean, deviation, values.mean, np.where(lengths > 0, lengths, 1.0)
         if "d1" in self.terms and not self._values_are_classes:
@@ -163,7 +163,7 @@ class Statistics:
             return np.zeros_like(mean), np.ones_like(deviation)
         if deviation.ndim < 2:
             return mean, deviation
-        # One for all entries: distances stay distances, images images.
+        # One scale for all entries keeps the geometry of positions and images.
         counts = np.maximum(self.points.count, 1)
         shares = self.points.count / max(self.points.count.max(), 1)  # less where x is masked
         center = np.average(mean, weights=shares)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-_LONGEST = 2.0  # a step: parameters are logarithms, and far from the start functions overflow
-_ENOUGH = 1e-4  # of the fall that the slope promises
-_TRIALS = 12  # of a step that is halved again and again
+_LONGEST = 2.0  # step: parameters are logarithms, and functions overflow far from the start
+_ENOUGH = 1e-4  # of the decrease that the slope predicts
+_TRIALS = 12  # each with half of the step
 
 
 def minimize(

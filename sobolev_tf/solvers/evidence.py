@@ -5,7 +5,7 @@ import numpy as np
 from sobolev_tf.solvers.linear import LinearProblem
 
 _POINTS = 41  # of a search over ρ
-_DECADES = (1, 1 / 20, 1 / 400)  # to each side, of one search after the other: the last is 0.6 %
+_DECADES = (1, 1 / 20, 1 / 400)  # to each side, in successive searches; the last resolves 0.6 %
 
 
 def most_probable_rho(linear: LinearProblem, moved: np.ndarray, rho: float) -> float:
@@ -23,7 +23,7 @@ def most_probable_rho(linear: LinearProblem, moved: np.ndarray, rho: float) -> f
     """
     y = linear.jacobian @ moved - linear.residuals
     if not y.any():
-        return rho  # labels that the first weights meet exactly are as probable under all
+        return rho  # the first weights fit the labels exactly: every ρ is as good
     eigenvalues, axes = np.linalg.eigh(linear.product)
     if linear.wide:
         eigenvalues, squares, rest = np.maximum(eigenvalues, 0), (axes.T @ y) ** 2, 0.0
@@ -32,7 +32,7 @@ def most_probable_rho(linear: LinearProblem, moved: np.ndarray, rho: float) -> f
         kept = eigenvalues > rounding
         eigenvalues = eigenvalues[kept]
         squares = (axes.T[kept] @ (linear.jacobian.T @ y)) ** 2 / eigenvalues
-        rest = max(y @ y - np.sum(squares), 0.0)  # what no weights can follow
+        rest = max(y @ y - np.sum(squares), 0.0)  # which no weights can fit
     for decades in _DECADES:
         rhos = rho * np.logspace(-decades, decades, _POINTS)[:, None]
         misfits = rest + np.sum(squares * rhos / (eigenvalues + rhos), 1)

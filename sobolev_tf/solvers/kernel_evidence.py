@@ -14,15 +14,15 @@ import numpy as np
 from sobolev_tf.solvers import bfgs
 from sobolev_tf.solvers.kernel_covariance import covariance, differences, pull_back
 
-JITTER = 1e-11  # of each label's own variance: Cholesky's rounding
-_LONGEST = 1000.0  # length scale: of inputs that the trend explains they would grow without end
+JITTER = 1e-11  # of each label's own variance, against rounding in Cholesky's factor
+_LONGEST = 1000.0  # length scale; it would grow forever for inputs that the trend explains
 _ITERATIONS = 100
 _TOLERANCE = 1e-3  # of the log evidence
-_SEARCHED_LABELS = 900  # a search sees at most so many; what is found is then polished on all
+_SEARCHED_LABELS = 900  # used by a search, whose result is then refined on all
 _POLISHED_LABELS = 2500
 _POLISH = 8  # iterations
 _LOG_ALPHA, _LOG_NOISE, _LOG_MUCH_NOISE = 1.0, -7.0, -2.0  # where searches start
-_TRIED = 12  # iterations from each start, before the best goes on
+_TRIED = 12  # iterations from each start, before the best one continues
 _SPREADS = {"lengths": 3.0, "alpha": 2.0, "noise": 4.0}  # of the broad priors of the logarithms
 
 

@@ -14,7 +14,7 @@ from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.linear import LinearProblem, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, term_weights
 
-_SETTLED_SHARE = 1e-6  # directions of weights that labels shorten by less are left out
+_SETTLED_SHARE = 1e-6  # directions in which labels reduce the deviation by less are left out
 
 
 class WeightPosterior(NamedTuple):
@@ -104,7 +104,7 @@ def left_out_scale(
         rest.problem = problem.at(_rows(problem.data, left_out))
         residuals, jacobian = linearized(rest)
         labeled = jacobian.any(1)
-        # Losses are means over rows: those of fewer rows weigh more.
+        # Losses are means over rows, so that a row counts more if there are fewer.
         noise = posterior.variance * len(kept) / len(left_out)
         variances = posterior.variances(jacobian[labeled]) + noise
         squares.append(residuals[labeled] ** 2 / variances)

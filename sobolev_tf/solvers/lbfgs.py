@@ -16,7 +16,7 @@ from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.full_batch import FullBatch
 
-_EVALUATIONS = 20  # of the loss for each iteration, at most; most iterations take one
+_EVALUATIONS = 20  # of the loss for each iteration, at most; most need one
 
 
 def fit_lbfgs(

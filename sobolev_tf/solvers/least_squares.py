@@ -20,11 +20,13 @@ from sobolev_tf.solvers.laplace import laplace_layer, left_out_scale, weight_pos
 from sobolev_tf.solvers.linear import LinearProblem, bend_step, solve_step, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, refuse_other_losses, residual_function
 
-_LARGEST, _SMALLEST = 1e12, 1e-14  # damping: with more no step is left to take
+_LARGEST, _SMALLEST = 1e12, 1e-14  # damping; with more, steps vanish
 
 # Evidence decides on ρ after so many steps, or once a step lowers the sum by less than this share.
 _WARM_UP, _SETTLED = 10, 1e-2
-_FIRST_RHO = 1e-6  # until then, in units of the trace of JᵀJ: a large one keeps nets from starting
+_FIRST_RHO = (
+    1e-6  # until then, in units of the trace of JᵀJ; with a large one, nets do not start to learn
+)
 
 
 def fit_least_squares(
@@ -203,12 +205,12 @@ def _minimize(
         fit.refuse_not_finite(sum_of_squares(residuals), residuals, jacobian)
         linear, moved = LinearProblem(residuals, jacobian), weights - start
         if np.trace(linear.product) == 0:
-            return  # there are no labels that any weight moves
+            return  # no label depends on any weight
         rho = ridge.update(linear, moved, iteration, settled)
         total = linear.loss + rho * sum_of_squares(moved)
         step = _lowering_step(linear, weights, moved, rho, damping, residuals_at)
         if step is None:
-            return  # the minimum, as far as the precision reaches
+            return  # the minimum, to working precision
         move, expected, loss = step
         fall = total - loss - rho * sum_of_squares(moved - move)
         weights = weights - move

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-_AHEAD = 0.1  # of a step, to where its curve is measured
+_AHEAD = 0.1  # share of a step at which curvature is measured
 _LONGEST_BEND = 0.375  # of a step's length: a longer correction is not trusted
 
 
@@ -23,12 +23,12 @@ class LinearProblem:
 
     def __init__(self, residuals: np.ndarray, jacobian: np.ndarray):
         self.loss, self.moved = sum_of_squares(residuals), jacobian.any(1)
-        if not self.moved.all():  # a copy, which most fits are spared
+        if not self.moved.all():  # a copy, which most fits do not need
             residuals, jacobian = residuals[self.moved], jacobian[self.moved]
         self.residuals, self.jacobian = residuals, jacobian
         labels, weights = jacobian.shape
         self.wide = labels <= weights
-        # NumPy sees that JJᵀ is symmetric, and does half the work.
+        # NumPy recognizes that JJᵀ is symmetric, and does half of the work.
         self.product = jacobian @ jacobian.T if self.wide else jacobian.T @ jacobian
 
     def solve(self, right: np.ndarray, damping: float) -> np.ndarray:
@@ -97,5 +97,5 @@ def bend_step(
 
 def sum_of_squares(a: np.ndarray) -> float:
     """Sum the squares of all entries."""
-    with np.errstate(over="ignore"):  # infinity, which is refused
+    with np.errstate(over="ignore"):  # infinity is refused later
         return np.sum(a**2)

@@ -20,12 +20,12 @@ from sobolev_tf.solvers.least_squares import fit_least_squares
 
 _CALLER = "fit_surrogate"
 _NETS = ("auto", "kernel", "mlp")
-_KERNEL_LABELS = 6000  # of one output, at most: the equations are solved exactly
-_GOOD = 0.01  # a left-out error, over the values' deviation, that no MLP is tried against
-_MLP_LABELS = 1000  # beyond these Gauss-Newton sees a part, and L-BFGS goes on
+_KERNEL_LABELS = 6000  # of one output, at most, since the equations are solved exactly
+_GOOD = 0.01  # with a smaller left-out error, over the values' deviation, no MLP is tried
+_MLP_LABELS = 1000  # of more, Gauss-Newton uses a part, and L-BFGS continues with all
 _HIDDEN = (64, 64)
 _ITERATIONS = 100
-_SMALLEST_SLOPE = 1e-3  # over the largest
+_SMALLEST_SLOPE = 1e-3  # relative to the largest
 
 
 @dataclasses.dataclass(frozen=True)

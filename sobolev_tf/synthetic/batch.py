@@ -55,7 +55,7 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
         raise ValueError(f"sample_weight is [B], one number an example; got {sample_weight.shape}.")
     if sample_weight is not None:
         sample_weight = nan_where_negative(sample_weight)
-    y = tf.convert_to_tensor(y)  # NumPy's from an eager train_on_batch
+    y = tf.convert_to_tensor(y)  # train_on_batch passes NumPy arrays when run eagerly
     if len(y.shape) == 1 and output_shape[1:] == (1,):
         y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
     return Batch(x, y, sample_weight, example_weights(x, sample_weight, loss_scale))

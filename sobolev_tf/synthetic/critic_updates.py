@@ -88,4 +88,4 @@ class CriticUpdates:
         if self.in_turn:
             apply_replicas_sequentially(optimizer, gradients, variables)
         else:
-            optimizer.apply(gradients, variables)  # or none, if frozen
+            optimizer.apply(gradients, variables)  # none if all are frozen

@@ -280,7 +280,7 @@ class DecoupledModel(DecoupledSteps):
         config = dict(config)
         for name in ("stages", "critic"):
             config[name] = [keras.saving.deserialize_keras_object(entry) for entry in config[name]]
-        label_weight = config.pop("label_weight", 0.0)  # where older files have it
+        label_weight = config.pop("label_weight", 0.0)  # older files have it here
         model = cls(**config)
         model._label_weight_in_constructor = label_weight
         return model

@@ -107,6 +107,6 @@ def compare_when(
             diagnostic.compare(cut.synthetic_gradient, own, finite_only)
         return True
 
-    # An epoch shorter than that reports its first step rather than nothing.
+    # The first step of an epoch always counts, so that a short epoch reports something.
     first = diagnostics[0].trackers["cosine"].count.value == 0
     tf.cond(due | first, diagnose, lambda: False)

@@ -35,7 +35,7 @@ class WatchedModel(DistributedModel):
         fit_arguments.check(caller, self, passed)
         frequency = passed.get("validation_freq", 1)
         passed["validation_freq"] = fit_arguments.validation_epochs(caller, frequency)
-        # Keras's own default warns that it cannot shuffle a data set or a generator.
+        # With its own default, Keras warns that it cannot shuffle a data set or a generator.
         passed.setdefault("shuffle", arrays.are_arrays(passed["x"]))
         data = _look("DecoupledModel.fit", passed)
         gate.refuse_fractional_classes("DecoupledModel.fit", self.loss, passed.get("y"))

@@ -96,7 +96,7 @@ def sound(batch: Any) -> tf.Tensor:
     weights = [w for w in keras.tree.flatten(sample_weight) if isinstance(w, tf.Tensor)]
     tensors = [t for t in keras.tree.flatten((x, y)) if isinstance(t, tf.Tensor)] + weights
     roots = [tf.sqrt(w if w.dtype.is_floating else tf.cast(w, tf.float32)) for w in weights]
-    finite = guarded_data.all_finite([*tensors, *roots])  # the root of what is below 0 is NaN
+    finite = guarded_data.all_finite([*tensors, *roots])  # the root of a number below 0 is NaN
     return guarded_data.all_true([finite, guarded_data.same_rows(tensors)])
 
 

@@ -13,7 +13,7 @@ CROSS_ENTROPIES = (
     keras.losses.SparseCategoricalCrossentropy,
     keras.losses.CategoricalCrossentropy,
 )
-LOSS_CLASSES = {  # Keras's names of losses stand for functions
+LOSS_CLASSES = {  # in Keras, names of losses stand for functions
     keras.losses.sparse_categorical_crossentropy: CROSS_ENTROPIES[0],
     keras.losses.categorical_crossentropy: CROSS_ENTROPIES[1],
 }

@@ -255,7 +255,7 @@ def _apply(optimizer, number, gradients, variables):
 
 def _after(made, device, x):
     """Return x, to be used only once `made` is there on `device`."""
-    with device_scope(device):  # A value must be read, or TensorFlow prunes the wait.
+    with device_scope(device):  # A value must be read; otherwise TensorFlow prunes the wait.
         ready = tf.reduce_all(tf.reshape(made, [-1])[:1] < np.inf)
     wait = functools.partial(tf.where, ready)
     return tf.nest.map_structure(lambda t: wait(t, t), x, expand_composites=True)

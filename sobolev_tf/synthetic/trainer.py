@@ -78,7 +78,7 @@ class Trainer:
             gradients = self._control(tape, objective, variables, cuts, arriving)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
-            self.optimizer.apply(gradients, variables)  # or none, if frozen
+            self.optimizer.apply(gradients, variables)  # none if all are frozen
         return Step(loss, outputs)
 
     def _forward(self, batch, tape, critic_tape):
