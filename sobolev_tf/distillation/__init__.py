@@ -1,6 +1,7 @@
 """Distillation: a student learns a teacher's policy (section 4.2) or loss (SM 5), with slopes."""
 
 from sobolev_tf.distillation.loss_net import ExampleLoss, loss_net
+from sobolev_tf.distillation.offset_net import offset_net
 from sobolev_tf.distillation.policies import (
     DIVERGENCES,
     KL,
@@ -21,4 +22,5 @@ __all__ = [
     "kl",
     "log_policy",
     "loss_net",
+    "offset_net",
 ]

@@ -56,16 +56,16 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     is 0 and L is never negative, but elsewhere only the latter is lowest at the teacher (Remark 2).
 
     Args:
-      net: of one input x [B,*in], built, such as with keras.Input.
+      net: of one input x [B,*in], or of several in a dict; built, such as with keras.Input.
       loss: a Keras loss, its name, or a function (y_true, y_pred), of each example.
       labels: a keras.Input of the shape and dtype of y; by default class numbers [B] under a
         sparse cross-entropy, and otherwise as the net's outputs.
 
     Returns:
-      A Keras model {"x": [B,*in], "y": [B,...]} -> [B,1].
+      A Keras model {"x": [B,*in], "y": [B,...]} -> [B,1]; several inputs keep their names.
 
     Raises:
-      ValueError: for a net that is not built, or not of one input and one output.
+      ValueError: for a net that is not built, of several outputs, or of inputs without names.
 
     Example:
 
@@ -76,23 +76,29 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     1.0986
     """
     require.model("loss_net", "net", net)
-    shapes = [len(getattr(net, side, None) or []) for side in ("inputs", "outputs")]
-    if shapes != [1, 1]:
+    counts = [len(getattr(net, side, None) or []) for side in ("inputs", "outputs")]
+    graph = counts[0] > 0 and not isinstance(net, keras.Sequential)
+    named = graph and isinstance(net.input, dict)
+    if counts[1] != 1 or not (named or counts[0] == 1) or (named and "y" in net.input):
         raise ValueError(
-            f"loss_net takes a built net of one input and one output, got {shapes[0]} and "
-            f"{shapes[1]}: start the net with keras.Input."
+            f"loss_net takes a built net of one input and one output, got {counts[0]} and "
+            f"{counts[1]}: start the net with keras.Input; name several inputs in a dict, none y."
         )
-    [x], [outputs] = net.inputs, net.outputs
+    [outputs] = net.outputs
+    known = net.input if named else {"x": net.inputs[0]}
     loss = resolve(loss)
     warn_about_logits("loss_net", net, loss)
     if labels is None and not _takes_classes(loss):
         labels = outputs
     shape, dtype = ([], "int32") if labels is None else (labels.shape[1:], labels.dtype)
+    known = {**known, "y": keras.KerasTensor([None, *shape], dtype)}
     inputs = {
-        "x": keras.Input(x.shape[1:], dtype=x.dtype, name="x"),
-        "y": keras.Input(shape, dtype=dtype, name="y"),
+        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
+        for name, tensor in known.items()
     }
-    return keras.Model(inputs, ExampleLoss(loss)(net(inputs["x"]), inputs["y"]))
+    y = inputs["y"]
+    x = {name: inputs[name] for name in net.input} if named else inputs["x"]
+    return keras.Model(inputs, ExampleLoss(loss)(net(x), y))
 
 
 def _takes_classes(loss: Callable) -> bool:

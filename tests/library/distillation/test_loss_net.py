@@ -225,6 +225,9 @@ def test_nets_without_one_input_and_one_output_are_refused():
     a, b = keras.Input([1]), keras.Input([1])
     with pytest.raises(ValueError, match="got 2 and 1"):
         loss_net(keras.Model([a, b], keras.layers.Add()([a, b])), "mse")
+    y = keras.Input([1], name="y")
+    with pytest.raises(ValueError, match="none y"):
+        loss_net(keras.Model({"y": y}, keras.layers.Dense(1)(y)), "mse")
     with pytest.raises(ValueError, match=r"is a keras\.Model"):
         loss_net(lambda x: x, "mse")
 
