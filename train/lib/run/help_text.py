@@ -20,8 +20,9 @@ GROUPS = {
     "schedule_steps l2 alpha divergence num_projections learning_rates alphas search_steps "
     "search_percent hidden width_multiplier residual_gamma_init bn_momentum critic_learning_rate "
     "critic_width_multiplier gradient_target gradient_loss gradient_weight label_weight "
-    "critic_updates critic_steps critic_batch direct_init num_actors num_envs unroll_length "
-    "discount gae_lambda entropy_cost normalize_advantages init_from",
+    "label_weights critic_losses critic_updates critic_steps critic_batch direct_init "
+    "num_actors num_envs unroll_length discount gae_lambda entropy_cost "
+    "normalize_advantages init_from",
     "Running": "num_evals eval_episodes md_steps pixel_baseline save_minutes tensorboard strategy "
     "devices placement steps_per_execution jit_compile deterministic num_workers workers",
 }

@@ -1,0 +1,81 @@
+"""train.label_supervision: its data, one short run, the verdict by hand, and its page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from train import label_supervision as script
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+RESULTS = Path(script.__file__).parent / "results" / "label_supervision"
+DEFAULTS = {name: script.FLAGS[name].default for name in script.FLAGS}
+
+
+def settings(**changes):
+    return Settings({**DEFAULTS, "num_workers": 0, **changes})
+
+
+def fake(method, weight, seed, accuracy):
+    row = {"method": method, "label_weight": weight, "seed": seed}
+    return {**row, "accuracy": accuracy, "cosine": [0.25] * len(accuracy)}
+
+
+def test_no_digit_is_in_training_and_test():
+    (x, y), (x_test, y_test) = script.digits()
+    assert (len(x), len(x_test)) == (1297, 500)
+    assert not {each.tobytes() for each in x} & {each.tobytes() for each in x_test}
+    assert (x.min(), x.max()) == (0, 1)
+    assert set(y) == set(y_test) == set(range(10))
+
+
+@pytest.mark.parametrize("method", ["critic", "backprop"])
+def test_a_net_is_trained_and_tested_at_every_few_steps(method):
+    row = script.train(script.Task(method, 0.0, 0, 40, 0.05, 1e-3, "l1"))
+    assert len(row["accuracy"]) == 4
+    assert row["accuracy"][-1] > 0.3  # chance: 0.1
+    assert len(row["cosine"]) == (4 if method == "critic" else 0)
+
+
+def test_the_term_changes_the_critic():
+    rows = [script.train(script.Task("critic", w, 0, 20, 0.05, 1e-3, "l1")) for w in (0.0, 1.0)]
+    assert rows[0]["cosine"] != rows[1]["cosine"]
+
+
+def test_the_verdict_by_hand():
+    without = [fake("sobolev", 0.0, k, [0.5, 0.8, 0.95 - 0.02 * k]) for k in range(2)]
+    rows = [fake("sobolev", 1.0, k, [0.5, 0.9 + 0.01 * k, 0.95]) for k in range(2)]
+    change = script.verdict(rows, without)
+    assert change["steps_saved"] == 10  # 30 and 30 without, 20 and 20 with
+    assert change["standard_error"] == 0
+    # variances over two seeds: 0.01² / 2 at one test of three, against 0.02² / 2 at one of three
+    assert change["deviation_ratio"] == pytest.approx(0.5)
+    lines = script.table([*without, *rows]).splitlines()
+    assert lines[1].split()[:4] == ["sobolev", "0", "94.0", "±1.4"]
+    assert lines[2].split()[-3:] == ["10", "±0", "0.50"]
+
+
+def test_a_run_prints_its_table_and_writes_curves_and_figure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        script, "train", lambda t: fake(t.method, t.label_weight, t.seed, [0.5 + 0.01 * t.seed])
+    )
+    script.main(settings(workdir=str(tmp_path), num_seeds=2, label_weights=["0", "0.5"]))
+    rows = json.loads((tmp_path / "curves.json").read_text())["rows"]
+    found = [(row["method"], row["label_weight"], row["seed"]) for row in rows]
+    expected = [(m, w, k) for m in ("sobolev", "critic") for w in (0.0, 0.5) for k in (0, 1)]
+    assert found == [*expected, ("backprop", 0.0, 0), ("backprop", 0.0, 1)]
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert "50.5 ±0.7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("typed", [["a"], ["-1"], [], ["nan"]])
+def test_weights_that_are_no_weights_are_refused(typed):
+    with pytest.raises(UsageError, match="expected numbers of at least 0"):
+        script.all_tasks(settings(label_weights=typed))
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_has_the_table_of_its_curves(path):
+    page = (RESULTS / "README.md").read_text()
+    assert script.table(json.loads(path.read_text())["rows"]) in page

@@ -1,0 +1,274 @@
+"""Critics that learn the loss's derivative in the labels, too (SM 4.1), on handwritten digits.
+
+    python -m train.label_supervision
+
+SM 4.1 says that a third term in the critics' loss, |dm/dy - dL/dy|², "increased convergence speed
+and stability" on a toy MNIST. Under a cross-entropy it compares the critic's log-probabilities of
+all classes with the network's. Here a net of three dense layers with one cut learns
+scikit-learn's 1,797 digits of 8x8 pixels, with several weights of that term, with and without the
+other terms of Sobolev training, and five seeds. Prints accuracies over the steps, the steps until
+90 %, and their deviations over seeds; writes curves.json and curves.png into --workdir. Takes a
+few minutes.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+import sobolev_tf as st
+from train.lib.run import cells, cli, files, processes, run_folder, text_table
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+FLAGS = flags.FlagValues()
+OWN = {"flag_values": FLAGS}
+flags.DEFINE_multi_enum(
+    "method",
+    ["sobolev", "critic", "backprop"],
+    ["sobolev", "critic", "vfbn", "backprop"],
+    "What the critic learns besides dL/dy: loss and gradient, the loss, the gradient. backprop has "
+    "no critic.",
+    **OWN,
+)
+flags.DEFINE_list("label_weights", ["0", "0.01", "0.1", "1"], "Weights of |dm/dy - dL/dy|².", **OWN)
+flags.DEFINE_enum(
+    "critic_losses", "l1", ["l1", "squared"], "Losses of the critic's other terms.", **OWN
+)
+flags.DEFINE_integer("steps", 500, "Number of training steps.", 100, **OWN)
+flags.DEFINE_float("learning_rate", 0.05, "Of SGD with momentum 0.9.", 1e-9, 1e3, **OWN)
+flags.DEFINE_float("critic_learning_rate", 1e-3, "Of the critic's Adam.", 1e-9, 1e3, **OWN)
+flags.DEFINE_string("workdir", "runs/label_supervision", "Folder for the results.", **OWN)
+flags.DEFINE_integer("seed", 0, "First seed of the nets and of the batches.", 0, 10**6, **OWN)
+flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
+flags.DEFINE_integer(
+    "num_workers",
+    os.cpu_count(),
+    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
+    lower_bound=0,
+    **OWN,
+)
+
+RESULTS = ["curves.json", "curves.png"]
+TEST_DIGITS, BATCH_SIZE, STEPS_BETWEEN_TESTS = 500, 64, 10
+SHOWN_STEPS = (50, 100, 200)  # and the last
+GOAL = 0.9  # of test accuracy
+LOSSES = {"l1": st.losses.L1Norm, "squared": st.losses.SquaredNorm}
+
+
+class Task(NamedTuple):
+    """A net to train."""
+
+    method: str
+    label_weight: float
+    seed: int
+    steps: int
+    learning_rate: float
+    critic_learning_rate: float
+    critic_losses: str
+
+
+def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return (images [B,64] of 0..1, classes [B]) for training and for testing, always the same."""
+    from sklearn.datasets import load_digits
+
+    images, classes = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))
+    x, y = (images[order] / 16).astype("float32"), classes[order].astype("int32")
+    return (x[TEST_DIGITS:], y[TEST_DIGITS:]), (x[:TEST_DIGITS], y[:TEST_DIGITS])
+
+
+def make_net() -> keras.Model:
+    """Build the net, 64-128-128-10 with ReLUs, to be cut after `lower`."""
+    inputs = keras.Input([64])
+    h = keras.layers.Dense(128, "relu", name="lower")(inputs)
+    h = keras.layers.Dense(128, "relu", name="upper")(h)
+    return keras.Model(inputs, keras.layers.Dense(10)(h))
+
+
+def train(task: Task) -> dict[str, Any]:
+    """Train a net; return its test accuracy after every few steps, and its critic's cosine."""
+    keras.utils.set_random_seed(task.seed)
+    training, test = digits()
+    net = make_net()
+    model = st.DecoupledModel(
+        st.split(net, at=[] if task.method == "backprop" else ["lower"]),
+        critic=st.synthetic.dense_critic,
+        method=task.method,
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(task.learning_rate, momentum=0.9),
+        critic_optimizer=keras.optimizers.Adam(task.critic_learning_rate),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        critic_losses=[LOSSES[task.critic_losses]() for _ in range(2)],
+        label_weight=task.label_weight,
+        steps_per_execution=STEPS_BETWEEN_TESTS,
+    )
+    batches = st.targets.Table(*training).dataset(BATCH_SIZE, seed=task.seed)
+    batches = batches.map(lambda x, labels: (x, labels[0]))
+    history = model.fit(
+        batches,
+        epochs=task.steps // STEPS_BETWEEN_TESTS,
+        steps_per_epoch=STEPS_BETWEEN_TESTS,
+        validation_data=tf.data.Dataset.from_tensors(test),
+        validation_freq=1,
+        verbose=0,
+    ).history
+    curves = {"accuracy": history["val_accuracy"], "cosine": history.get("cut1_cosine", [])}
+    return {
+        **task._asdict(),
+        **{name: [round(float(a), 4) for a in c] for name, c in curves.items()},
+    }
+
+
+def steps_to_goal(accuracy: Sequence[float]) -> int:
+    """Return the first tested step with an accuracy of 90 %; the last step if there is none.
+
+    >>> steps_to_goal([0.5, 0.91, 0.89]), steps_to_goal([0.5])
+    (20, 10)
+    """
+    reached = [k for k, share in enumerate(accuracy, 1) if share >= GOAL]
+    return STEPS_BETWEEN_TESTS * (reached[0] if reached else len(accuracy))
+
+
+def groups(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, float], list[dict[str, Any]]]:
+    """Return the rows of every (method, weight), by seed."""
+    keys = dict.fromkeys((row["method"], row["label_weight"]) for row in rows)
+    by_seed = sorted(rows, key=lambda row: row["seed"])
+    return {
+        key: [row for row in by_seed if (row["method"], row["label_weight"]) == key] for key in keys
+    }
+
+
+def verdict(rows: Sequence[dict[str, Any]], without: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Compare runs with a weight above 0 with those of weight 0, seed by seed.
+
+    Returns:
+      steps_saved: until 90 %, the mean; standard_error: of that; deviation_ratio: of the
+      deviations of accuracy over seeds, root mean squares over all tests.
+    """
+    reached, before = ([steps_to_goal(row["accuracy"]) for row in each] for each in (rows, without))
+    saved = np.subtract(before, reached)
+    deviations = [
+        np.sqrt(np.mean(np.var([row["accuracy"] for row in each], axis=0, ddof=1)))
+        for each in (rows, without)
+    ]
+    return {
+        "steps_saved": float(np.mean(saved)),
+        "standard_error": float(np.std(saved, ddof=1) / np.sqrt(len(saved))),
+        "deviation_ratio": float(deviations[0] / deviations[1]),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a table of accuracies, of steps until 90 %, and of what the term changes."""
+    steps = len(rows[0]["accuracy"]) * STEPS_BETWEEN_TESTS
+    shown = [step for step in SHOWN_STEPS if step < steps] + [steps]
+    header = ["method", "weight", *[f"at {step}" for step in shown], "steps to 90 %", "cosine"]
+    header += ["steps saved", "deviation over that without"]
+    found, lines = groups(rows), []
+    for (method, weight), group in found.items():
+        cosines = [row["cosine"][-1] for row in group if row["cosine"]]
+        cells_ = [method, f"{weight:g}"]
+        for step in shown:
+            at = [100 * row["accuracy"][step // STEPS_BETWEEN_TESTS - 1] for row in group]
+            cells_.append(f"{np.mean(at):.1f} ±{np.std(at, ddof=1):.1f}")
+        reached = [steps_to_goal(row["accuracy"]) for row in group]
+        cells_.append(f"{np.mean(reached):.0f} ±{np.std(reached, ddof=1):.0f}")
+        cells_.append(f"{np.mean(cosines):.2f}" if cosines else "")
+        changes = ["", ""]
+        if weight and (method, 0.0) in found:
+            change = verdict(group, found[method, 0.0])
+            changes = [
+                f"{change['steps_saved']:.0f} ±{change['standard_error']:.0f}",
+                f"{change['deviation_ratio']:.2f}",
+            ]
+        lines.append(cells_ + changes)
+    return text_table.table(header, lines)
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw test accuracy over steps, a panel for each method, means with deviations over seeds."""
+    from matplotlib.figure import Figure
+
+    found = groups([row for row in rows if row["method"] != "backprop"])
+    backprop = [row["accuracy"] for row in rows if row["method"] == "backprop"]
+    methods = list(dict.fromkeys(method for method, _ in found)) or ["backprop"]
+    figure = Figure(figsize=(4.6 * len(methods), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
+    for axis, method in zip(panels, methods, strict=True):
+        curves = {f"weight {w:g}": g for (m, w), g in found.items() if m == method}
+        for number, (label, group) in enumerate(curves.items()):
+            _band(axis, [row["accuracy"] for row in group], f"C{number}", label)
+        if backprop:
+            _band(axis, backprop, "0.5", "backprop")
+        axis.set(title=method, xlabel="step", ylim=(60, 100))
+        axis.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("test accuracy, %")
+    panels[-1].legend(frameon=False, loc="lower right")
+    with files.replacing(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
+def _band(axis: Any, curves: Sequence[Sequence[float]], color: str, label: str) -> None:
+    steps = STEPS_BETWEEN_TESTS * np.arange(1, len(curves[0]) + 1)
+    mean, deviation = (100 * f(curves, axis=0) for f in (np.mean, np.std))
+    axis.plot(steps, mean, color=color, lw=1.5, label=label)
+    axis.fill_between(steps, mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
+
+
+def all_tasks(settings: Settings) -> list[Task]:
+    """Return every net to train.
+
+    Raises:
+      UsageError: for weights that are no numbers of at least 0.
+    """
+    try:
+        weights = [float(weight) for weight in settings.label_weights]
+    except ValueError:
+        weights = []
+    if not weights or not all(0 <= weight < float("inf") for weight in weights):
+        typed = ",".join(settings.label_weights)
+        raise UsageError(f"--label_weights={typed}: expected numbers of at least 0, as in 0,0.1,1")
+    return [
+        Task(
+            method=method,
+            label_weight=weight,
+            seed=seed,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            critic_learning_rate=settings.critic_learning_rate,
+            critic_losses=settings.critic_losses,
+        )
+        for method in dict.fromkeys(settings.method)
+        for weight in ([0.0] if method == "backprop" else dict.fromkeys(weights))
+        for seed in cells.seeds(settings)
+    ]
+
+
+def main(settings: Settings) -> None:
+    """Train all nets, print the table, and write curves and figure."""
+    folder = Path(settings.workdir)
+    tasks = all_tasks(settings)
+    run_folder.make_folder(folder)
+    run_folder.check_places(folder, RESULTS)
+    done = {}
+    for task, row in processes.run(train, tasks, settings.num_workers):
+        done[task] = row
+        print(f"{len(done)} of {len(tasks)} nets", flush=True)
+    rows = [done[task] for task in tasks]
+    facts = {"rows": rows, "commit": run_folder.git_commit(), "versions": run_folder.versions()}
+    files.write_json(folder / "curves.json", facts)
+    print(f"\n{table(rows)}\n")
+    draw(rows, folder / "curves.png")
+    print(f"Figure: {folder / 'curves.png'}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
