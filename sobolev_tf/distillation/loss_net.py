@@ -1,4 +1,4 @@
-"""A net's loss as a function of its input, for matching what the loss is sensitive to (SM 5)."""
+"""A net's loss as a function of its input, to match what the loss is sensitive to (SM 5)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,29 +43,29 @@ class ExampleLoss(keras.layers.Layer):
 
 
 def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = None) -> keras.Model:
-    """Build the net's loss L(net(x), y) as a Keras model of x and y, with the net's weights.
+    """Build a Keras model of the net's loss L(net(x), y), with the net's own weights.
 
-    With f a teacher and g a student, gradient-based attention transfer (equation 3 of SM 5) is
+    For a teacher f and a student g, gradient-based attention transfer (equation 3 of SM 5) is
 
         model = SobolevModel(loss_net(g, loss), target=Teacher(loss_net(f, loss)), wrt="x")
         model.compile(loss=[losses.Prediction(), losses.Norm()], loss_weights=[1.0, alpha])
         model.fit({"x": x, "y": y})
 
     which lowers L(g(x)) + alpha |∂L(g(x))/∂x - ∂L(f(x))/∂x|. With `losses.L1Norm()` in place of
-    `losses.Prediction()` it is Sobolev training of L(g) towards L(f): the same numbers where L(f)
-    is 0 and L is never negative, but elsewhere only the latter is lowest at the teacher (Remark 2).
+    `losses.Prediction()`, it is Sobolev training of L(g) towards L(f). Both are equal if L(f) is 0
+    and L is never negative; otherwise only the latter has its minimum at the teacher (Remark 2).
 
     Args:
-      net: of one input x [B,*in], or of several in a dict; built, such as with keras.Input.
-      loss: a Keras loss, its name, or a function (y_true, y_pred), of each example.
-      labels: a keras.Input of the shape and dtype of y; by default class numbers [B] under a
-        sparse cross-entropy, and otherwise as the net's outputs.
+      net: a built net with one input x [B,*in], or with several inputs in a dict.
+      loss: a Keras loss, its name, or a function (y_true, y_pred), for each example.
+      labels: a keras.Input with the shape and dtype of y. Default: class numbers [B] for a sparse
+        cross-entropy, otherwise like the net's outputs.
 
     Returns:
       A Keras model {"x": [B,*in], "y": [B,...]} -> [B,1]; several inputs keep their names.
 
     Raises:
-      ValueError: for a net that is not built, of several outputs, or of inputs without names.
+      ValueError: the net is not built, has several outputs, or has inputs without names.
 
     Example:
 
