@@ -1,4 +1,4 @@
-"""Critics that learn the loss's derivative in the labels, too (SM 4.1), on handwritten digits.
+"""Critics that also learn the loss's derivative in the labels (SM 4.1), on handwritten digits.
 
     python -m train.label_supervision
 
@@ -32,8 +32,8 @@ flags.DEFINE_multi_enum(
     "method",
     ["sobolev", "critic", "backprop"],
     ["sobolev", "critic", "vfbn", "backprop"],
-    "What the critic learns besides dL/dy: loss and gradient, the loss, the gradient. backprop has "
-    "no critic.",
+    "What the critic learns besides dL/dy. sobolev: the loss and its gradient. critic: the loss. "
+    "vfbn: the gradient. backprop: there is no critic.",
     **OWN,
 )
 flags.DEFINE_list("label_weights", ["0", "0.01", "0.1", "1"], "Weights of |dm/dy - dL/dy|².", **OWN)
@@ -41,8 +41,12 @@ flags.DEFINE_enum(
     "critic_losses", "l1", ["l1", "squared"], "Losses of the critic's other terms.", **OWN
 )
 flags.DEFINE_integer("steps", 500, "Number of training steps.", 100, **OWN)
-flags.DEFINE_float("learning_rate", 0.05, "Of SGD with momentum 0.9.", 1e-9, 1e3, **OWN)
-flags.DEFINE_float("critic_learning_rate", 1e-3, "Of the critic's Adam.", 1e-9, 1e3, **OWN)
+flags.DEFINE_float(
+    "learning_rate", 0.05, "Learning rate of SGD with momentum 0.9.", 1e-9, 1e3, **OWN
+)
+flags.DEFINE_float(
+    "critic_learning_rate", 1e-3, "Learning rate of the critic's Adam.", 1e-9, 1e3, **OWN
+)
 flags.DEFINE_string("workdir", "runs/label_supervision", "Folder for the results.", **OWN)
 flags.DEFINE_integer("seed", 0, "First seed of the nets and of the batches.", 0, 10**6, **OWN)
 flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
@@ -258,6 +262,7 @@ def main(settings: Settings) -> None:
     tasks = all_tasks(settings)
     run_folder.make_folder(folder)
     run_folder.check_places(folder, RESULTS)
+    print(f"{len(tasks)} nets in {folder}", flush=True)
     done = {}
     for task, row in processes.run(train, tasks, settings.num_workers):
         done[task] = row
@@ -268,6 +273,7 @@ def main(settings: Settings) -> None:
     print(f"\n{table(rows)}\n")
     draw(rows, folder / "curves.png")
     print(f"Figure: {folder / 'curves.png'}")
+    print(cli.next_command("try it on CIFAR-10", "train.cifar10", "--label_weight=1"))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ def test_a_run_prints_its_table_and_writes_curves_and_figure(tmp_path, capsys, m
     expected = [(m, w, k) for m in ("sobolev", "critic") for w in (0.0, 0.5) for k in (0, 1)]
     assert found == [*expected, ("backprop", 0.0, 0), ("backprop", 0.0, 1)]
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    assert "50.5 ±0.7" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith(f"10 nets in {tmp_path}\n")
+    assert "50.5 ±0.7" in out
+    assert out.endswith(" -m train.cifar10 --label_weight=1\n")
 
 
 @pytest.mark.parametrize("typed", [["a"], ["-1"], [], ["nan"]])
