@@ -1,4 +1,4 @@
-"""What `jets` takes, checked once at its door: orders, points, directions, and what fn answers."""
+"""Checks of the arguments of `jets`: points, directions, and the results of fn."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
 
 
 def refuse_scalar(caller: str, x: tf.Tensor) -> tf.Tensor:
-    """Return x [B,*in]; refuse one number, which has no axis for the batch."""
+    """Return x [B,*in]; refuse a single number, which has no batch axis."""
     if x.shape.rank == 0:
         raise ValueError(f"{caller}: x is one number, expected [B,*in], as in x[None].")
     return x
@@ -55,7 +55,7 @@ def refuse_scalar(caller: str, x: tf.Tensor) -> tf.Tensor:
 def directions(
     caller: str, name: str, v: Any, like: tf.Tensor, projections: bool = False
 ) -> tf.Tensor:
-    """Return directions as a tensor; they must not broadcast.
+    """Return directions as a tensor of the right shape, so that they do not broadcast.
 
     Args:
       caller: the function that errors name.
@@ -65,7 +65,7 @@ def directions(
       projections: whether v has an axis P.
 
     Raises:
-      ValueError: for another shape, or what is no array of numbers.
+      ValueError: directions have another shape, or are not an array of numbers.
 
     Example:
 
@@ -92,16 +92,16 @@ def directions(
 
 
 def answer(caller: str, fn: Callable, x: tf.Tensor, differentiated: bool = True) -> tf.Tensor:
-    """Call fn at x [B,*in] and return what it answers, [B,*out].
+    """Call fn at x [B,*in], and return its result [B,*out].
 
     Args:
       caller: the function that errors name.
-      fn: of TensorFlow operations.
+      fn: a function of TensorFlow operations.
       x: [B,*in].
-      differentiated: whether a derivative is taken: a NumPy array has none.
+      differentiated: whether the result is differentiated, which excludes NumPy arrays.
 
     Raises:
-      ValueError: fn answers no tensor, or not one row for each row of x.
+      ValueError: fn does not return a tensor with one row for each row of x.
 
     Example:
 
@@ -116,7 +116,7 @@ row of x.
         with exact_moments() if differentiated else contextlib.nullcontext():
             value = fn(x)
     except (NotImplementedError, AttributeError) as error:
-        # What TensorFlow says where NumPy is called on a tensor that is only traced.
+        # TensorFlow's message if NumPy is called on a traced tensor.
         if "numpy" not in str(error).lower() or not tf.is_symbolic_tensor(x):
             raise
         raise ValueError(_numpy(caller)) from error

@@ -1,7 +1,7 @@
-"""Contractions: derivatives that are at hand, seen along directions.
+"""Contractions of full derivatives with directions.
 
 A jet along directions (`jets.projected_jet`, `jets.directional_jet`) never builds the full
-derivative. These functions do the same to a derivative that exists: a label, or a black box's.
+derivative. These functions give the same for a derivative that exists: a label, or a black box's.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def contract_outputs(d: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-    """Take <d, v> over the output axes.
+    """Compute <d, v> over the output axes.
 
     Args:
       d: [B,*out,*rest].
@@ -36,7 +36,7 @@ def contract_outputs(d: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
 def contract_inputs(
     d: tf.Tensor, directions: Sequence[tf.Tensor], order: int | None = None
 ) -> tf.Tensor:
-    """Take D^j[v1, ..., vi], a derivative with its first arguments filled in.
+    """Compute D^j[v1, ..., vi], a derivative with its first i arguments filled in.
 
     Args:
       d: D^j [B,*out,*in × j].
@@ -68,12 +68,12 @@ def contract_inputs(
 
 
 def reshape_static(t: tf.Tensor, static: Sequence[int | None], *dynamic: tf.Tensor) -> tf.Tensor:
-    """Reshape t and keep the static shape where it is known.
+    """Reshape t, and keep what is known of the static shape.
 
     Args:
       t: any tensor.
-      static: the new shape; None where it is known only at run time.
-      dynamic: the new shape at run time, in parts that are joined.
+      static: the new shape, with None for sizes that are known only at run time.
+      dynamic: the new shape at run time, in parts that are concatenated.
 
     Returns:
       t in the new shape.

@@ -1,8 +1,8 @@
 """Variances that can be differentiated twice, inside functions whose derivatives are taken.
 
-`tf.nn.moments` stops the gradient of the mean inside the variance. The variance's first derivative
-does not change by that, but all higher ones are wrong, without a word: the Hessian of a net with
-LayerNormalization or GroupNormalization, and the gradient by its weights of a loss of derivatives.
+`tf.nn.moments` stops the gradient of the mean inside the variance. This does not change the
+variance's first derivative, but all higher ones are silently wrong: the Hessian of a net with
+LayerNormalization or GroupNormalization, and the weights' gradient of a loss of derivatives.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _stock = tf.nn.moments
 
 @contextlib.contextmanager
 def exact_moments() -> Iterator[None]:
-    """Let `tf.nn.moments`, which Keras's layers call, be differentiable to every order.
+    """Make `tf.nn.moments`, which Keras's layers call, differentiable to every order.
 
     Example:
 
