@@ -39,9 +39,9 @@ __all__ = ["Finding", "LabelCheck", "check_labels"]
 
 # Chosen by hand on the cases of tests/library/check.
 _RISES = 8  # fewer rises between neighbors cannot decide
-_FITTED = 3  # factors and shifts are fitted to so many times the chosen neighbors
+_FITTED = 3  # factors and shifts are fitted to this many times the chosen neighbors
 _CERTAIN = 0.5  # if a smaller share of finite differences is certain, fn is not smooth
-_UNEXPLAINED = 3  # a misfit of more than so many times EXACT is examined again
+_UNEXPLAINED = 3  # a misfit above this many times EXACT is examined again
 
 _NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
 

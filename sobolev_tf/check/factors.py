@@ -17,7 +17,7 @@ _SIGNIFICANT = 5  # standard errors of a factor: a smaller deviation from 1 is c
 _UNEXPLAINED = 4  # times what is left: it may cause a smaller deviation from 1
 _SAME_FACTOR = 0.02  # relative: factors this close are one finding, and have one cause
 _NO_FACTOR = 1e-6  # a factor below is zero: y does not change along that input
-_DECIMALS = 6  # outputs whose factors agree to so many are one finding
+_DECIMALS = 6  # outputs whose factors agree to this many decimals are one finding
 
 
 def scaled_labels(

@@ -10,8 +10,8 @@ from sobolev_tf.check.values import Values
 # Halving a piece of a line halves the change of a smooth slope over it; a jump stays.
 _PRECISION = 0.4  # power of eps: how close to a kink values can still tell the two slopes
 _HALVINGS = (6, 14)  # the least that tell a jump from a bend; the most that are needed
-_COMPARED = 3  # halvings: over so many a smooth slope falls to 1/8
-_STAYS = 0.7  # of the change so many halvings before: more is a jump; chosen by hand
+_COMPARED = 3  # halvings, over which a smooth slope falls to 1/8
+_STAYS = 0.7  # of the change that many halvings before; more is a jump; chosen by hand
 _JUMP = 0.02  # of the usual slope: a smaller jump is not named; chosen by hand
 _FLAT = 1e-3  # of the spread, added to the usual slope: lines may be flat
 

@@ -21,7 +21,7 @@ _LEAST_ROWS = 16  # are checked, however many outputs there are
 _SAME_POINT = 1e-9  # standard deviations: a shorter step says nothing of slopes
 _FLAT = 0.1  # of the usual slope: flatter places count as if they were so steep
 
-_ALL_PROBES, _SOME_PROBES = 64, 32  # inputs that are all stepped along; of more, so many
+_ALL_PROBES, _SOME_PROBES = 64, 32  # up to 64 inputs are all stepped along; of more, 32
 _DIFFERENCES = 2048  # of fn, in rows times inputs
 _DIFFERENCE_ROWS = (8, 128)  # the least and most rows
 _FLAT_INPUT = 0.01  # of the usual slope: inputs that matter less count as if so much
@@ -69,7 +69,7 @@ def neighbor_secants(data: Data, rng: np.random.Generator) -> Secants | None:
     step, length = (np.where(length > _SAME_POINT, a, np.nan) for a in (step, length))
     slope = np.sqrt(mean_of((rise / length) ** 2, 1))
     slope = np.hypot(slope, _FLAT * median_of(slope, 0) + TINY)
-    return _labelled(data, Secants(pool[tail], pool[head], step, rise, slope[:, None] * length))
+    return _labeled(data, Secants(pool[tail], pool[head], step, rise, slope[:, None] * length))
 
 
 def difference_secants(data: Data, values: Values, rng: np.random.Generator) -> Secants:
@@ -94,10 +94,10 @@ def difference_secants(data: Data, values: Values, rng: np.random.Generator) -> 
     step = np.zeros([len(probes), size])
     step[np.arange(len(probes)), probes] = 1.0
     head = np.repeat(rows[:, None], len(probes), 1)
-    return _labelled(data, Secants(rows, head, step[None], rise, scale[None]))
+    return _labeled(data, Secants(rows, head, step[None], rise, scale[None]))
 
 
-def _labelled(data: Data, secants: Secants) -> Secants:
+def _labeled(data: Data, secants: Secants) -> Secants:
     """The secants with rises NaN where a label that they need is missing."""
     missing = np.isnan(implied_rises(data, secants).sum(-1))
     return secants._replace(rise=np.where(missing, np.nan, secants.rise))

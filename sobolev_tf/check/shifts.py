@@ -15,7 +15,7 @@ _SHIFT = 1e-2  # standard deviations: smaller shifts are not named
 _SIGNIFICANT = 5  # standard errors of a shift: a smaller one is chance
 
 _INPUTS = 16  # of more, Newton's method is too dear: 8 D² evaluations a row
-_ROWS, _EQUATIONS = 16, 20  # for Newton's method: at least so many rows; equations for each input
+_ROWS, _EQUATIONS = 16, 20  # for Newton's method: the least rows, and equations for each input
 _STEPS = 6  # of Newton's method, each at most half a standard deviation long
 _WIDTH = 1e-2  # standard deviations, of the differences that Newton's method takes
 _SHOWN = 8  # entries of a shift that are printed

@@ -204,7 +204,7 @@ def _count(labels):
 
 
 def _first(labels, order, count):
-    """The first points in an order that have at most so many labels."""
+    """The first points, in a given order, that have at most this many labels."""
     kept = np.cumsum(np.sum(labels.present, 1)[order]) <= count
     return labels.of_rows(order[kept]) if kept.any() else labels.of_rows(order[:1])
 

@@ -94,7 +94,7 @@ def test_a_missing_entry_takes_no_part_in_a_relative_norm():
     assert [float(term("value", label, tf.constant([[6.0, p]]))) for p in (0.0, 400.0)] == [1, 1]
 
 
-def test_metrics_of_partly_labelled_rows():
+def test_metrics_of_partly_labeled_rows():
     """Only df/dx1 is known: rmse and cosine are of that entry alone."""
     model = compiled(missing="nan", jet_metrics=["rmse", "cosine"])
     partly = DY.copy()

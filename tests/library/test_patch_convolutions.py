@@ -15,7 +15,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, [10, 6, 6, 2], dtype=np.uint8
 
 @pytest.mark.parametrize("net", [nets.atari_teacher, nets.atari_student])
 def test_the_background_is_zero_to_the_net(net):
-    """Frames on grey are to it what the same ones on black are to a net without background."""
+    """Frames on gray are to it what the same ones on black are to a net without background."""
     frames = tf.random.uniform([2, 84, 84, 4], maxval=100.0)
     results = []
     for background in (0, 87):
@@ -25,8 +25,8 @@ def test_the_background_is_zero_to_the_net(net):
             tape.watch(x)
             logits = tf.nest.flatten(made(x))[0]
         results.append((logits, tape.gradient(logits, x)))
-    for black, grey in zip(*results, strict=True):
-        np.testing.assert_allclose(black, grey, rtol=1e-3, atol=1e-6)
+    for black, gray in zip(*results, strict=True):
+        np.testing.assert_allclose(black, gray, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_figure_4_by_hand():
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["values only", "Sobolev"]  # though each share has one alone
     assert panels[1, 0].get_ylim()[0] == 0
-    assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # per cent
+    assert panels[1, 1].lines[0].get_ydata().tolist() == [30, 20, 40]  # percent
     assert panels[0, 2].lines[0].get_xydata().tolist() == [[1, 5]]
 
 

@@ -63,7 +63,7 @@ flags.DEFINE_string("teacher", None, "The recorded policy. Default: the one in -
 flags.DEFINE_list(
     "train_percent",
     ["1", "5", "10", "25", "50"],
-    "Shares of the recording to train on, in per cent.",
+    "Shares of the recording to train on, in percent.",
     **OWN,
 )
 flags.DEFINE_enum(
@@ -116,7 +116,7 @@ flags.DEFINE_list("learning_rates", ["3e-4", "1e-3", "3e-3"], "Learning rates to
 flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Values of --alpha to search.", **OWN)
 flags.DEFINE_integer("search_steps", 1000, "Training steps of each trial of the search.", 1, **OWN)
 flags.DEFINE_float(
-    "search_percent", 10, "Share of the recording to search on, in per cent.", 0, 100, **OWN
+    "search_percent", 10, "Share of the recording to search on, in percent.", 0, 100, **OWN
 )
 flags.DEFINE_integer(
     "num_evals", 20, "Number of evaluations, evenly spaced over the training.", 1, **OWN

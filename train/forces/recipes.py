@@ -21,7 +21,7 @@ METHOD_NAMES = {  # as people read them
 }
 MEASURES = ("energy_rmse", "force_rmse", "seconds")  # meV, meV/Å
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 20, 3e-3, 0.5
-SHOWN = 2  # force components in the figure: every so many
+SHOWN = 2  # every second force component is in the figure
 MILLI = 1000
 
 

@@ -16,7 +16,7 @@ from train.regression.error_figure import function_title
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ARROW_STRIDE = 3  # an arrow at every so many points of the grid
+ARROW_STRIDE = 3  # one arrow for this many points of the grid, along each axis
 
 
 def predicted_jets(

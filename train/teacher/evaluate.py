@@ -85,7 +85,7 @@ def describe(scores: np.ndarray) -> str:
 
 
 def write_gif(path: str | Path, frames: list[np.ndarray], scale: int = 3) -> None:
-    """Write grey frames, uint8 [84,84] each, as a clip at the game's own speed."""
+    """Write gray frames, uint8 [84,84] each, as a clip at the game's own speed."""
     from PIL import Image  # Comes with matplotlib.
 
     shown = [Image.fromarray(frame).resize([84 * scale] * 2, 0) for frame in frames]

@@ -67,9 +67,9 @@ def test_metrics_of_every_term_have_short_names():
     assert set(history) == own | {f"val_{name}" for name in own}
     logs = model.evaluate(X, (Y, DY), verbose=0, return_dict=True)
     d1 = model.predict_jet(X).derivatives[0]
-    error, centred = np.sum((d1 - DY) ** 2), np.sum((DY - DY.mean(0)) ** 2)
+    error, centered = np.sum((d1 - DY) ** 2), np.sum((DY - DY.mean(0)) ** 2)
     assert logs["d1_rmse"] == pytest.approx(np.sqrt(error / DY.size), rel=1e-4)
-    assert logs["d1_r2"] == pytest.approx(1 - error / centred, rel=1e-3)
+    assert logs["d1_r2"] == pytest.approx(1 - error / centered, rel=1e-3)
     flat = d1.reshape(64, -1), DY.reshape(64, -1)
     cosine = np.sum(flat[0] * flat[1], 1) / np.prod([np.linalg.norm(f, axis=1) for f in flat], 0)
     assert logs["d1_cosine"] == pytest.approx(np.mean(cosine), rel=1e-3)

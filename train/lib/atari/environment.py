@@ -1,6 +1,6 @@
 """The games of section 4.2, on ale-py's C++ vector environment, made by `gymnasium.make_vec`.
 
-The usual preprocessing: grey 84x84, action repeat 4 with the maximum of the last two frames,
+The usual preprocessing: gray 84x84, action repeat 4 with the maximum of the last two frames,
 stacks of 4, up to 30 no-ops at the start, FIRE where a game waits for it. A lost life does not end
 an episode, and rewards are the game's own, unclipped.
 """
@@ -21,7 +21,7 @@ IDS = {
     "breakout": "ALE/Breakout-v5",
     "space_invaders": "ALE/SpaceInvaders-v5",
 }
-BACKGROUND = {"pong": 87, "breakout": 0, "space_invaders": 0}  # the commonest grey level
+BACKGROUND = {"pong": 87, "breakout": 0, "space_invaders": 0}  # the commonest gray level
 FRAMES_PER_STEP = 4
 LONGEST = 108_000  # frames of an episode: half an hour of play, as usual
 GAME_BYTES = 1_500_000  # of each game that is played: its emulator and its frames

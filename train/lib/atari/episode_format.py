@@ -48,7 +48,7 @@ def features(game: str) -> Any:
 
 
 def png(frame: np.ndarray) -> bytes:
-    """Return a grey frame, uint8 [H,W], as PNG.
+    """Return a gray frame, uint8 [H,W], as PNG.
 
     An encoder of its own: without filters it takes a tenth of the time of the usual ones, and a
     recording waits for it (the files are smaller, too).

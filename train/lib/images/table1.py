@@ -16,7 +16,7 @@ Scores = list[tuple[float, float | None]]  # (accuracy, deviation) of top-1, and
 
 NETS = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}  # the paper's data set, by script
 PAPER_DATA = {"cifar10": "cifar10", "imagenet": "imagenet2012"}  # as TFDS calls them
-# Czarnecki et al. (2017), Table 1: (accuracy, deviation) in per cent; top-1, on ImageNet top-5 too.
+# Czarnecki et al. (2017), Table 1: (accuracy, deviation) in percent; top-1, on ImageNet top-5 too.
 PAPER: dict[tuple[str, int], dict[str, Scores]] = {
     ("cifar10", 0): {"backprop": [(94.3, None)]},
     ("cifar10", 3): {
@@ -65,7 +65,7 @@ class Result(NamedTuple):
     method: str
     flags: dict[str, Any]
     images: dict[str, Any]  # its data set as in summary.json, less the seed of its order
-    accuracy: tuple[float, ...]  # per cent: top-1, and top-5 on ImageNet's net
+    accuracy: tuple[float, ...]  # percent: top-1, and top-5 on ImageNet's net
     steps: int
 
     @property

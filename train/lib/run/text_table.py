@@ -24,7 +24,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share of one as per cent; empty text for None.
+    """Return a share of one as percent; empty text for None.
 
     >>> percent(0.125)
     '12.5 %'
