@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets import at_least_float32
+from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.logits import warn_about_logits
 from sobolev_tf.losses import per_example, resolve
 
@@ -98,7 +99,8 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     }
     y = inputs["y"]
     x = {name: inputs[name] for name in net.input} if named else inputs["x"]
-    return keras.Model(inputs, ExampleLoss(loss)(net(x), y))
+    with own_errors("loss_net"):
+        return keras.Model(inputs, ExampleLoss(loss)(net(x), y))
 
 
 def _takes_classes(loss: Callable) -> bool:

@@ -106,7 +106,8 @@ def _of_layer(error: Exception) -> str | None:
     if not text.startswith("Exception encountered when calling"):
         return None
     lines = [line.strip() for line in text.split("\n") if line.strip()][1:]
-    return lines[0] if lines else None
+    marks = [k for k, line in enumerate(lines[:-1]) if line.endswith("Error encountered:")]
+    return lines[marks[-1] + 1 if marks else 0] if lines else None
 
 
 def _reports(error: Exception, failure: Exception) -> bool:

@@ -232,6 +232,11 @@ def test_nets_without_one_input_and_one_output_are_refused():
         loss_net(lambda x: x, "mse")
 
 
+def test_a_loss_that_averages_over_the_batch_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"^loss_net: loss <lambda> gives one number.*axis=-1\.$"):
+        loss_net(net(), lambda y_true, y_pred: tf.reduce_mean(y_pred - y_true))
+
+
 def test_probabilities_taken_for_logits_are_noticed():
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2, "softmax")])
     with pytest.warns(UserWarning, match="loss_net: the net ends in softmax"):
