@@ -22,6 +22,7 @@ import tensorflow as tf
 from absl import flags
 
 import sobolev_tf as st
+from train.lib.images import digits
 from train.lib.run import cells, cli, files, processes, run_folder, text_table
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
@@ -59,7 +60,7 @@ flags.DEFINE_integer(
 )
 
 RESULTS = ["curves.json", "curves.png"]
-TEST_DIGITS, BATCH_SIZE, STEPS_BETWEEN_TESTS = 500, 64, 10
+BATCH_SIZE, STEPS_BETWEEN_TESTS = 64, 10
 SHOWN_STEPS = (50, 100, 200)  # and the last
 GOAL = 0.9  # of test accuracy
 LOSSES = {"l1": st.losses.L1Norm, "squared": st.losses.SquaredNorm}
@@ -77,16 +78,6 @@ class Task(NamedTuple):
     critic_losses: str
 
 
-def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return (images [B,64] of 0..1, classes [B]) for training and for testing, always the same."""
-    from sklearn.datasets import load_digits
-
-    images, classes = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(images))
-    x, y = (images[order] / 16).astype("float32"), classes[order].astype("int32")
-    return (x[TEST_DIGITS:], y[TEST_DIGITS:]), (x[:TEST_DIGITS], y[:TEST_DIGITS])
-
-
 def make_net() -> keras.Model:
     """Build the net, 64-128-128-10 with ReLUs, to be cut after `lower`."""
     inputs = keras.Input([64])
@@ -98,7 +89,7 @@ def make_net() -> keras.Model:
 def train(task: Task) -> dict[str, Any]:
     """Train a net; return its test accuracy after every few steps, and its critic's cosine."""
     keras.utils.set_random_seed(task.seed)
-    training, test = digits()
+    training, test = digits.load()
     net = make_net()
     model = st.DecoupledModel(
         st.split(net, at=[] if task.method == "backprop" else ["lower"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from train import label_supervision as script
+from train.lib.images import digits
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -23,7 +24,7 @@ def fake(method, weight, seed, accuracy):
 
 
 def test_no_digit_is_in_training_and_test():
-    (x, y), (x_test, y_test) = script.digits()
+    (x, y), (x_test, y_test) = digits.load()
     assert (len(x), len(x_test)) == (1297, 500)
     assert not {each.tobytes() for each in x} & {each.tobytes() for each in x_test}
     assert (x.min(), x.max()) == (0, 1)

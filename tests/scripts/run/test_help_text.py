@@ -3,7 +3,7 @@
 import pytest
 from absl import flags
 
-from train import cifar10, cluster, imagenet, label_supervision, plot
+from train import attention_transfer, cifar10, cluster, imagenet, label_supervision, plot
 from train.bench import __main__ as bench
 from train.distill import __main__ as distill
 from train.forces import __main__ as forces
@@ -15,7 +15,7 @@ from train.teacher import __main__ as teacher
 from train.theory import __main__ as theory
 
 SCRIPTS = [bench, cifar10, cluster, distill, forces, imagenet, plot, pricing, record, regression]
-SCRIPTS += [label_supervision, teacher, theory]
+SCRIPTS += [attention_transfer, label_supervision, teacher, theory]
 PRESETS = {"small": {"epochs": 2, "l2": 0.5}, "paper": {"epochs": 90, "deterministic": True}}
 
 

@@ -1,0 +1,74 @@
+"""train.attention_transfer: each method trains a student; table, files and flags."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from train import attention_transfer as script
+from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
+
+RESULTS = Path(script.__file__).parent / "results" / "attention_transfer"
+DEFAULTS = {name: script.FLAGS[name].default for name in script.FLAGS}
+
+
+def settings(**changes):
+    return Settings({**DEFAULTS, "num_workers": 0, **changes})
+
+
+def fake(task):
+    gain = {"labels": 0.0, "distill": 0.1, "transfer": 0.2, "sobolev": 0.3}[task.method]
+    return {**task._asdict(), "accuracy": 0.5 + gain + 0.02 * task.seed, "teacher": 0.96}
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    keras.utils.set_random_seed(1)
+    net = script.make_net(8)
+    monkeypatch.setattr(script, "teacher", lambda: net)
+    return net
+
+
+@pytest.mark.parametrize("method", ["labels", "distill", "transfer", "sobolev"])
+def test_a_student_learns_and_the_teacher_does_not(method, untrained):
+    before = untrained.get_weights()
+    alpha = 0.1 if method in ("transfer", "sobolev") else 0.0
+    row = script.train(script.Task(50, method, alpha, 0, 20, 0.01))
+    assert 0 <= row["accuracy"] <= 1
+    if method in ("labels", "transfer"):
+        assert row["accuracy"] > 0.3  # chance, and an untrained teacher: 0.1
+    for old, new in zip(before, untrained.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_run_prints_gains_and_writes_accuracies_and_figure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "train", fake)
+    script.main(settings(workdir=str(tmp_path), num_seeds=2, alphas=["0.5"], num_points=["50"]))
+    rows = json.loads((tmp_path / "accuracies.json").read_text())["rows"]
+    assert [row["method"] for row in rows[::2]] == ["labels", "distill", "transfer", "sobolev"]
+    assert (tmp_path / "accuracies.png").read_bytes()[:4] == b"\x89PNG"
+    lines = capsys.readouterr().out.splitlines()
+    [transfer] = [line.split() for line in lines if "50 digits, transfer" in line]
+    assert transfer == ["50", "digits,", "transfer", "0.5", "71.0", "±1.4", "20.0", "±0.0"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"alphas": ["0"]}, "expected numbers above 0"),
+        ({"alphas": ["a"]}, "expected numbers above 0"),
+        ({"num_points": ["2000"]}, "there are 1297 training digits"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(changes, match):
+    with pytest.raises(UsageError, match=match):
+        script.all_tasks(settings(**changes))
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_has_the_table_of_its_run(path):
+    page = (RESULTS / "README.md").read_text()
+    assert script.table(json.loads(path.read_text())["rows"]) in page
