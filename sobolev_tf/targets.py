@@ -20,6 +20,7 @@ from sobolev_tf import jets, require
 from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
+from sobolev_tf.keras_support.graph_errors import OneLineLayer
 from sobolev_tf.keras_support.progress import progress_bar
 
 __all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "tabulate"]
@@ -109,7 +110,7 @@ class Function:
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
-class Teacher(keras.layers.Layer):
+class Teacher(OneLineLayer):
     """A teacher network (section 4.2), frozen and in inference mode.
 
     Sets `model.trainable = False`. The teacher's weights and BatchNormalization statistics are

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.jets.arguments import refuse_not_dense
+from sobolev_tf.keras_support.arrays import batch_shape, is_array, plain_array
 
 
 class Data(NamedTuple):
@@ -42,8 +43,8 @@ def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
 
     Args:
       x: [B,*in].
-      y: [B,*out]; with one output also [B].
-      dy: [B,*out,*in]; with one output also [B,*in].
+      y: [B,*out]; with one output also [B]. Masked entries are missing.
+      dy: [B,*out,*in]; with one output also [B,*in]. Masked entries are missing.
 
     Returns:
       The data, flat.
@@ -51,7 +52,7 @@ def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
     Raises:
       ValueError: shapes do not fit, or an entry of x or a label is infinite.
     """
-    x, y, dy = (np.asarray(a) for a in (x, y, dy))
+    x, y, dy = (_plain(name, a) for name, a in (("x", x), ("y", y), ("dy", dy)))
     for name, a in (("x", x), ("y", y), ("dy", dy)):
         if a.ndim == 0 or len(a) != len(x):
             raise ValueError(
@@ -68,6 +69,15 @@ def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
     x, y, dy = x.reshape(rows, size[1]), y.reshape(rows, size[0]), dy.reshape(rows, *size)
     unit = x.std(0, dtype=np.float64) if rows else np.ones(size[1])
     return Data(x, y, dy, np.where(unit > 0, unit, 1.0), inputs, out)
+
+
+def _plain(name: str, array: ArrayLike) -> np.ndarray:
+    """An array of any library as NumPy's; masked labels are NaN."""
+    if not isinstance(array, np.ma.MaskedArray):
+        refuse_not_dense(f"check_labels: {name}", array)
+    if is_array(array):
+        array = plain_array("check_labels", name, array, missing=name != "x")
+    return np.asarray(array)
 
 
 def _fit_shape(dy: np.ndarray, out: tuple, inputs: tuple) -> np.ndarray:

@@ -16,7 +16,10 @@ def log_policy(logits: tf.Tensor) -> tf.Tensor:
     >>> tf.exp(log_policy(tf.math.log([[1.0, 3.0]]))).numpy().round(4).tolist()
     [[0.25, 0.75]]
     """
-    return tf.nn.log_softmax(jets.at_least_float32(tf.convert_to_tensor(logits)))
+    logits = tf.convert_to_tensor(logits)
+    if not logits.dtype.is_floating:
+        logits = tf.cast(logits, tf.float32)
+    return tf.nn.log_softmax(jets.at_least_float32(logits))
 
 
 def kl(log_p: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:

@@ -20,7 +20,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
       name: what errors call it.
 
     Raises:
-      ValueError: x has integers, or is several arrays.
+      ValueError: x has integers or masked entries, is sparse or ragged, or is several arrays.
 
     Example:
 
@@ -34,8 +34,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
             f"{name} is one array, got a {type(x).__name__} of {len(x)}: close over the inputs "
             'that stay, as in lambda a: f({"a": a, "b": b}).'
         )
-    if isinstance(x, tf.RaggedTensor | tf.SparseTensor):
-        raise ValueError(f"{name} is a {type(x).__name__}, expected one dense array.")
+    refuse_not_dense(name, x)
     point = tf.convert_to_tensor(x)
     if not point.dtype.is_floating:
         raise ValueError(
@@ -43,6 +42,32 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
             f'pass {name}.astype("float32").'
         )
     return point
+
+
+def refuse_not_dense(name: str, array: Any) -> None:
+    """Refuse what TensorFlow would read as other numbers: sparse, ragged and masked arrays.
+
+    Args:
+      name: what errors call the array.
+      array: anything.
+
+    Raises:
+      ValueError: for such an array.
+
+    Example:
+
+    >>> refuse_not_dense("x", np.ma.masked_equal([[1.0], [9.0]], 9.0))
+    Traceback (most recent call last):
+    ValueError: x is masked, first in row 1: fill or drop such entries.
+    """
+    if isinstance(array, tf.SparseTensor | tf.RaggedTensor) or hasattr(array, "toarray"):
+        kind = type(array).__name__
+        advice = {"SparseTensor": "tf.sparse.to_dense({})", "RaggedTensor": "{}.to_tensor()"}
+        dense = advice.get(kind, "{}.toarray()").format(name.split()[-1])
+        raise ValueError(f"{name} is a {kind}, expected a dense array: {dense}.")
+    if isinstance(array, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(array)).any():
+        row = int(np.argmax(mask.reshape(len(mask), -1).any(axis=1))) if mask.ndim else 0
+        raise ValueError(f"{name} is masked, first in row {row}: fill or drop such entries.")
 
 
 def refuse_scalar(caller: str, x: tf.Tensor) -> tf.Tensor:
@@ -75,6 +100,7 @@ def directions(
     """
     if v is None:
         raise ValueError(f"{caller}: {name} is missing, expected {_shown(like, projections)}.")
+    refuse_not_dense(f"{caller}: {name}", v)
     try:
         v = tf.convert_to_tensor(v)
         v = v if v.dtype.is_floating else tf.cast(v, like.dtype)
@@ -88,6 +114,8 @@ def directions(
         raise ValueError(
             f"{caller}: {name} has shape {list(v.shape)}, expected {_shown(like, projections)}."
         )
+    if projections and v.shape[1] == 0:
+        raise ValueError(f"{caller}: {name} has shape {list(v.shape)}: P is at least 1.")
     return v
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.jets.arguments import refuse_not_dense
 
 
 def is_array(value: Any) -> bool:
@@ -98,11 +99,8 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
     ValueError: fit: x is an array [B,...] or rows of numbers, got 'points.csv'.
     """
     for leaf in keras.tree.flatten(x):
-        if isinstance(leaf, tf.SparseTensor | tf.RaggedTensor) or hasattr(leaf, "toarray"):
-            kind = type(leaf).__name__
-            advice = {"SparseTensor": "tf.sparse.to_dense({})", "RaggedTensor": "{}.to_tensor()"}
-            dense = advice.get(kind, "{}.toarray()").format(name)
-            raise ValueError(f"{caller}: {name} is a {kind}, expected a dense array: {dense}.")
+        if not isinstance(leaf, np.ma.MaskedArray):  # the gate may take these as missing
+            refuse_not_dense(f"{caller}: {name}", leaf)
     plain = isinstance(x, str | bytes | list | tuple | set | int | float)
     if x is not None and not plain and not callable(x):
         return x

@@ -99,6 +99,27 @@ def optimizer_of(name: str, optimizer: Any) -> keras.optimizers.Optimizer:
     return found
 
 
+def refuse_unseen_weights(caller: str, optimizer: Any, variables: list) -> None:
+    """Refuse trainable weights that an optimizer was not built with.
+
+    LoRA and other surgery on a net make new weights, whose moments the optimizer does not have; and
+    the optimizer of another model knows the weights of that one only.
+
+    Raises:
+      ValueError: names the first such weight, and what to do.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built:
+        return
+    seen = {id(variable) for variable in optimizer._trainable_variables}
+    for variable in variables:
+        if id(variable) not in seen:
+            raise ValueError(
+                f"{caller}: the weight {variable.path!r} is new since `compile`, or the optimizer "
+                "belongs to another model: call compile again, with a new optimizer."
+            )
+
+
 def _entries(metrics):
     """All metrics in nested lists and dicts; None inside a dict leaves an output out."""
     if isinstance(metrics, dict):

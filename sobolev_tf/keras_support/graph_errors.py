@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 # What surrounds the one line that matters in a graph's report.
@@ -24,6 +25,15 @@ _LOOP_ON_REPLICAS = (
     "Keras cannot run several steps an execution on several replicas. Compile the model with "
     "steps_per_execution=1."
 )
+
+
+class OneLineLayer(keras.layers.Layer):
+    """A layer whose own errors are one line; Keras adds a list of the arguments of the call."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the layer as in Keras."""
+        with own_errors(type(self).__name__):
+            return super().__call__(*args, **kwargs)
 
 
 class RefusedInput(tf.errors.InvalidArgumentError, ValueError):
@@ -49,11 +59,26 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
         if isinstance(failure, Exception) and failure is not error and _reports(error, failure):
             raise failure from None
         refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnknownError)
-        if refused and (line := one_line(error)) is not None:
+        if refused and (line := one_line(error) or _eager_line(error)) is not None:
             raise RefusedInput(None, None, f"{caller}: {line}") from None
         if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
             raise ValueError(f"{caller}: {line}") from None
         raise
+
+
+@contextlib.contextmanager
+def no_rows_refused(caller: str) -> Iterator[None]:
+    """Refuse to predict without rows: Keras 3.15 then trips over a name of its own.
+
+    Raises:
+      ValueError: there was no batch.
+    """
+    try:
+        yield
+    except UnboundLocalError as error:
+        if "batch_outputs" not in str(error):
+            raise
+        raise ValueError(f"{caller}: there is no data.") from None
 
 
 def one_line(error: tf.errors.OpError) -> str | None:
@@ -98,6 +123,13 @@ def raised_in_python(error: tf.errors.OpError) -> Exception | None:
     if isinstance(own, type) and issubclass(own, Exception):
         return own(text)
     return ValueError(f"{name}: {text}")
+
+
+def _eager_line(error: tf.errors.OpError) -> str | None:
+    """What an operation refused that ran eagerly, inside a layer or not; None for others."""
+    text = _of_layer(error) or error.message
+    found = re.match(r"(?s)\{\{function_node [^}]*\}\} (.+?) \[Op:\w+\]", text)
+    return " ".join(found[1].split()) if found else None
 
 
 def _of_layer(error: Exception) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets, targets
+from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_shape
@@ -47,12 +48,19 @@ class Equation:
           owner: the class that errors name.
 
         Raises:
-          ValueError: for a net of several outputs, or of axes whose size is not known.
+          ValueError: for a net of several outputs, or of axes whose size is not known; or if it is
+            built for another shape.
         """
         dims, self.output_dims = self.inputs.build(input_shape, owner)
         self._input_shape = input_shape
         dtype = "float64" if self.is_float64() else None
-        self.scaling.build((dims, self.output_dims), dtype)
+        if not self.scaling.built:
+            self.scaling.build((dims, self.output_dims), dtype)
+        elif dims != tuple(self.scaling.mean.shape):
+            raise ValueError(
+                f"{owner} is built for x {batch_shape(self.scaling.mean.shape)} already, and "
+                f"cannot be built for {batch_shape(dims)}."
+            )
 
     def is_float64(self) -> bool:
         """Tell whether any layer of the net computes in float64."""

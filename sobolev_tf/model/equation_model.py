@@ -14,6 +14,7 @@ from sobolev_tf.keras_support import (
     pitfalls,
 )
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
+from sobolev_tf.keras_support.graph_errors import no_rows_refused
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
 from sobolev_tf.model import arguments, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
@@ -206,7 +207,8 @@ class EquationModel(EquationSteps):
         known = inspect.signature(keras.Model.predict).parameters
         options.refuse_unknown(feed.gate.caller, kwargs, keras.Model.predict, known=known)
         fit_arguments.check(feed.gate.caller, self, kwargs | {"batch_size": batch_size})
-        return super().predict(**feed.prediction(x, batch_size), **kwargs)
+        with no_rows_refused(feed.gate.caller):
+            return super().predict(**feed.prediction(x, batch_size), **kwargs)
 
     def train_on_batch(
         self,

@@ -38,23 +38,3 @@ def build_optimizer(optimizer: Any, variables: list) -> None:
     if not optimizer.built:
         with keras.name_scope(optimizer.name, caller=optimizer):
             optimizer.build(variables)
-
-
-def refuse_unseen_weights(optimizer: Any, variables: list, caller: str) -> None:
-    """Refuse trainable weights that an optimizer was not built with.
-
-    LoRA and other surgery on a net make new weights, whose moments the optimizer does not have.
-
-    Raises:
-      ValueError: names the first such weight, and what to do.
-    """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if optimizer is None or not optimizer.built:
-        return
-    seen = {id(variable) for variable in optimizer._trainable_variables}
-    for variable in variables:
-        if id(variable) not in seen:
-            raise ValueError(
-                f"{caller}: the weight {variable.path!r} is new since `compile`, and the optimizer "
-                "does not know it: call compile again."
-            )

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.jets.arguments import refuse_not_dense
 from sobolev_tf.keras_support.arrays import batch_shape, plain_array
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model.inputs import Inputs
@@ -136,8 +137,7 @@ def _is_array(entry: Any) -> bool:
 
 
 def _array(entry: Any, caller: str, name: str) -> Any:
-    if isinstance(entry, tf.RaggedTensor | tf.SparseTensor):
-        raise ValueError(f"{caller}: {name} is a {type(entry).__name__}, expected one dense array.")
+    refuse_not_dense(f"{caller}: {name}", entry)
     if hasattr(entry, "shape") and hasattr(entry, "dtype"):
         entry = keras.ops.convert_to_tensor(entry) if not isinstance(entry, np.ndarray) else entry
         shape = entry.shape

@@ -38,6 +38,7 @@ class Inputs:
     def __init__(self, net: keras.Model, wrt: str | list[str] | None = None) -> None:
         self.net = net
         self.sizes: dict[Any, int] = {}
+        self.dims: dict[Any, tf.TensorShape] = {}
         if not isinstance(wrt, str | list | tuple | None):
             raise ValueError(f"wrt is the name of an input, or a list of names, got {wrt!r}.")
         self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
@@ -149,7 +150,7 @@ class Inputs:
           order: order of the derivative; for 2 and more see `label_blocks`.
 
         Raises:
-          ValueError: an input that `wrt` names is absent.
+          ValueError: an input that `wrt` names is absent, or its part has another shape.
         """
         if not isinstance(label, dict):
             return label
@@ -161,18 +162,13 @@ class Inputs:
             raise ValueError(f"label d1 lacks the input {missing[0]!r}; wrt names {self.chosen}.")
         if not isinstance(self.wrt, list):
             return label[self.wrt]
-        parts = [tf.convert_to_tensor(label[name]) for name in self.wrt]
-        return tf.concat(
-            [tf.reshape(p, [-1, *p.shape[1 : outputs + 1], _size(p, outputs)]) for p in parts],
-            outputs + 1,
-        )
+        return tf.concat([self._part(label[name], name, outputs) for name in self.wrt], outputs + 1)
 
     def shape(self, input_shape: Any) -> tuple:
         """Return the point's shape without B, from the net's input shapes in their structure."""
         shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
-        self.sizes = {
-            name: tf.TensorShape(shape[1:]).num_elements() for name, shape in shapes.items()
-        }
+        self.dims = {name: tf.TensorShape(shape[1:]) for name, shape in shapes.items()}
+        self.sizes = {name: dims.num_elements() for name, dims in self.dims.items()}
         if not isinstance(self.wrt, list):
             return tuple(shapes[self.wrt][1:])
         return (sum(tf.TensorShape(shapes[name][1:]).num_elements() for name in self.wrt),)
@@ -190,6 +186,19 @@ class Inputs:
         if isinstance(input_shape, dict):
             return dict(zip(input_shape, tensors, strict=True))
         return tensors[0] if isinstance(input_shape, tuple) else list(tensors)
+
+    def _part(self, label, name, outputs):
+        """The derivatives by one input [B,*out,n]; of one output [B,1] also from [B,*in]."""
+        label = tf.convert_to_tensor(label)
+        size, axes = self.sizes[name], len(self.dims[name])
+        if outputs == 1 and label.shape.rank == 1 + axes:
+            label = label[:, None]
+        if _size(label, outputs) not in (None, size):
+            raise ValueError(
+                f"label d1 of {name!r} has shape {list(label.shape)}, expected the axes batch, "
+                f"outputs, and {list(self.dims[name])} as in x."
+            )
+        return tf.reshape(label, [-1, *label.shape[1 : outputs + 1], size])
 
     def _output_shape(self, input_shape, owner):
         if getattr(self.net, "outputs", None):

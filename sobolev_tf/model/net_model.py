@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from sobolev_tf import jets, require
 from sobolev_tf.keras_support import export, strategies
+from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
-from sobolev_tf.model import gradients, posterior
+from sobolev_tf.model import posterior
 from sobolev_tf.model.compiled_jet import CompiledFunctions, CompiledJet
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.input_batches import input_batches, shown_batches
@@ -188,7 +189,7 @@ class NetModel(strategies.DistributedModel):
     def make_train_function(self, force: bool = False) -> None:
         """Make Keras's train function, after a check that the optimizer knows all weights."""
         caller = f"{type(self).__name__}.fit"
-        gradients.refuse_unseen_weights(self.optimizer, self.trainable_variables, caller)
+        refuse_unseen_weights(caller, self.optimizer, self.trainable_variables)
         super().make_train_function(force)
 
     def forget_functions(self) -> None:

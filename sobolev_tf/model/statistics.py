@@ -181,7 +181,7 @@ class Statistics:
         """
         scaling = Scaling()
         mean, *_ = scales = self.scales()
-        scaling.build((mean.shape, self.outputs))
+        scaling.build((mean.shape, self.outputs), "float64")
         scaling.set(*scales)
         roots = {n: np.sqrt(m.mean_square) for n, m in self.terms.items() if n != "value"}
         return {

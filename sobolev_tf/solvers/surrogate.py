@@ -8,10 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import nets, require
-from sobolev_tf.keras_support import arrays
-from sobolev_tf.model import labels as label_forms
-from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.sobolev import SobolevModel
+from sobolev_tf.solvers import surrogate_labels
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
 from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 from sobolev_tf.solvers.kernel_units import kernel_net
@@ -93,7 +91,7 @@ def fit_surrogate(
     require.one_of(_CALLER, "net", net, _NETS)
     require.one_of(_CALLER, "verbose", verbose, (0, 1, False, True))
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
-    x, y, weights = _checked(x, y, sample_weight)
+    x, y, weights = surrogate_labels.checked(_CALLER, x, y, sample_weight)
     data = _Data(x, y, weights, seed)
     errors: dict[str, float] = {}
     model = None
@@ -265,68 +263,6 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
 
 def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
     model.compile("adam", component_weights=component_weights, missing="nan")
-
-
-def _checked(
-    x: Any, y: Any, weights: Any
-) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
-    """Points [B,D], labels by name as value [B,K] and d1 [B,K,D], weights; all in float64."""
-    gate = Gate(_CALLER, 1, "nan")
-    x = arrays.from_lists(_CALLER, "x", x)
-    if not arrays.is_array(x):
-        raise ValueError(f"{_CALLER}: x is one array [B, D], got {require.shown(x)}.")
-    x, y, weights = gate.arrays(x, y, weights)
-    gate.nothing_to_learn(y)
-    x = np.asarray(x, "float64")
-    if x.ndim != 2 or not x.shape[1]:
-        raise ValueError(f"{_CALLER}: x has shape {list(x.shape)}, expected [B, D].")
-    given = label_forms.by_name(y, 1, extra=("directions",))
-    if others := [name for name in given if name in label_forms.DIRECTIONAL]:
-        raise ValueError(
-            f"{_CALLER}: labels are value and d1, got {others[0]}: fit_lbfgs takes every label."
-        )
-    if not given:
-        raise ValueError(f"{_CALLER}: there are no labels, y is {require.shown(y)}.")
-    labels = _full(given, x.shape[1])
-    _refuse_output_without_labels(labels, weights)
-    if weights is None:
-        return x, labels, None
-    if isinstance(weights, dict):
-        raise ValueError(f"{_CALLER}: sample_weight is one array [B], got a dict.")
-    weights = np.asarray(weights, "float64").reshape(-1)
-    kept = weights > 0
-    return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
-
-
-def _refuse_output_without_labels(labels: dict[str, np.ndarray], weights: Any) -> None:
-    rows = slice(None) if weights is None else np.ravel(weights) > 0
-    present = [
-        np.any(~np.isnan(label[rows]), (0, *range(2, label.ndim))) for label in labels.values()
-    ]
-    if not (known := np.any(present, 0)).all():
-        raise ValueError(
-            f"{_CALLER}: output {int(np.argmin(known))} has no labels: all are missing, or of "
-            "weight 0."
-        )
-
-
-def _full(given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:
-    labels = {name: np.asarray(label, "float64") for name, label in given.items()}
-    shapes = {"value": [], "d1": [dims]}
-    outputs = None
-    for name, label in labels.items():
-        tail = shapes[name]
-        if label.ndim == 1 + len(tail) and list(label.shape[1:]) == tail:
-            labels[name] = label = label[:, None]
-        known = outputs or "K"
-        wide = label.ndim == 2 + len(tail) and list(label.shape[2:]) == tail
-        if not wide or label.shape[1] != (outputs or max(label.shape[1], 1)):
-            expected = ", ".join(["B", str(known), *map(str, tail)])
-            raise ValueError(
-                f"{_CALLER}: label {name} has shape {list(label.shape)}, expected [{expected}]."
-            )
-        outputs = label.shape[1]
-    return labels
 
 
 def _root_mean_square(errors: np.ndarray) -> float:

@@ -230,6 +230,11 @@ class DecoupledModel(DecoupledSteps):
         compile_settings.refuse_wrong_options(kwargs, DecoupledModel.compile)
         optimizer = compile_settings.optimizer_of("optimizer", optimizer)
         critic_optimizer = compile_settings.optimizer_of("critic_optimizer", critic_optimizer)
+        if optimizer is critic_optimizer:
+            raise ValueError(
+                "compile: optimizer and critic_optimizer are one object: each needs its own, since "
+                "an optimizer has a state for each weight."
+            )
         if self.placed:
             kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -238,6 +243,7 @@ class DecoupledModel(DecoupledSteps):
         if self.synthetic_gradients:
             self.critic_optimizer = scaled_like(self.optimizer, critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
+        self._refuse_unseen_weights("compile")
         for layer in self.synthetic_gradients:
             if isinstance(layer, SyntheticGradient):
                 layer.loss = loss

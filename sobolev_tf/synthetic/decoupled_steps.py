@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.synthetic import placed_trainer
@@ -38,6 +39,7 @@ class DecoupledSteps(WatchedModel):
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
         self.forget_stale_functions()
+        self._refuse_unseen_weights("DecoupledModel.fit")
         if self.train_function is None or force:
             super().make_train_function(force)
             if self.placed and not self.run_eagerly:
@@ -63,6 +65,10 @@ class DecoupledSteps(WatchedModel):
         """Keras's metrics, and those of the cuts that the loss allows."""
         loss = getattr(self, "loss", None)
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
+
+    def _refuse_unseen_weights(self, caller):
+        refuse_unseen_weights(caller, self.optimizer, self.network_variables)
+        refuse_unseen_weights(caller, self.critic_optimizer, self.critic_variables)
 
     def _unpack(self, data):
         with errors_of("fit"):

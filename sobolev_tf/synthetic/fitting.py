@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support import arrays, fit_arguments, options
+from sobolev_tf.keras_support.graph_errors import no_rows_refused
 from sobolev_tf.keras_support.strategies import DistributedModel
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.synthetic import gate
@@ -38,7 +39,7 @@ class WatchedModel(DistributedModel):
         # With its own default, Keras warns that it cannot shuffle a data set or a generator.
         passed.setdefault("shuffle", arrays.are_arrays(passed["x"]))
         data = _look("DecoupledModel.fit", passed)
-        gate.refuse_fractional_classes("DecoupledModel.fit", self.loss, passed.get("y"))
+        self._refuse_no_classes(caller, passed.get("y"))
         streams = [data]
         validation = passed.get("validation_data")
         if isinstance(validation, tuple | list):
@@ -47,6 +48,7 @@ class WatchedModel(DistributedModel):
             if arrays.are_arrays(parts[0]):
                 looked = gate.look("DecoupledModel.fit, validation", *parts)
                 passed["validation_data"] = looked[: len(validation)]
+                self._refuse_no_classes(f"{caller}, validation", looked[1])
         elif validation is not None:
             arrays.from_lists(caller, "validation_data", validation)
             streams.append(gate.stream("DecoupledModel.fit, validation", validation))
@@ -69,6 +71,7 @@ class WatchedModel(DistributedModel):
         passed = _passed("DecoupledModel.evaluate", super().evaluate, x, y, *args, **kwargs)
         fit_arguments.check("DecoupledModel.evaluate", self, passed)
         data = _look("DecoupledModel.evaluate", passed)
+        self._refuse_no_classes("DecoupledModel.evaluate", passed.get("y"))
         try:
             return super().evaluate(**passed)
         except (tf.errors.OpError, StopIteration, ValueError) as error:
@@ -79,7 +82,8 @@ class WatchedModel(DistributedModel):
         """Compute the network's outputs as in Keras."""
         passed = _passed("DecoupledModel.predict", super().predict, x, *args, **kwargs)
         fit_arguments.check("DecoupledModel.predict", self, passed)
-        return super().predict(**passed)
+        with no_rows_refused("DecoupledModel.predict"):
+            return super().predict(**passed)
 
     def train_on_batch(
         self,
@@ -104,6 +108,9 @@ class WatchedModel(DistributedModel):
         """Compute the network's outputs as in Keras; x is checked as in `fit`."""
         x, _, _ = gate.look("DecoupledModel.predict_on_batch", x, None, None)
         return super().predict_on_batch(x)
+
+    def _refuse_no_classes(self, caller, y):
+        gate.refuse_no_classes(caller, self.loss, y, self.stages[-1].output_shape)
 
 
 def _look(caller: str, passed: dict) -> WatchedData:

@@ -50,31 +50,47 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     return given
 
 
-def refuse_fractional_classes(caller: str, loss: Any, y: Any) -> None:
-    """Refuse class numbers [B] with fractions, which Keras would cut off.
+def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> None:
+    """Refuse labels that are no class numbers, where the loss takes these.
+
+    Keras would cut fractions off; numbers that are out of range are NaN on some devices.
+
+    Args:
+      caller: the method, which errors name.
+      loss: the network's.
+      y: labels: only arrays are looked at.
+      output_shape: (B, *K), the network's.
 
     Raises:
       ValueError: names the first such row.
 
     Example:
 
-    >>> refuse_fractional_classes(
-    ...     "fit", keras.losses.SparseCategoricalCrossentropy(), np.array([1.0, 1.5])
-    ... )
+    >>> sparse = keras.losses.SparseCategoricalCrossentropy()
+    >>> refuse_no_classes("fit", sparse, np.array([1.0, 1.5]), (None, 3))
     Traceback (most recent call last):
-    ValueError: fit: y is 1.5 in row 1, and the loss takes class numbers: whole numbers from 0.
+    ValueError: fit: y is 1.5 in row 1, and the loss takes class numbers: whole numbers from 0 to 2.
     """
     sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     numbers = arrays.on_host(y) if sparse and arrays.is_array(y) else None
-    if numbers is None or numbers.dtype.kind != "f":
+    if numbers is None or numbers.dtype.kind not in "fiu":
         return
-    wrong = (numbers != np.floor(numbers)).reshape(len(numbers), -1)
+    if numbers.ndim == len(output_shape) and numbers.shape[-1] > 1:
+        raise ValueError(
+            f"{caller}: y has shape {list(numbers.shape)}, and the loss takes class numbers "
+            f"{arrays.batch_shape(output_shape[1:-1])}: pass np.argmax(y, -1), or take "
+            "CategoricalCrossentropy."
+        )
+    wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= output_shape[-1])
+    if loss.ignore_class is not None:
+        wrong &= numbers != loss.ignore_class
+    wrong = wrong.reshape(len(numbers), -1)
     if wrong.any():
         row = int(np.argmax(wrong.any(axis=1)))
         shown = numbers.reshape(len(numbers), -1)[row, np.argmax(wrong[row])]
         raise ValueError(
             f"{caller}: y is {shown:g} in row {row}, and the loss takes class numbers: whole "
-            "numbers from 0."
+            f"numbers from 0 to {output_shape[-1] - 1}."
         )
 
 

@@ -12,17 +12,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import require
 from sobolev_tf.jets import Jet, at_least_float32, jet
+from sobolev_tf.keras_support.graph_errors import OneLineLayer
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.cut import Cut, replace_gradient
 
 
-class _CutLayer(keras.layers.Layer):
+class _CutLayer(OneLineLayer):
     """Base class: h forward, weight * SG(h, y) backward."""
 
     def __init__(self, critic, **kwargs):
         # No autocast: under mixed precision Keras would round labels and weights to half.
         super().__init__(autocast=False, **kwargs)
+        if not isinstance(critic, keras.layers.Layer):
+            got = require.shown(critic)
+            raise ValueError(f"{type(self).__name__}: critic is a Keras model, got {got}.")
         self.critic = critic
 
     def call(
@@ -56,6 +61,16 @@ class _CutLayer(keras.layers.Layer):
     def _predict(self, h, y, training):
         """Return (m [B] or None, SG [B,*H], p(h) [B,*out] or None), with h gradient-stopped."""
         raise NotImplementedError
+
+    def _rows(self, h, y):
+        """h, gradient-stopped, and y as tensors of as many rows."""
+        h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        if not h.shape[:1].is_compatible_with(y.shape[:1]):
+            raise ValueError(
+                f"{type(self).__name__}: h has shape {list(h.shape)} and y {list(y.shape)}: each "
+                "row of h needs one of y."
+            )
+        return h, y
 
     def compute_output_spec(
         self, h: keras.KerasTensor, *args: Any, **kwargs: Any
@@ -129,7 +144,7 @@ class SyntheticGradient(_CutLayer):
                 f"SyntheticGradient: {self.name!r} has no loss; pass one, as in "
                 "SyntheticGradient(critic, loss), or compile its model."
             )
-        h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        h, y = self._rows(h, y)
         outputs = []
 
         def m(h):
@@ -160,7 +175,7 @@ class DirectGradient(_CutLayer):
         super().__init__(critic, **kwargs)
 
     def _predict(self, h, y, training):
-        h, y = tf.stop_gradient(tf.convert_to_tensor(h)), tf.convert_to_tensor(y)
+        h, y = self._rows(h, y)
         shape = self.critic.inputs[1].shape[1:]
         if y.shape[1:] != shape:
             y = tf.one_hot(tf.cast(tf.reshape(y, [-1, *shape[:-1]]), tf.int32), shape[-1])

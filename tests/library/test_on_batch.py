@@ -125,3 +125,12 @@ def test_predict_refuses_numbers_that_it_would_change():
         with pytest.raises(ValueError, match=r"^SobolevModel.predict: x "):
             sobolev().predict(x, verbose=0)
     assert np.isnan(sobolev().predict(spoilt(X, np.nan), verbose=0)[3])
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("name", MODELS)
+def test_predict_refuses_data_without_rows(name):
+    model = MODELS[name][0]()
+    for empty in (X[:0], tf.data.Dataset.from_tensor_slices(X[:0]).batch(4)):
+        with pytest.raises(ValueError, match=rf"^{name}.predict: there is no data\.$"):
+            model.predict(empty, verbose=0)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 
 from sobolev_tf.check import check_labels
 from tests.support.labeled import column, data, kinds, labels, pair, sines, styblinski_tang
@@ -119,3 +120,14 @@ def test_the_answer_depends_on_the_seed_alone():
     assert check_labels(x, y, dy, seed=1) == check_labels(x, y, dy, seed=1)
     assert check_labels(x, y, dy, seed=1) != check_labels(x, y, dy, seed=2)
     assert check_labels(x, y, -dy, seed=3).findings[0].kind == "wrong sign"
+
+
+def test_masked_labels_are_missing_and_masked_points_refused(function):
+    x, y, dy = data(pair, 1000)
+    wrong = np.random.default_rng(0).random(dy.shape) < 0.1
+    masked = np.ma.masked_array(np.where(wrong, 1e6, dy), mask=wrong)
+    assert check_labels(x, y, masked, function(pair)).ok
+    with pytest.raises(ValueError, match="x is masked, first in row 0"):
+        check_labels(np.ma.masked_array(x, mask=True), y, dy)
+    with pytest.raises(ValueError, match="dy is a csr_matrix, expected a dense array"):
+        check_labels(x, y, csr_matrix(dy[:, 0]))

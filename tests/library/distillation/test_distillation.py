@@ -245,3 +245,13 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"has the outputs \[0, 1\]: choose one"):
         distiller(both).fit(FRAMES, verbose=0)
     distiller(targets.Teacher(both, output=1)).fit(FRAMES, verbose=0)
+
+
+def test_whole_numbers_are_logits_and_class_numbers_are_not():
+    student = PolicyDistiller(policy(), alpha=0)
+    student.compile("sgd", run_eagerly=True)
+    logits = np.arange(30).reshape(10, 3) % 7
+    losses = [student.evaluate(FRAMES, each, verbose=0)[0] for each in (logits, logits * 1.0)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    with pytest.raises(ValueError, match=r"label value has shape \[10\], expected \[B, 3\]"):
+        student.fit(FRAMES, logits[:, 0], verbose=0)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 
 from sobolev_tf import SobolevModel, directional_jet, hvp, jet, jvp, partial_jet, projected_jet, vjp
 
@@ -157,3 +158,21 @@ def test_a_target_without_a_whole_gradient_is_warned_of():
     model.compile("sgd")
     with pytest.warns(UserWarning, match="a part of fn runs in Python"):
         model.fit(np.ones([4, 2], "float32"), verbose=0)
+
+
+def test_masked_and_sparse_arrays_are_refused():
+    masked = np.ma.masked_array(X.numpy(), mask=[[False, False], [False, True]] * 2)
+    one_line(lambda: jet(square, masked), "x is masked, first in row 1")
+    one_line(lambda: jvp(square, X, masked), "jvp: v is masked, first in row 1")
+    sparse = csr_matrix(X.numpy())
+    one_line(lambda: jet(square, sparse), "x is a csr_matrix", "x.toarray()")
+    one_line(lambda: hvp(square, X, sparse), "hvp: v is a csr_matrix", "v.toarray()")
+    whole = np.ma.masked_array(X.numpy(), mask=False)
+    np.testing.assert_array_equal(jet(tf.sin, whole).derivatives[0], jet(tf.sin, X).derivatives[0])
+
+
+def test_there_is_at_least_one_direction():
+    none = np.zeros([4, 0, 2])
+    one_line(lambda: partial_jet(square, X, none, 1), "partial_jet: v has shape [4, 0, 2]")
+    one_line(lambda: directional_jet(square, X, [none]), "directional_jet: directions")
+    one_line(lambda: projected_jet(tf.sin, X, 1, lambda _: none), "projected_jet: directions")

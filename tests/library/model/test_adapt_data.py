@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel
+from sobolev_tf import SobolevModel, nets
 from tests.support.small import DY, X, Y, compiled
 
 ATOMS = np.random.default_rng(0).normal(size=[20, 4, 3]).astype("float32")
@@ -153,3 +153,14 @@ def test_a_net_that_masks_padding_keeps_its_x():
     model = SobolevModel(keras.Sequential([keras.Input([6, 2]), *layers]))
     model.adapt(x, 100 * x[:, 0, :1], scale_x=False)
     assert scales(model)[3] > 10
+
+
+def test_sizes_of_slopes_do_not_depend_on_units():
+    x, y, dy = (a.astype("float64") for a in (X, Y, DY))
+    sizes = []
+    for unit in (1.0, 1e60):
+        net = nets.mlp(3, 2, hidden=[4], activation="tanh", dtype="float64")
+        model = compiled(net, component_weights="rms")
+        model.adapt(unit * x, (y / unit, dy / unit**2))
+        sizes.append(model.objective.components["d1"])
+    np.testing.assert_allclose(sizes[1], sizes[0], rtol=1e-6)

@@ -115,3 +115,15 @@ def test_a_problem_is_what_evaluate_computes():
     )
     with pytest.raises(ValueError, match="label value has NaN"):
         model.problem(X, Y * np.nan)
+
+
+def test_a_model_can_be_built_again():
+    model = compiled()
+    model.adapt(X, (Y, DY))
+    before = model.predict(X, verbose=0)
+    for again in (model, st.SobolevModel.from_config(model.get_config())):
+        again.build((None, 3))
+        again.build((None, 3))
+    np.testing.assert_array_equal(model.predict(X, verbose=0), before)
+    with pytest.raises(ValueError, match=r"built for x \[B, 3\] already, .* for \[B, 2\]\.$"):
+        model.build((None, 2))

@@ -96,3 +96,17 @@ def test_wrong_inputs_are_named():
         compiled(two_inputs(), wrt="c").fit(TWO, (Y, DY), verbose=0)
     with pytest.raises(ValueError, match="d1 lacks the input 'b'"):
         compiled(two_inputs(), wrt=["a", "b"]).fit(TWO, (Y, {"a": DY[:, :, :2]}), verbose=0)
+
+
+def test_gradients_of_one_output_by_name_may_leave_its_axis_out():
+    a, b = keras.Input([2], name="a"), keras.Input([3], name="b")
+    h = keras.layers.Dense(8, "tanh")(keras.layers.Concatenate()([a, b]))
+    model = compiled(keras.Model({"a": a, "b": b}, keras.layers.Dense(1)(h)), wrt=["b", "a"])
+    by_name = {"a": DY[:, 0, :2], "b": DY[:, 0]}
+    joined = np.concatenate([DY[:, :1], DY[:, :1, :2]], -1)
+    forms = (by_name, {name: d[:, None] for name, d in by_name.items()}, joined)
+    losses = [model.evaluate(TWO, {"d1": form}, verbose=0) for form in forms]
+    error = model.predict_jet(TWO).derivatives[0] - joined
+    np.testing.assert_allclose(losses, np.mean(np.sum(error**2, (1, 2))), rtol=1e-4)
+    with pytest.raises(ValueError, match=r"label d1 of 'b' has shape .*, expected .* \[3\] as"):
+        model.evaluate(TWO, {"d1": {"a": DY[:, 0, :2], "b": DY[:, 0, :2]}}, verbose=0)

@@ -309,3 +309,19 @@ def test_a_row_of_more_weight_is_surer():
     assert std[1] < 0.7 * std[0]
     error = [abs(m.predict(row, verbose=0) - y[5]).item() for m in (plain, weighted)]
     assert error[1] < error[0]
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-150, 1e150, 1e200])
+def test_numbers_whose_squares_do_not_exist_are_refused(size):
+    x = np.linspace(-1, 1, 6)[:, None]
+    with pytest.raises(ValueError, match="label value has numbers of up to"):
+        st.fit_surrogate(x, (size * x**2, 2 * size * x))
+    with pytest.raises(ValueError, match="fit_surrogate: x has numbers of up to"):
+        st.fit_surrogate(size * x, x**2)
+
+
+def test_units_far_from_one_change_nothing():
+    x = np.linspace(-1, 1, 6)[:, None]
+    model = st.fit_surrogate(1e60 * x, (1e-60 * np.sin(3 * x), 3e-120 * np.cos(3 * x)))
+    value = model.predict(np.array([[1e59]]), verbose=0)
+    np.testing.assert_allclose(1e60 * value, np.sin(0.3), atol=1e-3)

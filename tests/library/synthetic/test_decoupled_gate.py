@@ -70,3 +70,60 @@ def test_negative_weights_of_a_data_set_are_named():
 def test_weights_of_the_critics_loss_are_numbers_of_at_least_0(weights):
     with pytest.raises(ValueError, match="a finite number of at least 0"):
         decoupled(critic_loss_weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.where(Y == 1, -1, Y), "y is -1 in row 1, .*: whole numbers from 0 to 2"),
+        (Y + 1, "y is 3 in row 2"),
+        (Y[:, None] + 0.5, "y is 0.5 in row 0"),
+        (np.eye(3)[Y], r"y has shape \[32, 3\], and the loss takes class numbers \[B\]: pass"),
+    ],
+)
+def test_labels_are_class_numbers(y, message):
+    model = decoupled(run_eagerly=True)
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=message):
+            run(X, y, verbose=0)
+    with pytest.raises(ValueError, match=f"validation: {message}"):
+        model.fit(X, Y, validation_data=(X, y), verbose=0)
+
+
+def test_a_class_that_the_loss_ignores_is_let_in():
+    model = decoupled(run_eagerly=True)
+    sparse = keras.losses.SparseCategoricalCrossentropy
+    model.compile("sgd", "adam", sparse(from_logits=True, ignore_class=-1), run_eagerly=True)
+    assert np.isfinite(model.evaluate(X, np.where(Y == 1, -1, Y), verbose=0)).all()
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_a_wrong_class_in_a_data_set_is_one_line(eager):
+    model = decoupled(run_eagerly=eager)
+    with pytest.raises(ValueError, match="label value of 3 which is outside") as caught:
+        model.fit(tf.data.Dataset.from_tensor_slices((X, Y + 1)).batch(8), verbose=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_optimizer_is_of_one_model():
+    optimizer = keras.optimizers.SGD(0.1)
+    model = decoupled()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="optimizer and critic_optimizer are one object"):
+        model.compile(optimizer, optimizer, loss)
+    model.compile(optimizer, "adam", loss)
+    with pytest.raises(ValueError, match=r"compile: the weight .* call compile again, with a new"):
+        decoupled().compile(optimizer, "adam", loss)
+    with pytest.raises(ValueError, match=r"compile: the weight .* belongs to another model"):
+        decoupled().compile("sgd", optimizer, loss)
+
+
+def test_a_stage_that_is_unfrozen_needs_compile():
+    model = decoupled()
+    model.stages[0].trainable = False
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", "adam", loss, run_eagerly=True)
+    model.fit(X, Y, verbose=0)
+    model.stages[0].trainable = True
+    with pytest.raises(ValueError, match="fit: the weight 'h1/kernel' is new since `compile`"):
+        model.fit(X, Y, verbose=0)

@@ -161,3 +161,23 @@ def test_critics_fit_the_cut_and_are_differentiable_twice(builder):
         loss = tf.reduce_sum(tf.abs(layer.jet(h, y).derivatives[0]))
     gradients = tape.gradient(loss, layer.critic.trainable_variables)
     assert all(float(tf.norm(g)) > 0 for g in gradients)
+
+
+def test_wrong_arguments_are_one_line():
+    critic = dense_critic((4,), 3)
+    h, y = tf.ones([2, 4]), tf.zeros([2, 3])
+    runs = [
+        (lambda: SyntheticGradient(critic)(h, y), "has no loss; pass one"),
+        (
+            lambda: SyntheticGradient(critic, "mse")(h, y[:1]),
+            r"h has shape \[2, 4\] and y \[1, 3\]",
+        ),
+        (lambda: SyntheticGradient(critic, "mse").jet(h, y[:1]), "each row of h needs one of y"),
+        (lambda: SyntheticGradient(None, "mse"), "critic is a Keras model, got None"),
+        (lambda: DirectGradient("critic"), "DirectGradient: critic is a Keras model, got 'critic'"),
+        (lambda: SyntheticGradient(critic, CROSS_ENTROPY)(h, tf.constant([0, 3])), "outside the"),
+    ]
+    for run, message in runs:
+        with pytest.raises(ValueError, match=message) as caught:
+            run()
+        assert "\n" not in str(caught.value)

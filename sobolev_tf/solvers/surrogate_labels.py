@@ -1,0 +1,105 @@
+"""What `fit_surrogate` takes: points, values and slopes, checked once."""
+
+from typing import Any
+
+import numpy as np
+
+from sobolev_tf import require
+from sobolev_tf.keras_support import arrays
+from sobolev_tf.model import labels as label_forms
+from sobolev_tf.model.gate import Gate
+
+_EXTREME = 1e140  # squares end at 1e154, and sums of them before
+
+
+def checked(
+    caller: str, x: Any, y: Any, weights: Any
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """Return points, labels and weights as arrays of float64, without rows of weight 0.
+
+    Args:
+      caller: the function that errors name.
+      x: [B,D].
+      y: values, (value, d1), or a dict of these.
+      weights: [B], or None.
+
+    Returns:
+      x [B,D]; value [B,K] and d1 [B,K,D] by name; weights [B], or None.
+
+    Raises:
+      ValueError: for data of another shape, or numbers that the fit cannot square.
+
+    Example:
+
+    >>> x, y, _ = checked("fit", np.zeros([4, 1]), (np.ones(4), np.ones([4, 1])), None)
+    >>> {name: label.shape for name, label in y.items()}
+    {'value': (4, 1), 'd1': (4, 1, 1)}
+    """
+    gate = Gate(caller, 1, "nan")
+    x = arrays.from_lists(caller, "x", x)
+    if not arrays.is_array(x):
+        raise ValueError(f"{caller}: x is one array [B, D], got {require.shown(x)}.")
+    x, y, weights = gate.arrays(x, y, weights)
+    gate.nothing_to_learn(y)
+    x = np.asarray(x, "float64")
+    if x.ndim != 2 or not x.shape[1]:
+        raise ValueError(f"{caller}: x has shape {list(x.shape)}, expected [B, D].")
+    given = label_forms.by_name(y, 1, extra=("directions",))
+    if others := [name for name in given if name in label_forms.DIRECTIONAL]:
+        raise ValueError(
+            f"{caller}: labels are value and d1, got {others[0]}: fit_lbfgs takes every label."
+        )
+    if not given:
+        raise ValueError(f"{caller}: there are no labels, y is {require.shown(y)}.")
+    labels = _full(caller, given, x.shape[1])
+    _refuse_extreme(caller, {"x": x} | {f"label {name}": label for name, label in labels.items()})
+    _refuse_output_without_labels(caller, labels, weights)
+    if weights is None:
+        return x, labels, None
+    if isinstance(weights, dict):
+        raise ValueError(f"{caller}: sample_weight is one array [B], got a dict.")
+    weights = np.asarray(weights, "float64").reshape(-1)
+    kept = weights > 0
+    return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
+
+
+def _refuse_extreme(caller: str, named: dict[str, np.ndarray]) -> None:
+    """Refuse numbers whose squares float64 cannot hold: the fit is made of squares."""
+    for name, array in named.items():
+        largest = float(np.nanmax(np.abs(array), initial=0.0))
+        if largest and not 1 / _EXTREME < largest < _EXTREME:
+            raise ValueError(
+                f"{caller}: {name} has numbers of up to {largest:.1g}, whose squares float64 "
+                "cannot hold: take other units."
+            )
+
+
+def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], weights: Any) -> None:
+    rows = slice(None) if weights is None else np.ravel(weights) > 0
+    present = [
+        np.any(~np.isnan(label[rows]), (0, *range(2, label.ndim))) for label in labels.values()
+    ]
+    if not (known := np.any(present, 0)).all():
+        raise ValueError(
+            f"{caller}: output {int(np.argmin(known))} has no labels: all are missing, or of "
+            "weight 0."
+        )
+
+
+def _full(caller: str, given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:
+    labels = {name: np.asarray(label, "float64") for name, label in given.items()}
+    shapes = {"value": [], "d1": [dims]}
+    outputs = None
+    for name, label in labels.items():
+        tail = shapes[name]
+        if label.ndim == 1 + len(tail) and list(label.shape[1:]) == tail:
+            labels[name] = label = label[:, None]
+        known = outputs or "K"
+        wide = label.ndim == 2 + len(tail) and list(label.shape[2:]) == tail
+        if not wide or label.shape[1] != (outputs or max(label.shape[1], 1)):
+            expected = ", ".join(["B", str(known), *map(str, tail)])
+            raise ValueError(
+                f"{caller}: label {name} has shape {list(label.shape)}, expected [{expected}]."
+            )
+        outputs = label.shape[1]
+    return labels
