@@ -30,6 +30,7 @@ from train.lib.images import (
     image_flags,
     optimizer,
     report,
+    share,
     widths,
 )
 from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
@@ -117,6 +118,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
     with run_folder.Run(
         folder, settings.stored(), "cifar10", changeable, results=report.RESULTS
     ) as run:
+        strategy = strategies.strategy(settings)
         images = datasets.load(
             settings.dataset,
             data_dir=settings.data_dir,
@@ -125,9 +127,10 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
             seed=settings.seed,
             augmentation=settings.augmentation,
             num_classes=settings.num_classes,
+            share=share.of_worker(strategy),
         )
         length = schedule.length(settings, images.steps_per_epoch)
-        with strategies.strategy(settings).scope(), errors.usage_errors():
+        with strategy.scope(), errors.usage_errors():
             model = build_model(settings, images, cuts, length.schedule_steps)
         run.add_facts(dataset=images.describe(), cuts=cuts)
         report.announce(run, settings, "The paper's net", images, cuts, model)

@@ -1,12 +1,17 @@
-"""Train a script of section 4.3 asynchronously on this machine: one parameter server, two workers.
+"""Train a script of section 4.3 by several workers on this machine.
 
-    python -m train.cluster train.cifar10 --method=sobolev
+    python -m train.cluster --workers=2 train.cifar10 --strategy=multi_worker
 
-starts the servers, and runs `python -m train.cifar10 --method=sobolev --strategy=parameter_server`
-with a TF_CONFIG that names them. --workers=N, before the script, sets the number of workers.
+starts two processes that take each step together, each on its half of the batch. If one dies, all
+end; the same command resumes.
 
-On several machines, run the second command on each, with its own TF_CONFIG: {"cluster": {"chief":
-["host:port"], "ps": [...], "worker": [...]}, "task": {"type": "worker", "index": 0}}.
+    python -m train.cluster --workers=2 train.cifar10
+
+is --strategy=parameter_server: the workers update one model asynchronously, and training continues
+if one dies.
+
+Both are `python -m train.cifar10` in processes whose TF_CONFIG names each other. On several
+machines run that on each: train/README.md shows how.
 """
 
 import json
@@ -19,11 +24,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from train.lib.run import cli, memory, tf_servers
+from train.lib.run import cli, local_workers, memory, tf_servers
 from train.lib.run.errors import UsageError
 
 SCRIPTS = ("train.cifar10", "train.imagenet")
-CLUSTER_STRATEGY = "--strategy=parameter_server"
+ASYNCHRONOUS, SYNCHRONOUS = "--strategy=parameter_server", "--strategy=multi_worker"
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer(
     "workers", 2, "Number of workers. Type it before the script.", 1, flag_values=FLAGS
@@ -31,30 +36,35 @@ flags.DEFINE_integer(
 
 
 def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
-    """Run a script as the chief of a new local cluster, and return its exit code.
+    """Run a script on a new local cluster, and return the chief's exit code.
 
     Args:
       script: one of SCRIPTS.
-      arguments: the script's flags.
+      arguments: the script's flags; of --strategy, multi_worker or parameter_server, the default.
       workers: how many workers the cluster has.
 
     Raises:
-      UsageError: for another script.
+      UsageError: for another script or strategy.
+      CommandError: where a worker of multi_worker has died.
     """
     if script not in SCRIPTS:
         expected = " or ".join(SCRIPTS)
         raise UsageError(f"expected {expected} after the flags, got {script or 'none'}")
     for argument in arguments:
-        if re.match("--?strategy(=|$)", argument) and argument != CLUSTER_STRATEGY:
-            raise UsageError(f"{argument}: a cluster trains with {CLUSTER_STRATEGY}; leave it out")
+        if re.match("--?strategy(=|$)", argument) and argument not in (ASYNCHRONOUS, SYNCHRONOUS):
+            raise UsageError(
+                f"{argument}: a cluster trains with {ASYNCHRONOUS}, the default, or {SYNCHRONOUS}"
+            )
     memory.refuse_more_than_there_is(f"--workers={workers}", (workers + 2) * memory.PROCESS_BYTES)
+    if SYNCHRONOUS in arguments:
+        return local_workers.run(script, arguments, workers)
     with tf_servers.local(ps=1, worker=workers) as cluster:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
         print(f"Started a parameter server and {workers} workers on this machine", flush=True)
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the script
         return subprocess.run(
-            [sys.executable, "-m", script, *arguments, CLUSTER_STRATEGY],
+            [sys.executable, "-m", script, *arguments, ASYNCHRONOUS],
             env={**os.environ, "TF_CONFIG": json.dumps(config)},
         ).returncode
 

@@ -28,6 +28,7 @@ from train.lib.images import (
     image_flags,
     optimizer,
     report,
+    share,
 )
 from train.lib.run import cli, errors, export, resumable, run_folder, schedule, seeding, strategies
 from train.lib.run.settings import Settings
@@ -119,6 +120,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
     with run_folder.Run(
         folder, settings.stored(), "imagenet", changeable, results=report.RESULTS
     ) as run:
+        strategy = strategies.strategy(settings)
         images = datasets.load(
             settings.dataset,
             data_dir=settings.data_dir,
@@ -128,9 +130,10 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
             color_distortion=settings.color_distortion,
             eval_split=settings.eval_split,
             num_classes=settings.num_classes,
+            share=share.of_worker(strategy),
         )
         length = schedule.length(settings, images.steps_per_epoch)
-        with strategies.strategy(settings).scope(), errors.usage_errors():
+        with strategy.scope(), errors.usage_errors():
             model = build_model(settings, images, cuts, length.schedule_steps)
         run.add_facts(dataset=images.describe(), cuts=cuts)
         report.announce(run, settings, "ResNet50", images, cuts, model)

@@ -6,10 +6,12 @@ with images.named_errors():
 """
 
 import os
+from typing import Any
 
 import tensorflow as tf
 
 from train.lib.images import shapes, tfds_images, tfrecords
+from train.lib.images.share import WHOLE, Share
 from train.lib.images.streams import Images
 from train.lib.run import memory
 from train.lib.run.errors import UsageError, reading
@@ -30,6 +32,7 @@ def load(
     color_distortion: bool = False,
     eval_split: str = "validation",
     num_classes: int | None = None,
+    share: Share = WHOLE,
 ) -> Images:
     """Open `shapes`, a data set that TFDS has prepared (by name), or its directory.
 
@@ -45,6 +48,7 @@ def load(
       eval_split: "validation" or "selection"; of `shapes`, "selection" holds out the images
         that recipes are chosen on. A prepared data set has "validation" only.
       num_classes: keep the first N classes; reads every record once to count them.
+      share: which part of every batch this worker reads.
 
     Returns:
       The data set as two streams.
@@ -60,7 +64,12 @@ def load(
     memory.refuse_more_than_there_is(
         f"--batch_size={batch_size} of images of {image_size}x{image_size}", batch_bytes
     )
-    common = {"image_size": image_size, "batch_size": batch_size, "seed": seed}
+    common: dict[str, Any] = {
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "seed": seed,
+        "share": share,
+    }
     stands_in = not name and "imagenet2012" not in tfds_images.prepared(data_dir)
     if name == "shapes" or stands_in:
         if num_classes:
@@ -87,7 +96,7 @@ def load(
         )
 
 
-def _shapes(notice, held_out, image_size, batch_size, seed):
+def _shapes(notice, held_out, image_size, batch_size, seed, share):
     size = shapes.SIZES["train"]
 
     def indices(start):  # one permutation of the images per epoch
@@ -115,6 +124,7 @@ def _shapes(notice, held_out, image_size, batch_size, seed):
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
+        share=share,
         _train=indices,
         _draw=draw("train"),
         _eval=lambda: tf.data.Dataset.range(shapes.SIZES[held_out]),

@@ -9,13 +9,16 @@ from train.lib.run.settings import Settings
 def prepare(settings: Settings, num_stages: int) -> Settings:
     """Make the logical devices of --devices or --placement before TensorFlow starts.
 
-    In a process that TF_CONFIG names a worker or a parameter server, serves and never returns.
+    In a process that TF_CONFIG names a worker of a parameter server, or one, serves and never
+    returns. Under --strategy=multi_worker, waits for the other workers.
 
     Returns:
       The settings, with the strategy that --placement=stages implies.
     """
     if settings.strategy == "parameter_server":
         parameter_server.serve_unless_chief()
+    if settings.strategy == "multi_worker":
+        strategies.strategy(settings)
     strategies.make_logical_devices(settings.devices)
     if settings.placement != "stages":
         return settings

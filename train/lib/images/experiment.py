@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from train.lib.images import devices, image_flags, report
-from train.lib.run import cli
+from train.lib.run import cli, strategies, workers
 from train.lib.run.settings import Settings
 
 
@@ -27,6 +27,14 @@ def run(
     layers = image_flags.chosen_cuts(settings, cuts)
     settings = devices.prepare(settings, num_stages=len(layers) + 1)
     folder = cli.workdir(settings, leave_out=image_flags.FLAGS_THAT_MAY_CHANGE)
+    if settings.strategy != "multi_worker":
+        _train_all(train, settings, layers, folder)
+        return
+    with workers.output(strategies.strategy(settings), folder) as folder:
+        _train_all(train, settings, layers, folder)
+
+
+def _train_all(train, settings, layers, folder):
     if settings.seeds is None:
         train(settings, layers, folder)
         return

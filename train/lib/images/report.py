@@ -1,5 +1,6 @@
 """What a run on images prints and leaves behind: announcement, tables, figure, summary."""
 
+import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import sobolev_tf as st
 from train.lib.images import pixel_baseline, run_figure
 from train.lib.images.run_title import data_name, scale
+from train.lib.images.share import WHOLE
 from train.lib.images.streams import Images
 from train.lib.images.table1 import NAMES, count_of_cuts
 from train.lib.run import cli, files, schema, summary
@@ -86,7 +88,9 @@ def finish(
         schema.check_columns(last, SCORES)
     baselines = {"chance": 1 / images.num_classes}
     if settings.pixel_baseline:
-        baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(images)
+        baselines["logistic regression on pixels"] = pixel_baseline.pixel_baseline(
+            dataclasses.replace(images, share=WHOLE)
+        )
     name = data_name(images.describe())
     what = f"{net} on {name}, {NAMES[settings.method]}, {count_of_cuts(len(cuts))}"
     title = "\n".join([

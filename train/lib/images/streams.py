@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, tfrecords
+from train.lib.images.share import WHOLE, Share
 from train.lib.run.errors import UsageError, last_line
 
 PARALLEL = os.cpu_count()  # images that are decoded at a time
@@ -31,10 +32,14 @@ class Images:
     seed: int
     notice: str  # a loud line, where this is not what the user may think
     files: tuple[str, ...]
+    share: Share  # of every batch, which the streams give
     _train: Callable  # first example -> endless examples
     _draw: Callable  # example, seed -> image [H,W,3], label
     _eval: Callable  # -> the examples of the evaluation split
     _show: Callable  # example -> image, label
+
+    def __post_init__(self):
+        self.share.check(self.batch_size, self.eval_size)
 
     @property
     def num_classes(self) -> int:
@@ -52,33 +57,73 @@ class Images:
         return facts | {"classes": self.num_classes}  # the key that stored runs have
 
     def train_stream(self, start_step: int = 0) -> tf.data.Dataset:
-        """Stream batches (float32 [B,H,W,3], int32 [B]) without end, pure in (seed, step)."""
+        """Stream batches (float32 [B,H,W,3], int32 [B]) without end, pure in (seed, step).
+
+        One of several workers gets its share: the same images that one process would put into
+        this part of the batch. It decodes no others, in batches of one replica each.
+        """
         start = start_step * self.batch_size
         stream = self._train(start).enumerate(start)
+        if self.share != WHOLE:
+            stream = stream.filter(
+                lambda i, _: self.share.has(i % self.batch_size * self.share.of // self.batch_size)
+            ).repeat()  # Keras asks data of unknown length for an end at every step
         stream = stream.map(
             lambda i, example: self._draw(example, tfrecords.fold_in([self.seed, 1], i)),
             num_parallel_calls=PARALLEL,
         )
-        return self._batched(stream, drop_remainder=True)
+        return self._finished(stream.batch(self.batch_size // self.share.of, drop_remainder=True))
 
     def eval_dataset(self) -> tf.data.Dataset:
-        """Stream all held-out images once, in order; the last batch may be smaller."""
-        stream = self._eval().map(self._show, num_parallel_calls=PARALLEL)
-        batches = -(-self.eval_size // self.batch_size)
+        """Stream all held-out images once, in order; the last batch may be smaller.
+
+        One of several workers gets its share, in as many batches as the others.
+        """
+        if self.share == WHOLE:
+            batches = self._eval().map(self._show, num_parallel_calls=PARALLEL)
+            batches = batches.batch(self.batch_size)
+        else:
+            batches = self._eval_parts(self.share.of * self._eval_batches())
         # Known in advance, Keras does not warn that the data ran out.
-        cardinality = tf.data.experimental.assert_cardinality(batches)
-        return self._batched(stream, drop_remainder=False).apply(cardinality)
+        count = self._eval_batches() * self.share.count
+        return self._finished(batches).apply(tf.data.experimental.assert_cardinality(count))
+
+    def _eval_batches(self):
+        most = self.eval_size // self.share.of  # so that every replica has an image of each
+        return min(-(-self.eval_size // self.batch_size), most)
+
+    def _eval_parts(self, parts):
+        """Cut the held-out images into parts, one for each replica and step: this worker's."""
+        size = self.eval_size
+
+        def part(i):
+            return ((i + 1) * parts - 1) // size
+
+        def length(k):
+            return (k + 1) * size // parts - k * size // parts
+
+        stream = (
+            self._eval().enumerate().filter(lambda i, _: self.share.has(part(i) % self.share.of))
+        )
+        stream = stream.map(
+            lambda i, example: (part(i), self._show(example)), num_parallel_calls=PARALLEL
+        )
+        return stream.group_by_window(
+            key_func=lambda k, _: k,
+            reduce_func=lambda k, images: images.map(lambda _, image: image).batch(length(k)),
+            window_size_func=length,
+        )
 
     def first_eval_batch(self) -> tf.Tensor:
         """Return the first held-out images [B,H,W,3]."""
         images, _ = next(iter(self.eval_dataset()))
         return images
 
-    def _batched(self, stream, drop_remainder):
+    def _finished(self, batches):
         options = tf.data.Options()
         options.deterministic = True
-        stream = stream.batch(self.batch_size, drop_remainder).map(self._finish)
-        return batching.without_autotune(stream.prefetch(PREFETCH).with_options(options))
+        batches = batches.map(self._finish)
+        return batching.without_autotune(batches.prefetch(PREFETCH).with_options(options))
 
     def _finish(self, images, labels):
         """Check labels once a batch, on the host, and normalize."""

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from sobolev_tf.keras_support import batching
 from train.lib.images import augment, tfrecords
+from train.lib.images.share import Share
 from train.lib.images.streams import Images
 from train.lib.run import feature_names, paths
 from train.lib.run.errors import UsageError, last_line, reading
@@ -91,6 +92,7 @@ def open_images(
     image_size: int,
     batch_size: int,
     seed: int,
+    share: Share,
     augmentation: str,
     color_distortion: bool,
     num_classes: int | None,
@@ -159,6 +161,7 @@ def open_images(
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
+        share=share,
         _train=train_records,
         _draw=draw,
         _eval=held_out_records,

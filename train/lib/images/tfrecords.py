@@ -87,8 +87,10 @@ def is_of_reading(error: Exception) -> bool:
     a message would have bytes of a record in it, that is a UnicodeDecodeError.
     """
     if isinstance(error, tf.errors.OpError):
-        out_of_memory = isinstance(error, tf.errors.ResourceExhaustedError)
-        return "GetNext" in error.message and not out_of_memory
+        other = (  # out of memory, or another worker is gone
+            tf.errors.ResourceExhaustedError | tf.errors.UnavailableError | tf.errors.AbortedError
+        )
+        return "GetNext" in error.message and not isinstance(error, other)
     return isinstance(error, UnicodeDecodeError)
 
 

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from train.lib.run import files, identity, schema
+from train.lib.run import files, identity, schema, workers
 from train.lib.run.errors import CommandError, DamagedError, UsageError, reading
 
 FORMAT = 1
@@ -83,6 +83,8 @@ class Checkpoints:
     def save(self, model: keras.Model, step: int, **facts: Any) -> None:
         """Write the state of `model` at `step`, then remove what is neither recent nor best.
 
+        Of several workers all must call it, and the chief writes.
+
         Args:
           model: the model.
           step: how many steps it has taken.
@@ -92,9 +94,12 @@ class Checkpoints:
           NonFinite: naming the variable, before anything is written.
         """
         facts = {"format": FORMAT, "step": step, **self.stated, **facts}
+        state = capture(model)
+        if not workers.is_chief(model.distribute_strategy):
+            return
         self.before_save()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.folder / f"{stem(step)}.npz", capture(model), facts)
+        write(self.folder / f"{stem(step)}.npz", state, facts)
         kept = {*self.paths()[-self.keep :], self.best()}
         for path in set(self.paths()) - kept:
             path.unlink()
@@ -184,30 +189,31 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def copies(variable: keras.Variable) -> tuple[tf.Variable, ...]:
-    """Return the tf.Variables behind a Keras variable: one, or one for each replica."""
+    """Return the tf.Variables behind a Keras variable: one, or one for each replica here."""
     return getattr(variable.value, "values", (variable.value,))
 
 
 def capture(model: keras.Model) -> State:
     """Return a copy of the state, {name: array}.
 
-    The replicas of MirroredStrategy do not hold the same BatchNormalization statistics nor
-    metrics: "NAME@1" is the second replica's array, where it differs from the first one's.
+    Replicas do not hold the same BatchNormalization statistics nor metrics: "NAME@1" is the second
+    replica's array, over all workers, where it differs from the first one's.
 
     Raises:
       NonFinite: if a weight is not finite.
     """
     state: State = {}
-    for name, variable in named_variables(model).items():
-        for i, copy in enumerate(copies(variable)):
-            array = np.array(copy.numpy())
+    variables = named_variables(model)
+    here = {name: [np.array(c.numpy()) for c in copies(v)] for name, v in variables.items()}
+    for name, arrays in workers.everywhere(model.distribute_strategy, here).items():
+        for i, array in enumerate(arrays):
             if i == 0:
                 state[name] = array
             elif not np.array_equal(array, state[name]):
                 state[f"{name}@{i}"] = array
             if not name.startswith("metrics/") and not finite(array):
                 raise NonFinite(
-                    f"{variable.path} is no longer finite and was not saved; the last "
+                    f"{variables[name].path} is no longer finite and was not saved; the last "
                     "checkpoint is from before; try a lower learning rate in another --workdir"
                 )
     return state
@@ -238,8 +244,10 @@ def assign(model: keras.Model, state: State, source: Path) -> None:
                 f"{source} is of another net: {name} is {there.get(name, 'missing')} there, "
                 f"{here.get(name, 'missing')} here; choose another --workdir"
             )
+    worker, _ = workers.place(model.distribute_strategy)
     for name, variable in variables.items():
-        for i, copy in enumerate(copies(variable)):
+        local = copies(variable)
+        for i, copy in enumerate(local, worker * len(local)):
             copy.assign(state.get(f"{name}@{i}", state[name]))
 
 

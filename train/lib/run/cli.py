@@ -34,13 +34,13 @@ from typing import Any
 
 from absl import flags
 
-from train.lib.run import old_flags, paths, progress, standard_streams
+from train.lib.run import old_flags, paths, progress, standard_streams, workers
 from train.lib.run.endings import ending
 from train.lib.run.errors import CommandError, UsageError, one_line
 from train.lib.run.help_text import as_typed, help_text
 from train.lib.run.settings import NOT_STORED, Settings
 
-STRATEGIES = ("auto", "mirrored", "parameter_server", "none")
+STRATEGIES = ("auto", "mirrored", "multi_worker", "parameter_server", "none")
 HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull"}
 LARGEST = 2**31 - 1  # of a whole number; TensorFlow counts many things in 32 bits
 LARGEST_FLOAT = 1e38  # nets compute in 32 bits, which end a little above
@@ -85,9 +85,9 @@ def common_flags(presets: Presets | None = None, without: Iterable[str] = ()) ->
         "auto",
         STRATEGIES,
         "How several devices share the work. auto: as mirrored. mirrored: each GPU, or the CPU if "
-        "there are none, has a replica of the model. parameter_server: workers of the cluster in "
-        "TF_CONFIG update the model asynchronously; see train.cluster. none: one device, no "
-        "strategy.",
+        "there are none, has a replica of the model. multi_worker: so has each GPU or CPU of the "
+        "workers in TF_CONFIG, in step. parameter_server: the workers in TF_CONFIG update one "
+        "model asynchronously. For both see train.cluster. none: one device, no strategy.",
         flag_values=own,
     )
     flags.DEFINE_integer(
@@ -141,7 +141,7 @@ def run(
             raise
         message, code = known
         fail(message, code)
-    sys.exit(code)
+    workers.leave(code)
 
 
 def check_working_folder() -> None:
@@ -170,7 +170,7 @@ def fail(message: object, code: int) -> None:
         with contextlib.suppress(OSError):  # the exit code says it too
             print(f"{script()}: {one_line(message)}", file=sys.stderr, flush=True)
     standard_streams.silence_broken()
-    sys.exit(code)
+    workers.leave(code)
 
 
 def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = None) -> Settings:

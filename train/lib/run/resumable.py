@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from train.lib.run import parameter_server
-from train.lib.run.checkpoints import Checkpoints, optimizers
+from train.lib.run import parameter_server, workers
+from train.lib.run.checkpoints import Checkpoints, optimizers, stem
 from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
 from train.lib.run.run_folder import Run
@@ -67,7 +68,8 @@ def fit(
 
     Args:
       model: the model; every optimizer that it has is built in `compile`.
-      make_stream: step -> endless dataset of batches that begins with the batch of that step.
+      make_stream: step -> endless dataset of batches that begins with the batch of that step. At
+        one of several workers, of its share, in batches of one replica; so is validation_data.
       run: the open run folder; gets checkpoints and metrics.csv.
       epochs: length of the whole run.
       steps_per_epoch: steps between two rows of metrics.csv, each after a validation.
@@ -96,7 +98,7 @@ def fit(
         saving.keep,
         saving.monitor,
         saving.mode,
-        run=run.id,
+        run=run.id if workers.is_chief(model.distribute_strategy) else None,
         before_save=run.refuse_if_removed,
     )
     facts = {
@@ -105,7 +107,7 @@ def fit(
     }
     run.add_facts(**facts)
     total = epochs * steps_per_epoch
-    restored = checkpoints.restore_latest(model, total, needs=Position.NEEDS) or {}
+    restored = restore(model, checkpoints, run, total)
     position = Position.of(restored)
     # Where the epoch's end was not reached, its row is written again.
     last_row = position.step if position.epoch_ended else position.step - 1
@@ -147,6 +149,25 @@ def fit(
             verbose=verbose,
         )
     return [{name: float(value) for name, value in row.items()} for row in history.rows]
+
+
+def restore(model: keras.Model, checkpoints: Checkpoints, run: Run, total: int) -> dict[str, Any]:
+    """Put the newest state of the run into `model`, and return its facts; {} without one.
+
+    Of several workers, the chief has the run folder, and sends what the others need of it.
+    """
+    strategy = model.distribute_strategy
+    facts = None
+    if workers.is_chief(strategy):
+        facts = checkpoints.restore_latest(model, total, needs=Position.NEEDS)
+    if workers.are_several(strategy):
+        step = int(workers.gather(strategy, np.array(facts["step"] if facts else -1))[0])
+        checkpoint = checkpoints.folder / f"{stem(step)}.npz"
+        workers.copy_files(strategy, [checkpoint, run.path("metrics.csv")])
+        if not workers.is_chief(strategy):
+            facts = checkpoints.restore_latest(model, total, needs=Position.NEEDS)
+            checkpoint.unlink(missing_ok=True)
+    return facts or {}
 
 
 def train_rest(
@@ -238,9 +259,13 @@ def build(model: keras.Model, element_spec: Any) -> None:
 def direct(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset | None) -> Any:
     """Return `dataset` for Keras, read directly if the strategy has one replica, on a CPU.
 
+    One of several workers reads directly, too: its data is its share already.
+
     A MirroredStrategy would put an iterator for each device in between, whose autotuning thread
     sleeps for up to a minute at a time, and is waited for at the end of `fit`.
     """
+    if dataset is not None and workers.are_several(strategy):
+        return strategy.distribute_datasets_from_function(lambda _: dataset)
     if dataset is None or not isinstance(strategy, tf.distribute.MirroredStrategy):
         return dataset
     devices = strategy.extended.worker_devices

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from train.lib.run import workers
 from train.lib.run.checkpoints import Checkpoints, copies
 from train.lib.run.errors import CommandError
 from train.lib.run.metrics_csv import History
@@ -119,18 +120,27 @@ class Saver(keras.callbacks.Callback):
             # Validation may take long, and may be killed.
             or (self.validates and self.step % self.steps_per_epoch == 0)
         )
-        if due or self.caught:
+        if self.agreed(due):
             self.save(epoch_ended=False, train_logs=logs)
         self.leave_if_caught()
 
     def on_test_batch_end(self, batch, logs=None):
+        self.agreed()
         self.leave_if_caught()
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds(), 2)}
         self.history.append(row | dict(sorted(logs.items())))
         self.save(epoch_ended=True, logs=logs)
+        self.agreed()
         self.leave_if_caught()
+
+    def agreed(self, due: bool = False) -> bool:
+        """Return whether any worker is to save, or to end: then all do, at this step."""
+        due, caught = workers.any_of(self.model.distribute_strategy, [due, bool(self.caught)])
+        if caught and not self.caught:
+            self.caught.append(signal.SIGTERM)
+        return due or caught
 
     def save(self, **facts: Any) -> None:
         """Write a checkpoint with these facts and those of the run."""

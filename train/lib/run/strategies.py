@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from train.lib.run import parameter_server
+from train.lib.run import parameter_server, workers
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -16,7 +16,7 @@ def strategy(settings: Settings) -> tf.distribute.Strategy:
     Raises:
       UsageError: for --devices with another strategy, or for devices that do not exist.
     """
-    if settings.devices and settings.strategy in ("none", "parameter_server"):
+    if settings.devices and settings.strategy in ("none", "parameter_server", "multi_worker"):
         raise UsageError(
             f"--devices={settings.devices} is for --strategy=mirrored, not {settings.strategy}"
         )
@@ -24,6 +24,8 @@ def strategy(settings: Settings) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if settings.strategy == "parameter_server":
         return parameter_server.strategy()
+    if settings.strategy == "multi_worker":
+        return workers.join()
     devices = tf.config.list_logical_devices("CPU")[: settings.devices]
     if len(devices) < (settings.devices or 1):
         raise UsageError(f"--devices={settings.devices}: there are only {len(devices)} devices")
