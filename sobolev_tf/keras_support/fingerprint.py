@@ -50,11 +50,6 @@ class Fingerprint:
     def __init__(self) -> None:
         self._parts: list | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was traced yet."""
-        return self._parts is None
-
     def changed(self, parts: list) -> bool:
         """Tell whether parts differ from those of the last call; the first call has no last one."""
         before, self._parts = self._parts, parts

@@ -87,14 +87,17 @@ class DistributedModel(keras.Model):
             self.predict_function = self._in_own_words(self.predict_function, "predict")
 
     def _in_own_words(self, function: Callable, method: str) -> Callable:
-        """A compiled function whose errors are one line; it also notes what a first call built."""
+        """A compiled function whose errors are one line; its first call may build: noted."""
         caller = f"{type(self).__name__}.{method}"
+        called = False
 
         def run(iterator):
+            nonlocal called
             with own_errors(caller, getattr(self, "target", None)):
                 results = function(iterator)
-            if self._fingerprint.is_empty:
+            if not called:  # a teacher that it has built is no reason to trace anew
                 self._fingerprint.changed(self.traced_from())
+                called = True
             return results
 
         return run

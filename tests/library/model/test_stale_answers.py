@@ -206,3 +206,20 @@ def test_a_decoupled_model_follows_its_stages_too():
     model.diagnose_every = 1
     model.fit(X, labels, verbose=0)
     assert model.train_function is not function
+
+
+def test_a_teacher_that_the_first_step_builds_is_no_change():
+    """Validation used to forget the training function that Keras was about to call again."""
+
+    def net(width):
+        layers = [keras.layers.Dense(width, "tanh"), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input([2]), *layers])
+
+    model = PolicyDistiller(net(4), net(8), alpha=0.1)
+    model.compile("sgd")
+    data = tf.data.Dataset.from_tensor_slices(X).batch(3)
+    model.fit(data, verbose=0)
+    function = model.train_function
+    history = model.fit(data, epochs=3, validation_data=data, verbose=0).history
+    assert len(history["val_loss"]) == 3
+    assert function is model.train_function
