@@ -2,7 +2,7 @@
 
     TF_CONFIG=... python tests/workers.py OUT.npz
 
-Without TF_CONFIG it does the same in one process. Run by test_distribution.py.
+Without TF_CONFIG it does the same in one process. Run by test_strategies.py.
 """
 
 import os
@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.distillation import PolicyDivergence
 
 strategy = (
     tf.distribute.MultiWorkerMirroredStrategy()
@@ -58,8 +59,20 @@ def decoupled():
     return model, dataset(X, LABELS)
 
 
+def distiller():
+    def net(width):
+        layers = [keras.layers.Dense(width, "tanh"), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input([3]), *layers])
+
+    # Replicas draw their own directions; the squared norm over a whole basis is the same in all.
+    model = st.PolicyDistiller(net(8), net(16), alpha=0.1, projections=3, orthogonal=True)
+    losses = [PolicyDivergence(), st.losses.SquaredNorm()]
+    model.compile(keras.optimizers.SGD(0.1), losses)
+    return model, dataset(X)
+
+
 arrays = {}
-for name, make in {"sobolev": sobolev, "decoupled": decoupled}.items():
+for name, make in {"sobolev": sobolev, "decoupled": decoupled, "distiller": distiller}.items():
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model, data = make()

@@ -4,15 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from train.lib.run import checkpoints
+from train.lib.run import checkpoints, local_workers
 from train.lib.run.errors import CommandError
-from train.lib.run.local_workers import run
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--dataset=shapes", "--splits=1", "--width_multiplier=0.02", "--batch_size=8", "--steps=6"]
@@ -106,10 +106,11 @@ def test_two_workers_whoever_is_killed_end_as_if_nobody_was(tmp_path):
 
 @pytest.mark.slow
 def test_what_a_worker_says_at_its_end_is_passed_on(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with pytest.raises(CommandError, match="^worker 1 ended with exit code 3: it fails; all") as e:
-        run("tests.support.fragile", ["1"], 2)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(local_workers, "GRACE", 0.5)
+    with pytest.raises(CommandError, match=r"^worker 1 ended with exit code 3: it fails; all") as e:
+        local_workers.run("tests.support.fragile", ["1"], 2)
     assert e.value.code == 3
-    assert run("tests.support.fragile", ["0"], 2) == 3
+    assert local_workers.run("tests.support.fragile", ["0"], 2) == 3
     assert "it fails" in capfd.readouterr().err
-    assert run("tests.support.fragile", ["none"], 2) == 0
+    assert local_workers.run("tests.support.fragile", ["none"], 2) == 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from train.lib.run import tf_servers
+from train.lib.run import tf_servers, workers
 from train.lib.run.errors import CommandError
 
 GRACE = 20  # seconds for the others to end by themselves; they notice within about 10
@@ -61,7 +61,7 @@ def run(script: str, arguments: Sequence[str], count: int) -> int:
 
 def _start(script, arguments, addresses, rank, folder):
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-    environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(config), workers.STARTED_BY: "1"}
     # TensorFlow says in many lines what the one line of the script says.
     environment["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")
     command = [sys.executable, "-m", "train.lib.run.child", script, *arguments]
@@ -110,20 +110,18 @@ def _wait_for_all(started):
     Then the others are ended: at once if a signal has killed it, else if they do not end.
     """
     first, end = None, float("inf")
-    while any(process.poll() is None for process in started):
-        failed = [rank for rank, process in enumerate(started) if process.returncode]
-        if failed and first is None:
-            first = failed[0]
-            end = time.monotonic() + (0 if started[first].returncode < 0 else GRACE)
+    while True:
+        codes = [process.poll() for process in started]
+        if first is None and any(codes):
+            # Whoever was killed, before those that have noticed it.
+            first = codes.index(min(code for code in codes if code))
+            end = time.monotonic() + (0 if codes[first] < 0 else GRACE)
+        if None not in codes:
+            return first
         if time.monotonic() >= end:
             for process in started:
                 process.kill()
         time.sleep(0.1)
-    return (
-        first
-        if first is not None
-        else next((r for r, p in enumerate(started) if p.returncode), None)
-    )
 
 
 def _saved(process):

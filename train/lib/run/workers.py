@@ -26,6 +26,7 @@ from train.lib.run import files, rendezvous, tf_config
 from train.lib.run.errors import CommandError, UsageError, last_line
 
 WAIT = 300  # seconds for the other workers to come
+STARTED_BY = "TRAIN_CLUSTER"  # in the environment of workers that train.cluster has started
 WORDS = 2**23  # of 8 bytes, that are exchanged at a time
 Copies = Mapping[str, Sequence[np.ndarray]]  # {variable: its value at each replica}
 _joined: list[tf.distribute.MultiWorkerMirroredStrategy] = []
@@ -127,6 +128,8 @@ def _named_losses() -> Iterator[None]:
     except tf.errors.OpError as error:
         if not is_loss(error):
             raise
+        if os.environ.get(STARTED_BY) and _workers().rank == 0:
+            raise CommandError("") from error  # who has started it says who has died, and how
         name = lost_worker(error.message) or "another worker"
         raise CommandError(
             f"{name} is gone: see what it says; start all workers again, and the same command "
