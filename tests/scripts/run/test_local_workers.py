@@ -101,7 +101,7 @@ def test_two_workers_whoever_is_killed_end_as_if_nobody_was(tmp_path):
     assert here.keys() == expected.keys()
     for name, array in here.items():
         if name.startswith(("model/", "optimizer/", "critic_optimizer/")):
-            np.testing.assert_allclose(expected[name], array, rtol=1e-3, atol=2e-5, err_msg=name)
+            np.testing.assert_allclose(expected[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.slow
