@@ -8,40 +8,18 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.support.tiny_images import (
+    HELD_OUT,
+    SHARD,
+    TRAIN,
+    batches,
+    numbers,
+    opened,
+    shard,
+    write,
+)
 from train.lib.images import datasets, tfds_images, tfrecords
-from train.lib.images.share import WHOLE, Share
 from train.lib.run.errors import UsageError
-
-TRAIN, HELD_OUT = 50, 7
-SHARD = 4  # records
-
-
-def image(number, side=40):
-    """A gray image that tells its number."""
-    return np.full([side, side + 8, 3], number, np.uint8)
-
-
-def write(folder, encoding="png", features=None, splits=(("train", TRAIN), ("test", HELD_OUT))):
-    """Write a TFDS directory of many small shards; labels are numbers modulo 5."""
-    folder.mkdir(parents=True)
-    features = features or {
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding),
-        "label": tfds.features.ClassLabel(num_classes=5),
-    }
-    identity = tfds.core.dataset_info.DatasetIdentity(
-        name="tiny",
-        version=tfds.core.Version("1.0.0"),
-        data_dir=os.fspath(folder),
-        module_name="",
-    )
-    info = tfds.core.DatasetInfo(builder=identity, features=tfds.features.FeaturesDict(features))
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=SHARD, overwrite=True)
-    writer.initialize_splits([name for name, _ in splits])
-    for name, size in splits:
-        examples = [{"image": image(n), "label": n % 5} for n in range(size)]
-        writer.add_examples({name: [{k: e[k] for k in features} for e in examples]})
-    writer.close_all()
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -53,24 +31,6 @@ def intact(tmp_path_factory):
 def broken(tmp_path):
     """A directory of its own, to break."""
     return write(tmp_path / "tiny" / "1.0.0")
-
-
-def opened(folder, **changes):
-    options = {"image_size": 32, "batch_size": 8, "augmentation": "none", "seed": 3}
-    return datasets.load(os.fspath(folder), **(options | changes))
-
-
-def shard(folder, number, split="train"):
-    return sorted(folder.glob(f"*{split}.tfrecord*"))[number]
-
-
-def numbers(images):
-    """Undo the normalization: which example an image is."""
-    return np.rint(images[:, 0, 0, 0] * 58.395 + 123.675).astype(int)
-
-
-def batches(stream, count):
-    return list(stream.take(count).as_numpy_iterator())
 
 
 def assert_same(some, others):
@@ -330,54 +290,3 @@ def test_prepared_sets_resume(name, size):
     whole = batches(images.train_stream(last), 4)
     assert_same(batches(images.train_stream(last + 2), 2), whole[2:])
     assert all(np.isfinite(x).all() and x.shape == (32, size, size, 3) for x, _ in whole)
-
-
-@pytest.mark.parametrize(("name", "workers"), [("tfds", 2), ("tfds, 3 classes", 4), ("shapes", 2)])
-def test_the_shares_of_all_workers_are_one_process_s_batch(name, workers, intact):
-    """Each image once, in its place, also after a restart, and with fewer shards than workers."""
-
-    def load(share=WHOLE):
-        options = {"image_size": 32, "batch_size": 8, "seed": 3, "share": share}
-        if name == "shapes":
-            return datasets.load("shapes", **options)
-        classes = 3 if "classes" in name else None
-        return datasets.load(
-            os.fspath(intact), augmentation="inception", num_classes=classes, **options
-        )
-
-    alone = batches(load().train_stream(5), 2)
-    shares = [load(Share(worker, 1, workers)) for worker in range(workers)]
-    parts = [batches(images.train_stream(5), 2) for images in shares]
-    for step, (images, labels) in enumerate(alone):
-        np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), images)
-        np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), labels)
-    assert all(
-        images.train_stream().cardinality() == tf.data.INFINITE_CARDINALITY for images in shares
-    )
-
-
-@pytest.mark.parametrize(("workers", "batch"), [(2, 2), (3, 6)])
-def test_every_worker_evaluates_its_share_in_as_many_batches(workers, batch, intact):
-    shares = [
-        opened(intact, batch_size=batch, share=Share(worker, 1, workers))
-        for worker in range(workers)
-    ]
-    seen = [list(images.eval_dataset().as_numpy_iterator()) for images in shares]
-    counts = {len(parts) for parts in seen} | {int(i.eval_dataset().cardinality()) for i in shares}
-    assert len(counts) == 1
-    assert sorted(np.concatenate([numbers(x) for parts in seen for x, _ in parts])) == [*range(7)]
-    assert all(len(x) for parts in seen for x, _ in parts)
-
-
-def test_a_worker_with_two_replicas_reads_a_batch_for_each(intact):
-    [[first, _], [second, _]] = batches(opened(intact, share=Share(2, 2, 4)).train_stream(1), 2)
-    [[whole, _]] = batches(opened(intact).train_stream(1), 1)
-    np.testing.assert_array_equal(np.concatenate([first, second]), whole[4:])
-
-
-@pytest.mark.parametrize(
-    ("replicas", "message"), [(3, "batch_size=8 is no multiple"), (8, "7 held-out")]
-)
-def test_a_batch_that_cannot_be_shared_is_refused(replicas, message, intact):
-    with pytest.raises(UsageError, match=message):
-        opened(intact, share=Share(0, 1, replicas))

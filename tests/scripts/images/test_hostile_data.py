@@ -7,7 +7,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from tests.scripts.images.test_datasets import SHARD, batches, opened, write
+from tests.support.tiny_images import SHARD, batches, opened, write
 from train.lib.images import datasets, tfrecords
 from train.lib.run.errors import UsageError
 
