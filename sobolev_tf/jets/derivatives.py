@@ -10,6 +10,7 @@ around the call sees the weights. A part of f without a gradient (`stop_gradient
 `ValueError` where x is not floating, or no output depends on x.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from numpy.typing import ArrayLike
 from sobolev_tf import require
 from sobolev_tf.jets import arguments
 from sobolev_tf.jets.arguments import as_differentiable
-from sobolev_tf.jets.contractions import contract_outputs, reshape_static
+from sobolev_tf.jets.contractions import contract_outputs
+from sobolev_tf.jets.jacobians import connected, derivatives
 
 
 class Jet(NamedTuple):
@@ -41,8 +43,11 @@ def at_least_float32(t: tf.Tensor) -> tf.Tensor:
 def jet(fn: Callable, x: ArrayLike, order: int = 1) -> Jet:
     """Compute the value and full derivatives of `fn` at x: the terms D^j_x f(x) of equation 1.
 
-    Costs one reverse pass for each entry of D^(j-1). Wide outputs or high orders need a
-    projection instead.
+    With K outputs and D inputs, Df costs min(K, D + 1) passes through the net, and each higher
+    order D or fewer for each of them. `fn` runs once. In a graph, more than 32 passes are a loop
+    of at most ten at a time, so computing a jet needs memory for its result and those passes. A
+    tape around the call keeps all of them for the gradient in the weights. Where K and D are both
+    large, or the order is high, use a projection.
 
     Args:
       fn: x [B,*in] -> [B,*out], of TensorFlow operations.
@@ -64,7 +69,7 @@ def jet(fn: Callable, x: ArrayLike, order: int = 1) -> Jet:
 def projected_jet(fn: Callable, x: ArrayLike, order: int, directions: Callable) -> Jet:
     """Compute the value of `fn` and D^j_x <f(x), v>, derivatives projected on output directions.
 
-    The projection of section 4.2. Costs P reverse passes, whatever the number of outputs.
+    The projection of section 4.2. Costs P reverse passes or fewer, whatever the number of outputs.
 
     Args:
       fn: x [B,*in] -> [B,*out], of TensorFlow operations.
@@ -121,8 +126,8 @@ def directional_jet(fn: Callable, x: ArrayLike, directions: Sequence[tf.Tensor])
 def partial_jet(fn: Callable, x: ArrayLike, v: tf.Tensor, order: int) -> Jet:
     """Compute the value of `fn` and D^j f[v, ...], each contracted with v once.
 
-    Order 1 is Df[v], order 2 the Hessian-vector product H v. Costs one reverse pass for each
-    projection and entry of D^(j-1) f[v].
+    Order 1 is Df[v], order 2 the Hessian-vector product H v. Df[v] costs one pass for each
+    projection; above it, passes are counted as for `jet`, of P K outputs.
 
     Args:
       fn: x [B,*in] -> [B,*out], of TensorFlow operations.
@@ -201,7 +206,7 @@ def vjp(fn: Callable, x: ArrayLike, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
         tape.watch(point)
         value = arguments.answer("vjp", fn, point)
     u = tf.cast(arguments.directions("vjp", "u", u, value), value.dtype)
-    return value, _connected([tape.gradient(value, point, output_gradients=u)], point)[0]
+    return value, connected([tape.gradient(value, point, output_gradients=u)], point)[0]
 
 
 def hvp(
@@ -239,9 +244,9 @@ def hvp(
             u = tf.cast(arguments.directions("hvp", "u", u, value), value.dtype)
         elif value.shape[1:].num_elements() != 1:
             raise ValueError(f"hvp needs u: fn has outputs of shape {value.shape}, not one.")
-        [gradient] = _connected([inner.gradient(value, point, output_gradients=u)], point)
+        [gradient] = connected([inner.gradient(value, point, output_gradients=u)], point)
     product = outer.gradient(gradient, point, output_gradients=v)
-    return value, _connected([product], point, required=False)[0]
+    return value, connected([product], point, required=False)[0]
 
 
 def reshape_derivative(d: tf.Tensor, outputs: Sequence[int], x: tf.Tensor, j: int) -> tf.Tensor:
@@ -276,22 +281,17 @@ def _projections(caller, name, v, point) -> list:
 def _differentiate(caller, fn, x, order, project, required=True) -> Jet:
     """Nested tapes: the value of fn, and the derivatives of project(value)."""
     order = require.whole_number(caller, "order", order, at_least=0)
-
-    def up_to(j):
-        if j == 0:
-            value = arguments.answer(caller, fn, x, differentiated=order > 0)
-            return [value, project(value)]
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+    with contextlib.ExitStack() as recording:
+        tapes = [
+            recording.enter_context(
+                tf.GradientTape(persistent=True, watch_accessed_variables=False)
+            )
+            for _ in range(order)
+        ]
+        for tape in tapes:
             tape.watch(x)
-            terms = up_to(j - 1)
-            entries = _entries(terms[-1])
-        rows = _connected([tape.gradient(entry, x) for entry in entries], x, required and j == 1)
-        last = terms[-1]
-        shape = [*last.shape, *x.shape[1:]]
-        return [*terms, reshape_static(tf.stack(rows, 1), shape, tf.shape(last), tf.shape(x)[1:])]
-
-    value, _, *derivatives = up_to(order)
-    return Jet(value, tuple(derivatives))
+        value = arguments.answer(caller, fn, x, differentiated=order > 0)
+        return Jet(value, tuple(derivatives(tapes, project(value), x, required)))
 
 
 def _along(caller, fn, x, directions):
@@ -313,33 +313,11 @@ def _along(caller, fn, x, directions):
         over_u.watch(us)
         pairs = zip(terms[-1], us, strict=True)
         gradients = [over_x.gradient(t, x, output_gradients=u) for t, u in pairs]
-        gradients = _connected(gradients, x, required=not lower)
+        gradients = connected(gradients, x, required=not lower)
     if not lower:  # f itself is the same for every projection
         gradients, us = gradients * len(vs), us * len(vs)
     tangents = [
         over_u.gradient(gradient, u, output_gradients=tf.cast(v, x.dtype))
         for gradient, u, v in zip(gradients, us, vs, strict=True)
     ]
-    return [*terms, _connected(tangents, us[0], required=False)]
-
-
-def _entries(y):
-    """The entries of y [B,*out], each [B]. Unrolled: batch_jacobian fails on an empty batch."""
-    size = y.shape[1:].num_elements()
-    if size is None:
-        raise ValueError(
-            f"fn returned shape {y.shape}: every axis but the batch must be known to take "
-            "full derivatives. Set the input shape, or use a projection."
-        )
-    return [y] if size == 1 else tf.unstack(tf.reshape(y, [tf.shape(y)[0], size]), axis=1)
-
-
-def _connected(gradients, like, required=True):
-    """Gradients with None read as zero; all None at the first order is an error."""
-    if required and all(g is None for g in gradients):
-        raise ValueError(
-            "no output depends on x: there is no gradient path from the output back to the "
-            "input (look for a constant, stop_gradient, argmax, rounding, a cast to integers)."
-        )
-    zeros = tf.zeros_like(like)
-    return [zeros if g is None else tf.convert_to_tensor(g) for g in gradients]
+    return [*terms, connected(tangents, us[0], required=False)]

@@ -32,12 +32,21 @@ def warn_of_detached_part(caller: str, value: tf.Tensor, x: tf.Tensor) -> None:
     >>> str(caught[0].message)[:52]
     'jet: a part of fn runs in Python (numpy_function), a'
     """
-    if any(depends_on(op, x.op) for op in _behind(value.op) if op.type in _IN_PYTHON):
+    if has_detached_part(value, x):
         warnings.warn(
             f"{caller}: a part of fn runs in Python (numpy_function), and has no gradient: it is "
             "missing in derivatives. Use TensorFlow operations, or targets.FiniteDifferences(fn).",
             stacklevel=5,
         )
+
+
+def has_detached_part(value: tf.Tensor, x: tf.Tensor) -> bool:
+    """Tell whether a traced value depends on x by way of `tf.numpy_function`.
+
+    Args:
+      value, x: symbolic.
+    """
+    return any(depends_on(op, x.op) for op in _behind(value.op) if op.type in _IN_PYTHON)
 
 
 def depends_on(op: tf.Operation, source: tf.Operation) -> bool:

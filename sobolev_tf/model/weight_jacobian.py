@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf.jets.jacobians import no_loops
+
 
 def weight_jacobians(
     terms_of: Callable, rows: Any, variables: Sequence, caller: str
@@ -27,7 +29,7 @@ def weight_jacobians(
     values = [variable.value for variable in variables]
 
     def of_row(row):
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape(persistent=True) as tape, no_loops():
             terms = terms_of(keras.tree.map_structure(lambda t: t[None], row))
             entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
         return {

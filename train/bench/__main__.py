@@ -8,6 +8,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     exactness   derivatives and the loss's gradient against finite differences, in float64;
                 random projections against the full loss
     cost        a Sobolev step over a plain one, beside the ratio of their arithmetic counts
+    jacobians   a step on whole Jacobians of 1 to 400 inputs and outputs, over the same labels along
+                axes, and beside JAX by hand
     speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
                 installed (`pip install -e ".[bench]"`); what looking at data costs
     quickstart  the README's example with derivatives over without
@@ -47,6 +49,7 @@ from train.bench import (
     engineering,
     exactness,
     imagenet,
+    jacobians,
     pricing,
     quickstart,
     regression,
@@ -60,6 +63,7 @@ from train.lib.run.settings import Settings
 SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "exactness": exactness.rows,
     "cost": cost.rows,
+    "jacobians": jacobians.rows,
     "speed": speed.rows,
     "quickstart": quickstart.rows,
     "atari": atari.rows,
