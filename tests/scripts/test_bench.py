@@ -14,6 +14,7 @@ from train.bench import (
     distill,
     exactness,
     imagenet,
+    jacobians,
     peers,
     quickstart,
     regression,
@@ -30,6 +31,14 @@ def test_speed_and_quick_start_in_miniature(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)  # peers have their time
     rows = dict([*speed.rows(turns=1, steps=50), *quickstart.rows(seeds=[0], steps=100)])
     assert len(rows) == 25
+    assert all(number > 0 for number in rows.values())
+
+
+@pytest.mark.slow
+def test_the_jacobians_suite_in_miniature(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    rows = dict(jacobians.rows(turns=1, calls=1, shapes=("3 -> 400",)))
+    assert len(rows) == 6
     assert all(number > 0 for number in rows.values())
 
 

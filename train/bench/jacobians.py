@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("jacobians_by_hand.py")
 
 
 def rows(turns: int = 20, calls: int = 5, shapes: tuple = tuple(SHAPES)) -> benchmark.Rows:
-    """Yield seconds of the first step, milliseconds of later ones, and ratios."""
+    """Yield seconds of the first step (ours: the median of three models), and of later ones."""
     ways = ["the Jacobian", "along the axes"]
     if importlib.util.find_spec("jax"):
         ways += [f"JAX by hand, {way}" for way in WAYS]
@@ -29,8 +29,9 @@ def rows(turns: int = 20, calls: int = 5, shapes: tuple = tuple(SHAPES)) -> benc
         print('JAX: skipped, jax is not installed (pip install -e ".[bench]")', file=sys.stderr)
     _ours("1 -> 1", axes=False)(1)  # what TensorFlow does once in a process
     for shape in shapes:
-        runs = [_ours(shape, axes=False), _ours(shape, axes=True)]
-        first = [run(1) for run in runs]
+        tries = [[_ours(shape, axes) for axes in (False, True)] for _ in range(3)]
+        first = list(np.median([[run(1) for run in runs] for runs in tries], 0))
+        runs = tries[-1]
         for way in WAYS[: len(ways) - 2]:
             runs.append(_theirs(shape, way))
             first.append(runs[-1](0))
