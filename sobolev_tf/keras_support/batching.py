@@ -23,19 +23,20 @@ def repeat_arrays(arrays: Any, batch_size: int, arguments: dict) -> tuple[tf.dat
     rest = dict(arguments)
     if share := rest.pop("validation_split", 0):
         arrays, held_out = split(arrays, share)
+        held_out = tf.data.Dataset.from_tensor_slices(held_out)
         rest["validation_data"] = held_out.batch(batch_size)
     return batches(arrays, batch_size, rest["shuffle"]), rest | {"shuffle": False}
 
 
-def split(arrays: Any, share: float) -> tuple[Any, tf.data.Dataset]:
-    """Split arrays [B,...] into their first rows and a data set of the last ones.
+def split(arrays: Any, share: float) -> tuple[Any, Any]:
+    """Split arrays [B,...] into their first rows and the last ones.
 
     Args:
       arrays: [B,...], in any structure.
       share: how many of all rows are the last ones.
 
     Returns:
-      The first rows in the same structure, and the data set.
+      Both in the same structure.
 
     Raises:
       ValueError: one side has no row.
@@ -49,7 +50,7 @@ def split(arrays: Any, share: float) -> tuple[Any, tf.data.Dataset]:
         keras.tree.map_structure(lambda a, s=s: a[s], arrays)
         for s in (slice(cut), slice(cut, None))
     )
-    return first, tf.data.Dataset.from_tensor_slices(last)
+    return first, last
 
 
 def batches(

@@ -38,6 +38,38 @@ class StopAtNaN(keras.callbacks.Callback):
                 )
 
 
+_OF_BATCHES = [
+    f"on_{kind}batch_{moment}" for kind in ("", "train_", "test_") for moment in ("begin", "end")
+]
+
+
+def want_batches(callbacks: Any) -> bool:
+    """Tell whether a callback of `fit` or `evaluate` looks at every batch.
+
+    Keras's that save or restore by epoch do not, nor does its progress bar.
+
+    Example:
+
+    >>> want_batches([keras.callbacks.EarlyStopping()])
+    False
+    >>> want_batches(keras.callbacks.TerminateOnNaN())
+    True
+    """
+    flat = [entry for entry in keras.tree.flatten(callbacks) if entry is not None]
+    flat = [c for entry in flat for c in getattr(entry, "callbacks", [entry])]
+    return any(map(_wants_batches, flat))
+
+
+def _wants_batches(callback):
+    if isinstance(callback, StopAtNaN | keras.callbacks.ProgbarLogger):
+        return False
+    if getattr(callback, "save_freq", None) in ("epoch", False):  # Keras's own that may save
+        return False
+    own = (getattr(getattr(callback, name), "__func__", None) for name in _OF_BATCHES)
+    base = (getattr(keras.callbacks.Callback, name) for name in _OF_BATCHES)
+    return any(one is not other for one, other in zip(own, base, strict=True))
+
+
 def stop_at_nan_first(callbacks: Any) -> Any:
     """Put `StopAtNaN` before the callbacks of `fit`; a CallbackList is returned as it is."""
     if isinstance(callbacks, keras.callbacks.CallbackList):

@@ -70,6 +70,7 @@ class DistributedModel(keras.Model):
             self.train_function = multi_step.fuse_steps(
                 self.train_step, self.steps_per_execution, self.train_function
             )
+        self.train_function = multi_step.over_arrays(self.train_step, compiled, self.train_function)
         self.train_function = self._in_own_words(self.train_function, "fit")
 
     def make_test_function(self, force: bool = False) -> None:
@@ -77,6 +78,10 @@ class DistributedModel(keras.Model):
         self.forget_stale_functions()
         if self.test_function is None or force:
             super().make_test_function(force)
+            compiled = self.jit_compile and not self.run_eagerly
+            self.test_function = multi_step.over_arrays(
+                self.test_step, compiled, self.test_function
+            )
             self.test_function = self._in_own_words(self.test_function, "evaluate")
 
     def make_predict_function(self, force: bool = False) -> None:

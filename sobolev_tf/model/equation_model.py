@@ -16,7 +16,7 @@ from sobolev_tf.keras_support import (
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.keras_support.graph_errors import no_rows_refused
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
-from sobolev_tf.model import arguments, saving, scores
+from sobolev_tf.model import arguments, gradients, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
 from sobolev_tf.model.feed import Feed
 from sobolev_tf.model.gate import Gate
@@ -74,7 +74,10 @@ class EquationModel(EquationSteps):
             anew at every step; values are compared at all rows. Below 1, a step is cheaper and
             its gradient noisier, without bias. Layers that couple rows see the rows that were
             drawn as a batch of their own. Evaluation and full-batch solvers compare all rows.
-          **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
+          **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`. Where the last is
+            not given, or "auto", `fit` of arrays measures how many steps fit into a call; data sets
+            take one. With `jit_compile`, XLA trains on arrays from the `fit` on with which the
+            optimizer's steps save what XLA takes to compile.
 
         Raises:
           ValueError: a setting is unknown.
@@ -84,6 +87,8 @@ class EquationModel(EquationSteps):
         if mean_over != "batch" and self.projection:
             raise ValueError('mean_over="present" needs full derivatives: projection=None.')
         compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
+        if by_time := kwargs.get("steps_per_execution", "auto") == "auto":
+            kwargs["steps_per_execution"] = 1  # as Keras counts them
         kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
         self.objective = Objective(
             self.order,
@@ -105,9 +110,12 @@ class EquationModel(EquationSteps):
         if self.equation.is_float64():
             metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
+        self._steps_by_time = by_time
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
         self._own_config |= {"mean_over": mean_over, "derivative_share": derivative_share}
+        if by_time:
+            self._own_config["steps_per_execution"] = "auto"
 
     def problem(self, x: Any, y: Any = None, sample_weight: Any = None) -> Problem:
         """Return the loss of arrays as a function of the weights, for full-batch solvers."""
@@ -135,7 +143,8 @@ class EquationModel(EquationSteps):
         """Train as in Keras; `fit(x)` is enough if the model has a target.
 
         With `steps_per_epoch`, arrays are shuffled and repeated endlessly, in full batches, and an
-        epoch has that many steps. Small arrays train many times faster this way.
+        epoch has that many steps. Unless a callback looks at batches, arrays take as many steps in
+        one call as last a tenth of a second; `steps_per_execution` sets their number.
 
         Args:
           x: arrays, or a data set or generator of (x, y) or (x, y, sample_weight).
@@ -154,7 +163,7 @@ class EquationModel(EquationSteps):
           FloatingPointError: a loss became NaN or infinite. It is raised before other callbacks
             see the end of the epoch.
         """
-        feed = Feed(self, "fit")
+        feed = Feed(self, "fit", callbacks, validation_steps)
         settings: dict[str, Any] = {"epochs": epochs, "initial_epoch": initial_epoch}
         settings |= {"validation_steps": validation_steps, "callbacks": callbacks}
         feed.look_at_settings(settings | {"verbose": verbose})
@@ -162,11 +171,14 @@ class EquationModel(EquationSteps):
         data |= {"steps_per_epoch": steps_per_epoch, "validation_split": validation_split}
         data |= {"validation_data": validation_data}
         data |= {"validation_batch_size": validation_batch_size}
+        feed.epochs = max(epochs - initial_epoch, 1)
         passed = feed.training(x, y, sample_weight, batch_size, data)
         pitfalls.warn_about_net(self.net, self.order)
         self._forget_traces_without_state()
+        if feed.batches:  # state that a trace makes, TensorFlow makes by tracing twice
+            gradients.build_optimizer(self.optimizer, self.trainable_variables)
         with feed.explained(steps_per_epoch and steps_per_epoch * epochs):
-            return super().fit(
+            history = super().fit(
                 epochs=epochs,
                 verbose=verbose,
                 callbacks=stop_at_nan_first(callbacks),
@@ -175,6 +187,10 @@ class EquationModel(EquationSteps):
                 validation_freq=fit_arguments.validation_epochs(feed.gate.caller, validation_freq),
                 **passed,
             )
+        pace = feed.batches and feed.batches.pace
+        if verbose and self._steps_by_time and pace and pace.most > 1:
+            print(f"{feed.gate.caller}: {pace}")
+        return history
 
     def evaluate(
         self,
@@ -189,7 +205,7 @@ class EquationModel(EquationSteps):
         **kwargs: Any,
     ) -> Any:
         """Compute losses and metrics as in Keras; labels, weights and errors are as for `fit`."""
-        feed = Feed(self, "evaluate")
+        feed = Feed(self, "evaluate", callbacks, steps)
         feed.look_at_settings({"steps": steps, "callbacks": callbacks, "verbose": verbose})
         known = ("_use_cached_eval_dataset",)
         options.refuse_unknown(feed.gate.caller, kwargs, EquationModel.evaluate, known=known)
@@ -256,6 +272,14 @@ class EquationModel(EquationSteps):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+    def steps_per_call(self) -> int:
+        """Count the steps of one of Keras's calls on arrays on the device; 0 for Keras's way."""
+        limits = keras.config.max_epochs() or keras.config.max_steps_per_epoch()
+        if self._distribute_strategy is not None or self.run_eagerly or limits:
+            return 0
+        steps = self.steps_per_execution
+        return 0 if steps == 1 and not self._steps_by_time else steps
 
     def _gate(self, method, caller=None):
         """The checks of a method, or of the function `caller`."""

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, batching, fit_arguments
+from sobolev_tf.keras_support.array_batches import ArrayBatches, on_device, xla_pays
+from sobolev_tf.keras_support.callbacks import want_batches
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
 from sobolev_tf.model import arguments, labels, not_finite
 from sobolev_tf.model.contradictions import warn_of_contradictions
@@ -26,13 +28,19 @@ class Feed:
     Args:
       model: an `EquationModel`.
       method: the method that was called, for errors.
+      callbacks: those of the call.
+      steps: of an evaluation; None for all.
     """
 
-    def __init__(self, model: Any, method: str) -> None:
-        self.model = model
+    def __init__(
+        self, model: Any, method: str, callbacks: Any = None, steps: int | None = None
+    ) -> None:
+        self.model, self._callbacks, self._steps = model, callbacks, steps
         self.gate: Gate = model._gate(method)
         self._streams: list[WatchedData] = []
         self._arrays: Any = None
+        self.batches: ArrayBatches | None = None  # of arrays to train on
+        self.epochs = 1
 
     def training(
         self, x: Any, y: Any, sample_weight: Any, batch_size: int | None, options: dict
@@ -82,6 +90,8 @@ class Feed:
         warn_of_coupled_rows(caller, self.model, x)
         warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
         warn_of_contradictions(self.model, caller, by_name)
+        if held := self._held(x, y, sample_weight, batch_size, options):
+            return held
         if options["steps_per_epoch"]:
             data = labels.as_batch(x, y, sample_weight, self.gate.order)
             data, options = batching.repeat_arrays(data, batch_size or 32, options)
@@ -127,6 +137,9 @@ class Feed:
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
+        data = labels.as_batch(x, y, sample_weight, self.gate.order)
+        if batches := self._batches(data, batch_size, singly=self._steps is not None):
+            return {"x": batches}
         passed = self._whole_passes(x, y, sample_weight, batch_size, {"shuffle": False})
         passed.pop("shuffle")
         return passed
@@ -186,6 +199,43 @@ class Feed:
         self._arrays = trained
         return tuple(passed[name] for name in ("x", "y", "sample_weight") if name in passed)
 
+    def _held(self, x, y, sample_weight, batch_size, options):
+        """Arguments of `fit` for arrays on the device; None where they go Keras's way."""
+        if options["class_weight"] is not None or options["shuffle"] == "batch":
+            return None
+        data = labels.as_batch(x, y, sample_weight, self.gate.order)
+        validation, held_out = options["validation_data"], None
+        if options["validation_split"] and validation is None:
+            data, held_out = batching.split(data, options["validation_split"])
+        settings = {"shuffle": options["shuffle"], "steps": options["steps_per_epoch"]}
+        if (batches := self._batches(data, batch_size, **settings)) is None:
+            return None
+        if held_out is not None:
+            size, singly = options["validation_batch_size"] or batch_size, self._steps is not None
+            validation = self._batches(held_out, size, singly)
+        self.batches = batches
+        return {"x": batches, "shuffle": False, "validation_data": validation}
+
+    def _batches(self, data, batch_size, singly=False, **settings):
+        """Batches of arrays on the device; None where Keras has to make them."""
+        if not (per_call := self.model.steps_per_call()):
+            return None
+        # As Keras, which rounds to float32, but in the dtypes of a float64 net.
+        own = settings.get("steps") or self.model.equation.is_float64()
+        if (tensors := on_device(data, None if own else keras.config.floatx())) is None:
+            return None
+        watched = singly or want_batches(self._callbacks)
+        settings |= {"steps_per_call": per_call, "watched": watched}
+        batches = ArrayBatches(tensors, batch_size or 32, **settings)
+        self.model.build_for(keras.tree.map_structure(lambda a: a[:1], tensors[0]))
+        if self.model.jit_compile:
+            weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
+            steps = self.epochs * batches.num_batches
+            if "shuffle" in settings:  # training
+                steps += int(self.model.optimizer.iterations)
+            batches.xla = xla_pays(steps, batches.size, weights)
+        return batches
+
     def _whole_passes(self, x, y, sample_weight, batch_size, options):
         """Keras's own way from arrays; float64 goes by a data set, since Keras rounds arrays."""
         if not self._is_rounded((x, y, sample_weight)):
@@ -200,6 +250,7 @@ class Feed:
         share = options.pop("validation_split", 0)
         if share and options["validation_data"] is None:
             data, held_out = batching.split(data, share)
+            held_out = tf.data.Dataset.from_tensor_slices(held_out)
             options["validation_data"] = held_out.batch(size)
         shuffle, options["shuffle"] = options["shuffle"], False
         return {"x": batching.one_pass(data, size, shuffle)} | options

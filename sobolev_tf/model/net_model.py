@@ -199,6 +199,10 @@ class NetModel(strategies.DistributedModel):
         self._std.forget()
         self.solver_functions.forget()
 
+    def build_for(self, x: Any) -> None:
+        """Build a model that is not built yet for inputs such as x [B,*in]."""
+        self._cast(x)
+
     def _cast(self, x):
         """x as tensors of the net's dtype; builds a model that is not built yet."""
         x = self.equation.cast(x)

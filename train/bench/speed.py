@@ -12,7 +12,8 @@ from train.bench import benchmark, looking, peers
 
 def rows(turns: int = 40, steps: int = 100) -> benchmark.Rows:
     """2x256 ReLU, batch 100, Adam, values and gradients of Styblinski-Tang; same on all sides."""
-    data = benchmark.styblinski_tang(100, seed=0).dataset(100)
+    table = benchmark.styblinski_tang(100, seed=0)
+    data = table.dataset(100)
     for label, inner, ours in (
         ("50 steps a call", 50, _train_function),
         ("1 step a call", 1, _train_function),
@@ -31,63 +32,102 @@ def rows(turns: int = 40, steps: int = 100) -> benchmark.Rows:
         "1 step a call: ratio to a stock Keras step with the gradient as an output",
         np.median(times[:, 0] / times[:, 1]),
     )
-    yield from _fit_over_peers(data, turns, steps)
+    yield from _fit_over_peers(table, turns, steps)
     yield from _small_arrays()
     yield from looking.rows(turns=max(turns // 8, 1), steps=20 * steps // 32 * 32)
 
 
-def _fit_over_peers(data, turns, steps):
+def _fit_over_peers(table, turns, steps):
     """`fit` with 32 steps an execution, its start included, over loops of as many steps.
 
     With jit_compile=True, as JAX compiles its scan, and with Keras's default on CPUs.
     """
     calls = max(20 * steps // 32, 1)
-    bars = {"JAX, jitted scan": "bar 1.0", "PyTorch, eager": "bar 0.5"}
+    data, arrays = table.dataset(100), {"x": table.x, "y": table.labels, "batch_size": 100}
+    fits = {
+        "arrays, jit_compile=True": _fit(32, jit_compile=True, **arrays),
+        "arrays, not compiled": _fit(32, **arrays),
+        "a data set, jit_compile=True": _fit(32, jit_compile=True, x=data),
+    }
+    for run in fits.values():
+        run(2 * calls)  # XLA compiles what is long enough to pay for it
+    bars = {"JAX, jitted scan": "bar 1.05", "PyTorch, eager": "bar 0.5"}
     makers = {"TensorFlow by hand": lambda: by_hand(data, 32), **peers.loops(peers.BY_HAND, 32)}
     for name, make in makers.items():
-        runs = _fit(data, 32, jit_compile=True), _fit(data, 32), make()
+        runs = *fits.values(), make()
         times = benchmark.seconds_in_turns(runs, calls, max(turns // 10, 1)) / 32
-        yield f"fit, 32 steps an execution: ms a step, {name}", np.median(times[:, 2]) * 1e3
+        yield f"fit, 32 steps an execution: ms a step, {name}", np.median(times[:, -1]) * 1e3
         bar = f" ({bars[name]})" if name in bars else ""
-        for way, ours in (("jit_compile=True", times[:, 0]), ("not compiled", times[:, 1])):
-            ratio = np.median(ours / times[:, 2])
+        for i, way in enumerate(fits):
+            ratio = np.median(times[:, i] / times[:, -1])
             yield f"fit, {way}, 32 steps an execution: ratio to {name}{bar}", ratio
 
 
-def _small_arrays(epochs: int = 30):
-    """Milliseconds a step of `fit` on 100 points: one step an epoch, and epochs of a length."""
+def _small_arrays(epochs: int = 100, turns: int = 5):
+    """`fit` on 100 points as a newcomer writes it, over Keras's loop; and epochs of a length."""
     table = benchmark.styblinski_tang(100, seed=0)
-    model = _sobolev_model(1)
-    ways = {
-        "nothing set": {"epochs": epochs, "batch_size": 100},
-        "steps_per_epoch": {"steps_per_epoch": epochs * 10, "batch_size": 100},
-    }
-    for name, settings in ways.items():
-        model.fit(table.x, table.labels, verbose=0, **settings | {"epochs": 1})
-        start = time.perf_counter()
-        model.fit(table.x, table.labels, verbose=0, **settings)
-        count = settings.get("steps_per_epoch", epochs)
-        yield f"fit on 100 points, {name}: ms a step", (time.perf_counter() - start) / count * 1e3
-    times = benchmark.seconds_in_turns([_fit(table.dataset(100), 50)], 40, 3) / 50
+    ways = {"nothing set": {}, "Keras's loop, steps_per_execution=1": {"steps_per_execution": 1}}
+    models = [_sobolev_model(**settings) for settings in ways.values()]
+    for size, bar in ((32, " (bar 5)"), (100, "")):
+        passed = {"batch_size": size, "epochs": epochs, "verbose": 0}
+        times = np.array([_seconds(m.fit, table, passed) for _ in range(turns + 1) for m in models])
+        times = np.median(times.reshape(turns + 1, 2, 2)[1:], axis=0) / epochs * 1e3
+        for name, (wall, processor) in zip(ways, times, strict=True):
+            what = f"fit on 100 points, batches of {size}, {name}: ms an epoch"
+            yield what + (bar if name == "nothing set" else ""), wall
+            yield f"{what}, processor", processor
+    model, settings = models[0], {"steps_per_epoch": 300, "batch_size": 100, "verbose": 0}
+    for _ in range(2):
+        wall, processor = _seconds(model.fit, table, settings)
+    yield "fit on 100 points, steps_per_epoch: ms a step", wall / 300 * 1e3
+    yield "fit on 100 points, steps_per_epoch: ms a step, processor", processor / 300 * 1e3
+    yield from _xla_from_the_start()
+    times = benchmark.seconds_in_turns([_fit(50, x=table.dataset(100))], 40, 3) / 50
     yield "fit on a repeated data set, 50 steps an execution: ms a step", np.median(times) * 1e3
 
 
-def _sobolev_model(inner, **settings):
+def _xla_from_the_start(steps: int = 1600, turns: int = 3):
+    """Processor seconds of a whole job, start included: Huge & Savine's net, with XLA and without.
+
+    The first turn, in which TensorFlow itself starts, is left out.
+    """
+    x = np.random.default_rng(0).normal(size=[8192, 1]).astype("float32")
+    table = st.targets.Table(x, np.maximum(x, 0), (x > 0).astype("float32"))
+    passed = {"batch_size": 512, "steps_per_epoch": steps, "verbose": 0}
+    seconds: list[float] = []
+    for _ in range(2 * (turns + 1)):
+        net = st.nets.mlp(1, hidden=[20] * 4, activation="softplus")
+        model = st.SobolevModel(net)
+        model.compile("adam", steps_per_execution=32, jit_compile=len(seconds) % 2 == 0)
+        seconds.append(_seconds(model.fit, table, passed)[1])
+    ours, plain = np.median(np.reshape(seconds, [-1, 2])[1:], axis=0)
+    yield f"4x20 softplus, {steps} steps and the start: processor seconds, not compiled", plain
+    yield "the same with jit_compile=True, over not compiled (bar 1.1)", ours / plain
+
+
+def _seconds(fit, table, passed):
+    """Seconds that a fit takes: by the clock, and of the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    fit(table.x, table.labels, **passed)
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def _sobolev_model(**settings):
     keras.utils.set_random_seed(0)
     model = st.SobolevModel(st.nets.mlp(2))
-    model.compile(keras.optimizers.Adam(3e-5), steps_per_execution=inner, **settings)
+    model.compile(keras.optimizers.Adam(3e-5), **settings)
     return model
 
 
-def _fit(data, inner, **settings):
+def _fit(inner, jit_compile=False, **passed):
     """n -> one fit of n executions, each of `inner` steps."""
-    model = _sobolev_model(inner, **settings)
-    return lambda n: model.fit(data, steps_per_epoch=n * inner, verbose=0)
+    model = _sobolev_model(steps_per_execution=inner, jit_compile=jit_compile)
+    return lambda n: model.fit(**passed, steps_per_epoch=n * inner, verbose=0)
 
 
 def _train_function(data, inner):
     """n -> n executions of the model's own train function."""
-    return _executions(_sobolev_model(inner), data)
+    return _executions(_sobolev_model(steps_per_execution=inner), data)
 
 
 def _stock(data):
