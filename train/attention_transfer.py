@@ -108,7 +108,8 @@ def train(task: Task) -> dict[str, Any]:
     x, y = (array[: task.num_points] for array in digits.load()[0])
     optimizer = keras.optimizers.Adam(task.learning_rate)
     if task.method == "distill":
-        distiller = st.PolicyDistiller(student, teacher(), alpha=0.0)
+        divergence = "teacher_student"  # the usual direction of distillation
+        distiller = st.PolicyDistiller(student, teacher(), alpha=0.0, divergence=divergence)
         distiller.compile(optimizer, steps_per_execution=20)
         distiller.fit(x, batch_size=BATCH_SIZE, steps_per_epoch=task.steps, verbose=0)
     else:
@@ -190,6 +191,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         names = [f"{method} {alpha:g}" if alpha else method for method, alpha in shown]
         axis.set_yticks(range(len(names)), names)
         axis.set(title=f"{size} training digits", xlabel="test accuracy, %")
+        axis.margins(y=0.1)
         axis.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     with files.replacing(path) as file:
