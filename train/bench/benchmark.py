@@ -26,7 +26,7 @@ def step_runner(model: keras.Model, data: Any) -> Loop:
     data = tf.nest.map_structure(tf.constant, data)
     model.optimizer.build(model.trainable_variables)
     # Traced here: TensorFlow would warn of one trace for each of a few models of few steps.
-    step = tf.function(model.train_step).get_concrete_function(data)
+    step = tf.function(model.train_step, autograph=False).get_concrete_function(data)
 
     def run(n):
         for _ in range(n):
