@@ -34,6 +34,8 @@ class EquationModel(EquationSteps):
       **kwargs: arguments of `keras.Model`, such as `name`.
     """
 
+    _steps_by_time = False  # whether `fit` of arrays measures how many steps a call takes
+
     def compile(
         self,
         optimizer: Any = "rmsprop",
