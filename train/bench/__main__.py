@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all but the five long suites
+    python -m train.bench                          # all but the six long suites
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -30,6 +30,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
                 `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour;
                 --points_per_input=10 takes a few minutes)
+    cluster     ResNet50 with three cuts on 8 to 256 accelerators, computed from step times and
+                bytes; two workers on loopback over one process (three minutes)
 
 Timings need a machine on which nothing else runs.
 """
@@ -43,6 +45,7 @@ from absl import flags
 from train.bench import (
     atari,
     benchmark,
+    cluster,
     cost,
     decoupled,
     distill,
@@ -75,8 +78,9 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "peers": regression.rows,
     "pricing": pricing.rows,
     "engineering": engineering.rows,
+    "cluster": cluster.rows,
 }
-LONG = "imagenet", "peers", "pricing", "engineering", "share"
+LONG = "imagenet", "peers", "pricing", "engineering", "share", "cluster"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(

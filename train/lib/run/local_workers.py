@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from train.lib.run import tf_servers, workers
-from train.lib.run.errors import CommandError
+from train.lib.run.errors import CommandError, UsageError
 
 GRACE = 20  # seconds for the others to end by themselves; they notice within about 10
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,7 +44,7 @@ def run(script: str, arguments: Sequence[str], count: int) -> int:
             print(f"Started {count} workers on this machine; logs: {folder}", flush=True)
             first = _wait_for_all(started)
             code = started[0].returncode
-            if first is None or passed or (first == 0 and code > 0) or _saved(started[first]):
+            if first is None or passed or _is_said(started, first):
                 return code if code >= 0 else 128 - code
         kept = True
         raise _died(started[first], first, folder)
@@ -124,9 +124,11 @@ def _wait_for_all(started):
         time.sleep(0.1)
 
 
-def _saved(process):
-    """Return whether a worker stopped with all others, because one of them was told to."""
-    return process.returncode in [128 + number for number in SIGNALS]
+def _is_said(started, first):
+    """Return whether the chief has said why all have ended."""
+    chief, code = started[0].returncode, started[first].returncode
+    stopped = code in [128 + number for number in SIGNALS]  # one was told to, and all have saved
+    return stopped or (chief > 0 and (first == 0 or chief == code == UsageError.code))
 
 
 def _died(process, rank, folder):
