@@ -54,6 +54,12 @@ def test_devices_are_not_for_workers(run_script):
     assert "--devices=2 is for --strategy=mirrored, not multi_worker" in err
 
 
+def test_xla_is_not_for_workers_without_gpus(run_script):
+    code, _, err = run_script(cifar10, "--strategy=multi_worker", "--jit_compile")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--jit_compile: XLA exchanges nothing between workers' CPUs" in err
+
+
 def test_the_chief_comes_first():
     cluster = {"worker": ["a:1", "b:1"], "chief": ["c:1"]}
     read = tf_config.workers(config(cluster, index=1))

@@ -14,7 +14,8 @@ def strategy(settings: Settings) -> tf.distribute.Strategy:
     CPU; with --devices=N, over N logical CPUs, which `make_logical_devices` has made.
 
     Raises:
-      UsageError: for --devices with another strategy, or for devices that do not exist.
+      UsageError: for --devices with another strategy, for devices that do not exist, or for
+        --jit_compile with workers that have only CPUs.
     """
     if settings.devices and settings.strategy in ("none", "parameter_server", "multi_worker"):
         raise UsageError(
@@ -25,6 +26,10 @@ def strategy(settings: Settings) -> tf.distribute.Strategy:
     if settings.strategy == "parameter_server":
         return parameter_server.strategy()
     if settings.strategy == "multi_worker":
+        if settings.jit_compile and not tf.config.list_physical_devices("GPU"):
+            raise UsageError(
+                "--jit_compile: XLA exchanges nothing between workers' CPUs: leave it out"
+            )
         return workers.join()
     devices = tf.config.list_logical_devices("CPU")[: settings.devices]
     if len(devices) < (settings.devices or 1):
