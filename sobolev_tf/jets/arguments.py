@@ -65,7 +65,9 @@ def refuse_not_dense(name: str, array: Any) -> None:
         advice = {"SparseTensor": "tf.sparse.to_dense({})", "RaggedTensor": "{}.to_tensor()"}
         dense = advice.get(kind, "{}.toarray()").format(name.split()[-1])
         raise ValueError(f"{name} is a {kind}, expected a dense array: {dense}.")
-    if isinstance(array, np.ma.MaskedArray) and (mask := np.ma.getmaskarray(array)).any():
+    # AutoGraph reads this function where a user's does: it knows no assignment inside a condition.
+    mask = np.ma.getmaskarray(array) if isinstance(array, np.ma.MaskedArray) else None
+    if mask is not None and mask.any():
         row = int(np.argmax(mask.reshape(len(mask), -1).any(axis=1))) if mask.ndim else 0
         raise ValueError(f"{name} is masked, first in row {row}: fill or drop such entries.")
 
