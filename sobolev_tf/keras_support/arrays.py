@@ -130,6 +130,33 @@ def refuse_no_array(caller: str, name: str, value: Any) -> None:
     )
 
 
+def parts(caller: str, batch: Any) -> tuple[Any, Any, Any]:
+    """Return x, y and sample_weight of a batch, or of its specification; None for what is absent.
+
+    Args:
+      caller: the public function, which errors name.
+      batch: x, (x, y) or (x, y, sample_weight).
+
+    Raises:
+      ValueError: there are more.
+
+    Example:
+
+    >>> parts("fit", (1, 2))
+    (1, 2, None)
+    >>> parts("fit", (1, 2, 3, 4))
+    Traceback (most recent call last):
+    ValueError: fit: a batch has 4 parts, expected x, (x, y) or (x, y, sample_weight): \
+derivatives belong to the labels, (x, (y, dy)).
+    """
+    if isinstance(batch, tuple | list) and len(batch) > 3:
+        raise ValueError(
+            f"{caller}: a batch has {len(batch)} parts, expected x, (x, y) or (x, y, "
+            "sample_weight): derivatives belong to the labels, (x, (y, dy))."
+        )
+    return keras.utils.unpack_x_y_sample_weight(batch)
+
+
 def entries(name: str, arrays: Any) -> dict[str, Any]:
     """Return arrays in any structure by the names that errors use.
 

@@ -59,10 +59,11 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
         if isinstance(failure, Exception) and failure is not error and _reports(error, failure):
             raise failure from None
         refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnknownError)
-        if refused and (line := one_line(error) or _eager_line(error)) is not None:
+        if refused and (line := _of_generator(error) or one_line(error) or _eager_line(error)):
             raise RefusedInput(None, None, f"{caller}: {line}") from None
         if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
-            raise ValueError(f"{caller}: {line}") from None
+            named = line.startswith(caller)
+            raise ValueError(line if named else f"{caller}: {line}") from None
         raise
 
 
@@ -125,9 +126,17 @@ def raised_in_python(error: tf.errors.OpError) -> Exception | None:
     return ValueError(f"{name}: {text}")
 
 
+def _of_generator(error: tf.errors.OpError) -> str | None:
+    """What tf.data refused in a batch that a generator yielded; None for other errors."""
+    found = re.search(r"`generator` (yielded an element[^.\n]*)\.", error.message)
+    return f"the generator {found[1]}: batches differ in their rows only." if found else None
+
+
 def _eager_line(error: tf.errors.OpError) -> str | None:
     """What an operation refused that ran eagerly, inside a layer or not; None for others."""
     text = _of_layer(error) or error.message
+    if "IteratorGetNext" in text or "Traceback (most recent" in text:
+        return None  # who reads the data knows better
     found = re.match(r"(?s)\{\{function_node [^}]*\}\} (.+?) \[Op:\w+\]", text)
     return " ".join(found[1].split()) if found else None
 

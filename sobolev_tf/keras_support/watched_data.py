@@ -4,7 +4,6 @@ import collections
 import functools
 import itertools
 import time
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,7 +44,7 @@ class WatchedData:
         self.data: Any = data
         if isinstance(data, tf.data.Dataset):
             self.data = guard(data, sound, functools.partial(self._kept, look))
-        elif isinstance(data, types.GeneratorType):
+        elif isinstance(data, Iterator):
             self.data = self._generate(data)
         elif isinstance(data, keras.utils.PyDataset):
             self.data = _WatchedPyDataset(data, self._item)
@@ -136,7 +135,7 @@ def in_own_dtypes(data: Any) -> Any:
     if isinstance(data, keras.utils.PyDataset):
         batches: Callable = functools.partial(_in_turn, data)
         first, number = data[0], data.num_batches
-    elif isinstance(data, types.GeneratorType):
+    elif isinstance(data, Iterator):
         first, number = next(data, None), None
         if first is None:
             raise ValueError("the generator has no batch.")

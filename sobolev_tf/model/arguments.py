@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sobolev_tf import metrics as jet_metrics
 from sobolev_tf import require
+from sobolev_tf.keras_support.arrays import parts
 from sobolev_tf.model import labels
 from sobolev_tf.model.input_batches import as_arrays, is_stream, read
 from sobolev_tf.model.inputs import Inputs
@@ -140,7 +141,7 @@ def label_batches(
         if mask is not None:
             raise ValueError(f"{where}: mask goes with arrays, and x is a data set: pass arrays.")
         for batch in read(x, steps, where):
-            yield *keras.utils.unpack_x_y_sample_weight(batch), None
+            yield *parts(where, batch), None
         return
     x = as_arrays(x, where, inputs)
     if mask is not None:

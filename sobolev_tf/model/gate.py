@@ -84,7 +84,7 @@ class Gate:
         if isinstance(data, tf.data.Dataset):
             spec = data.element_spec
             self.refuse_derivatives_as_weights(spec)
-            for name, leaf in self._named(*keras.utils.unpack_x_y_sample_weight(spec)).items():
+            for name, leaf in self._named(*arrays.parts(self.caller, spec)).items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
         sound = Sound(self.order, self.missing, self.masked, in_part=self.axes is not None)
@@ -102,7 +102,7 @@ class Gate:
           ValueError: names the batch, the entry and the row.
         """
         self.refuse_derivatives_as_weights(batch)
-        parts = self._plain(*keras.utils.unpack_x_y_sample_weight(batch))
+        parts = self._plain(*arrays.parts(self.caller, batch))
         self._look_at(self._named(*parts), start, f" (batch {number})", at_least=0)
         # A tuple stays one, of as many parts; a dict or an array is x.
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
@@ -112,6 +112,7 @@ class Gate:
 
         Weights are [B]; [B,1] is also the derivative of one output by one input.
         """
+        arrays.parts(self.caller, batch)
         if not isinstance(batch, tuple | list) or len(batch) < 3 or not self.order or self.target:
             return
         _, y, third = batch

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets.arguments import refuse_not_dense
-from sobolev_tf.keras_support.arrays import batch_shape, plain_array
+from sobolev_tf.keras_support.arrays import batch_shape, parts, plain_array
 from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.model.inputs import Inputs
 
@@ -38,7 +38,7 @@ def input_batches(
     if steps is not None:
         steps = require.whole_number(caller, "steps", steps, at_least=1)
     if is_stream(x):
-        yield from (keras.utils.unpack_x_y_sample_weight(b)[0] for b in read(x, steps, caller))
+        yield from (parts(caller, b)[0] for b in read(x, steps, caller))
         return
     x = as_arrays(x, caller, inputs)
     rows = len(keras.tree.flatten(x)[0])

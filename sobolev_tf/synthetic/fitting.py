@@ -43,7 +43,7 @@ class WatchedModel(DistributedModel):
         streams = [data]
         validation = passed.get("validation_data")
         if isinstance(validation, tuple | list):
-            parts = keras.utils.unpack_x_y_sample_weight(validation)
+            parts = arrays.parts(f"{caller}, validation", validation)
             parts = _from_lists(f"{caller}, validation", *parts)
             if arrays.are_arrays(parts[0]):
                 looked = gate.look("DecoupledModel.fit, validation", *parts)

@@ -96,10 +96,12 @@ def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> No
 
 def stream(caller: str, data: Any) -> WatchedData:
     """Return a data set, generator or PyDataset whose batches are checked."""
+    if isinstance(data, tf.data.Dataset):
+        arrays.parts(caller, data.element_spec)
 
     def look_at(batch, number, start):
         where = f"{caller}, batch {number} from row {start}"
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, sample_weight = arrays.parts(where, batch)
         parts = look(where, x, y, sample_weight, at_least=0)
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 

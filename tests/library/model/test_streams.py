@@ -226,3 +226,35 @@ def test_a_net_whose_own_derivative_is_not_finite_is_named(kind):
     }
     with pytest.raises(FloatingPointError, match=r"derivative d1 is not, first in row 11 \(b"):
         root_of_a_square().fit(data[kind], shuffle=False, verbose=0)
+
+
+def test_batches_of_more_than_three_parts_are_refused():
+    model, message = compiled(run_eagerly=True), r"batch has 4 parts, .*\(x, \(y, dy\)\)\.$"
+    data = tf.data.Dataset.from_tensor_slices((X, Y, DY, DY)).batch(8)
+    batch = (X, Y, DY, DY)
+    runs = [
+        lambda: model.fit(data, verbose=0),
+        lambda: model.fit((batch for _ in range(2)), steps_per_epoch=2, verbose=0),
+        lambda: model.fit(X, (Y, DY), validation_data=batch, verbose=0),
+        lambda: model.evaluate(data, verbose=0),
+        lambda: model.predict(data, verbose=0),
+        lambda: model.predict_jet(data),
+        lambda: model.adapt(data),
+    ]
+    for run in runs:
+        with pytest.raises(ValueError, match=message):
+            run()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_iterator_of_batches_is_a_stream(dtype):
+    model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh", dtype=dtype))
+    model.compile("sgd", run_eagerly=True)
+    x, y, dy = (a.astype(dtype) for a in (X, Y, DY))
+    expected = model.evaluate(x, (y, dy), verbose=0)
+    batches = [(x[:8], (y[:8], dy[:8])), (x[8:], (y[8:], dy[8:]))]
+    for data in (iter(batches), map(tuple, batches), zip(*zip(*batches, strict=True), strict=True)):
+        assert model.evaluate(data, steps=2, verbose=0) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match=r"^.*shape (\(8, 1\)|\[8, 1\]).*expected.*$") as caught:
+        model.fit(iter([batches[0], (x[:8, :1], batches[0][1])]), steps_per_epoch=2, verbose=0)
+    assert "\n" not in str(caught.value)

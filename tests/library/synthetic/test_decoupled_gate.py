@@ -127,3 +127,13 @@ def test_a_stage_that_is_unfrozen_needs_compile():
     model.stages[0].trainable = True
     with pytest.raises(ValueError, match="fit: the weight 'h1/kernel' is new since `compile`"):
         model.fit(X, Y, verbose=0)
+
+
+def test_batches_of_more_than_three_parts_are_refused():
+    model, message = decoupled(run_eagerly=True), "a batch has 4 parts, expected x,"
+    data = tf.data.Dataset.from_tensor_slices((X, Y, Y, Y)).batch(8)
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=message):
+            run(data, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y, validation_data=(X, Y, Y, Y), verbose=0)

@@ -62,6 +62,16 @@ def test_metrics_hold_the_rows_so_far(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().split() == ["task,square", "3,9"]
 
 
+def test_a_folder_in_the_place_of_a_net_is_refused_before_a_net_is_trained(tmp_path):
+    recipes = Squares()
+    with run_folder.Run(tmp_path, flags={}) as run:
+        run.add_facts()
+        (tmp_path / "nets" / "call-20.npz").mkdir(parents=True)
+        with pytest.raises(UsageError, match=r"call-20\.npz is a folder, where a file is to be"):
+            cells.train_missing(run, [3], recipes, num_workers=0)
+    assert not recipes.trained
+
+
 def test_seeds_start_at_the_first_one():
     assert list(cells.seeds(settings(seed=3, num_seeds=2))) == [3, 4]
     assert cells.seeds(settings(seed=2**32 - 1, num_seeds=1))[-1] == 2**32 - 1

@@ -45,7 +45,12 @@ def train_missing(
 
     Returns:
       The rows of metrics.csv, in the order of the tasks.
+
+    Raises:
+      UsageError: a folder stands where a net's file is to be written.
     """
+    nets = run.path("nets")
+    run_folder.check_places(nets, [path.name for path in nets.glob("*.npz")])
     missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
     if len(missing) < len(tasks):
         print(f"{run.folder}: {len(tasks) - len(missing)} of {len(tasks)} nets are done")
