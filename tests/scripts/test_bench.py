@@ -8,6 +8,7 @@ import pytest
 
 from train.bench import __main__ as bench
 from train.bench import (
+    architectures,
     atari,
     cost,
     decoupled,
@@ -221,3 +222,25 @@ def test_the_share_suite_in_miniature():
         rows["basket of 7, 4x20, derivatives of 1 of the rows: seconds a step over the full term's"]
         == 1
     )
+
+
+def test_attention_is_counted():
+    """One head of width 4 on 3 tokens: four products with kernels, and two of tokens by tokens."""
+    inputs = keras.Input([3, 4])
+    layer = keras.layers.MultiHeadAttention(1, 4, flash_attention=False)
+    model = keras.Model(inputs, layer(inputs, inputs))
+    model.compile("sgd", "mse")
+    data = np.zeros([2, 3, 4], "float32"), np.zeros([2, 3, 4], "float32")
+    kernels, tokens = 4 * 2 * (2 * 3 * 4 * 4), 2 * 2 * (2 * 3 * 3 * 4)
+    # Backward, each product has two of its size; but none goes back to the three kernels' inputs.
+    assert cost.products(model, data) == 3 * (kernels + tokens) - 3 * kernels // 4
+
+
+@pytest.mark.slow
+def test_the_architectures_suite_in_miniature(monkeypatch):
+    monkeypatch.setattr(architectures, "BATCH", 2)
+    monkeypatch.setattr(architectures, "NETS", {"LSTM": architectures.lstm})
+    rows = dict(architectures.rows(turns=1, calls=1))
+    assert rows["LSTM: Sobolev step over plain"] > 0
+    assert 1.5 < rows["LSTM: ratio of arithmetic counts"] < 2.5
+    assert len(rows) == 6

@@ -1,6 +1,6 @@
 """Speed and accuracy of the core, each number a ratio or an error measured in one run.
 
-    python -m train.bench                          # all but the six long suites
+    python -m train.bench                          # all but the long suites
     python -m train.bench --suite=speed --workdir=runs/bench
 
 Prints a table, and writes it to bench.json in --workdir. A number with a bar says so; suites:
@@ -25,6 +25,9 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 DeepXDE, PyTorch and JAX by hand, and `train.regression`'s presets (over an hour)
     pricing     train.pricing's basket over a hand-written JAX loop: errors and processor seconds
                 (a minute)
+    architectures
+                a Sobolev step over a plain one on an LSTM, a Transformer encoder and a U-Net:
+                time, arithmetic count, memory (three minutes)
     share       derivatives of a share of a batch's rows (`derivative_share`): errors at equal
                 processor time (ten minutes)
     engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
@@ -43,6 +46,7 @@ from pathlib import Path
 from absl import flags
 
 from train.bench import (
+    architectures,
     atari,
     benchmark,
     cluster,
@@ -72,6 +76,7 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "atari": atari.rows,
     "distill": distill.rows,
     "decoupled": decoupled.rows,
+    "architectures": architectures.rows,
     "share": share.rows,
     "stages": stages.rows,
     "imagenet": imagenet.rows,
@@ -80,7 +85,7 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "engineering": engineering.rows,
     "cluster": cluster.rows,
 }
-LONG = "imagenet", "peers", "pricing", "engineering", "share", "cluster"
+LONG = "imagenet", "peers", "pricing", "engineering", "share", "cluster", "architectures"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(

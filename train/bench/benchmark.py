@@ -21,12 +21,19 @@ def styblinski_tang(count: int, seed: int) -> st.targets.Table:
     return st.targets.Table(x, *st.targets.tabulate(functions.SEVEN["styblinski_tang"], x))
 
 
-def step_runner(model: keras.Model, data: Any) -> Loop:
-    """Return n -> n training steps of a compiled model on one batch that is already in memory."""
+def step_runner(model: keras.Model, data: Any, jit_compile: bool = False) -> Loop:
+    """Return n -> n training steps of a compiled model on one batch that is already in memory.
+
+    Args:
+      model: compiled.
+      data: the batch.
+      jit_compile: whether XLA compiles the step.
+    """
     data = tf.nest.map_structure(tf.constant, data)
     model.optimizer.build(model.trainable_variables)
     # Traced here: TensorFlow would warn of one trace for each of a few models of few steps.
-    step = tf.function(model.train_step, autograph=False).get_concrete_function(data)
+    step = tf.function(model.train_step, autograph=False, jit_compile=jit_compile)
+    step = step.get_concrete_function(data)
 
     def run(n):
         for _ in range(n):

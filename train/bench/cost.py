@@ -1,5 +1,6 @@
 """What a Sobolev step costs over a plain one, beside what its matrix products say it must."""
 
+import math
 from typing import Any
 
 import keras
@@ -131,10 +132,23 @@ def products(model: keras.Model, data: Any) -> int:
         elif op.type == "BatchMatMulV2":
             inner = op.inputs[0].shape[-2 if op.get_attr("adj_x") else -1]
             total += 2 * op.outputs[0].shape.num_elements() * inner
+        elif op.type == "Einsum":
+            total += 2 * _einsum_size(op)
         elif op.type in CONVOLUTIONS:
             image, kernel = CONVOLUTIONS[op.type](op)
             total += 2 * image.shape.num_elements() * kernel.shape[:3].num_elements()
     return total
+
+
+def _einsum_size(op):
+    """The product of all axes' sizes: how often two numbers are multiplied."""
+    parts = op.get_attr("equation").decode().split("->")[0].split(",")
+    if len(parts) < 2:  # a transpose or a sum
+        return 0
+    sizes = {}
+    for part, tensor in zip(parts, op.inputs, strict=True):
+        sizes |= dict(zip(part, tensor.shape, strict=True))
+    return math.prod(sizes.values())
 
 
 def _graph(model, data):
