@@ -145,7 +145,7 @@ def _einsum_size(op):
     parts = op.get_attr("equation").decode().split("->")[0].split(",")
     if len(parts) < 2:  # a transpose or a sum
         return 0
-    sizes = {}
+    sizes: dict[str, int] = {}
     for part, tensor in zip(parts, op.inputs, strict=True):
         sizes |= dict(zip(part, tensor.shape, strict=True))
     return math.prod(sizes.values())
