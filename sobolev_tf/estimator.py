@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from sobolev_tf import jets, require
+from sobolev_tf.jets.arguments import refuse_not_dense
 from sobolev_tf.solvers.surrogate import fit_surrogate
 
 
@@ -62,6 +63,9 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Raises:
           ValueError: data have another shape, are not finite, or have fewer than two rows.
         """
+        for name, array in (("X", X), ("y", y), ("dy", dy), ("sample_weight", sample_weight)):
+            if isinstance(array, np.ma.MaskedArray):  # scikit-learn would drop the mask
+                refuse_not_dense(f"SobolevRegressor.fit: {name}", array)
         points, values = validate_data(
             self,
             X,

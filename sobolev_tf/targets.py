@@ -20,6 +20,7 @@ from sobolev_tf import jets, require
 from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
+from sobolev_tf.keras_support.arrays import is_array, plain_array
 from sobolev_tf.keras_support.graph_errors import OneLineLayer
 from sobolev_tf.keras_support.progress import progress_bar
 
@@ -47,11 +48,16 @@ class Table:
     x: np.ndarray
     labels: tuple
 
-    def __init__(self, x: np.ndarray, *labels: np.ndarray):
+    def __init__(self, x: np.ndarray, *labels: Any):
         names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
-        require.same_rows("Table", dict(zip(names, (x, *labels), strict=True)), at_least=0)
-        object.__setattr__(self, "x", x)
-        object.__setattr__(self, "labels", labels)
+        named = {
+            name: plain_array("Table", name, a, missing=name != "x") if is_array(a) else a
+            for name, a in zip(names, (x, *labels), strict=False)
+        }
+        require.same_rows("Table", named, at_least=0)
+        first, *rest = named.values()
+        object.__setattr__(self, "x", first)
+        object.__setattr__(self, "labels", tuple(rest))
 
     def dataset(self, batch_size: int, seed: int = 0) -> tf.data.Dataset:
         """Make an endless data set of shuffled, full batches, for `fit` with `steps_per_epoch`.

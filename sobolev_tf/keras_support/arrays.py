@@ -1,6 +1,7 @@
 """Arrays of any library, converted to what TensorFlow takes: NumPy arrays of native numbers."""
 
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -80,7 +81,7 @@ imaginary part as components.
 
 
 def from_lists(caller: str, name: str, x: Any) -> Any:
-    """Return lists of numbers as one array, and anything else as it is.
+    """Return lists of numbers as one array, iterators as generators, and anything else as it is.
 
     Args:
       caller: the public function that errors name.
@@ -101,6 +102,8 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
     for leaf in keras.tree.flatten(x):
         if not isinstance(leaf, np.ma.MaskedArray):  # the gate may take these as missing
             refuse_not_dense(f"{caller}: {name}", leaf)
+    if isinstance(x, Iterator) and not isinstance(x, types.GeneratorType):
+        return (batch for batch in x)  # Keras takes generators only
     plain = isinstance(x, str | bytes | list | tuple | set | int | float)
     if x is not None and not plain and not callable(x):
         return x

@@ -67,6 +67,17 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
         raise
 
 
+def refuse_no_results(caller: str, results: Any) -> Any:
+    """Return what `evaluate` gives; Keras gives nothing if there was no batch.
+
+    Raises:
+      ValueError: there was no batch.
+    """
+    if isinstance(results, dict | list) and not results:
+        raise ValueError(f"{caller}: there is no data.")
+    return results
+
+
 @contextlib.contextmanager
 def no_rows_refused(caller: str) -> Iterator[None]:
     """Refuse to predict without rows: Keras 3.15 then trips over a name of its own.

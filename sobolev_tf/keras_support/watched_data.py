@@ -133,6 +133,8 @@ def in_own_dtypes(data: Any) -> Any:
     'float64'
     """
     if isinstance(data, keras.utils.PyDataset):
+        if data.num_batches == 0:
+            raise ValueError("the PyDataset has no batch.")
         batches: Callable = functools.partial(_in_turn, data)
         first, number = data[0], data.num_batches
     elif isinstance(data, Iterator):

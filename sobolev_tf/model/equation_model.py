@@ -14,7 +14,7 @@ from sobolev_tf.keras_support import (
     pitfalls,
 )
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
-from sobolev_tf.keras_support.graph_errors import no_rows_refused
+from sobolev_tf.keras_support.graph_errors import no_rows_refused, refuse_no_results
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
 from sobolev_tf.model import arguments, gradients, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
@@ -217,7 +217,8 @@ class EquationModel(EquationSteps):
             self._forget_traces_without_state()
         rest = {"verbose": verbose, "steps": steps, "callbacks": callbacks, **kwargs}
         with feed.explained(steps):
-            return super().evaluate(**passed, return_dict=return_dict, **rest)
+            results = super().evaluate(**passed, return_dict=return_dict, **rest)
+        return refuse_no_results(feed.gate.caller, results)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """Compute values [B,*out] as in Keras, in the net's dtype."""

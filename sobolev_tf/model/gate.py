@@ -20,6 +20,8 @@ from sobolev_tf.model.known_parts import refuse_lost
 from sobolev_tf.model.sound import Sound, named_arrays
 from sobolev_tf.projections import Projection
 
+_EXTREME = 1e140  # squares end at 1e154, and sums of them before
+
 
 class Gate:
     """The checks of a method's data.
@@ -32,7 +34,12 @@ class Gate:
       target: whether the model has a target.
       projection: the model's, or None for full derivatives.
       axes: the number of axes of *in, if a projection needs to know.
+
+    Attributes:
+      squared: whether numbers whose squares float64 cannot hold are refused; False until set.
     """
+
+    squared = False
 
     def __init__(
         self,
@@ -162,14 +169,24 @@ class Gate:
         return named_arrays(x, y, sample_weight, self.order)
 
     def _look_at(self, named, start=0, where="", at_least=1):
-        numbers = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
-        numbers = {name: array for name, array in numbers.items() if array is not None}
+        hosted = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
+        numbers = {name: array for name, array in hosted.items() if array is not None}
         require.same_rows(self.caller, numbers, at_least)
         for name, array in numbers.items():
             self._look_at_one(name, array, start, where)
+            if self.squared and array.dtype == np.float64:
+                self._refuse_extreme(name + where, array)
         if self.axes is not None and self.projection is not None:
             given = {name.removeprefix("label "): array for name, array in numbers.items()}
             refuse_lost(self.caller, given, self.projection, self.axes, start, where)
+
+    def _refuse_extreme(self, name, array):
+        largest = float(np.nanmax(np.abs(array), initial=0.0))
+        if largest and not 1 / _EXTREME < largest < _EXTREME:
+            raise ValueError(
+                f"{self.caller}: {name} has numbers of up to {largest:.1g}, whose squares float64 "
+                "cannot hold: take other units."
+            )
 
     def _look_at_one(self, name, array, start, where):
         if array.dtype.kind in "OSU":

@@ -190,13 +190,14 @@ class Inputs:
     def _part(self, label, name, outputs):
         """The derivatives by one input [B,*out,n]; of one output [B,1] also from [B,*in]."""
         label = tf.convert_to_tensor(label)
-        size, axes = self.sizes[name], len(self.dims[name])
-        if outputs == 1 and label.shape.rank == 1 + axes:
+        dims, size = self.dims[name], self.sizes[name]
+        if outputs == 1 and label.shape[1:].is_compatible_with(dims):
             label = label[:, None]
-        if _size(label, outputs) not in (None, size):
+        tail = label.shape[outputs + 1 :]
+        if not (tail.is_compatible_with(dims) or tail.is_compatible_with([size])):
             raise ValueError(
                 f"label d1 of {name!r} has shape {list(label.shape)}, expected the axes batch, "
-                f"outputs, and {list(self.dims[name])} as in x."
+                f"outputs, and {list(dims)} as in x."
             )
         return tf.reshape(label, [-1, *label.shape[1 : outputs + 1], size])
 
@@ -275,7 +276,3 @@ class Inputs:
 
 def _flat(t):
     return tf.reshape(t, [tf.shape(t)[0], t.shape[1:].num_elements()])
-
-
-def _size(label, outputs):
-    return label.shape[outputs + 1 :].num_elements()

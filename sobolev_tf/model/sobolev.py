@@ -127,6 +127,7 @@ class SobolevModel(EquationModel):
         """
         scale_x = require.switch(f"{type(self).__name__}.adapt", "scale_x", scale_x)
         gate = Gate(f"{type(self).__name__}.adapt", self.order, "nan")
+        gate.squared = True  # deviations are roots of mean squares
         looked = arrays.are_arrays(x)
         if looked:
             x, y, sample_weight = gate.arrays(x, y, sample_weight)

@@ -9,8 +9,6 @@ from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels as label_forms
 from sobolev_tf.model.gate import Gate
 
-_EXTREME = 1e140  # squares end at 1e154, and sums of them before
-
 
 def checked(
     caller: str, x: Any, y: Any, weights: Any
@@ -36,6 +34,7 @@ def checked(
     {'value': (4, 1), 'd1': (4, 1, 1)}
     """
     gate = Gate(caller, 1, "nan")
+    gate.squared = True
     x = arrays.from_lists(caller, "x", x)
     if not arrays.is_array(x):
         raise ValueError(f"{caller}: x is one array [B, D], got {require.shown(x)}.")
@@ -52,7 +51,6 @@ def checked(
     if not given:
         raise ValueError(f"{caller}: there are no labels, y is {require.shown(y)}.")
     labels = _full(caller, given, x.shape[1])
-    _refuse_extreme(caller, {"x": x} | {f"label {name}": label for name, label in labels.items()})
     _refuse_output_without_labels(caller, labels, weights)
     if weights is None:
         return x, labels, None
@@ -61,17 +59,6 @@ def checked(
     weights = np.asarray(weights, "float64").reshape(-1)
     kept = weights > 0
     return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
-
-
-def _refuse_extreme(caller: str, named: dict[str, np.ndarray]) -> None:
-    """Refuse numbers whose squares float64 cannot hold: the fit is made of squares."""
-    for name, array in named.items():
-        largest = float(np.nanmax(np.abs(array), initial=0.0))
-        if largest and not 1 / _EXTREME < largest < _EXTREME:
-            raise ValueError(
-                f"{caller}: {name} has numbers of up to {largest:.1g}, whose squares float64 "
-                "cannot hold: take other units."
-            )
 
 
 def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], weights: Any) -> None:

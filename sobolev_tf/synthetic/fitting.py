@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support import arrays, fit_arguments, options
-from sobolev_tf.keras_support.graph_errors import no_rows_refused
+from sobolev_tf.keras_support.graph_errors import no_rows_refused, refuse_no_results
 from sobolev_tf.keras_support.strategies import DistributedModel
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.synthetic import gate
@@ -73,7 +73,8 @@ class WatchedModel(DistributedModel):
         data = _look("DecoupledModel.evaluate", passed)
         self._refuse_no_classes("DecoupledModel.evaluate", passed.get("y"))
         try:
-            return super().evaluate(**passed)
+            results = super().evaluate(**passed)
+            return refuse_no_results("DecoupledModel.evaluate", results)
         except (tf.errors.OpError, StopIteration, ValueError) as error:
             data.reraise(error)
             raise

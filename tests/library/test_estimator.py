@@ -126,3 +126,11 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "sobolev_tf.estimator", raising=False)
     with pytest.raises(ModuleNotFoundError, match=r"needs scikit-learn: pip install"):
         _ = st.SobolevRegressor
+
+
+@pytest.mark.parametrize("name", ["X", "y", "dy"])
+def test_masked_arrays_are_refused(name):
+    data = {"X": np.linspace(-1, 1, 6)[:, None], "y": np.arange(6.0), "dy": np.ones([6, 1])}
+    data[name] = np.ma.masked_array(data[name], mask=data[name] == data[name].max())
+    with pytest.raises(ValueError, match=f"SobolevRegressor.fit: {name} is masked, first in row"):
+        st.SobolevRegressor().fit(**data)

@@ -192,3 +192,12 @@ def test_one_output_of_a_keras_teacher():
     assert targets.Teacher(both, output=1)(np.ones([4, 2], "f")).shape == (4, 1)
     with pytest.raises(ValueError, match=r"outputs \[0, 1\]: choose one, got output=None"):
         targets.Teacher(both)(np.ones([4, 2], "f"))
+
+
+def test_masked_labels_of_a_table_are_missing():
+    x, y = np.zeros([4, 2]), np.ma.masked_equal([[1.0], [2.0], [9.0], [4.0]], 9.0)
+    _, (labels,) = next(iter(targets.Table(x, y).dataset(4)))
+    assert np.isnan(labels).sum() == 1
+    assert np.nanmax(labels) == 4
+    with pytest.raises(ValueError, match="Table: x is masked, first in row 2"):
+        targets.Table(y, x)

@@ -164,3 +164,15 @@ def test_sizes_of_slopes_do_not_depend_on_units():
         model.adapt(unit * x, (y / unit, dy / unit**2))
         sizes.append(model.objective.components["d1"])
     np.testing.assert_allclose(sizes[1], sizes[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e160])
+def test_numbers_whose_squares_do_not_exist_are_refused(size):
+    x, y, dy = (a.astype("float64") for a in (X, Y, DY))
+    labels = (size * y, size * dy)
+    net = nets.mlp(3, 2, hidden=[4], activation="tanh", dtype="float64")
+    with pytest.raises(ValueError, match=r"adapt: label value has numbers of up to"):
+        SobolevModel(net).adapt(x, labels)
+    data = tf.data.Dataset.from_tensor_slices((x, labels)).batch(8)
+    with pytest.raises(ValueError, match=r"adapt: label value \(batch 0\) has numbers of up to"):
+        SobolevModel(net).adapt(data)

@@ -110,3 +110,16 @@ def test_gradients_of_one_output_by_name_may_leave_its_axis_out():
     np.testing.assert_allclose(losses, np.mean(np.sum(error**2, (1, 2))), rtol=1e-4)
     with pytest.raises(ValueError, match=r"label d1 of 'b' has shape .*, expected .* \[3\] as"):
         model.evaluate(TWO, {"d1": {"a": DY[:, 0, :2], "b": DY[:, 0, :2]}}, verbose=0)
+
+
+def test_derivatives_by_name_have_the_axes_of_their_input():
+    a, b = keras.Input([2, 3], name="a"), keras.Input([3], name="b")
+    flat = keras.layers.Concatenate()([keras.layers.Flatten()(a), b])
+    model = compiled(keras.Model({"a": a, "b": b}, keras.layers.Dense(1)(flat)), wrt=["a", "b"])
+    pairs = X[:, :2, None] * X[:, None]
+    x, d1 = {"a": pairs, "b": X}, np.concatenate([pairs.reshape(64, 6), X], 1)
+    for part in (pairs, pairs[:, None], pairs.reshape(64, 1, 6)):
+        loss = model.evaluate(x, {"d1": {"a": part, "b": X}}, verbose=0)
+        assert loss == pytest.approx(model.evaluate(x, {"d1": d1}, verbose=0), rel=1e-6)
+    with pytest.raises(ValueError, match=r"label d1 of 'a' has shape .* \[2, 3\] as in x"):
+        model.evaluate(x, {"d1": {"a": pairs.swapaxes(1, 2), "b": X}}, verbose=0)

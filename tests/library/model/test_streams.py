@@ -255,6 +255,31 @@ def test_any_iterator_of_batches_is_a_stream(dtype):
     batches = [(x[:8], (y[:8], dy[:8])), (x[8:], (y[8:], dy[8:]))]
     for data in (iter(batches), map(tuple, batches), zip(*zip(*batches, strict=True), strict=True)):
         assert model.evaluate(data, steps=2, verbose=0) == pytest.approx(expected, rel=1e-5)
+        again = (batch for batch in batches)
+        np.testing.assert_array_equal(
+            model.predict(iter(batches), steps=2, verbose=0),
+            model.predict(again, steps=2, verbose=0),
+        )
     with pytest.raises(ValueError, match=r"^.*shape (\(8, 1\)|\[8, 1\]).*expected.*$") as caught:
         model.fit(iter([batches[0], (x[:8, :1], batches[0][1])]), steps_per_epoch=2, verbose=0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_evaluate_refuses_a_data_set_without_batches():
+    with pytest.raises(ValueError, match=r"^SobolevModel.evaluate: there is no data\.$"):
+        compiled(run_eagerly=True).evaluate(stream().take(0), verbose=0)
+
+
+def test_a_pydataset_without_batches_is_refused():
+    class Empty(keras.utils.PyDataset):
+        def __len__(self):
+            return 0
+
+        def __getitem__(self, index):
+            raise IndexError(index)
+
+    model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh", dtype="float64"))
+    model.compile("sgd", run_eagerly=True)
+    with pytest.raises(ValueError, match="the PyDataset has no batch"):
+        model.fit(Empty(), verbose=0)
