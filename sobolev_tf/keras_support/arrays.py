@@ -160,6 +160,19 @@ derivatives belong to the labels, (x, (y, dy)).
     return keras.utils.unpack_x_y_sample_weight(batch)
 
 
+def to_predict(x: Any) -> Any:
+    """Return what `predict` reads: a generator's batches as tuples, which Keras insists on.
+
+    Example:
+
+    >>> list(to_predict(batch for batch in (1, (2,))))
+    [(1,), (2,)]
+    """
+    if not isinstance(x, types.GeneratorType):
+        return x
+    return (batch if isinstance(batch, tuple) else (batch,) for batch in x)
+
+
 def entries(name: str, arrays: Any) -> dict[str, Any]:
     """Return arrays in any structure by the names that errors use.
 

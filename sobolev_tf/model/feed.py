@@ -158,6 +158,7 @@ class Feed:
     def prediction(self, x: Any, batch_size: int | None) -> dict:
         """Return x and batch_size for Keras's `predict`."""
         x = arrays.from_lists(self.gate.caller, "x", x)
+        x = arrays.to_predict(x)
         if isinstance(x, tf.data.Dataset):
             arrays.parts(self.gate.caller, x.element_spec)
         if arrays.are_arrays(x):

@@ -83,6 +83,7 @@ class WatchedModel(DistributedModel):
         """Compute the network's outputs as in Keras."""
         passed = _passed("DecoupledModel.predict", super().predict, x, *args, **kwargs)
         fit_arguments.check("DecoupledModel.predict", self, passed)
+        passed["x"] = arrays.to_predict(passed["x"])
         with no_rows_refused("DecoupledModel.predict"):
             return super().predict(**passed)
 

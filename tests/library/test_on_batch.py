@@ -127,6 +127,14 @@ def test_predict_refuses_numbers_that_it_would_change():
     assert np.isnan(sobolev().predict(spoilt(X, np.nan), verbose=0)[3])
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_predict_reads_iterators(name):
+    model = MODELS[name][0]()
+    expected = model.predict(X, verbose=0)
+    for data in (iter([X[:8], X[8:]]), (half for half in (X[:8], X[8:])), zip([X[:8], X[8:]])):
+        np.testing.assert_allclose(model.predict(data, steps=2, verbose=0), expected, rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("name", MODELS)
 def test_predict_refuses_data_without_rows(name):
