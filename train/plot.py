@@ -7,7 +7,8 @@ For train.regression, train.pricing, train.forces, train.distill (figure 4) and 
 learning curve, also of an unfinished run), figures go into the run folder or, with --workdir, into
 a folder of the same name there. Runs of train.cifar10 and train.imagenet make Table 1 beside the
 paper's numbers, which is printed and written as table1.md and table1.png. Runs that differ only in
-their seed, such as those of --seeds=0,1,2, make one cell. A single run gets its own figure.png.
+their seed, such as those of --seeds=0,1,2, make one cell. Several runs on the same images also get
+curves.png: accuracy and cosines over steps. A single run gets its own figure.png.
 
 Two or more runs of a script are compared: a line for each run, with the flags that differ and its
 headline number. Recordings of train.record have no figure and are only compared.
@@ -25,7 +26,7 @@ from absl import flags
 
 from train.distill import figures as distill
 from train.forces import figures as forces
-from train.lib.images import run_figure, table1
+from train.lib.images import curves, run_figure, table1
 from train.lib.run import cli, compare, files, run_folder
 from train.lib.run.errors import UsageError, last_line
 from train.pricing import figures as pricing
@@ -111,6 +112,12 @@ def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str
         file.write(f"{text}\n".encode())
     table1.draw(columns, home / "table1.png")
     print(f"\n{home / 'table1.md'}\n{home / 'table1.png'}")
+    if len(results) > 1 and len({(result.script, result.dataset) for result, _ in results}) == 1:
+        try:
+            curves.draw([result for result, _ in results], home / "curves.png")
+            print(home / "curves.png")
+        except UsageError as error:
+            problems.append(str(error))
     return 1
 
 
