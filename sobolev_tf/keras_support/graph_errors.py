@@ -27,12 +27,16 @@ _LOOP_ON_REPLICAS = (
 )
 
 
+class RefusedByLayer(ValueError):
+    """One of the library's layers refused its arguments, in one line."""
+
+
 class OneLineLayer(keras.layers.Layer):
     """A layer whose own errors are one line; Keras adds a list of the arguments of the call."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the layer as in Keras."""
-        with own_errors(type(self).__name__):
+        with own_errors(type(self).__name__, kind=RefusedByLayer):
             return super().__call__(*args, **kwargs)
 
 
@@ -41,12 +45,15 @@ class RefusedInput(tf.errors.InvalidArgumentError, ValueError):
 
 
 @contextlib.contextmanager
-def own_errors(caller: str, target: Any = None) -> Iterator[None]:
+def own_errors(
+    caller: str, target: Any = None, kind: type[ValueError] = ValueError
+) -> Iterator[None]:
     """Raise a black box's own error as it was, and other errors of a graph as one line.
 
     Args:
       caller: the method that errors name.
       target: the model's target; its `failure` is the error that it raised on the host.
+      kind: of the error if a layer has refused its arguments.
 
     Raises:
       RefusedInput: an operation refused its input, such as an index out of range, or a class
@@ -62,8 +69,7 @@ def own_errors(caller: str, target: Any = None) -> Iterator[None]:
         if refused and (line := _of_generator(error) or one_line(error) or _eager_line(error)):
             raise RefusedInput(None, None, f"{caller}: {line}") from None
         if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
-            named = line.startswith(caller)
-            raise ValueError(line if named else f"{caller}: {line}") from None
+            raise kind(line if line.startswith(caller) else f"{caller}: {line}") from None
         raise
 
 
@@ -155,6 +161,8 @@ def _eager_line(error: tf.errors.OpError) -> str | None:
 def _of_layer(error: Exception) -> str | None:
     """What a layer refused, out of Keras's report of the layer's arguments; None for others."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    if isinstance(error, RefusedByLayer):
+        return text
     if not text.startswith("Exception encountered when calling"):
         return None
     lines = [line.strip() for line in text.split("\n") if line.strip()][1:]

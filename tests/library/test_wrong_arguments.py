@@ -26,8 +26,14 @@ def classifier(**settings):
 
 
 REFUSED = {
-    "class": (lambda: decoupled().fit(X, Y, verbose=0), "DecoupledModel.fit: .*label value of 7"),
-    "negative": (lambda: decoupled().fit(X, -Y, verbose=0), "label value of -7"),
+    "class": (
+        lambda: decoupled().fit(X, Y, verbose=0),
+        r"DecoupledModel.fit: y is 7 in row 5, .* from 0 to 2",
+    ),
+    "negative": (
+        lambda: decoupled().fit(X, -Y, verbose=0),
+        r"DecoupledModel.fit: y is -1 in row 1, .* from 0 to 2",
+    ),
     "evaluate": (lambda: decoupled().evaluate(X, Y, verbose=0), "DecoupledModel.evaluate: .* 7"),
     "model": (lambda: classifier().fit(X, Y, verbose=0), "SobolevModel.fit: .*label value of 7"),
     "labels": (lambda: decoupled().fit(X, np.ones([6, 2, 2]), verbose=0), "DecoupledModel.fit: "),

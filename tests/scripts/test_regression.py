@@ -278,7 +278,7 @@ def test_a_net_file_of_something_else_is_trained_again(tmp_path, run, damage):
         net.unlink()
         net.mkdir()
         code, _, err = run(*command)
-        assert (code, err.count("choose another --workdir")) == (2, 1)
+        assert (code, err.count("is a folder, where a file is to be written")) == (2, 1)
         return
     code, out, err = run(*command)
     assert code == 0

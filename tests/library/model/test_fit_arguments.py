@@ -88,7 +88,7 @@ def test_x_of_anything_else_is_refused_in_one_line(x):
 
 @pytest.mark.parametrize("x", [tf.sparse.from_dense(X), tf.ragged.constant(X.tolist())])
 def test_x_that_is_not_dense_is_named(x):
-    with pytest.raises(ValueError, match=r"x is a (Sparse|Ragged)Tensor, expected one dense"):
+    with pytest.raises(ValueError, match=r"x is a (Sparse|Ragged)Tensor, expected a dense array"):
         make().predict_jet(x)
 
 

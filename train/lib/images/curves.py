@@ -31,7 +31,7 @@ def draw(results: Sequence[table1.Result], path: Path) -> None:
     accuracy, *others = figure.subplots(1, 1 + cuts, squeeze=False)[0]
     _draw_panel(accuracy, runs, ACCURACY, 100)
     accuracy.set_title("held-out accuracy, %", fontsize="medium")
-    for k, (axis, name) in enumerate(zip(others, cut_labels(range(cuts)), strict=True), 1):
+    for k, (axis, name) in enumerate(zip(others, cut_labels([""] * cuts), strict=True), 1):
         axis.axhline(0, color="0.8", zorder=0)
         _draw_panel(axis, runs, f"cut{k}_cosine", 1)
         axis.set_title(f"cosine of synthetic and true gradient, {name}", fontsize="medium")
