@@ -1,11 +1,11 @@
 """What a Sobolev term costs on recurrent, attention and U-shaped nets, beside its arithmetic count.
 
 One output projection an example, as in section 4.2: the net's gradient of <m, v>, and the gradient
-of its error in the weights. Memory is the peak of a process that takes a few steps.
+of its error in the weights. Memory is what a few steps add to a process at their peak (Linux only).
 """
 
-import resource
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +16,7 @@ import sobolev_tf as st
 from train.bench import benchmark, cost
 from train.lib.run import processes
 
-BATCH, BATCH_OF_MEMORY = 32, 512  # a small batch disappears in the memory of the start
+BATCH, BATCH_OF_MEMORY = 32, 512
 STEPS, FEATURES = 16, 16  # of a series
 TOKENS, WIDTH, HEADS = 32, 64, 4
 SIDE, CHANNELS = 32, 16
@@ -101,15 +101,22 @@ def rows(turns: int = 5, calls: int = 3) -> benchmark.Rows:
 
 
 def peak_megabytes(task: tuple[str, str]) -> float:
-    """Return how far three steps of a net raise this process's peak memory.
+    """Return how much memory three steps of a net add at their peak.
 
     Args:
       task: names of a net and of a way, see `NETS` and `WAYS`.
     """
     run = benchmark.step_runner(*_model(*task, BATCH_OF_MEMORY))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of the start
     run(3)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    """Return a number of kilobytes from Linux's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _model(name: str, way: str, batch: int | None = None) -> tuple[keras.Model, Any]:
