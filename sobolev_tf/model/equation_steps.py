@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf import row_share
 from sobolev_tf.keras_support import strategies
 from sobolev_tf.metrics import has_state, jet_metrics
-from sobolev_tf.model import gradients, labels, row_share, term_metrics, terms
+from sobolev_tf.model import gradients, labels, mixed_rows, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.missing import complete_rows
 from sobolev_tf.model.net_model import NetModel
@@ -103,13 +104,13 @@ class EquationSteps(NetModel):
 
     def _compare_share(self, batch, share, kind, classes):
         """The values of all rows, and the other terms of a share of them."""
-        drawn = row_share.drawn_rows(batch, share, self.optimizer.iterations)
+        drawn = type(batch)(*row_share.draw(tuple(batch), share, self.optimizer.iterations))
         compare = functools.partial(
             self.equation.compare, kind=kind, target=self.target, classes=classes, training=True
         )
         derivatives = compare(drawn)
         values = compare(batch, only_values=True) if "value" in derivatives.labels else None
-        return row_share.combine(values, derivatives, batch.x)
+        return mixed_rows.combine(values, derivatives, batch.x)
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import losses, require
+from sobolev_tf import losses, require, row_share
 from sobolev_tf.model import labels
 from sobolev_tf.model.missing import mask_missing, present_share
 
@@ -96,8 +96,6 @@ class Objective:
         mean_over: str = "batch",
         derivative_share: float = 1.0,
     ) -> None:
-        if require.number("compile", "derivative_share", derivative_share, above=0) > 1:
-            raise ValueError(f"compile: derivative_share is at most 1, got {derivative_share}.")
         if mean_over not in ("batch", "present"):
             raise ValueError(f'mean_over is "batch" or "present", got {mean_over!r}.')
         if missing not in (None, "nan"):
@@ -110,7 +108,7 @@ class Objective:
         self.classes = not isinstance(self.losses["value"], losses.NORMS)
         self.weights = weights_per_term(loss_weights, order)
         self.missing, self.mean_over = missing, mean_over
-        self.derivative_share = float(derivative_share)
+        self.derivative_share = row_share.checked(derivative_share)
         self.components: dict[str, np.ndarray] | str | None = component_weights
         self.rms = component_weights == "rms"
         if isinstance(component_weights, dict):

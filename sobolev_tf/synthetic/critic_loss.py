@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import require
+from sobolev_tf import require, row_share
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic.batch import Batch
@@ -37,12 +37,14 @@ class CriticLoss:
       losses: l of the values and l_1 of the gradients.
       weights: their weights.
       label_weight: weight of |dm/dy - dL/dy|^2.
+      derivative_share: the share of the examples whose gradients are compared.
     """
 
     network_loss: keras.losses.Loss | Callable
     losses: tuple
     weights: tuple[float, float]
     label_weight: float
+    derivative_share: float
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class CriticLoss:
         losses: Any,
         weights: Any,
         label_weight: float,
+        derivative_share: float,
     ) -> "CriticLoss":
         """Make the critic loss of a method, whose own weights are multiplied by `weights`.
 
@@ -72,7 +75,8 @@ class CriticLoss:
         weights = tuple(np.multiply(TERM_WEIGHTS.get(method, (0.0, 0.0)), weights))
         if method in TERM_WEIGHTS and not (any(weights) or label_weight):
             raise ValueError(f"{method} critics learn from nothing: all weights are 0.")
-        return cls(network_loss, tuple(map(resolve, losses)), weights, label_weight)
+        losses = tuple(map(resolve, losses))
+        return cls(network_loss, losses, weights, label_weight, derivative_share)
 
     def objective(
         self,
@@ -81,6 +85,8 @@ class CriticLoss:
         batch: Batch,
         outputs: tf.Tensor,
         track: Callable[[str, tf.Tensor], None],
+        layer: Callable[..., Cut],
+        step: tf.Tensor,
     ) -> tf.Tensor:
         """Compute l(m, L) + l_1(SG, dL/dh), weighted, and a mean over the batch: a scalar.
 
@@ -92,19 +98,22 @@ class CriticLoss:
           batch: labels and sample weights.
           outputs: the network's, [B, *K].
           track: called with "loss" and "gradient_loss" and the batch's value.
+          layer: the one that made the cut; it predicts again where gradients of some examples are
+            compared.
+          step: the number of the update, which draws them.
         """
         total = 0.0
         terms = [
-            ("loss", target.value, cut.predicted_loss),
-            ("gradient_loss", target.derivatives[0], cut.synthetic_gradient),
+            ("loss", target.value, cut.predicted_loss, batch.sample_weight),
+            ("gradient_loss", *self._gradients(cut, target, batch, layer, step)),
         ]
-        for weight, distance, (name, true, predicted) in zip(
+        for weight, distance, (name, true, predicted, sample_weight) in zip(
             self.weights, self.losses, terms, strict=True
         ):
             if predicted is None:  # direct: no loss is predicted
                 continue
             value = per_example(distance, true, at_least_float32(predicted))
-            value = batch_mean(value, batch.sample_weight)
+            value = batch_mean(value, sample_weight)
             track(name, value)
             if weight:
                 total += weight * value
@@ -116,3 +125,15 @@ class CriticLoss:
             value = batch_mean(per_example(SquaredNorm(), true, predicted), batch.sample_weight)
             total += self.label_weight * value
         return total
+
+    def _gradients(self, cut, target, batch, layer, step):
+        """Return dL/dh, SG and the weights of all examples, or of the share that is compared."""
+        true, weight = target.derivatives[0], batch.sample_weight
+        if self.derivative_share == 1 or not self.weights[1]:
+            return true, cut.synthetic_gradient, weight
+        # Predicted again: a gradient of some rows of SG would pass through all of them.
+        h, y, true, weight = row_share.draw(
+            (cut.h, batch.y, true, weight), self.derivative_share, step
+        )
+        drawn = layer(h, y, training=True, return_cut=True)
+        return true, drawn.synthetic_gradient, weight

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import require
+from sobolev_tf import require, row_share
 from sobolev_tf.keras_support import compile_settings, export, options
 from sobolev_tf.keras_support.loss_scaling import scaled_like
 from sobolev_tf.losses import L1Norm
@@ -185,6 +185,7 @@ class DecoupledModel(DecoupledSteps):
         critic_updates: str = "sequential_async",
         critic_steps: int = 1,
         critic_batch: int | None = None,
+        derivative_share: float = 1.0,
         **kwargs: Any,
     ) -> None:
         """Configure training, with separate optimizers and losses for network and critics.
@@ -207,6 +208,8 @@ class DecoupledModel(DecoupledSteps):
             `CriticUpdates`.
           critic_batch: number of examples in each of these updates, taken in turn from the batch;
             None for all.
+          derivative_share: the share of the examples whose gradients the critics' loss compares,
+            drawn anew at every update. A step costs less, and the critics' gradient is noisier.
           **kwargs: other arguments of Keras's `compile`, such as `jit_compile`.
 
         Raises:
@@ -214,6 +217,7 @@ class DecoupledModel(DecoupledSteps):
             an option is not supported with a placement.
         """
         require.number("compile", "label_weight", label_weight, at_least=0)
+        derivative_share = row_share.checked(derivative_share)
         self.critic_updates = CriticUpdates(critic_updates, critic_steps, critic_batch)
         with errors_of("compile"):
             if loss is None or isinstance(loss, (list, dict)):
@@ -223,7 +227,9 @@ class DecoupledModel(DecoupledSteps):
             loss = network_loss(loss, self.stages[-1])
             losses = critic_losses or (L1Norm(), L1Norm())
             weights = critic_loss_weights
-            self.critic_loss = CriticLoss.of(self.method, loss, losses, weights, label_weight)
+            self.critic_loss = CriticLoss.of(
+                self.method, loss, losses, weights, label_weight, derivative_share
+            )
         compile_settings.refuse_unknown_metrics("metrics", metrics)
         weighted = kwargs.get("weighted_metrics")
         compile_settings.refuse_unknown_metrics("weighted_metrics", weighted)
@@ -263,6 +269,7 @@ class DecoupledModel(DecoupledSteps):
             config["critic_losses"] = [serialize(loss) for loss in self.critic_loss.losses]
             config["critic_loss_weights"] = self._critic_loss_weights
             config["label_weight"] = self.critic_loss.label_weight
+            config["derivative_share"] = self.critic_loss.derivative_share
             config |= self.critic_updates.arguments()
         return config
 

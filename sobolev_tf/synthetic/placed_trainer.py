@@ -185,7 +185,7 @@ class PlacedTrainer:
             loss = batch_mean(value, batch.sample_weight)
         arriving = self._backward(number, passes, loss)
         gradients = [
-            self._critic_gradients(k, passes[k], value, arriving[k], batch, h)
+            self._critic_gradients(k, number, passes[k], value, arriving[k], batch, h)
             for k in range(len(self.layers))
         ]
         total = loss + sum(penalty for forward in passes for penalty in forward.penalties)
@@ -230,17 +230,18 @@ class PlacedTrainer:
                 arriving.insert(0, gradient)
         return arriving
 
-    def _critic_gradients(self, k, forward, value, arriving, batch, outputs):
+    def _critic_gradients(self, k, number, forward, value, arriving, batch, outputs):
         """Return the gradients of the critic at a cut; update its metrics too."""
         tracked: dict[str, Any] = {}
-        critic = self.layers[k].critic
+        layer = self.layers[k]
         with device_scope(self.devices[k]):
             target = Jet(value, (per_example_gradient(arriving, batch.example_weights),))
             with forward.critic_tape:
-                objective = self.critic_loss.objective(
-                    forward.cut, target, batch, outputs, track=tracked.__setitem__
-                ) + sum(critic.losses)
-            gradients = forward.critic_tape.gradient(objective, critic.trainable_variables)
+                objective = sum(layer.critic.losses) + self.critic_loss.objective(
+                    forward.cut, target, batch, outputs, tracked.__setitem__, layer, number
+                )
+            variables = layer.critic.trainable_variables
+            gradients = forward.critic_tape.gradient(objective, variables)
         for name, metric_value in tracked.items():
             self.diagnostics[k].track(name, metric_value)
         self.diagnostics[k].track_accuracy(self.loss, batch.y, forward.cut.outputs)

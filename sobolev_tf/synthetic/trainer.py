@@ -148,8 +148,9 @@ class Trainer:
         """Sum the critics' losses over the cuts, as loss scaling needs it."""
         assert self.critic_optimizer is not None
         objective = sum(loss for layer in self.layers for loss in layer.critic.losses)
-        for cut, target, note in zip(cuts, targets, track, strict=True):
-            objective += self.critic_loss.objective(cut, target, batch, outputs, note)
+        step = tf.convert_to_tensor(self.critic_optimizer.iterations)
+        for layer, cut, target, note in zip(self.layers, cuts, targets, track, strict=True):
+            objective += self.critic_loss.objective(cut, target, batch, outputs, note, layer, step)
         objective *= 1 if self.critic_updates.in_turn else 1 / replicas()
         return self.critic_optimizer.scale_loss(objective)
 

@@ -23,6 +23,7 @@ CRITICS = {
     "gradient_weight": 1.0,
     "label_weight": 0.0,
     "critic_updates": "sequential_async",
+    "derivative_share": 1.0,
 }
 ROOT = Path(__file__).parent.parent.parent
 
@@ -102,10 +103,11 @@ def test_where_direct_modules_start(start, settings_of):
 def test_flags_say_what_critics_lower(settings_of, monkeypatch):
     monkeypatch.setattr(st.nets, "cifar10", small_net)
     size = types.SimpleNamespace(image_size=32, num_classes=10)
-    for flags, loss, weight, over in (
-        ([], st.losses.L1Norm, 1.0, "sum"),
-        (["--gradient_loss=mae"], st.losses.L1Norm, 1.0, "mean"),
-        (["--gradient_loss=relative", "--gradient_weight=0.1"], st.losses.RelativeNorm, 0.1, None),
+    relative = ["--gradient_loss=relative", "--gradient_weight=0.1", "--derivative_share=0.5"]
+    for flags, loss, weight, over, share in (
+        ([], st.losses.L1Norm, 1.0, "sum", 1.0),
+        (["--gradient_loss=mae"], st.losses.L1Norm, 1.0, "mean", 1.0),
+        (relative, st.losses.RelativeNorm, 0.1, None, 0.5),
     ):
         model = cifar10.build_model(settings_of(*flags), size, cifar10.CUTS[1], 10)
         config = model.get_compile_config()
@@ -113,6 +115,7 @@ def test_flags_say_what_critics_lower(settings_of, monkeypatch):
         assert gradient_loss["class_name"] == loss.__name__
         assert gradient_loss["config"].get("over") == over
         assert config["critic_loss_weights"] == [1.0, weight]
+        assert config["derivative_share"] == share
         assert (config["critic_steps"], config["critic_batch"]) == (1, None)
 
 

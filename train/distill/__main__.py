@@ -112,6 +112,14 @@ flags.DEFINE_enum(
     **OWN,
 )
 flags.DEFINE_integer("num_projections", 1, "Random directions per stack of frames, P.", 1, **OWN)
+flags.DEFINE_float(
+    "derivative_share",
+    1.0,
+    "Share of a batch at which the gradients are compared; a step costs less, and is noisier.",
+    0.001,
+    1.0,
+    **OWN,
+)
 flags.DEFINE_list("learning_rates", ["3e-4", "1e-3", "3e-3"], "Learning rates to search.", **OWN)
 flags.DEFINE_list("alphas", ["0.01", "0.03", "0.1"], "Values of --alpha to search.", **OWN)
 flags.DEFINE_integer("search_steps", 1000, "Training steps of each trial of the search.", 1, **OWN)
@@ -238,7 +246,11 @@ def new_student(study: Study, trial: Trial) -> st.PolicyDistiller:
     learning_rate = trial.learning_rate
     if settings.schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(learning_rate, trial.steps)
-    model.compile(keras.optimizers.Adam(learning_rate), jit_compile=settings.jit_compile)
+    model.compile(
+        keras.optimizers.Adam(learning_rate),
+        jit_compile=settings.jit_compile,
+        derivative_share=settings.derivative_share,
+    )
     return model
 
 

@@ -28,6 +28,7 @@ TITLE = {
     "schedule": "constant",
     "divergence": "student_teacher",
     "num_projections": 1,
+    "derivative_share": 1.0,
     "train_boundary": "step",
     "test_percent": None,
     "num_test_stacks": 10_000,

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import PolicyDistiller, SobolevModel, nets
-from sobolev_tf.model import row_share
-from sobolev_tf.model.labels import Batch
+from sobolev_tf import PolicyDistiller, SobolevModel, nets, row_share
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=[8, 2]).astype("float32")
@@ -15,8 +13,7 @@ Y, DY = np.sin(X).sum(1, keepdims=True), np.cos(X)[:, None]
 
 
 def drawn(step, share=0.25, rows=8):
-    batch = Batch(tf.range(rows), {}, {}, {})
-    return row_share.drawn_rows(batch, share, tf.constant(step, tf.int64)).x.numpy()
+    return row_share.draw(tf.range(rows), share, tf.constant(step, tf.int64)).numpy()
 
 
 def compiled(rate=0.0, share=0.25, net=None, **settings):

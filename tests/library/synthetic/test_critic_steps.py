@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sobolev_tf import row_share
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import DecoupledModel, split
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
@@ -93,18 +94,30 @@ class Adam:
 
 
 @pytest.mark.parametrize(
-    ("steps", "batch", "over"),
-    [(1, None, "sum"), (1, None, "mean"), (3, None, "sum"), (3, 3, "mean"), (2, 20, "sum")],
+    ("steps", "batch", "over", "drawn"),
+    [
+        (1, None, "sum", 1.0),
+        (1, None, "mean", 1.0),
+        (3, None, "sum", 1.0),
+        (3, 3, "mean", 1.0),
+        (2, 20, "sum", 1.0),
+        (1, None, "sum", 0.3),
+        (3, 3, "mean", 0.5),
+    ],
 )
 @pytest.mark.parametrize("method", ["sobolev", "critic", "direct"])
-def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, over, float64):
-    """Two training steps; the slices of three of seven examples go around the batch's end."""
+def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, over, drawn, float64):
+    """Two training steps; the slices of three of seven examples go around the batch's end.
+
+    Losses are compared at all examples of a slice, gradients at those that are drawn from it.
+    """
     model = one_cut(
         method,
         keras.optimizers.Adam(**ADAM),
         critic_losses=(L1Norm(), L1Norm(over)),
         critic_steps=steps,
         critic_batch=batch,
+        derivative_share=drawn,
     )
     share = 1.0 if over == "sum" else 1 / 6  # of the dimensions of h
     x, y = points()
@@ -125,8 +138,15 @@ def test_critics_take_steps_on_slices_of_the_batch(method, steps, batch, over, f
         for k in range(steps):
             size = min(batch or 7, 7)
             rows = (k * (batch or 0) + np.arange(size)) % 7
-            examples = (t[rows] for t in (h, one_hot, value, gradient, weight))
-            own.apply(critic_gradients(method, share, *own.parameters, *examples))
+            some = row_share.draw(tf.range(size), drawn, tf.constant(own.count)).numpy()
+            examples = [t[rows] for t in (h, one_hot, value, gradient, weight)]
+            examples_drawn = [t[some] for t in examples]
+            of_losses = critic_gradients(method, 0.0, *own.parameters, *examples)
+            of_drawn = (
+                critic_gradients(method, share, *own.parameters, *examples_drawn),
+                critic_gradients(method, 0.0, *own.parameters, *examples_drawn),
+            )
+            own.apply([a + b - c for a, b, c in zip(of_losses, *of_drawn, strict=True)])
         example = weight[:, None] / 7
         by_logits, by_sum = example * (q - one_hot), example * synthetic * (1 - h**2)
         lower, lower_bias = lower - x.T @ by_sum, lower_bias - by_sum.sum(0)
@@ -204,7 +224,8 @@ def test_updates_are_those_over_all_replicas(two_replicas):
 def test_compiled_and_eager_take_the_same_steps(options):
     def train(**options):
         keras.utils.set_random_seed(1)
-        model = one_cut("sobolev", "adam", critic_steps=2, critic_batch=2, **options)
+        steps = {"critic_steps": 2, "critic_batch": 2, "derivative_share": 0.5}
+        model = one_cut("sobolev", "adam", **steps, **options)
         logs = model.fit(*points(12), batch_size=4, shuffle=False, verbose=0).history
         return model.get_weights(), logs
 
@@ -217,7 +238,9 @@ def test_compiled_and_eager_take_the_same_steps(options):
 def test_half_precision_takes_them_too():
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        model = compiled(tanh_net(), critic_rate=0.01, critic_steps=3, critic_batch=2)
+        model = compiled(
+            tanh_net(), critic_rate=0.01, critic_steps=3, critic_batch=4, derivative_share=0.5
+        )
     finally:
         keras.config.set_dtype_policy("float32")
     before = model.critic_variables[0].numpy()
@@ -235,10 +258,12 @@ def test_more_steps_change_the_compiled_function():
 
 
 def test_a_file_keeps_them(tmp_path):
-    model = one_cut("sobolev", "adam", critic_steps=3, critic_batch=2, critic_updates="sync")
+    options = {"critic_batch": 2, "critic_updates": "sync", "derivative_share": 0.5}
+    model = one_cut("sobolev", "adam", critic_steps=3, **options)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.critic_updates == CriticUpdates("sync", 3, 2)
+    assert loaded.critic_loss.derivative_share == 0.5
 
 
 @pytest.mark.parametrize(
@@ -246,6 +271,8 @@ def test_a_file_keeps_them(tmp_path):
     [
         ({"critic_steps": 0}, "compile: critic_steps is a whole number of at least 1, got 0"),
         ({"critic_batch": 1.5}, "compile: critic_batch is a whole number of at least 1, got 1.5"),
+        ({"derivative_share": 0.0}, "^compile: derivative_share is a finite number above 0, got 0"),
+        ({"derivative_share": 2.0}, "^compile: derivative_share is at most 1, got 2"),
         ({"critic_updates": "hogwild"}, "compile: critic_updates is one of sync, sequential"),
     ],
 )
@@ -258,3 +285,20 @@ def test_bad_numbers_are_named(options, message):
 def test_a_placement_takes_one_update_in_a_step(options):
     with pytest.raises(ValueError, match="compile: placement: critics take one update of the whol"):
         compiled(tanh_net(), placement=["CPU:0", "CPU:1", "CPU:0"], **options)
+
+
+def test_critics_draw_their_examples_with_replicas_and_with_a_placement(two_replicas):
+    with two_replicas.scope():
+        model = one_cut("sobolev", "adam", derivative_share=0.5)
+    data = tf.data.Dataset.from_tensor_slices(points(8)).batch(8)
+    assert np.isfinite(model.fit(data, shuffle=False, verbose=0).history["loss"][0])
+    assert keras.ops.convert_to_numpy(model.critic_optimizer.iterations) == 2
+
+    def trained(**options):
+        keras.utils.set_random_seed(1)
+        model = compiled(tanh_net(), rate=0.1, critic_rate=0.01, derivative_share=0.5, **options)
+        model.train_on_batch(*points(8))
+        return model.get_weights()
+
+    for a, b in zip(trained(), trained(placement=["CPU:0"] * 3), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)

@@ -87,6 +87,15 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
         1,
         **own,
     )
+    flags.DEFINE_float(
+        "derivative_share",
+        1.0,
+        "Share of the images whose gradients critics learn at an update; it costs less, and is "
+        "noisier.",
+        0.001,
+        1.0,
+        **own,
+    )
 
 
 def compile_options(settings: Settings) -> dict[str, Any]:
@@ -99,4 +108,5 @@ def compile_options(settings: Settings) -> dict[str, Any]:
         "critic_updates": settings.critic_updates,
         "critic_steps": settings.critic_steps,
         "critic_batch": settings.critic_batch,
+        "derivative_share": settings.derivative_share,
     }

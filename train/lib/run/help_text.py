@@ -20,7 +20,8 @@ GROUPS = {
     "schedule_steps l2 alpha divergence num_projections learning_rates alphas search_steps "
     "search_percent hidden width_multiplier residual_gamma_init bn_momentum critic_learning_rate "
     "critic_width_multiplier gradient_target gradient_loss gradient_weight label_weight "
-    "label_weights critic_losses critic_updates critic_steps critic_batch direct_init "
+    "label_weights critic_losses critic_updates critic_steps critic_batch "
+    "derivative_share direct_init "
     "num_actors num_envs unroll_length discount gae_lambda entropy_cost "
     "normalize_advantages init_from",
     "Running": "num_evals eval_episodes md_steps pixel_baseline save_minutes tensorboard strategy "

@@ -84,6 +84,7 @@ IMAGES_DEFAULTS = {
     "gradient_weight": 1.0,
     "critic_steps": 1,
     "critic_batch": None,
+    "derivative_share": 1.0,
 }
 # Flags that came when there were runs already, and what those did without them.
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
@@ -96,7 +97,7 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
         "discount": 0.99,
     },
     "record": {"preset": "small"},
-    "distill": {"preset": "small"},
+    "distill": {"preset": "small", "derivative_share": 1.0},
     "regression": {
         "suite": "functions",
         "points_per_input": ["10", "30"],
