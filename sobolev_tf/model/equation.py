@@ -146,6 +146,7 @@ class Equation:
         if only_values:
             known = {name: label for name, label in batch.labels.items() if name == "value"}
             batch, requested = batch._replace(labels=known, directions={}), ["value"]
+            kind = FullDerivatives()  # a projection would draw directions for these rows
         order = max(map(labels.order_of, requested))
         z = self.scaling.scale_x(self.inputs.point(x))
         directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)

@@ -1,6 +1,5 @@
 """The steps of an EquationModel: the loss and metrics of a batch."""
 
-import functools
 from typing import Any
 
 import keras
@@ -92,25 +91,23 @@ class EquationSteps(NetModel):
         """Labels and predictions of a batch, by name of term; a projection is an example."""
         batch = self.equation.read_batch(data)
         batch = batch._replace(x=self._cast(batch.x))
-        kind, classes = self._kind_of_derivatives(training), self.objective.classes
-        if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
-            kind = self.equation.among_known(kind, batch)
+        kind = self._kind_of_derivatives(training)
         share = self.objective.derivative_share if training else 1.0
-        if share < 1:
-            comparison = self._compare_share(batch, share, kind, classes)
+        if share == 1:
+            comparison = self._compare_rows(batch, kind, training)
         else:
-            comparison = self.equation.compare(batch, kind, self.target, classes, training)
+            drawn = row_share.draw(tuple(batch), share, self.optimizer.iterations)
+            comparison = self._compare_rows(type(batch)(*drawn), kind, training)
+            if "value" in comparison.labels:
+                values = self._compare_rows(batch, kind, training, only_values=True)
+                comparison = mixed_rows.combine(values, comparison)
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 
-    def _compare_share(self, batch, share, kind, classes):
-        """The values of all rows, and the other terms of a share of them."""
-        drawn = type(batch)(*row_share.draw(tuple(batch), share, self.optimizer.iterations))
-        compare = functools.partial(
-            self.equation.compare, kind=kind, target=self.target, classes=classes, training=True
-        )
-        derivatives = compare(drawn)
-        values = compare(batch, only_values=True) if "value" in derivatives.labels else None
-        return mixed_rows.combine(values, derivatives, batch.x)
+    def _compare_rows(self, batch, kind, training, only_values=False):
+        if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
+            kind = self.equation.among_known(kind, batch)
+        classes = self.objective.classes
+        return self.equation.compare(batch, kind, self.target, classes, training, only_values)
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True

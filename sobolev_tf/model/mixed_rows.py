@@ -1,27 +1,22 @@
 """One comparison of terms that have different numbers of rows."""
 
-from typing import Any
-
 from sobolev_tf.model.terms import Comparison
 
 
-def combine(values: Comparison | None, derivatives: Comparison, x: Any) -> Comparison:
-    """Take the value's term from one comparison, and all others from another one.
+def combine(values: Comparison, derivatives: Comparison) -> Comparison:
+    """Take x and the value's term from one comparison, and all other terms from another one.
 
     Args:
-      values: of all rows, or None where no values are compared.
+      values: of all rows.
       derivatives: of the rows that were drawn.
-      x: the inputs of all rows.
 
     Returns:
       A comparison whose terms have different numbers of rows.
     """
-    if values is None:
-        return derivatives._replace(x=x)
     fields = zip(values[1:], derivatives[1:], strict=True)
     labels, predicted, weights = ({**terms, **_value_of(all_rows)} for all_rows, terms in fields)
     order = ["value", *(name for name in labels if name != "value")]
-    return Comparison(x, {name: labels[name] for name in order}, predicted, weights)
+    return Comparison(values.x, {name: labels[name] for name in order}, predicted, weights)
 
 
 def _value_of(terms):

@@ -1,5 +1,7 @@
 """What a step of Sobolev distillation costs over one on values only, which reads stored logits."""
 
+from typing import Any
+
 import numpy as np
 
 import sobolev_tf as st
@@ -14,8 +16,8 @@ def rows(turns: int = 7, calls: int = 3) -> benchmark.Rows:
     teacher = st.targets.Teacher(
         st.nets.with_patch_convolutions(st.nets.atari_teacher(ACTIONS)), output=0
     )
-    models = [_model(teacher, alpha=1.0), _model(None, alpha=0)]
-    data = _batch()
+    models = [student(teacher, alpha=1.0), student(None, alpha=0)]
+    data = batch()
     seconds = benchmark.seconds_in_turns(
         [benchmark.step_runner(model, data) for model in models], calls, turns
     )
@@ -28,13 +30,15 @@ def rows(turns: int = 7, calls: int = 3) -> benchmark.Rows:
     yield f"{RATIO}: ratio over that of counts (bar 1.2)", ratio / counted
 
 
-def _model(teacher, alpha):
+def student(teacher: Any, alpha: float, share: float = 1.0) -> st.PolicyDistiller:
+    """Return a compiled student that compares gradients at a share of a batch."""
     model = st.PolicyDistiller(st.nets.atari_student(ACTIONS), teacher, alpha=alpha)
-    model.compile("adam")
+    model.compile("adam", derivative_share=share)
     return model
 
 
-def _batch():
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    """Return random frames, and logits of a teacher."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, [BATCH, *[84, 84, 4]], dtype=np.uint8)
     return frames, rng.normal(size=[BATCH, ACTIONS]).astype("float32")

@@ -90,6 +90,20 @@ def test_live_targets_projections_and_streams(settings, live):
     assert history["d1_loss"][0] > 0
 
 
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_directions_are_those_of_the_rows_that_were_drawn(side):
+    """With batches of a known size, and slopes of which each row knows one of two."""
+    model = compiled(projection=side)
+    slopes = DY.copy()
+    if side == "input":
+        slopes[np.arange(8), 0, np.arange(8) % 2] = np.nan
+        model.compile(keras.optimizers.SGD(0.1), derivative_share=0.25, missing="nan")
+    stream = tf.data.Dataset.from_tensor_slices((X, (Y, slopes))).batch(4, drop_remainder=True)
+    history = model.fit(stream, verbose=0).history
+    assert history["d1_loss"][0] > 0
+    assert np.isfinite(history["loss"][0])
+
+
 def test_derivatives_without_values():
     model = compiled()
     history = model.fit(X, {"d1": DY}, verbose=0).history
