@@ -35,6 +35,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 --points_per_input=10 takes a few minutes)
     cluster     ResNet50 with three cuts on 8 to 256 accelerators, computed from step times and
                 bytes; two workers on loopback over one process (three minutes)
+    soak        memory, threads, open files and files on disk while `fit` and the actor-critic train
+                for an hour, side by side (--minutes=60); soak.csv and soak.png in --workdir
 
 Timings need a machine on which nothing else runs.
 """
@@ -61,6 +63,7 @@ from train.bench import (
     quickstart,
     regression,
     share,
+    soak,
     speed,
     stages,
 )
@@ -84,8 +87,9 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "pricing": pricing.rows,
     "engineering": engineering.rows,
     "cluster": cluster.rows,
+    "soak": soak.rows,
 }
-LONG = "imagenet", "peers", "pricing", "engineering", "share", "cluster", "architectures"
+LONG = "soak", "imagenet", "peers", "pricing", "engineering", "share", "cluster", "architectures"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(
@@ -104,6 +108,7 @@ flags.DEFINE_multi_enum(
     "Learners of --suite=engineering.",
     flag_values=FLAGS,
 )
+flags.DEFINE_float("minutes", 60.0, "Length of --suite=soak.", 0.0, flag_values=FLAGS)
 flags.DEFINE_string(
     "workdir", None, "Folder for bench.json. Default: only print.", flag_values=FLAGS
 )
@@ -113,7 +118,8 @@ def main(settings: Settings) -> None:
     """Measure the suites, print their numbers, and write them to bench.json."""
     sizes = cells.whole_numbers(settings, "points_per_input")
     chosen_rows = partial(engineering.rows, sizes=sizes, learners=settings.learner)
-    suites = SUITES | {"engineering": chosen_rows}
+    soak_rows = partial(soak.rows, minutes=settings.minutes, workdir=settings.workdir)
+    suites = SUITES | {"engineering": chosen_rows, "soak": soak_rows}
     if settings.workdir:
         run_folder.make_folder(Path(settings.workdir))
         run_folder.check_places(Path(settings.workdir), ["bench.json"])
