@@ -1,10 +1,12 @@
 """What an hour of training adds to memory, threads, open files and files on disk (Linux only).
 
-Three loads run side by side, each in a process of its own: `fit` on arrays and on a data set,
-called again and again with a checkpoint after every epoch, and train.teacher's actor-critic.
+Four loads run side by side, each in a process of its own: `fit` on arrays and on a data set, called
+again and again with a checkpoint after every epoch; train.teacher's actor-critic; and Keras's
+`ModelCheckpoint` in place of the scripts' checkpoints, which shows what Keras's own saving adds.
 """
 
 import csv
+import functools
 import itertools
 import os
 import tempfile
@@ -103,9 +105,10 @@ def soak(task: tuple[str, float, str]) -> None:
         for steps in LOADS[load](Path(folder)):
             seconds = time.monotonic() - began
             if seconds >= due:
-                row = ",".join(map(str, (load, *sample(seconds, steps, folder))))
-                with Path(path).open("a") as file:  # a line is written whole
-                    file.write(row + "\n")
+                with Path(path).open("a", newline="") as file:  # a line is written whole
+                    csv.writer(file, lineterminator="\n").writerow(
+                        [load, *sample(seconds, steps, folder)]
+                    )
                 due += 60 * minutes / SAMPLES
             if seconds >= 60 * minutes:
                 break
@@ -161,9 +164,10 @@ def draw(path: Path, samples: Mapping[str, Sequence[Sample]]) -> None:
 # Each of these trains in its folder, and yields its number of steps every few seconds.
 
 
-def _arrays(folder: Path) -> Iterator[int]:
+def _arrays(folder: Path, keras_saves: bool = False) -> Iterator[int]:
     table = benchmark.styblinski_tang(POINTS, seed=0)
-    return _fits(folder, x=table.x, y=tuple(table.labels), batch_size=BATCH)
+    data = {"x": table.x, "y": tuple(table.labels), "batch_size": BATCH}
+    return _fits(folder, keras_saves, **data)
 
 
 def _data_set(folder: Path) -> Iterator[int]:
@@ -172,12 +176,19 @@ def _data_set(folder: Path) -> Iterator[int]:
     return _fits(folder, x=data.shuffle(POINTS).batch(BATCH).prefetch(2))
 
 
-def _fits(folder: Path, **data: Any) -> Iterator[int]:
+def _fits(folder: Path, keras_saves: bool = False, **data: Any) -> Iterator[int]:
     model = st.SobolevModel(st.nets.mlp(2, hidden=[32, 32]))
     model.compile("adam", metrics=["mae"])
-    saved = keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))
+    checkpoints = Checkpoints(folder / "checkpoints", keep=2)
+
+    def save(epoch, logs):
+        checkpoints.save(model, int(model.optimizer.iterations))
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=save)
+    if keras_saves:
+        callback = keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))
     while True:
-        model.fit(**data, epochs=EPOCHS, verbose=0, callbacks=[saved])
+        model.fit(**data, epochs=EPOCHS, verbose=0, callbacks=[callback])
         yield int(model.optimizer.iterations)
 
 
@@ -198,4 +209,5 @@ LOADS: dict[str, Callable[[Path], Iterator[int]]] = {
     "arrays": _arrays,
     "data set": _data_set,
     "actor-critic": _actor_critic,
+    "arrays, saved by Keras": functools.partial(_arrays, keras_saves=True),
 }
