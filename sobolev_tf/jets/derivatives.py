@@ -44,10 +44,10 @@ def jet(fn: Callable, x: ArrayLike, order: int = 1) -> Jet:
     """Compute the value and full derivatives of `fn` at x: the terms D^j_x f(x) of equation 1.
 
     With K outputs and D inputs, Df costs min(K, D + 1) passes through the net, and each higher
-    order D or fewer for each of them. `fn` runs once. In a graph, more than 32 passes are a loop
-    of at most ten at a time, so computing a jet needs memory for its result and those passes. A
-    tape around the call keeps all of them for the gradient in the weights. Where K and D are both
-    large, or the order is high, use a projection.
+    order D or fewer for each of them. `fn` runs once. In a graph, up to 32 passes are unrolled, and
+    may all be in memory at once; more are a loop of at most ten at a time. A tape around the call
+    keeps all of them for the gradient in the weights. Where K and D are both large, or the order
+    is high, use a projection.
 
     Args:
       fn: x [B,*in] -> [B,*out], of TensorFlow operations.

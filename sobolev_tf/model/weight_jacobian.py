@@ -1,12 +1,13 @@
 """The Jacobian of a net's terms in its weights, row by row."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sobolev_tf.jets.jacobians import no_loops
+from sobolev_tf.jets.jacobians import UNROLLED, no_loops
 
 
 def weight_jacobians(
@@ -28,13 +29,27 @@ def weight_jacobians(
     """
     values = [variable.value for variable in variables]
 
+    def gradient(tape, of, unit=None):
+        parts = tape.gradient(of, values, unit, unconnected_gradients="zero")
+        return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)
+
     def of_row(row):
         with tf.GradientTape(persistent=True) as tape, no_loops():
             terms = terms_of(keras.tree.map_structure(lambda t: t[None], row))
-            entries = {name: tf.unstack(tf.reshape(t, [-1])) for name, t in terms.items()}
+            flat = {name: tf.reshape(t, [-1]) for name, t in terms.items()}
+            few = sum(t.shape[0] for t in flat.values()) <= UNROLLED
+            entries = {name: tf.unstack(t) for name, t in flat.items()} if few else {}
+        if few:
+            return {
+                name: tf.stack([gradient(tape, entry) for entry in of_term])
+                for name, of_term in entries.items()
+            }
+        # One gradient for all entries of a term: the graph does not grow with their number.
         return {
-            name: tf.stack([_gradient(tape, entry, values) for entry in of_term])
-            for name, of_term in entries.items()
+            name: tf.vectorized_map(
+                functools.partial(gradient, tape, t), tf.eye(t.shape[0], dtype=t.dtype)
+            )
+            for name, t in flat.items()
         }
 
     try:
@@ -44,8 +59,3 @@ def weight_jacobians(
             f"{caller}: the net has an operation that cannot take all rows at once, "
             "such as the loop of LSTM and GRU: set unroll=True there, or take fit_lbfgs."
         ) from error
-
-
-def _gradient(tape: tf.GradientTape, entry: tf.Tensor, values: Sequence) -> tf.Tensor:
-    parts = tape.gradient(entry, values, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(part, [-1]) for part in parts], 0)

@@ -9,6 +9,7 @@ import scipy.optimize
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.model.weight_jacobian import weight_jacobians
 from sobolev_tf.solvers import least_squares, linear
 from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.residuals import linearization
@@ -300,3 +301,28 @@ def test_projections_regularizers_and_infinity_are_refused():
         st.fit_least_squares(compiled(), X, (1e200 * (1 + Y**2), DY))
     with pytest.raises(ValueError, match="label value has infinity, first in row 0"):
         st.fit_least_squares(compiled(), X, (Y + np.inf, DY))
+
+
+def weight_jacobian_of_tanh(outputs):
+    """The compiled weight Jacobian of tanh(x w) at three rows x, with w [2,outputs]."""
+    w = keras.Variable(np.linspace(-1, 1, 2 * outputs).reshape(2, outputs), dtype="float64")
+
+    def jacobians():
+        return weight_jacobians(
+            lambda row: {"value": tf.tanh(row @ w.value)}, tf.constant(X[:3]), [w], "here"
+        )
+
+    return w, tf.function(jacobians, autograph=False).get_concrete_function()
+
+
+def test_many_outputs_are_one_gradient_in_the_graph_and_exact():
+    """d tanh(x w_k) / d w_jk = (1 - tanh²(x w_k)) x_j."""
+    (few, of_few), (many, of_many), (_, of_more) = map(weight_jacobian_of_tanh, (3, 40, 80))
+    assert len(of_many.graph.get_operations()) == len(of_more.graph.get_operations())
+    for w, jacobian in ((few, of_few), (many, of_many)):
+        w = w.numpy()
+        slopes = 1 - np.tanh(X[:3] @ w) ** 2
+        expected = np.einsum("bk,bj,kl->bkjl", slopes, X[:3], np.eye(w.shape[1]))
+        np.testing.assert_allclose(
+            jacobian()["value"], expected.reshape(3, w.shape[1], -1), rtol=1e-12
+        )
