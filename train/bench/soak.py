@@ -134,9 +134,11 @@ def read(path: Path) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            floats = {name: float(row[name]) for name in ("seconds", "megabytes")}
-            whole = {name: int(row[name]) for name in ("steps", "threads", "open_files", "files")}
-            samples.setdefault(row["load"], []).append(Sample(**floats, **whole))
+            counts = (int(row[name]) for name in ("threads", "open_files", "files"))
+            each = Sample(
+                float(row["seconds"]), int(row["steps"]), float(row["megabytes"]), *counts
+            )
+            samples.setdefault(row["load"], []).append(each)
     return samples
 
 
@@ -199,7 +201,11 @@ def _actor_critic(folder: Path) -> Iterator[int]:
     checkpoints = Checkpoints(folder / "checkpoints", keep=2)
     while True:
         due = time.monotonic() + SECONDS_BETWEEN_SAVES
-        a3c.run(actors, stop=lambda due=due: time.monotonic() >= due, look=lambda: None)
+
+        def stop(due=due):
+            return time.monotonic() >= due
+
+        a3c.run(actors, stop, look=lambda: None)
         steps = int(net.optimizer.iterations)
         checkpoints.save(net, steps)
         yield steps
