@@ -53,6 +53,12 @@ class Labels:
         points, entries = self.points[rows], self.entries[rows]
         return dataclasses.replace(self, points=points, entries=entries, weights=weights)
 
+    def without(self, term: str) -> "Labels":
+        """Return the labels without values ("value") or without slopes ("d1")."""
+        entries = self.entries.copy()
+        entries[:, slice(0, 1) if term == "value" else slice(1, None)] = np.nan
+        return dataclasses.replace(self, entries=entries)
+
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
@@ -62,21 +68,23 @@ class Prior:
       lengths: l [D].
       alpha: α.
       value_noise, slope_noise: deviations of labels, over σ; slopes' over `Labels.sizes` as well.
+      uses_slopes: whether labels of slopes are used; if not, `slope_noise` only describes them.
     """
 
     lengths: np.ndarray
     alpha: float
     value_noise: float
     slope_noise: float
+    uses_slopes: bool = True
 
     @classmethod
     def from_logs(cls, logs: np.ndarray) -> "Prior":
-        """Make a prior from the logarithms [D+3] of its fields."""
+        """Make a prior from the logarithms [D+3] of its numbers."""
         *lengths, alpha, value_noise, slope_noise = np.exp(logs).tolist()
         return cls(np.array(lengths), alpha, value_noise, slope_noise)
 
     def logs(self) -> np.ndarray:
-        """Return the logarithms [D+3] of all fields."""
+        """Return the logarithms [D+3] of its numbers."""
         return np.log([*self.lengths, self.alpha, self.value_noise, self.slope_noise])
 
 
@@ -100,6 +108,7 @@ class GaussianProcess:
     """
 
     def __init__(self, labels: Labels, prior: Prior) -> None:
+        labels = labels if prior.uses_slopes else labels.without("d1")
         self.labels, self.prior = labels, prior
         points, lengths = labels.points, prior.lengths
         self.present = labels.present
@@ -118,7 +127,7 @@ class GaussianProcess:
         self.log_determinant = 2 * np.sum(np.log(np.diagonal(np.linalg.cholesky(gram))))
         self.log_determinant -= 2 * np.sum(self.present[:, 1:] * np.log(lengths))
         self.inverse = np.linalg.inv(gram)
-        weighted = self.inverse @ basis
+        self.basis, weighted = basis, self.inverse @ basis
         self.trend = np.linalg.lstsq(basis.T @ weighted, weighted.T @ self.targets, rcond=1e-12)[0]
         self.targets = self.targets - basis @ self.trend
         self.flat = np.linalg.solve(gram, self.targets)
@@ -149,19 +158,26 @@ class GaussianProcess:
         slopes = by_lengths - 2 * units
         return np.array([*slopes, by_alpha, by_noise[0], np.sum(by_noise[1:])]) / 2
 
-    def left_out_errors(self) -> np.ndarray:
+    def left_out_errors(self, refit_trend: bool = False) -> np.ndarray:
         """Compute the error of each point's value, predicted from all other points, in closed form.
+
+        Args:
+          refit_trend: whether the trend is fitted anew without the point, or is that of all.
 
         Returns:
           [n], NaN where there is no value label.
         """
+        inverse = self.inverse
+        if refit_trend:  # Rasmussen and Williams, 2006, section 2.7
+            weighted = inverse @ self.basis
+            inverse = inverse - weighted @ np.linalg.pinv(self.basis.T @ weighted) @ weighted.T
         index = np.full(self.present.shape, -1)
         index[self.present] = np.arange(len(self.flat))
         errors = np.full(len(index), np.nan)
         for i, row in enumerate(index):
             own = row[row >= 0]
             if row[0] >= 0:
-                errors[i] = np.linalg.solve(self.inverse[np.ix_(own, own)], self.flat[own])[0]
+                errors[i] = np.linalg.solve(inverse[np.ix_(own, own)], self.flat[own])[0]
         return errors
 
     def _spread(self, flat):
@@ -179,7 +195,9 @@ def trend_basis(points: np.ndarray) -> np.ndarray:
     return basis
 
 
-def most_probable(labels: Labels, seed: int) -> Prior:
+def most_probable(
+    labels: Labels, seed: int, start: Prior | None = None, slope_share: float = 1.0
+) -> Prior:
     """Search for the prior under which the labels are most probable.
 
     Searches start from the length scales that the sizes of slopes suggest, from larger ones, and
@@ -189,13 +207,21 @@ def most_probable(labels: Labels, seed: int) -> Prior:
     Args:
       labels: the `Labels`.
       seed: seed of the choice of that part.
+      start: where the search starts instead.
+      slope_share: τ of log p(values | slopes) + τ log p(slopes), which is maximized; with 1 it is
+        the evidence of all labels.
     """
     count, order = _count(labels), np.random.default_rng(seed).permutation(len(labels.points))
     part = _first(labels, order, _SEARCHED_LABELS)
-    tried = [_search(part, start, _TRIED) for start in _starts(part)]
-    best, _ = _search(part, min(tried, key=lambda found: found[1])[0], _ITERATIONS)
+    if start is None:
+        tried = [_search(part, logs, _TRIED, slope_share) for logs in _starts(part)]
+        best = min(tried, key=lambda found: found[1])[0]
+    else:
+        best = start.logs()
+    best, _ = _search(part, best, _ITERATIONS, slope_share)
     if _count(part) < count:
-        best, _ = _search(_first(labels, order, _POLISHED_LABELS), best, _POLISH)
+        more = _first(labels, order, _POLISHED_LABELS)
+        best, _ = _search(more, best, _POLISH, slope_share)
     return Prior.from_logs(best)
 
 
@@ -224,23 +250,28 @@ def _starts(labels):
         yield np.array([*np.log(lengths), _LOG_ALPHA, noise, noise])
 
 
-def _search(labels, start, iterations):
+def _search(labels, start, iterations, slope_share):
     dims = labels.points.shape[1]
     center = np.concatenate([np.full(dims, np.log(dims) / 2), [_LOG_ALPHA, _LOG_NOISE, _LOG_NOISE]])
     spread = np.array([_SPREADS["lengths"]] * dims + [_SPREADS["alpha"]] + 2 * [_SPREADS["noise"]])
 
-    count = _count(labels)
+    count, rest = _count(labels), 1 - slope_share
+    slopes = labels.without("value")
 
     def function(logs):
-        deviations = (logs - center) / spread
+        deviations, prior = (logs - center) / spread, Prior.from_logs(logs)
         try:
-            process = GaussianProcess(labels, Prior.from_logs(logs))
+            process = GaussianProcess(labels, prior)
+            of_slopes = GaussianProcess(slopes, prior) if rest else None
         except np.linalg.LinAlgError:
             return np.inf, np.zeros_like(logs)
         beyond = np.zeros_like(logs)
         beyond[:dims] = np.maximum(logs[:dims] - np.log(_LONGEST), 0)
         surprise = process.surprise() + deviations @ deviations / 2 + count * beyond @ beyond
         gradient = process.surprise_gradient() + deviations / spread + 2 * count * beyond
+        if of_slopes is not None:
+            surprise -= rest * of_slopes.surprise()
+            gradient -= rest * of_slopes.surprise_gradient()
         return surprise, gradient
 
     return bfgs.minimize(function, start, iterations, _TOLERANCE)

@@ -10,11 +10,12 @@ import tensorflow as tf
 from sobolev_tf import nets, require
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers import surrogate_labels
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 from sobolev_tf.solvers.kernel_units import kernel_net
 from sobolev_tf.solvers.lbfgs import fit_lbfgs
 from sobolev_tf.solvers.least_squares import fit_least_squares
+from sobolev_tf.solvers.noisy_slopes import choose_prior
 
 _CALLER = "fit_surrogate"
 _NETS = ("auto", "kernel", "mlp")
@@ -37,12 +38,15 @@ class Surrogate:
       value_noise, slope_noise: for a kernel net, the standard deviations of the labels' noise as
         the evidence estimates them: of values [K] in z-scores, of slopes [K] over the typical size
         of each slope.
+      uses_slopes: for a kernel net, whether it uses labels of slopes [K]: noisy ones are left out
+        where values alone predict left-out values better.
     """
 
     net: str
     errors: dict[str, float]
     value_noise: np.ndarray | None = None
     slope_noise: np.ndarray | None = None
+    uses_slopes: np.ndarray | None = None
 
 
 def fit_surrogate(
@@ -58,7 +62,8 @@ def fit_surrogate(
 
     For some hundreds of points. The first candidate is a kernel net (`kernel_units`): the posterior
     mean of a Gaussian process in closed form, with a length scale for each input. Evidence
-    determines its prior and the noise of the labels (`kernel_evidence`). If its error at left-out
+    determines its prior and the noise of the labels (`kernel_evidence`), noisy slopes only where
+    they help values (`noisy_slopes`). If its error at left-out
     points is above 1 % of the standard deviation of the values, it is compared on held-out points
     with a SiLU net that `fit_least_squares(regularization="evidence")` fits, and the better one is
     fitted to all points. If there are too many labels for a kernel net, the SiLU net is fitted.
@@ -144,7 +149,7 @@ class _Data:
         model.adapt(self.x, self.y)
         labels = list(self._labels(model))
         if self.priors is None:
-            self.priors = [most_probable(of_output, self.seed) for of_output in labels]
+            self.priors = [choose_prior(of_output, self.seed) for of_output in labels]
         self.processes = [
             GaussianProcess(of_output, prior)
             for of_output, prior in zip(labels, self.priors, strict=True)
@@ -223,7 +228,9 @@ class _Data:
             for p, s in zip(self.processes, deviations, strict=True)
         ]
         values, slopes = np.array(noises).T
-        return Surrogate(net, errors or {"kernel": self.left_out_error()}, values, slopes)
+        errors = errors or {"kernel": self.left_out_error()}
+        has_slopes = [p.labels.present[:, 1:].any() for p in self.processes]
+        return Surrogate(net, errors, values, slopes, np.array(has_slopes))
 
     def _labels(self, model):
         """The z-scored labels of each output."""

@@ -55,9 +55,10 @@ def test_covariances_are_derivatives_of_the_kernel():
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [False, True, "value", "d1"])
 def test_the_evidence_has_the_slopes_that_finite_differences_find(missing):
-    labels, logs = random_labels(missing), np.random.default_rng(3).normal(size=6) * 0.3
+    labels, logs = random_labels(missing is True), np.random.default_rng(3).normal(size=6) * 0.3
+    labels = labels.without(missing) if isinstance(missing, str) else labels
 
     def surprise(logs):
         return GaussianProcess(labels, Prior.from_logs(logs)).surprise()
@@ -85,6 +86,32 @@ def test_left_out_errors_are_those_of_fits_without_the_point():
     assert found[0] == pytest.approx(expected, rel=1e-6)
     assert np.isnan(found[[3, 4]]).all()
     assert np.isfinite(found[[0, 1, 2, 5]]).all()
+
+
+def test_left_out_errors_can_be_those_of_trends_fitted_without_the_point():
+    labels, prior = random_labels(), Prior(np.ones(3), 2.0, 0.1, 0.1)
+    errors = GaussianProcess(labels, prior).left_out_errors(refit_trend=True)
+    for i in (0, 5):
+        rest = GaussianProcess(labels.of_rows(np.delete(np.arange(6), i)), prior)
+        point = labels.points[i : i + 1]
+        cross = covariance(differences(point, rest.labels.points, prior.lengths), prior.alpha)
+        predicted = np.sum(cross[0, 0] * rest.readout) + rest.trend[0] + point[0] @ rest.trend[1:]
+        assert errors[i] == pytest.approx(labels.entries[i, 0] - predicted, rel=1e-6)
+
+
+def test_slopes_that_are_only_noise_are_left_out():
+    random = np.random.default_rng(0)
+    x = random.uniform(-1.7, 1.7, [16, 2])
+    value, noise = np.sin(x[:, :1]) + 0.5 * x[:, 1:], random.normal(size=[16, 2])
+    model = st.fit_surrogate(x, (value, noise), net="kernel")
+    alone = st.fit_surrogate(x, value, net="kernel")
+    assert not model.surrogate.uses_slopes.any()
+    assert 0.5 < model.surrogate.slope_noise[0] < 2
+    jets = [m.predict_jet(x[:5] + 0.1) for m in (model, alone)]
+    np.testing.assert_allclose(jets[0].value, jets[1].value, rtol=1e-6)
+    np.testing.assert_allclose(jets[0].derivatives[0], jets[1].derivatives[0], rtol=1e-5)
+    stds = [m.predict_std(x[:5] + 0.1, verbose=0).value for m in (model, alone)]
+    np.testing.assert_allclose(*stds, rtol=1e-5)
 
 
 def test_a_kernel_net_predicts_values_and_slopes_in_the_users_units(tmp_path):
@@ -166,6 +193,7 @@ def test_noise_in_slopes_is_found():
     model = st.fit_surrogate(X, (value, gradient + noise), net="kernel")
     assert np.all(model.surrogate.slope_noise > 0.03)
     assert np.all(model.surrogate.slope_noise < 0.3)
+    assert model.surrogate.uses_slopes.all()
     assert error(model.predict(TEST, verbose=0), waves(TEST)[0]) < 0.02
 
 

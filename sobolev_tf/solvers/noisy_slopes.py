@@ -1,0 +1,56 @@
+"""The prior of a kernel net where slopes are noisy: they must not make values worse.
+
+A function is never quite as the prior says. Of n points the evidence counts nD slopes and n values,
+so that noisy slopes decide on length scales under which values are predicted worse than without
+slopes. With noise, all slopes of a point count as one label, and values alone are a candidate too.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
+
+_NOISY = 0.04  # deviation of the slopes' noise over their typical size
+_VALUES = 3  # value labels over coefficients of the trend, for a fit to values alone
+_SURE = 0.5  # standard errors by which that fit must be better at left-out values
+
+
+def choose_prior(labels: Labels, seed: int) -> Prior:
+    """Choose a prior by evidence and, if slopes are noisy, by left-out values.
+
+    Args:
+      labels: the `Labels` of one output.
+      seed: as for `most_probable`.
+
+    Returns:
+      The prior; with `uses_slopes=False` if values alone predict left-out values better.
+    """
+    prior = most_probable(labels, seed)
+    values, slopes = labels.present[:, 0].sum(), labels.present[:, 1:].any()
+    if not values or not slopes or _slope_noise(GaussianProcess(labels, prior)) <= _NOISY:
+        return prior
+    dims = labels.points.shape[1]
+    prior = most_probable(labels, seed, start=prior, slope_share=1 / dims)
+    if values < _VALUES * (1 + dims):
+        return prior
+    process = GaussianProcess(labels, prior)
+    alone = most_probable(labels.without("d1"), seed)
+    of_values = GaussianProcess(labels.without("d1"), alone)
+    if not _is_better(of_values, process):
+        return prior
+    noise = _slope_noise(process) / np.sqrt(of_values.variance)
+    return dataclasses.replace(alone, slope_noise=float(noise), uses_slopes=False)
+
+
+def _slope_noise(process: GaussianProcess) -> float:
+    """The deviation of the slopes' noise over their typical size."""
+    return float(process.prior.slope_noise * np.sqrt(process.variance))
+
+
+def _is_better(process: GaussianProcess, other: GaussianProcess) -> bool:
+    """Whether a process predicts left-out values better than another one, and not by chance."""
+    errors = [p.left_out_errors(refit_trend=True) for p in (other, process)]
+    gains = errors[0] ** 2 - errors[1] ** 2
+    gains = gains[~np.isnan(gains)]
+    return bool(np.mean(gains) > _SURE * np.std(gains) / np.sqrt(len(gains)))
