@@ -1,7 +1,7 @@
 """The Laplace posterior of a least-squares fit by evidence."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from sobolev_tf.model.posterior import LaplacePosterior
 from sobolev_tf.model.problem import Problem
+from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.linear import LinearProblem, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, term_weights
 
+_FIRST_RHO = 1e-6  # where a search for ρ begins, in units of the trace of JᵀJ
 _SETTLED_SHARE = 1e-6  # directions in which labels reduce the deviation by less are left out
 
 
@@ -61,6 +63,27 @@ def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPos
     variance = total / len(linear.residuals)
     axes, shares = settled_directions(linear, rho)
     return WeightPosterior(variance, np.sqrt(variance / rho), axes, shares)
+
+
+def renew_posterior(
+    model: SobolevModel, x: Any, y: Any, sample_weight: Any, start: np.ndarray, caller: str
+) -> None:
+    """Give a model the posterior of its weights, which another fit has changed.
+
+    Args:
+      model: a compiled model with squared losses.
+      x, y, sample_weight: the labels that the posterior knows of.
+      start: w₀ [N], the mean of the prior.
+      caller: the public function that errors name.
+    """
+    fit = FullBatch(caller, model, x, y, sample_weight, 1, None)
+    linear = LinearProblem(*linearized(fit))
+    rho, last = _FIRST_RHO * np.trace(linear.product), 0.0
+    while rho and not 0.9 < last / rho < 1.1:  # each search goes one decade to each side
+        last, rho = rho, most_probable_rho(linear, fit.last_weights - start, rho)
+    posterior = weight_posterior(fit, start, rho)
+    layer = None if posterior is None else laplace_layer(fit, posterior, scale=1.0)
+    model.set_posterior(layer)
 
 
 def linearized(fit: FullBatch) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,19 @@ from sobolev_tf.solvers.full_batch import FullBatch
 _EVALUATIONS = 20  # of the loss for each iteration, at most; most need one
 
 
+def scipy_optimize(caller: str) -> Any:
+    """Return SciPy's module, or refuse the call.
+
+    Raises:
+      ImportError: SciPy is not installed.
+    """
+    try:
+        from scipy import optimize
+    except ImportError as error:
+        raise ImportError(f'{caller} needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
+    return optimize
+
+
 def fit_lbfgs(
     model: SobolevModel,
     x: Any,
@@ -71,10 +84,7 @@ def fit_lbfgs(
     >>> fit_lbfgs(model, x, (x**2, 2 * x), iterations=100).history["loss"][-1] < 1e-4
     True
     """
-    try:
-        from scipy import optimize
-    except ImportError as error:
-        raise ImportError('fit_lbfgs needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
+    optimize = scipy_optimize("fit_lbfgs")
     require.whole_number("fit_lbfgs", "iterations", iterations, at_least=1)
     corrections = require.whole_number("fit_lbfgs", "corrections", corrections, at_least=1)
     tolerance = require.number("fit_lbfgs", "tolerance", tolerance, at_least=0)

@@ -1,6 +1,7 @@
 """One fit for small data: a kernel net, or an MLP if that predicts held-out points better."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import keras
@@ -13,7 +14,8 @@ from sobolev_tf.solvers import surrogate_labels
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 from sobolev_tf.solvers.kernel_units import kernel_net
-from sobolev_tf.solvers.lbfgs import fit_lbfgs
+from sobolev_tf.solvers.laplace import renew_posterior
+from sobolev_tf.solvers.lbfgs import fit_lbfgs, scipy_optimize
 from sobolev_tf.solvers.least_squares import fit_least_squares
 from sobolev_tf.solvers.noisy_slopes import choose_prior
 
@@ -68,6 +70,9 @@ def fit_surrogate(
     with a SiLU net that `fit_least_squares(regularization="evidence")` fits, and the better one is
     fitted to all points. If there are too many labels for a kernel net, the SiLU net is fitted.
 
+    Of more than 1,000 labels, `fit_least_squares` sees a part, and `fit_lbfgs` continues with all:
+    that takes SciPy. Deviations are then those of the part, so they are too large.
+
     Args:
       x: points [B,D].
       y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict with one or both; NaN
@@ -85,6 +90,7 @@ def fit_surrogate(
 
     Raises:
       ValueError: data have another shape, or are not finite.
+      ImportError: the SiLU net is fitted to more than 1,000 labels, without SciPy.
 
     Example:
 
@@ -168,7 +174,15 @@ class _Data:
         return model
 
     def mlp_model(self) -> SobolevModel:
-        """Fit an MLP."""
+        """Fit an MLP.
+
+        Raises:
+          ImportError: there are so many labels that it takes SciPy, which is not installed.
+        """
+        labels = self.outputs * self.most_labels()
+        count = max(2, len(self.x) * _MLP_LABELS // max(labels, _MLP_LABELS))
+        if count < len(self.x):
+            scipy_optimize(f"{_CALLER} of an MLP from more than {_MLP_LABELS:,} labels")
         dims = self.x.shape[1]
         net = nets.mlp(dims, self.outputs, _HIDDEN, activation="silu", dtype="float64")
         for k, layer in enumerate(net.layers):  # without a change of Keras's global seed
@@ -177,10 +191,9 @@ class _Data:
         model = SobolevModel(net)
         _compile(model, component_weights="rms")
         model.adapt(self.x, self.y)
-        labels = self.outputs * self.most_labels()
-        count = max(2, len(self.x) * _MLP_LABELS // max(labels, _MLP_LABELS))
         order = np.random.default_rng(self.seed).permutation(len(self.x))
         first = self.rows(order[:count])
+        start = np.concatenate([np.ravel(w) for w in model.trainable_variables])
         fit_least_squares(
             model,
             first.x,
@@ -199,6 +212,7 @@ class _Data:
                 iterations=_ITERATIONS,
                 verbose=0,
             )
+            renew_posterior(model, first.x, first.y, first.weights, start, _CALLER)
         return model
 
     def error(self, model: SobolevModel) -> float:
@@ -261,8 +275,12 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
     order = np.random.default_rng(data.seed).permutation(len(data.x))
     cut = max(1, len(order) // 5)
     held_out, rest = data.rows(order[:cut]), data.rows(order[cut:])
-    candidates = {"kernel": rest.kernel_model, "mlp": rest.mlp_model}
-    errors = {name: held_out.error(fit()) for name, fit in candidates.items()}
+    candidates = {"mlp": rest.mlp_model, "kernel": rest.kernel_model}
+    try:
+        errors = {name: held_out.error(fit()) for name, fit in candidates.items()}
+    except ImportError as error:
+        warnings.warn(f"{error} So only a kernel net was fitted.", stacklevel=3)
+        return "kernel", model, {"kernel": left_out}
     if errors["kernel"] <= errors["mlp"]:
         return "kernel", model, errors
     return "mlp", None, errors

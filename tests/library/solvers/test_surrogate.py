@@ -1,5 +1,7 @@
 """fit_surrogate: one fit for small data."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -219,8 +221,32 @@ def test_a_fit_of_an_mlp_is_the_same_again(monkeypatch):
 
 
 @pytest.mark.slow  # TensorFlow traces every fit of an MLP
+def test_an_mlp_of_many_labels_knows_its_deviations(monkeypatch):
+    monkeypatch.setattr(surrogate, "_HIDDEN", (6,))
+    monkeypatch.setattr(surrogate, "_ITERATIONS", 5)
+    monkeypatch.setattr(surrogate, "_MLP_LABELS", 60)  # of 240
+    model = st.fit_surrogate(X, waves(X), net="mlp")
+    of_labels = model.predict_std(X, noise=False).value
+    assert np.all(of_labels > 0)
+    far = model.predict_std(10 * X[:1], noise=False).value
+    assert np.all(far > of_labels.max(0))
+
+
+def test_without_scipy_only_a_kernel_net_is_fitted_to_many_labels(monkeypatch):
+    monkeypatch.setattr(surrogate, "_GOOD", 0)
+    monkeypatch.setattr(surrogate, "_MLP_LABELS", 60)  # of 240
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.warns(UserWarning, match="needs SciPy: pip install .* only a kernel net"):
+        model = st.fit_surrogate(X, waves(X))
+    assert model.surrogate.net == "kernel"
+    with pytest.raises(ImportError, match="an MLP from more than 60 labels needs SciPy"):
+        st.fit_surrogate(X, waves(X), net="mlp")
+
+
+@pytest.mark.slow  # TensorFlow traces every fit of an MLP
 def test_the_net_that_predicts_held_out_points_better_is_chosen(monkeypatch):
     monkeypatch.setattr(surrogate, "_HIDDEN", (16,))
+    monkeypatch.setattr(surrogate, "_GOOD", 0)
     kinked = {"value": np.abs(X[:, 2:] - 0.1), "d1": np.sign(X[:, 2:] - 0.1) * [0, 0, 1]}
     model = st.fit_surrogate(X, kinked)
     errors = model.surrogate.errors
