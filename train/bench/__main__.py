@@ -35,6 +35,8 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 --points_per_input=10 takes a few minutes)
     cluster     ResNet50 with three cuts on 8 to 256 accelerators, computed from step times and
                 bytes; two workers on loopback over one process (three minutes)
+    checkpoints what checkpoints cost of a run, and how long a killed train.cifar10 takes until its
+                next step (needs cifar10, two minutes)
     soak        memory, threads, open files and files on disk while `fit` and the actor-critic train
                 for an hour, side by side (--minutes=60); soak.csv and soak.png in --workdir
 
@@ -51,6 +53,7 @@ from train.bench import (
     architectures,
     atari,
     benchmark,
+    checkpoints,
     cluster,
     cost,
     decoupled,
@@ -87,9 +90,20 @@ SUITES: dict[str, Callable[[], benchmark.Rows]] = {
     "pricing": pricing.rows,
     "engineering": engineering.rows,
     "cluster": cluster.rows,
+    "checkpoints": checkpoints.rows,
     "soak": soak.rows,
 }
-LONG = "soak", "imagenet", "peers", "pricing", "engineering", "share", "cluster", "architectures"
+LONG = (
+    "soak",
+    "checkpoints",
+    "imagenet",
+    "peers",
+    "pricing",
+    "engineering",
+    "share",
+    "cluster",
+    "architectures",
+)
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_enum(
