@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.bench import benchmark, decoupled, scaling
+from train.bench import benchmark, decoupled, events, scaling
 from train.lib.run import tf_servers
 
 BATCH, WIDTH, STEPS = 32, 0.125, 20
@@ -32,16 +33,43 @@ def rows() -> benchmark.Rows:
     yield from measured()
 
 
-def measured() -> benchmark.Rows:
-    """Yield steps a second and gradient bytes, and how far the formula is off."""
-    whole, half = (_run(1, batch)[0] for batch in (BATCH, BATCH // 2))
-    two = _run(2, BATCH // 2)[0]
-    yield f"one process, {BATCH} images: steps a second", 1 / whole["step"]
-    yield f"one process, {BATCH // 2} images: steps a second", 1 / half["step"]
-    yield f"two workers, {BATCH // 2} images each: steps a second", 1 / two["step"]
-    yield "gradient bytes of a step", two["bytes"]
-    yield "two workers: milliseconds of an all-reduce of as many bytes", 1000 * two["reduce"]
-    yield "two workers: step over that of the formula", two["step"] / (half["step"] + two["reduce"])
+def measured(rounds: int = 3) -> benchmark.Rows:
+    """Yield steps of one process, of two apart and of two workers, and what `events` predicts.
+
+    All are taken in turns; numbers are medians over the rounds.
+    """
+    names = "whole", "alone", "beside", "slower", "two", "reduces", "joined"
+    rounds_of = {name: [] for name in names}  # type: dict[str, list]
+    for _ in range(rounds):
+        rounds_of["whole"].append(np.median(_run(1, BATCH)[0]["steps"]))
+        rounds_of["alone"].append(np.median(_run(1, BATCH // 2)[0]["steps"]))
+        apart = [each["steps"] for each in _run(2, BATCH // 2, apart=True)]
+        rounds_of["beside"].append(np.median(apart))
+        rounds_of["slower"].append(np.median(np.max(apart, 0)))
+        both = _run(2, BATCH // 2)
+        rounds_of["two"].append(np.median([each["steps"] for each in both]))
+        rounds_of["reduces"].append(both[0]["reduces"])
+        rounds_of["joined"].append(sum(both[0]["bytes"]))
+    whole, alone, beside, slower, two = (np.array(rounds_of[name]) for name in names[:5])
+    reduces = np.array(rounds_of["reduces"])
+    yield f"one process, {BATCH} images: steps a second", 1 / np.median(whole)
+    yield f"one process, {BATCH // 2} images: steps a second", 1 / np.median(alone)
+    yield f"two workers, {BATCH // 2} images each: steps a second", 1 / np.median(two)
+    yield "gradient bytes of a step", rounds_of["joined"][0]
+    yield "all-reduces of a step", len(reduces[0])
+    yield "milliseconds of all of them", 1000 * np.median(reduces.sum(1))
+    yield "a step of 16 beside another process over alone", np.median(beside / alone)
+    yield "the slower of two steps beside each other over their median", np.median(slower / beside)
+    for text, seconds in (("alone", alone), ("beside", beside), ("beside, the slower", slower)):
+        predicted = [_predicted(*pair) for pair in zip(seconds, reduces, strict=True)]
+        text = f"two workers: step over that of the events, steps of 16 taken {text}"
+        yield text, np.median(two / predicted)
+
+
+def _predicted(seconds: float, reduces: Sequence[float]) -> float:
+    """A step of two workers whose all-reduces follow its end one after another."""
+    ends = dict(enumerate(reduces))
+    return events.step(2, [seconds, *[0.0] * (len(ends) - 1)], ends, overlap=False)
 
 
 def computed() -> benchmark.Rows:
@@ -74,16 +102,23 @@ def num_bytes(groups: Any) -> int:
     return 4 * sum(int(np.prod(variable.shape)) for group in groups for variable in group)
 
 
-def _run(workers: int, batch: int) -> list[dict[str, float]]:
-    """Return what each of some workers has measured, with `batch` images each."""
+def _run(workers: int, batch: int, apart: bool = False) -> list[dict[str, Any]]:
+    """Return what each of some workers has measured, with `batch` images each.
+
+    Args:
+      workers: how many, started at the same time.
+      batch: images of each.
+      apart: whether each is alone in its cluster.
+    """
     addresses = tf_servers.free_addresses(workers)
     started = []
     try:
         for index in range(workers):
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
             environment |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-            task = {"type": "worker", "index": index}
-            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+            task = {"type": "worker", "index": 0 if apart else index}
+            cluster = {"worker": [addresses[index]] if apart else addresses}
+            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
             command = [sys.executable, "-m", "train.bench.cluster", str(batch)]
             started.append(
                 subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -109,24 +144,36 @@ def main(batch: int) -> None:
     data = x, tf.constant(rng.integers(0, 10, batch))
     with strategy.scope():
         model._symbolic_build(data_batch=data)
-    groups = [net.trainable_variables for net in (*model.stages, *model.critics)]
-    size = num_bytes(groups)
     step = tf.function(lambda: strategy.run(model.train_step, args=(data,)))
-    vector = tf.zeros([size // 4])
-    reduce = tf.function(lambda: strategy.reduce("SUM", vector, axis=None))
-    times = {"bytes": float(size), "step": _seconds(step), "reduce": _seconds(reduce)}
+    operations = step.get_concrete_function().graph.get_operations()
+    sizes = [
+        operation.inputs[0].shape.num_elements()
+        for operation in operations
+        if operation.type == "CollectiveReduceV2"
+    ]
+    times = {
+        "steps": _seconds(step),
+        "bytes": [4 * size for size in sizes],
+        "reduces": [float(np.median(_seconds(_reduce(strategy, size)))) for size in sizes],
+    }
     print(json.dumps(times), flush=True)
     os._exit(0)  # TensorFlow's server does not stop by itself
 
 
-def _seconds(call: Any) -> float:
-    """Return the median time of a call, without the first ones."""
+def _reduce(strategy: tf.distribute.Strategy, size: int) -> Any:
+    """A call that sums a vector of so many numbers over all workers."""
+    vector = tf.zeros([size])
+    return tf.function(lambda: strategy.reduce("SUM", vector, axis=None))
+
+
+def _seconds(call: Any) -> list[float]:
+    """Return the times of calls, without the first ones."""
     taken = []
     for _ in range(STEPS + 3):
         start = time.perf_counter()
         tf.nest.map_structure(np.asarray, call())
         taken.append(time.perf_counter() - start)
-    return float(np.median(taken[3:]))
+    return taken[3:]
 
 
 if __name__ == "__main__":
