@@ -71,16 +71,17 @@ def _cifar10() -> tuple[Any, Any]:
     keras.utils.set_random_seed(0)
     stages = st.split(st.nets.cifar10(10, WIDTH, 32), at=CUTS)
     model = st.DecoupledModel(stages, lambda h, y: st.synthetic.cifar_critic(h, y, channels=32))
+    critic_optimizer = keras.optimizers.Adam(1e-4)
     model.compile(
         keras.optimizers.SGD(0.05, momentum=0.9),
-        keras.optimizers.Adam(1e-4),
+        critic_optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     rng = np.random.default_rng(0)
     x = rng.normal(size=[BATCH, 32, 32, 3]).astype("float32")
     data = x, rng.integers(0, 10, BATCH)
     model._symbolic_build(data_batch=data)
-    model.critic_optimizer.build([v for c in model.critics for v in c.trainable_variables])
+    critic_optimizer.build([v for c in model.critics for v in c.trainable_variables])
     return model, data
 
 
@@ -93,8 +94,8 @@ def _of_fit(turns: int) -> benchmark.Rows:
         saver = keras.callbacks.ModelCheckpoint(str(Path(folder, "model.keras")))
 
         def fit(epochs):
-            data = {"x": table.x, "y": tuple(table.labels), "batch_size": SMALL_BATCH}
-            model.fit(**data, epochs=epochs, verbose=0)
+            labels = tuple(table.labels)
+            model.fit(table.x, labels, batch_size=SMALL_BATCH, epochs=epochs, verbose=0)
 
         def save(n):
             for _ in range(n):

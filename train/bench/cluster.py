@@ -34,36 +34,35 @@ def rows() -> benchmark.Rows:
 
 
 def measured(rounds: int = 3) -> benchmark.Rows:
-    """Yield steps of one process, of two apart and of two workers, and what `events` predicts.
+    """Yield steps of one process and of two workers, and what `events` predicts, in some rounds.
 
-    All are taken in turns; numbers are medians over the rounds.
+    Two workers take a step of their own before each common step: both beside each other, too.
     """
-    names = "whole", "alone", "beside", "slower", "two", "reduces", "joined"
-    rounds_of = {name: [] for name in names}  # type: dict[str, list]
+    found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        rounds_of["whole"].append(np.median(_run(1, BATCH)[0]["steps"]))
-        rounds_of["alone"].append(np.median(_run(1, BATCH // 2)[0]["steps"]))
-        apart = [each["steps"] for each in _run(2, BATCH // 2, apart=True)]
-        rounds_of["beside"].append(np.median(apart))
-        rounds_of["slower"].append(np.median(np.max(apart, 0)))
-        both = _run(2, BATCH // 2)
-        rounds_of["two"].append(np.median([each["steps"] for each in both]))
-        rounds_of["reduces"].append(both[0]["reduces"])
-        rounds_of["joined"].append(sum(both[0]["bytes"]))
-    whole, alone, beside, slower, two = (np.array(rounds_of[name]) for name in names[:5])
-    reduces = np.array(rounds_of["reduces"])
-    yield f"one process, {BATCH} images: steps a second", 1 / np.median(whole)
-    yield f"one process, {BATCH // 2} images: steps a second", 1 / np.median(alone)
-    yield f"two workers, {BATCH // 2} images each: steps a second", 1 / np.median(two)
-    yield "gradient bytes of a step", rounds_of["joined"][0]
-    yield "all-reduces of a step", len(reduces[0])
-    yield "milliseconds of all of them", 1000 * np.median(reduces.sum(1))
-    yield "a step of 16 beside another process over alone", np.median(beside / alone)
-    yield "the slower of two steps beside each other over their median", np.median(slower / beside)
-    for text, seconds in (("alone", alone), ("beside", beside), ("beside, the slower", slower)):
-        predicted = [_predicted(*pair) for pair in zip(seconds, reduces, strict=True)]
-        text = f"two workers: step over that of the events, steps of 16 taken {text}"
-        yield text, np.median(two / predicted)
+        [whole], [alone], both = _run(1, BATCH), _run(1, BATCH // 2), _run(2, BATCH // 2)
+        beside = np.median([each["own"] for each in both])
+        slower = np.median(np.max([each["own"] for each in both], 0))
+        two = np.median([each["steps"] for each in both])
+        reduces = both[0]["reduces"]
+        alone_seconds = np.median(alone["own"])
+        numbers = {
+            f"one process, {BATCH} images: steps a second": 1 / np.median(whole["own"]),
+            f"one process, {BATCH // 2} images: steps a second": 1 / alone_seconds,
+            f"two workers, {BATCH // 2} images each: steps a second": 1 / two,
+            "gradient bytes of a step": sum(both[0]["bytes"]),
+            "all-reduces of a step": len(reduces),
+            "milliseconds of all of them": 1000 * sum(reduces),
+            "a worker's own step beside the other's, over alone": beside / alone_seconds,
+            "the slower of two own steps over their median": slower / beside,
+        }
+        ways = {"alone": alone_seconds, "beside": beside, "beside, the slower": slower}
+        for way, seconds in ways.items():
+            text = f"common step over that of the events, own steps taken {way}"
+            numbers[text] = two / _predicted(seconds, reduces)
+        for name, number in numbers.items():
+            found.setdefault(name, []).append(float(number))
+    yield from ((name, float(np.median(of_rounds))) for name, of_rounds in found.items())
 
 
 def _predicted(seconds: float, reduces: Sequence[float]) -> float:
@@ -102,22 +101,16 @@ def num_bytes(groups: Any) -> int:
     return 4 * sum(int(np.prod(variable.shape)) for group in groups for variable in group)
 
 
-def _run(workers: int, batch: int, apart: bool = False) -> list[dict[str, Any]]:
-    """Return what each of some workers has measured, with `batch` images each.
-
-    Args:
-      workers: how many, started at the same time.
-      batch: images of each.
-      apart: whether each is alone in its cluster.
-    """
+def _run(workers: int, batch: int) -> list[dict[str, Any]]:
+    """Return what each of some workers has measured, with `batch` images each."""
     addresses = tf_servers.free_addresses(workers)
     started = []
     try:
         for index in range(workers):
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
             environment |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-            task = {"type": "worker", "index": 0 if apart else index}
-            cluster = {"worker": [addresses[index]] if apart else addresses}
+            task = {"type": "worker", "index": index}
+            cluster = {"worker": addresses}
             environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
             command = [sys.executable, "-m", "train.bench.cluster", str(batch)]
             started.append(
@@ -133,17 +126,13 @@ def _run(workers: int, batch: int, apart: bool = False) -> list[dict[str, Any]]:
 def main(batch: int) -> None:
     """Take steps as a worker of TF_CONFIG, and print how long they took."""
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    with strategy.scope():
-        model = st.DecoupledModel(
-            st.split(st.nets.cifar10(10, WIDTH, 32), at=["conv5_out"]), st.synthetic.cifar_critic
-        )
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile("sgd", "sgd", loss, critic_updates="sync")
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=[batch, 32, 32, 3]), tf.float32)
     data = x, tf.constant(rng.integers(0, 10, batch))
+    own = _model(data)
     with strategy.scope():
-        model._symbolic_build(data_batch=data)
+        model = _model(data)
+    own_step = tf.function(lambda: own.train_step(data))
     step = tf.function(lambda: strategy.run(model.train_step, args=(data,)))
     operations = step.get_concrete_function().graph.get_operations()
     sizes = [
@@ -151,10 +140,12 @@ def main(batch: int) -> None:
         for operation in operations
         if operation.type == "CollectiveReduceV2"
     ]
+    taken = np.transpose([[_seconds(own_step), _seconds(step)] for _ in range(STEPS + 3)])
     times = {
-        "steps": _seconds(step),
+        "own": taken[0, 3:].tolist(),
+        "steps": taken[1, 3:].tolist(),
         "bytes": [4 * size for size in sizes],
-        "reduces": [float(np.median(_seconds(_reduce(strategy, size)))) for size in sizes],
+        "reduces": [_median_seconds(_reduce(strategy, size)) for size in sizes],
     }
     print(json.dumps(times), flush=True)
     os._exit(0)  # TensorFlow's server does not stop by itself
@@ -166,14 +157,25 @@ def _reduce(strategy: tf.distribute.Strategy, size: int) -> Any:
     return tf.function(lambda: strategy.reduce("SUM", vector, axis=None))
 
 
-def _seconds(call: Any) -> list[float]:
-    """Return the times of calls, without the first ones."""
-    taken = []
-    for _ in range(STEPS + 3):
-        start = time.perf_counter()
-        tf.nest.map_structure(np.asarray, call())
-        taken.append(time.perf_counter() - start)
-    return taken[3:]
+def _model(data: Any) -> st.DecoupledModel:
+    """The model of a batch, built."""
+    net = st.nets.cifar10(10, WIDTH, 32)
+    model = st.DecoupledModel(st.split(net, at=["conv5_out"]), st.synthetic.cifar_critic)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", "sgd", loss, critic_updates="sync")
+    model._symbolic_build(data_batch=data)
+    return model
+
+
+def _median_seconds(call: Any) -> float:
+    """Return the median time of a call, without the first ones."""
+    return float(np.median([_seconds(call) for _ in range(STEPS + 3)][3:]))
+
+
+def _seconds(call: Any) -> float:
+    start = time.perf_counter()
+    tf.nest.map_structure(np.asarray, call())
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
