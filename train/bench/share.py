@@ -20,7 +20,7 @@ from train.bench import benchmark, distill
 from train.pricing import nets, products
 from train.regression.problems import PROBLEMS
 
-SHARES = (1.0, 0.5, 0.25, 0.125)
+SHARES = (1.0, 0.25, 0.125)
 BATCH, TEST_SEED = 256, 10**6
 WIDTH, IMAGES = 0.125, 128  # of CIFAR-10's net, and in a batch
 
