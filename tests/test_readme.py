@@ -32,7 +32,8 @@ SECTIONS = {
 }
 OPTIONAL = {"OpenMDAO": "openmdao"}  # packages that no extra has
 LONG = "Train a network in stages"  # ResNet50 takes a minute
-SLOW = (LONG, "Pricing: payoffs with pathwise slopes")  # 1,600 steps, six seconds
+COMPARED = ("Time series", "A Transformer on embeddings")  # print Sobolev's error, then values'
+SLOW = (LONG, "Pricing: payoffs with pathwise slopes", *COMPARED)  # six to twelve seconds
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -67,7 +68,11 @@ def test_a_section_of_the_guide_runs_on_its_own(title, monkeypatch, tmp_path, ca
         "Which fit": "test error 0.",
         "Energies and forces": "force RMSE 0.0",
     }
-    assert shows.get(title, "") in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert shows.get(title, "") in printed
+    if title in COMPARED:
+        sobolev, values = map(float, re.findall(r": ([\d.]+)$", printed, re.M))
+        assert sobolev < values
     assert (tmp_path / "plain" / "saved_model.pb").exists() == (title == LONG)
 
 

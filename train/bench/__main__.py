@@ -29,7 +29,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
                 a Sobolev step over a plain one on an LSTM, a Transformer encoder and a U-Net:
                 time, arithmetic count, memory (three minutes)
     share       derivatives of a share of a batch's rows (`derivative_share`): errors at equal
-                processor time (ten minutes)
+                processor time (a quarter of an hour)
     engineering functions of 6 to 10 inputs from 10 and 30 points an input: errors of
                 `fit_surrogate`, JENN, SMT and a Gaussian process with gradients (over an hour;
                 --points_per_input=10 takes a few minutes)
