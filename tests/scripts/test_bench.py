@@ -216,7 +216,7 @@ def test_stages_on_two_workers_in_miniature(monkeypatch):
 @pytest.mark.slow
 def test_the_share_suite_in_miniature():
     rows = dict(share.rows(steps=8, seeds=[0], points=64))
-    assert len(rows) == 2 * 3 + 3 * (3 * (1 + 2 * 2) + 2 * 2)
+    assert len(rows) == 2 * 3 * 2 + 3 * (3 * (1 + 2 * 2) + 2 * 2)
     assert all(np.isfinite(number) for number in rows.values())
     assert (
         rows["basket of 7, 4x20, derivatives of 1 of the rows: seconds a step over the full term's"]

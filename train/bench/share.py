@@ -16,7 +16,7 @@ import numpy as np
 
 import sobolev_tf as st
 from train import cifar10
-from train.bench import benchmark, distill
+from train.bench import benchmark, cost, distill
 from train.pricing import nets, products
 from train.regression.problems import PROBLEMS
 
@@ -71,7 +71,7 @@ def rows(
 
 
 def steps_of_students_and_critics(calls: int, turns: int = 5) -> benchmark.Rows:
-    """Processor seconds of a step for each share, over the full term's.
+    """Processor seconds and arithmetic count of a step for each share, over the full term's.
 
     Args:
       calls: steps in a turn.
@@ -88,9 +88,11 @@ def steps_of_students_and_critics(calls: int, turns: int = 5) -> benchmark.Rows:
         ("CIFAR-10, three cuts", critics, (images, np.arange(IMAGES) % 10)),
     ):
         relative = _relative_seconds(models, data, calls, turns)
-        for share, seconds in zip(SHARES, relative, strict=True):
+        counts = [cost.products(model, data) for model in models]
+        for share, seconds, count in zip(SHARES, relative, counts, strict=True):
             where = f"{name}, derivatives of {share:g} of the rows"
             yield f"{where}: seconds a step over the full term's", seconds
+            yield f"{where}: arithmetic count over the full term's", count / counts[0]
 
 
 def _decoupled(share: float) -> st.DecoupledModel:
