@@ -24,8 +24,8 @@ GROUPS = {
     "derivative_share direct_init "
     "num_actors num_envs unroll_length discount gae_lambda entropy_cost "
     "normalize_advantages init_from",
-    "Running": "num_evals eval_episodes md_steps pixel_baseline save_minutes tensorboard strategy "
-    "devices placement steps_per_execution jit_compile deterministic num_workers workers",
+    "Running": "num_evals eval_episodes md_steps pixel_baseline minutes save_minutes tensorboard "
+    "strategy devices placement steps_per_execution jit_compile deterministic num_workers workers",
 }
 PLACEHOLDERS = {
     "int": "N",
