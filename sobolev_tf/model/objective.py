@@ -242,6 +242,11 @@ class Objective:
         if self.components == "rms":
             raise ValueError('component_weights="rms" needs the labels\' sizes: call adapt first.')
         components = self.components.get(name) if isinstance(self.components, dict) else None
+        if self.rms and components is None and labels.order_of(name):
+            raise ValueError(
+                f'component_weights="rms" needs the sizes of {name}, which adapt did not see: call '
+                "adapt with the labels that fit gets."
+            )
         if components is None or components.shape == tuple(shape):
             return components
         if shape[0] == 1 and components.shape == tuple(shape[1:]):

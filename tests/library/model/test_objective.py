@@ -48,6 +48,16 @@ def test_rms_weights_make_every_component_count_alike(tmp_path):
     assert again.evaluate(X, (Y, DY), verbose=0, return_dict=True) == pytest.approx(logs, rel=1e-4)
 
 
+def test_rms_weights_of_terms_that_adapt_did_not_see_are_refused():
+    model = compiled(component_weights="rms")
+    model.adapt(X, Y)
+    model.evaluate(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="needs the sizes of d1, which adapt did not see"):
+        model.fit(X, (Y, DY), verbose=0)
+    model.adapt(X, (Y, DY))
+    model.fit(X, (Y, DY), verbose=0)
+
+
 def test_an_input_that_hardly_matters_gets_no_large_weight():
     model = compiled(component_weights="rms")
     slopes = DY * [1.0, 1.0, 1e-6]
