@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from sobolev_tf import require
 
+_ROUNDING = 1e-9  # 0.07 * 100 is a little more than 7
+
 
 def checked(share: float) -> float:
     """Return `derivative_share` of `compile` as a float.
@@ -48,10 +50,12 @@ def draw(tensors: Any, share: float, step: tf.Tensor) -> Any:
     first = tf.nest.flatten(tensors)[0]
     known, total = first.shape[0], tf.shape(first)[0]
     count = (
-        tf.cast(tf.math.ceil(share * tf.cast(total, tf.float64)), total.dtype)
+        tf.cast(tf.math.ceil(share * tf.cast(total, tf.float64) - _ROUNDING), total.dtype)
         if known is None
-        else math.ceil(share * known)
+        else math.ceil(share * known - _ROUNDING)
     )
-    order = tf.random.experimental.stateless_shuffle(tf.range(total), [0, tf.cast(step, tf.int32)])
-    rows = order[:count]
+    # Sorted by random integers, which are the same under XLA; that has no stateless_shuffle.
+    seed = [0, tf.cast(step, tf.int32)]
+    keys = tf.random.stateless_uniform([total], seed, None, None, tf.int32, alg="philox")
+    rows = tf.argsort(keys)[:count]
     return tf.nest.map_structure(lambda t: None if t is None else tf.gather(t, rows), tensors)

@@ -101,6 +101,7 @@ class EquationSteps(NetModel):
             if "value" in comparison.labels:
                 values = self._compare_rows(batch, kind, training, only_values=True)
                 comparison = mixed_rows.combine(values, comparison)
+            comparison = comparison._replace(x=batch.x)  # metrics count the batch, not the share
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 
     def _compare_rows(self, batch, kind, training, only_values=False):

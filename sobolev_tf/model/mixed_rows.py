@@ -4,7 +4,7 @@ from sobolev_tf.model.terms import Comparison
 
 
 def combine(values: Comparison, derivatives: Comparison) -> Comparison:
-    """Take x and the value's term from one comparison, and all other terms from another one.
+    """Take the value's term from one comparison, and all other terms from another one.
 
     Args:
       values: of all rows.

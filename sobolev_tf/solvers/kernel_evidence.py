@@ -257,6 +257,7 @@ def _search(labels, start, iterations, slope_share):
 
     count, rest = _count(labels), 1 - slope_share
     slopes = labels.without("value")
+    rest = rest if slopes.present.any() else 0
 
     def function(logs):
         deviations, prior = (logs - center) / spread, Prior.from_logs(logs)

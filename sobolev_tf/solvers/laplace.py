@@ -15,7 +15,6 @@ from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.linear import LinearProblem, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, term_weights
 
-_FIRST_RHO = 1e-6  # where a search for ρ begins, in units of the trace of JᵀJ
 _SETTLED_SHARE = 1e-6  # directions in which labels reduce the deviation by less are left out
 
 
@@ -66,23 +65,37 @@ def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPos
 
 
 def renew_posterior(
-    model: SobolevModel, x: Any, y: Any, sample_weight: Any, start: np.ndarray, caller: str
+    model: SobolevModel,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    start: np.ndarray,
+    rho: float,
+    caller: str,
 ) -> None:
-    """Give a model the posterior of its weights, which another fit has changed.
+    """Linearize a model's posterior at its weights, which another fit has changed.
+
+    Prior and noise stay those of the fit by evidence, since the new weights are not the most
+    probable ones. Exact labels can make that prior much too wide: its deviation is at most the one
+    under which the weights have moved as far as they did (MacKay, 1992).
 
     Args:
-      model: a compiled model with squared losses.
+      model: a compiled model with squared losses, and a `LaplacePosterior` or none.
       x, y, sample_weight: the labels that the posterior knows of.
       start: w₀ [N], the mean of the prior.
+      rho: ρ of the fit by evidence.
       caller: the public function that errors name.
     """
+    if (last := model.posterior) is None:
+        return
     fit = FullBatch(caller, model, x, y, sample_weight, 1, None)
-    linear = LinearProblem(*linearized(fit))
-    rho, last = _FIRST_RHO * np.trace(linear.product), 0.0
-    while rho and not 0.9 < last / rho < 1.1:  # each search goes one decade to each side
-        last, rho = rho, most_probable_rho(linear, fit.last_weights - start, rho)
-    posterior = weight_posterior(fit, start, rho)
-    layer = None if posterior is None else laplace_layer(fit, posterior, scale=1.0)
+    axes, shares = settled_directions(LinearProblem(*linearized(fit)), rho)
+    config = last.get_config()
+    layer = LaplacePosterior(len(axes), len(shares), config["outputs"], config["inputs"])
+    settled = max(np.sum(1 - (1 - shares) ** 2), 1.0)
+    moved = np.sqrt(sum_of_squares(fit.last_weights - start) / settled)
+    noises = map(keras.ops.convert_to_numpy, (last.value_noise, last.gradient_noise))
+    layer.set(axes, shares, min(float(last.prior), float(moved)), *noises)
     model.set_posterior(layer)
 
 

@@ -84,7 +84,8 @@ def fit_least_squares(
         terminal only.
 
     Returns:
-      Keras's History of "loss" by iteration; empty if no step lowers the loss.
+      Keras's History of "loss" by iteration; empty if no step lowers the loss. Its `rho` is the
+      last ρ.
 
     Raises:
       ValueError: a loss is not squared, or the model has a projection or regularizers.
@@ -137,6 +138,7 @@ def fit_least_squares(
         posterior = weight_posterior(fit, start, ridge.rho)
         layer = None if posterior is None else laplace_layer(fit, posterior, scale)
         fit.model.set_posterior(layer)
+    fit.history.rho = ridge.rho
     return fit.history
 
 

@@ -52,5 +52,7 @@ def _is_better(process: GaussianProcess, other: GaussianProcess) -> bool:
     """Whether a process predicts left-out values better than another one, and not by chance."""
     errors = [p.left_out_errors(refit_trend=True) for p in (other, process)]
     gains = errors[0] ** 2 - errors[1] ** 2
+    if process.labels.weights is not None:  # a row of little weight may be far off
+        gains = gains * process.labels.weights
     gains = gains[~np.isnan(gains)]
     return bool(np.mean(gains) > _SURE * np.std(gains) / np.sqrt(len(gains)))

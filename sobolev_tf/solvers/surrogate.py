@@ -64,14 +64,14 @@ def fit_surrogate(
 
     For some hundreds of points. The first candidate is a kernel net (`kernel_units`): the posterior
     mean of a Gaussian process in closed form, with a length scale for each input. Evidence
-    determines its prior and the noise of the labels (`kernel_evidence`), noisy slopes only where
-    they help values (`noisy_slopes`). If its error at left-out
-    points is above 1 % of the standard deviation of the values, it is compared on held-out points
-    with a SiLU net that `fit_least_squares(regularization="evidence")` fits, and the better one is
-    fitted to all points. If there are too many labels for a kernel net, the SiLU net is fitted.
+    determines its prior and the noise of the labels (`kernel_evidence`); noisy slopes are used only
+    where they help values (`noisy_slopes`). If its error at left-out points is above 1 % of the
+    standard deviation of the values, it is compared on held-out points with a SiLU net that
+    `fit_least_squares(regularization="evidence")` fits, and the better one is fitted to all points.
+    If there are too many labels for a kernel net, the SiLU net is fitted.
 
     Of more than 1,000 labels, `fit_least_squares` sees a part, and `fit_lbfgs` continues with all:
-    that takes SciPy. Deviations are then those of the part, so they are too large.
+    that takes SciPy. `predict_std` then knows the part only.
 
     Args:
       x: points [B,D].
@@ -179,10 +179,8 @@ class _Data:
         Raises:
           ImportError: there are so many labels that it takes SciPy, which is not installed.
         """
-        labels = self.outputs * self.most_labels()
-        count = max(2, len(self.x) * _MLP_LABELS // max(labels, _MLP_LABELS))
-        if count < len(self.x):
-            scipy_optimize(f"{_CALLER} of an MLP from more than {_MLP_LABELS:,} labels")
+        self.refuse_mlp_without_scipy()
+        count = self._first_points()
         dims = self.x.shape[1]
         net = nets.mlp(dims, self.outputs, _HIDDEN, activation="silu", dtype="float64")
         for k, layer in enumerate(net.layers):  # without a change of Keras's global seed
@@ -194,7 +192,7 @@ class _Data:
         order = np.random.default_rng(self.seed).permutation(len(self.x))
         first = self.rows(order[:count])
         start = np.concatenate([np.ravel(w) for w in model.trainable_variables])
-        fit_least_squares(
+        history = fit_least_squares(
             model,
             first.x,
             first.y,
@@ -212,8 +210,17 @@ class _Data:
                 iterations=_ITERATIONS,
                 verbose=0,
             )
-            renew_posterior(model, first.x, first.y, first.weights, start, _CALLER)
+            renew_posterior(model, first.x, first.y, first.weights, start, history.rho, _CALLER)
         return model
+
+    def refuse_mlp_without_scipy(self) -> None:
+        """Refuse an MLP from so many labels that L-BFGS continues its fit.
+
+        Raises:
+          ImportError: there are so many, and SciPy is not installed.
+        """
+        if self._first_points() < len(self.x):
+            scipy_optimize(f"{_CALLER} of an MLP from more than {_MLP_LABELS:,} labels")
 
     def error(self, model: SobolevModel) -> float:
         """Compute a model's root mean square error on these points, over the deviation.
@@ -246,6 +253,11 @@ class _Data:
         has_slopes = [p.labels.present[:, 1:].any() for p in self.processes]
         return Surrogate(net, errors, values, slopes, np.array(has_slopes))
 
+    def _first_points(self):
+        """How many points Gauss-Newton sees."""
+        labels = self.outputs * self.most_labels()
+        return max(2, len(self.x) * _MLP_LABELS // max(labels, _MLP_LABELS))
+
     def _labels(self, model):
         """The z-scored labels of each output."""
         scaling = model.scaling
@@ -272,15 +284,16 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
     left_out = data.left_out_error()
     if not left_out > _GOOD:
         return "kernel", model, {"kernel": left_out}
+    try:
+        data.refuse_mlp_without_scipy()
+    except ImportError as error:
+        warnings.warn(f"{error} So no MLP was tried.", stacklevel=3)
+        return "kernel", model, {"kernel": left_out}
     order = np.random.default_rng(data.seed).permutation(len(data.x))
     cut = max(1, len(order) // 5)
     held_out, rest = data.rows(order[:cut]), data.rows(order[cut:])
-    candidates = {"mlp": rest.mlp_model, "kernel": rest.kernel_model}
-    try:
-        errors = {name: held_out.error(fit()) for name, fit in candidates.items()}
-    except ImportError as error:
-        warnings.warn(f"{error} So only a kernel net was fitted.", stacklevel=3)
-        return "kernel", model, {"kernel": left_out}
+    candidates = {"kernel": rest.kernel_model, "mlp": rest.mlp_model}
+    errors = {name: held_out.error(fit()) for name, fit in candidates.items()}
     if errors["kernel"] <= errors["mlp"]:
         return "kernel", model, errors
     return "mlp", None, errors

@@ -201,3 +201,19 @@ def _build_one(builder, k, stage, outputs):
             f"{getattr(function, '__name__', function)} makes no critic for cut {k + 1}, where h "
             f"is {list(h)}: {error}"
         ) from error
+
+
+def refuse_batch_statistics(critics: Sequence[keras.Model]) -> None:
+    """Refuse critics whose answer depends on which other examples are in the batch.
+
+    Raises:
+      ValueError: a critic has BatchNormalization.
+    """
+    for critic in critics:
+        for layer in critic._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                raise ValueError(
+                    f"derivative_share runs a critic on a share of the examples, and {layer.name} "
+                    f"of {critic.name} would take its statistics from these: leave "
+                    "derivative_share=1, or take another normalization."
+                )

@@ -210,6 +210,7 @@ class DecoupledModel(DecoupledSteps):
             None for all.
           derivative_share: the share of the examples whose gradients the critics' loss compares,
             drawn anew at every update. A step costs less, and the critics' gradient is noisier.
+            Critics run again on these examples, so they may not have BatchNormalization.
           **kwargs: other arguments of Keras's `compile`, such as `jit_compile`.
 
         Raises:
@@ -227,6 +228,8 @@ class DecoupledModel(DecoupledSteps):
             loss = network_loss(loss, self.stages[-1])
             losses = critic_losses or (L1Norm(), L1Norm())
             weights = critic_loss_weights
+            if derivative_share < 1:
+                critics.refuse_batch_statistics(self.critics)
             self.critic_loss = CriticLoss.of(
                 self.method, loss, losses, weights, label_weight, derivative_share
             )

@@ -122,7 +122,7 @@ flags.DEFINE_multi_enum(
     "Learners of --suite=engineering.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("minutes", 60.0, "Length of --suite=soak.", 0.0, flag_values=FLAGS)
+flags.DEFINE_float("minutes", 60.0, "Length of --suite=soak.", 0.01, flag_values=FLAGS)
 flags.DEFINE_string(
     "workdir", None, "Folder for bench.json. Default: only print.", flag_values=FLAGS
 )

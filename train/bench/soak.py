@@ -89,7 +89,7 @@ def more(samples: Sequence[Sample], field: str) -> int:
     """Return the last quarter's maximum of a field, less the third quarter's."""
     values = [getattr(sample, field) for sample in samples]
     half, last = len(values) // 2, len(values) * 3 // 4
-    return max(values[last:]) - max(values[half:last])
+    return max(values[last:]) - max(values[half:last] or values)
 
 
 def soak(task: tuple[str, float, str]) -> None:

@@ -132,3 +132,20 @@ def test_a_saved_model_keeps_its_share(tmp_path):
 def test_wrong_shares_are_refused(share):
     with pytest.raises(ValueError, match="compile: derivative_share is"):
         compiled(share=share)
+
+
+@pytest.mark.slow
+def test_xla_compiles_a_share():
+    losses = []
+    for options in ({"run_eagerly": True}, {"jit_compile": True}):
+        keras.utils.set_random_seed(0)
+        model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh"))
+        model.compile(keras.optimizers.SGD(0.1), derivative_share=0.5, **options)
+        data = tf.data.Dataset.from_tensor_slices((X, (Y, DY))).batch(4)
+        losses.append(model.fit(data, epochs=2, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_the_number_of_rows_has_no_rounding_of_floats():
+    assert len(drawn(0, 0.07, 100)) == 7
+    assert len(drawn(0, 0.55, 100)) == 55

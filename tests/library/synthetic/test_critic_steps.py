@@ -302,3 +302,13 @@ def test_critics_draw_their_examples_with_replicas_and_with_a_placement(two_repl
 
     for a, b in zip(trained(), trained(placement=["CPU:0"] * 3), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_share_refuses_critics_with_batch_normalization():
+    model = one_cut("sobolev", "adam")
+    critic = keras.Sequential([linear_critic([6], 3), keras.layers.BatchNormalization()])
+    model = DecoupledModel(model.stages, critic)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", "adam", loss)
+    with pytest.raises(ValueError, match=r"compile: derivative_share .* would take its statistics"):
+        model.compile("adam", "adam", loss, derivative_share=0.5)
