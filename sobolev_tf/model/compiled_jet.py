@@ -1,5 +1,6 @@
 """Compiled functions of a model besides Keras's: its jet, and what solvers evaluate."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -22,8 +23,10 @@ class CompiledJet:
 
     def forget(self) -> None:
         """Trace the net anew at the next batch."""
-        # Without AutoGraph, as Keras traces `predict`: errors stay as they are.
-        self._jet = tf.function(self._function, reduce_retracing=True, autograph=False)
+        # Without AutoGraph, as Keras traces `predict`: errors stay as they are. TensorFlow warns of
+        # many traces of the same code; those of other models do not count for a `partial`.
+        function = functools.partial(self._function)
+        self._jet = tf.function(function, reduce_retracing=True, autograph=False)
 
     def over(self, batches: Iterable[Any], *arguments: Any) -> jets.Jet:
         """Compute the jet at batches, as `Equation.cast` returns them: NumPy arrays of all rows."""
