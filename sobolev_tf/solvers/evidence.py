@@ -4,6 +4,7 @@ import numpy as np
 
 from sobolev_tf.solvers.linear import LinearProblem
 
+_BISECTIONS = 50  # of 145 units of log ρ
 _POINTS = 41  # of a search over ρ
 _DECADES = (1, 1 / 20, 1 / 400)  # to each side, in successive searches; the last resolves 0.6 %
 
@@ -39,3 +40,30 @@ def most_probable_rho(linear: LinearProblem, moved: np.ndarray, rho: float) -> f
         surprises = len(y) * np.log(misfits) + np.sum(np.log1p(eigenvalues / rhos), 1)
         rho = rhos[np.argmin(surprises)].item()
     return rho
+
+
+def consistent_rho(singular: np.ndarray, labels: int, misfit: float, length: float) -> float:
+    """Compute the ρ that agrees with the errors and the distance at which a fit has ended.
+
+    With γ = Σ λ²/(λ² + ρ) effective parameters, the most probable noise is s² = ‖r‖²/(M - γ) and
+    the most probable variance of weights is s²/ρ = ‖w - w₀‖²/γ (MacKay, 1992), which gives
+    ρ (M - γ)/γ = ‖r‖²/‖w - w₀‖². At the minimum, that is the ρ of `most_probable_rho`. A fit that
+    ends earlier has larger errors than its linearized problem promises, and a larger ρ.
+
+    Args:
+      singular: the singular values λ of J, as many as it has rows or columns.
+      labels: their number M.
+      misfit: ‖r‖².
+      length: ‖w - w₀‖², above 0.
+
+    Returns:
+      ρ, between 1e-32 and 1e32 times the largest λ².
+    """
+    squares, epsilon = singular**2, np.finfo(float).eps
+    low, high = epsilon**2 * squares.max(), squares.max() / epsilon**2
+    for _ in range(_BISECTIONS):
+        rho = np.sqrt(low * high)
+        free = labels - len(squares) + np.sum(rho / (squares + rho))  # M - γ without rounding
+        above = rho * free * length > misfit * np.sum(squares / (squares + rho))
+        low, high = (low, rho) if above else (rho, high)
+    return float(rho)

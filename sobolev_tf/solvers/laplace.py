@@ -10,7 +10,7 @@ import tensorflow as tf
 from sobolev_tf.model.posterior import LaplacePosterior
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
-from sobolev_tf.solvers.evidence import most_probable_rho
+from sobolev_tf.solvers.evidence import consistent_rho
 from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.linear import LinearProblem, sum_of_squares
 from sobolev_tf.solvers.residuals import linearization, term_weights
@@ -42,13 +42,16 @@ class WeightPosterior(NamedTuple):
 def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPosterior | None:
     """Compute the posterior at the last weights of a fit.
 
+    Its ρ agrees with the errors and weights there (`consistent_rho`). The fit's own ρ promises the
+    errors of the minimum, which can be 1e-20 times the square of those that are left.
+
     Costs about as much as two steps of the fit, and 8 bytes x weights x the smaller of weights
     and labels.
 
     Args:
       fit: the fit, ended.
       start: w₀ [N], the mean of the prior.
-      rho: the last ρ, above 0.
+      rho: the last ρ, above 0; it stays if no weight has moved.
 
     Returns:
       The posterior; None if no weight moves a label.
@@ -57,10 +60,12 @@ def weight_posterior(fit: FullBatch, start: np.ndarray, rho: float) -> WeightPos
     linear, moved = LinearProblem(residuals, jacobian), fit.last_weights - start
     if not rho or not len(linear.residuals):
         return None
-    rho = most_probable_rho(linear, moved, rho)
-    total = sum_of_squares(linear.residuals) + rho * sum_of_squares(moved)
-    variance = total / len(linear.residuals)
-    axes, shares = settled_directions(linear, rho)
+    singular, axes = _singular_directions(linear)
+    misfit, length, labels = sum_of_squares(linear.residuals), moved @ moved, len(linear.residuals)
+    if length:
+        rho = consistent_rho(singular, labels, misfit, length)
+    variance = (misfit + rho * length) / labels
+    axes, shares = _settled(singular, axes, rho)
     return WeightPosterior(variance, np.sqrt(variance / rho), axes, shares)
 
 
@@ -107,8 +112,17 @@ def linearized(fit: FullBatch) -> tuple[np.ndarray, np.ndarray]:
 
 def settled_directions(linear: LinearProblem, rho: float) -> tuple[np.ndarray, np.ndarray]:
     """Compute V [N,R] and c [R] of a `WeightPosterior`."""
+    return _settled(*_singular_directions(linear), rho)
+
+
+def _singular_directions(linear: LinearProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values λ [R] of J, and their axes [R,N]."""
     square = linear.jacobian if linear.wide else np.linalg.qr(linear.jacobian, mode="r")
     _, singular, axes = np.linalg.svd(square, full_matrices=False)
+    return singular, axes
+
+
+def _settled(singular: np.ndarray, axes: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
     shares = 1 - np.sqrt(rho / (singular**2 + rho))
     kept = shares > _SETTLED_SHARE
     return axes[kept].T, shares[kept]

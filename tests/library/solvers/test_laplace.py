@@ -109,6 +109,23 @@ def test_noise_is_estimated_from_the_labels():
     assert 0.9 * NOISE < std.derivatives[0].item() < 1.1 * NOISE
 
 
+def test_a_fit_that_ends_early_knows_its_own_errors():
+    """Noise is ‖r‖²/(M - γ), and the weights' prior variance ‖w - w₀‖²/γ."""
+    x = np.linspace(-1, 1, 9)[:, None]
+    keras.utils.set_random_seed(0)
+    model = st.SobolevModel(st.nets.mlp(1, hidden=[6], activation="tanh", dtype="float64"))
+    model.compile()
+    start = model.net.get_weights()
+    fitted(model, x, np.sin(7 * x), iterations=14)
+    layer = model.posterior
+    settled = np.sum(1 - (1 - layer.shares.numpy()) ** 2)
+    pairs = zip(start, model.net.get_weights(), strict=True)
+    length = sum(np.sum((after - before) ** 2) for before, after in pairs)
+    errors = np.sum((model.predict(x, verbose=0) - np.sin(7 * x)) ** 2)
+    np.testing.assert_allclose(layer.prior.numpy() ** 2, length / settled, rtol=1e-2)
+    np.testing.assert_allclose(layer.value_noise.numpy(), errors / (9 - settled), rtol=1e-2)
+
+
 def test_deviations_are_in_the_users_units():
     """Labels in other units change deviations by the units alone."""
     x, value, slope = noisy_labels()
