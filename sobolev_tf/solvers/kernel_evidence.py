@@ -12,9 +12,9 @@ import dataclasses
 import numpy as np
 
 from sobolev_tf.solvers import bfgs
+from sobolev_tf.solvers.jitter import jitter_against_rounding, with_enough_jitter
 from sobolev_tf.solvers.kernel_covariance import covariance, differences, pull_back
 
-JITTER = 1e-11  # of each label's own variance, against rounding in Cholesky's factor
 _LONGEST = 1000.0  # length scale; it would grow forever for inputs that the trend explains
 _ITERATIONS = 100
 _TOLERANCE = 1e-3  # of the log evidence
@@ -102,9 +102,10 @@ class GaussianProcess:
       readout: [n,1+D], of the covariances with the labels; 0 where a label is missing.
       variance: σ².
       label_noise: variances of the noise of values and slopes [1+D], over σ².
+      jitter: variance that every label has beside its noise, against rounding.
 
     Raises:
-      numpy.linalg.LinAlgError: the equations have no solution in this precision.
+      numpy.linalg.LinAlgError: covariances are not finite.
     """
 
     def __init__(self, labels: Labels, prior: Prior) -> None:
@@ -120,18 +121,29 @@ class GaussianProcess:
         noise = np.array([prior.value_noise, *(prior.slope_noise * labels.sizes)]) ** 2
         self.label_noise, self.noise = noise, noise * units**2
         self.weights = np.ones(len(points)) if labels.weights is None else labels.weights
-        added = self.noise / self.weights[:, None] + JITTER
-        gram[np.diag_indices_from(gram)] += added[self.present]
+        with np.errstate(over="ignore"):
+            diagonal = np.diagonal(gram) + (self.noise / self.weights[:, None])[self.present]
+        if not np.isfinite(diagonal).all():
+            raise np.linalg.LinAlgError("the covariances of the labels are not finite")
+
+        def factor(jitter):
+            np.fill_diagonal(gram, diagonal + jitter)
+            return np.linalg.cholesky(gram)
+
+        lower, self.jitter = with_enough_jitter(factor, jitter_against_rounding(len(kept)))
         self.targets = (labels.entries * units).ravel()[kept]
         basis = (trend_basis(points) * units[:, None]).reshape(self.present.size, -1)[kept]
-        self.log_determinant = 2 * np.sum(np.log(np.diagonal(np.linalg.cholesky(gram))))
+        self.log_determinant = 2 * np.sum(np.log(np.diagonal(lower)))
         self.log_determinant -= 2 * np.sum(self.present[:, 1:] * np.log(lengths))
-        self.inverse = np.linalg.inv(gram)
-        self.basis, weighted = basis, self.inverse @ basis
-        self.trend = np.linalg.lstsq(basis.T @ weighted, weighted.T @ self.targets, rcond=1e-12)[0]
+        whiten = np.linalg.inv(lower)  # its condition is the root of the matrix's
+        self.inverse = whiten.T @ whiten
+        self.basis = basis
+        self.trend = np.linalg.lstsq(whiten @ basis, whiten @ self.targets, rcond=1e-6)[0]
         self.targets = self.targets - basis @ self.trend
-        self.flat = np.linalg.solve(gram, self.targets)
-        self.variance = max(self.targets @ self.flat / len(kept), np.finfo(float).tiny)
+        white = whiten @ self.targets
+        self.variance = max(white @ white / len(kept), np.finfo(float).tiny)
+        self.flat = whiten.T @ white
+        self.flat += self.inverse @ (self.targets - gram @ self.flat)  # refined once
         self.readout = self._spread(self.flat)
 
     def surprise(self) -> float:

@@ -1,5 +1,7 @@
 """The posterior of a kernel net: standard deviations of its values and slopes."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,8 +10,12 @@ import tensorflow as tf
 
 from sobolev_tf import jets
 from sobolev_tf.model.posterior import Posterior
+from sobolev_tf.solvers.jitter import with_enough_jitter
 from sobolev_tf.solvers.kernel_covariance import bells
-from sobolev_tf.solvers.kernel_evidence import JITTER, GaussianProcess
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess
+
+_OLD_JITTER = 1e-11  # of layers in files without their own
+_TREND = 1e-11  # precision of coefficients on which no label depends, over 1/σ²
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -25,10 +31,19 @@ class KernelPosterior(Posterior):
       outputs: K.
       units: n, the number of points.
       inputs: D.
+      jitter: [K], variance that every label has beside its noise, over σ².
     """
 
-    def __init__(self, outputs: int, units: int, inputs: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        outputs: int,
+        units: int,
+        inputs: int,
+        jitter: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.jitter = tuple(jitter or [_OLD_JITTER] * outputs)
         self.outputs, self.units, self.inputs = outputs, units, inputs
 
         def variable(shape, name):
@@ -51,6 +66,11 @@ class KernelPosterior(Posterior):
         self.variance.assign([p.variance for p in processes])
         self.label_noise.assign([p.label_noise for p in processes])
         self.weights_of_rows.assign(processes[0].weights)
+        # TensorFlow's rounding is another than NumPy's, and its graphs cannot try again.
+        self.jitter = tuple(
+            with_enough_jitter(functools.partial(self._factors, k), process.jitter)[1]
+            for k, process in enumerate(processes)
+        )
 
     def variances(self, equation: Any, x: Any) -> jets.Jet:
         """Compute the variances of values [B,K] and slopes [B,K,D] in z-scores.
@@ -71,31 +91,44 @@ class KernelPosterior(Posterior):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved layer."""
         sizes = {"outputs": self.outputs, "units": self.units, "inputs": self.inputs}
-        return {"name": self.name, **sizes}
+        return {"name": self.name, **sizes, "jitter": list(self.jitter)}
 
-    def _of_output(self, z, k):
-        """Variances of value and slopes of one output [B,1+D]."""
-        lengths, size = self.lengths[k], self.units * (1 + self.inputs)
-        units = tf.concat([tf.ones([1], tf.float64), lengths], 0)  # of slopes are 1 / l
+    def _units(self, k):
+        """The inverse units of value and slopes of one output [1+D]: 1 and l."""
+        return tf.concat([tf.ones([1], tf.float64), self.lengths[k]], 0)
+
+    def _factors(self, k, jitter):
+        """L of C = L Lᵀ [N,N], H = L⁻¹ times the trend's basis, and the factor of HᵀH."""
+        size, units = self.units * (1 + self.inputs), self._units(k)
         present = tf.reshape(self.present[k], [-1])
-        centers = self.centers / lengths
+        centers = self.centers / self.lengths[k]
         gram = _covariance(centers, centers, self.alpha[k])
         gram = tf.reshape(gram, [size, size]) * present * present[:, None]
         noise = tf.reshape(self.label_noise[k] * units**2 / self.weights_of_rows[:, None], [-1])
         gram = tf.linalg.set_diag(
-            gram, tf.where(present > 0, tf.linalg.diag_part(gram) + noise + JITTER, 1.0)
+            gram, tf.where(present > 0, tf.linalg.diag_part(gram) + noise + jitter, 1.0)
         )
         factor = tf.linalg.cholesky(gram)
         basis = tf.reshape(_trend_basis(self.centers) * units[:, None], [size, -1])
         basis = tf.linalg.triangular_solve(factor, basis * present[:, None])
-        cross = tf.reshape(_covariance(z / lengths, centers, self.alpha[k]), [-1, size]) * present
+        precision = tf.linalg.matmul(basis, basis, transpose_a=True)
+        own = tf.linalg.diag_part(precision)
+        precision = tf.linalg.set_diag(precision, own * (1 + jitter) + _TREND)
+        return factor, basis, tf.linalg.cholesky(precision)
+
+    def _of_output(self, z, k):
+        """Variances of value and slopes of one output [B,1+D]."""
+        units, jitter = self._units(k), self.jitter[k]
+        factor, basis, of_trend = self._factors(k, jitter)
+        present, centers = tf.reshape(self.present[k], [-1]), self.centers / self.lengths[k]
+        cross = _covariance(z / self.lengths[k], centers, self.alpha[k])
+        cross = tf.reshape(cross, [-1, present.shape[0]]) * present
         solved = tf.linalg.triangular_solve(factor, tf.transpose(cross))  # [N,B(1+D)]
         own = tf.reshape(_trend_basis(z) * units[:, None], [-1, 1 + self.inputs])
         left = tf.transpose(own) - tf.linalg.matmul(basis, solved, transpose_a=True)
-        ridge = JITTER * tf.eye(1 + self.inputs, dtype=tf.float64)
-        inner = tf.linalg.cholesky(tf.linalg.matmul(basis, basis, transpose_a=True) + ridge)
-        trend = tf.reduce_sum(tf.linalg.triangular_solve(inner, left) ** 2, 0)
-        variances = tf.maximum(1 - tf.reduce_sum(solved**2, 0), JITTER) + trend
+        trend = tf.reduce_sum(tf.linalg.triangular_solve(of_trend, left) ** 2, 0)
+        # Rounding leaves no digit of a smaller difference.
+        variances = tf.maximum(1 - tf.reduce_sum(solved**2, 0), jitter) + trend
         return self.variance[k] * tf.reshape(variances, [-1, 1 + self.inputs]) / units**2
 
 

@@ -148,18 +148,27 @@ class _Data:
         return int(np.max(np.sum(counts, 0)))
 
     def kernel_model(self) -> SobolevModel:
-        """Fit a kernel net."""
+        """Fit a kernel net.
+
+        Raises:
+          ValueError: covariances are not finite.
+        """
         points, dims = self.x.shape
         model = SobolevModel(kernel_net(points, dims, self.outputs))
         _compile(model)
         model.adapt(self.x, self.y)
         labels = list(self._labels(model))
-        if self.priors is None:
-            self.priors = [choose_prior(of_output, self.seed) for of_output in labels]
-        self.processes = [
-            GaussianProcess(of_output, prior)
-            for of_output, prior in zip(labels, self.priors, strict=True)
-        ]
+        try:
+            if self.priors is None:
+                self.priors = [choose_prior(of_output, self.seed) for of_output in labels]
+            self.processes = [
+                GaussianProcess(of_output, prior)
+                for of_output, prior in zip(labels, self.priors, strict=True)
+            ]
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"{_CALLER}: {error}: take x, y and sample_weight in other units."
+            ) from error
         for k, process in enumerate(self.processes):
             layer = model.net.get_layer(f"kernel_{k}")
             layer.centers.assign(process.labels.points)

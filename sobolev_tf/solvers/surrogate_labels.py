@@ -9,6 +9,8 @@ from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels as label_forms
 from sobolev_tf.model.gate import Gate
 
+_LEAST_WEIGHT = 1e-20  # over the largest: such a row counts for nothing, and 1/w can be squared
+
 
 def checked(
     caller: str, x: Any, y: Any, weights: Any
@@ -58,7 +60,8 @@ def checked(
         raise ValueError(f"{caller}: sample_weight is one array [B], got a dict.")
     weights = np.asarray(weights, "float64").reshape(-1)
     kept = weights > 0
-    return x[kept], {name: label[kept] for name, label in labels.items()}, weights[kept]
+    weights = np.maximum(weights[kept], _LEAST_WEIGHT * np.max(weights))
+    return x[kept], {name: label[kept] for name, label in labels.items()}, weights
 
 
 def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], weights: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import sobolev_tf as st
 from sobolev_tf.solvers import kernel_evidence, surrogate
+from sobolev_tf.solvers.jitter import jitter_against_rounding
 from sobolev_tf.solvers.kernel_covariance import bells, covariance, differences
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
 from sobolev_tf.solvers.surrogate import _sizes
@@ -158,7 +159,7 @@ def test_the_posterior_mean_equals_that_of_a_gaussian_process_by_hand():
     prior = most_probable(labels, 0)
     np.testing.assert_allclose(prior.lengths, lengths, rtol=1e-6)
     noise = np.array([prior.value_noise, *(prior.slope_noise * labels.sizes)]) ** 2
-    noise += kernel_evidence.JITTER / np.array([1.0, *lengths]) ** 2
+    noise += jitter_against_rounding(15) / np.array([1.0, *lengths]) ** 2
 
     def gram(points, others):
         u = differences(points, others, lengths)
@@ -305,7 +306,7 @@ def test_deviations_are_those_of_the_closed_form(tmp_path):
     basis = basis.reshape(18, 3)[kept]
     left = (kernel_evidence.trend_basis(zt) * units[:, None]).reshape(12, 3)
     gram = covariance(differences(z, z, prior.lengths), prior.alpha).reshape(18, 18)
-    gram += np.diag(np.tile(process.noise + kernel_evidence.JITTER, 6))
+    gram += np.diag(np.tile(process.noise + process.jitter, 6))
     factor = np.linalg.cholesky(gram[np.ix_(kept, kept)])  # an inverse would lose the digits
     basis, solved = np.linalg.solve(factor, basis), np.linalg.solve(factor, cross.T)
     left = left - solved.T @ basis
