@@ -8,6 +8,7 @@ Williams, 2006, equation 4.19). Slopes are taken in u, so that each has variance
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 
 def bells(s: Any, alpha: Any, count: int) -> list:
@@ -16,11 +17,11 @@ def bells(s: Any, alpha: Any, count: int) -> list:
     >>> [float(b) for b in bells(np.array(0.0), 2.0, 3)]
     [1.0, 1.0, 1.5]
     """
-    base = 1 + s / (2 * alpha)
-    k, factor = [], 1.0
-    for i in range(count):
-        k.append(factor * base ** (-alpha - i))
-        factor = factor * (1 + i / alpha)
+    exp, log1p = (tf.exp, tf.math.log1p) if tf.is_tensor(s) else (np.exp, np.log1p)
+    ratio = s / (2 * alpha)
+    k = [exp(-alpha * log1p(ratio))]  # a power of 1 + ratio would lose the digits of α
+    for i in range(count - 1):
+        k.append(k[-1] * (1 + i / alpha) / (1 + ratio))
     return k
 
 
@@ -86,9 +87,9 @@ def pull_back(u: np.ndarray, alpha: float, weights: np.ndarray) -> tuple[np.ndar
 
 def _by_log_alpha(s, alpha, k):
     """Derivatives of the first three bells in log α."""
-    base = 1 + s / (2 * alpha)
-    shrink = s / (2 * alpha * base)
-    common = -alpha * np.log(base) + alpha * shrink
+    ratio = s / (2 * alpha)
+    shrink = ratio / (1 + ratio)
+    common = alpha * (shrink - np.log1p(ratio))
     return [
         k[0] * common,
         k[1] * (common + shrink),
