@@ -1,7 +1,7 @@
 """Jitter: what is added to the diagonal of covariances, so that Cholesky's factor exists."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ import tensorflow as tf
 _UNITS = 4.0  # of rounding, for each row
 _MOST = 1.0  # where variances are 1; only entries that are not finite need more
 
-Factor = TypeVar("Factor")
+Factor = TypeVar("Factor", bound=Iterable[Any])
 
 
 def jitter_against_rounding(rows: int) -> float:
@@ -28,11 +28,12 @@ def with_enough_jitter(factor: Callable[[float], Factor], jitter: float) -> tupl
     scales are the worst. So `jitter_against_rounding` is enough nearly always, but not always.
 
     Args:
-      factor: a function of the jitter, which fails if a matrix is not positive definite.
+      factor: a function of the jitter that returns arrays; it raises an error, or they have NaN, if
+        a matrix is not positive definite.
       jitter: the first jitter.
 
     Returns:
-      The factor, and its jitter.
+      The arrays, and their jitter.
 
     Raises:
       numpy.linalg.LinAlgError: no jitter is enough, since entries are not finite.
@@ -46,7 +47,10 @@ def with_enough_jitter(factor: Callable[[float], Factor], jitter: float) -> tupl
     """
     while jitter < _MOST:
         try:
-            return factor(jitter), jitter
+            found = factor(jitter)
+            if all(np.isfinite(part).all() for part in found):  # TensorFlow's failures are NaN
+                return found, jitter
         except (np.linalg.LinAlgError, tf.errors.InvalidArgumentError):
-            jitter *= 10
+            pass
+        jitter *= 10
     raise np.linalg.LinAlgError("the covariances of the labels are not finite")
