@@ -82,7 +82,9 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         points, values, slopes, weights = _distinct_rows(points, values, slopes, weights)
         labels = {"value": values} if slopes is None else {"value": values, "d1": slopes}
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        self.model_ = fit_surrogate(points, labels, sample_weight=weights, net=self.net, seed=seed)
+        self.model_ = fit_surrogate(
+            points, labels, sample_weight=weights, net=self.net, seed=seed, verbose=0
+        )
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:

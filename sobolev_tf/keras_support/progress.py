@@ -26,9 +26,14 @@ def progress_bar(
     Returns:
       A bar: call `update(done, [(name, number), ...])` after each step.
     """
+    shown = int(is_shown(verbose))
+    return keras.utils.Progbar(
+        steps, verbose=shown, unit_name=unit_name, stateful_metrics=stateful_metrics
+    )
+
+
+def is_shown(verbose: str | int) -> bool:
+    """Tell whether `verbose` asks for progress: "auto" does so where the output is a terminal."""
     if isinstance(verbose, np.ndarray) or verbose not in ("auto", 0, 1):
         raise ValueError(f'verbose is "auto", 0 or 1, got {require.shown(verbose)}.')
-    shown = sys.stdout.isatty() if verbose == "auto" else verbose
-    return keras.utils.Progbar(
-        steps, verbose=int(shown), unit_name=unit_name, stateful_metrics=stateful_metrics
-    )
+    return sys.stdout.isatty() if verbose == "auto" else bool(verbose)

@@ -14,6 +14,7 @@ def minimize(
     start: np.ndarray,
     iterations: int,
     tolerance: float,
+    on_step: Callable[[], None] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Minimize a function by BFGS; a step is halved until it lowers the function.
 
@@ -23,6 +24,7 @@ def minimize(
       start: the first parameters [P].
       iterations: the largest number of steps.
       tolerance: the search ends if a step lowers the value by less than this.
+      on_step: called before each step.
 
     Returns:
       The best parameters [P] and their value.
@@ -39,6 +41,8 @@ def minimize(
     for _ in range(iterations):
         if not np.isfinite(value) or not gradient.any():
             break
+        if on_step is not None:
+            on_step()
         step = -gradient if inverse is None else -inverse @ gradient
         if step @ gradient >= 0:
             step, inverse = -gradient, None

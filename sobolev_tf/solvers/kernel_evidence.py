@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from sobolev_tf.keras_support.progress import progress_bar
 from sobolev_tf.solvers import bfgs
 from sobolev_tf.solvers.jitter import jitter_against_rounding, with_enough_jitter
 from sobolev_tf.solvers.kernel_covariance import covariance, differences, pull_back
@@ -205,7 +206,11 @@ def trend_basis(points: np.ndarray) -> np.ndarray:
 
 
 def most_probable(
-    labels: Labels, seed: int, start: Prior | None = None, slope_share: float = 1.0
+    labels: Labels,
+    seed: int,
+    start: Prior | None = None,
+    slope_share: float = 1.0,
+    verbose: str | int = 0,
 ) -> Prior:
     """Search for the prior under which the labels are most probable.
 
@@ -217,20 +222,28 @@ def most_probable(
       labels: the `Labels`.
       seed: seed of the choice of that part.
       start: where the search starts instead.
-      slope_share: τ of log p(values | slopes) + τ log p(slopes), which is maximized; with 1 it is
-        the evidence of all labels.
+      slope_share: τ of log p(values | slopes) + τ log p(slopes), which is maximized together with
+        the logarithm of a broad prior; with 1 it is the evidence of all labels.
+      verbose: 1 shows a line of progress with the time left at most, 0 shows none.
     """
     count, order = _count(labels), np.random.default_rng(seed).permutation(len(labels.points))
     part = _first(labels, order, _SEARCHED_LABELS)
+    starts = list(_starts(part)) if start is None else []
+    steps = len(starts) * _TRIED + _ITERATIONS + (_POLISH if _count(part) < count else 0)
+    bar = progress_bar(steps, verbose)
+
+    def search(some, logs, iterations):
+        return _search(some, logs, iterations, slope_share, lambda: bar.add(1))
+
     if start is None:
-        tried = [_search(part, logs, _TRIED, slope_share) for logs in _starts(part)]
+        tried = [search(part, logs, _TRIED) for logs in starts]
         best = min(tried, key=lambda found: found[1])[0]
     else:
         best = start.logs()
-    best, _ = _search(part, best, _ITERATIONS, slope_share)
+    best, _ = search(part, best, _ITERATIONS)
     if _count(part) < count:
-        more = _first(labels, order, _POLISHED_LABELS)
-        best, _ = _search(more, best, _POLISH, slope_share)
+        best, _ = search(_first(labels, order, _POLISHED_LABELS), best, _POLISH)
+    bar.update(steps, finalize=True)
     return Prior.from_logs(best)
 
 
@@ -259,7 +272,7 @@ def _starts(labels):
         yield np.array([*np.log(lengths), _LOG_ALPHA, noise, noise])
 
 
-def _search(labels, start, iterations, slope_share):
+def _search(labels, start, iterations, slope_share, on_step):
     dims = labels.points.shape[1]
     center = np.concatenate([np.full(dims, np.log(dims) / 2), [_LOG_ALPHA, _LOG_NOISE, _LOG_NOISE]])
     spread = np.array([_SPREADS["lengths"]] * dims + [_SPREADS["alpha"]] + 2 * [_SPREADS["noise"]])
@@ -284,4 +297,4 @@ def _search(labels, start, iterations, slope_share):
             gradient -= rest * of_slopes.surprise_gradient()
         return surprise, gradient
 
-    return bfgs.minimize(function, start, iterations, _TOLERANCE)
+    return bfgs.minimize(function, start, iterations, _TOLERANCE, on_step)

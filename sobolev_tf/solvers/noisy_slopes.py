@@ -16,26 +16,28 @@ _VALUES = 3  # value labels over coefficients of the trend, for a fit to values 
 _SURE = 0.5  # standard errors by which that fit must be better at left-out values
 
 
-def choose_prior(labels: Labels, seed: int) -> Prior:
+def choose_prior(labels: Labels, seed: int, verbose: str | int = 0) -> Prior:
     """Choose a prior by evidence and, if slopes are noisy, by left-out values.
 
     Args:
       labels: the `Labels` of one output.
-      seed: as for `most_probable`.
+      seed, verbose: as for `most_probable`.
 
     Returns:
       The prior; with `uses_slopes=False` if values alone predict left-out values better.
     """
-    prior = most_probable(labels, seed)
+    prior = most_probable(labels, seed, verbose=verbose)
     values, slopes = labels.present[:, 0].sum(), labels.present[:, 1:].any()
     if not values or not slopes or _slope_noise(GaussianProcess(labels, prior)) <= _NOISY:
         return prior
     dims = labels.points.shape[1]
-    prior = most_probable(labels, seed, start=prior, slope_share=1 / dims)
+    if dims > 1:
+        share = 1 / dims
+        prior = most_probable(labels, seed, start=prior, slope_share=share, verbose=verbose)
     if values < _VALUES * (1 + dims):
         return prior
     process = GaussianProcess(labels, prior)
-    alone = most_probable(labels.without("d1"), seed)
+    alone = most_probable(labels.without("d1"), seed, verbose=verbose)
     of_values = GaussianProcess(labels.without("d1"), alone)
     if not _is_better(of_values, process):
         return prior

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import nets, require
+from sobolev_tf.keras_support.progress import is_shown
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers import surrogate_labels
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
@@ -58,7 +59,7 @@ def fit_surrogate(
     sample_weight: Any = None,
     net: str = "auto",
     seed: int = 0,
-    verbose: int = 0,
+    verbose: str | int = "auto",
 ) -> SobolevModel:
     """Fit values and slopes of a smooth function of 1 to 20 inputs; the data decide on the net.
 
@@ -81,7 +82,8 @@ def fit_surrogate(
         of weight 0 are left out.
       net: "auto", or "kernel" or "mlp" to choose yourself.
       seed: seed of the choice of held-out points, and of the MLP's initial weights.
-      verbose: 1 prints what was chosen, 0 prints nothing.
+      verbose: 1 shows lines of progress with the time left at most, and what was chosen; 0 shows
+        nothing, "auto" shows them on a terminal only.
 
     Returns:
       A fitted `SobolevModel` in float64, compiled with missing="nan". Its predictions are in the
@@ -100,10 +102,11 @@ def fit_surrogate(
     True
     """
     require.one_of(_CALLER, "net", net, _NETS)
-    require.one_of(_CALLER, "verbose", verbose, (0, 1, False, True))
+    require.one_of(_CALLER, "verbose", verbose, ("auto", 0, 1, False, True))
+    shown = is_shown(verbose)
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
     x, y, weights = surrogate_labels.checked(_CALLER, x, y, sample_weight)
-    data = _Data(x, y, weights, seed)
+    data = _Data(x, y, weights, seed, shown)
     errors: dict[str, float] = {}
     model = None
     if net == "auto":
@@ -111,7 +114,7 @@ def fit_surrogate(
     if model is None:
         model = data.kernel_model() if net == "kernel" else data.mlp_model()
     model.surrogate = data.report(net, errors)
-    if verbose:
+    if shown:
         print(f"{_CALLER}: {model.surrogate}")
     return model
 
@@ -124,12 +127,18 @@ class _Data:
       y: value [B,K] and d1 [B,K,D], or one of the two.
       weights: [B], or None.
       seed: as for `fit_surrogate`.
+      shown: whether fits show their progress.
     """
 
     def __init__(
-        self, x: np.ndarray, y: dict[str, np.ndarray], weights: np.ndarray | None, seed: int
+        self,
+        x: np.ndarray,
+        y: dict[str, np.ndarray],
+        weights: np.ndarray | None,
+        seed: int,
+        shown: bool,
     ) -> None:
-        self.x, self.y, self.weights, self.seed = x, y, weights, seed
+        self.x, self.y, self.weights, self.seed, self.shown = x, y, weights, seed, shown
         self.outputs = next(iter(y.values())).shape[1]
         self.priors: list[Prior] | None = None
         self.processes: list[GaussianProcess] = []
@@ -138,7 +147,7 @@ class _Data:
         """Return some of the points with the priors of all."""
         labels = {name: label[rows] for name, label in self.y.items()}
         weights = None if self.weights is None else self.weights[rows]
-        part = _Data(self.x[rows], labels, weights, self.seed)
+        part = _Data(self.x[rows], labels, weights, self.seed, self.shown)
         part.priors = self.priors
         return part
 
@@ -160,7 +169,7 @@ class _Data:
         labels = list(self._labels(model))
         try:
             if self.priors is None:
-                self.priors = [choose_prior(of_output, self.seed) for of_output in labels]
+                self.priors = [choose_prior(k, self.seed, int(self.shown)) for k in labels]
             self.processes = [
                 GaussianProcess(of_output, prior)
                 for of_output, prior in zip(labels, self.priors, strict=True)
@@ -208,7 +217,7 @@ class _Data:
             sample_weight=first.weights,
             iterations=_ITERATIONS,
             regularization="evidence",
-            verbose=0,
+            verbose=int(self.shown),
         )
         if count < len(self.x):
             fit_lbfgs(
@@ -217,7 +226,7 @@ class _Data:
                 self.y,
                 sample_weight=self.weights,
                 iterations=_ITERATIONS,
-                verbose=0,
+                verbose=int(self.shown),
             )
             renew_posterior(model, first.x, first.y, first.weights, start, history.rho, _CALLER)
         return model

@@ -43,12 +43,12 @@ class Cell:
 
 def surrogate(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
     """The recipe: `fit_surrogate`."""
-    return st.fit_surrogate(x, (y, dy), seed=seed)
+    return st.fit_surrogate(x, (y, dy), seed=seed, verbose=0)
 
 
 def surrogate_values(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:
     """The recipe on values only."""
-    return st.fit_surrogate(x, y, seed=seed)
+    return st.fit_surrogate(x, y, seed=seed, verbose=0)
 
 
 def least_squares(x: np.ndarray, y: np.ndarray, dy: np.ndarray, seed: int) -> st.SobolevModel:

@@ -113,7 +113,7 @@ def train(function: functions.Function, task: Task) -> st.SobolevModel:
     if task.preset == "modern":
         return modern(points.x, labels, task.hidden, task.steps)
     if task.preset == "surrogate":
-        return st.fit_surrogate(points.x, tuple(labels), seed=task.seed)
+        return st.fit_surrogate(points.x, tuple(labels), seed=task.seed, verbose=0)
     return paper(points.x, labels, task.hidden, task.steps, task.batch_size or len(points.x))
 
 

@@ -1,7 +1,5 @@
 """fit_surrogate: one fit for small data."""
 
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -9,112 +7,14 @@ import pytest
 import sobolev_tf as st
 from sobolev_tf.solvers import kernel_evidence, surrogate
 from sobolev_tf.solvers.jitter import jitter_against_rounding
-from sobolev_tf.solvers.kernel_covariance import bells, covariance, differences
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
+from sobolev_tf.solvers.kernel_covariance import covariance, differences
+from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, most_probable
 from sobolev_tf.solvers.surrogate import _sizes
-
-RANDOM = np.random.default_rng(0)
-LOW, HIGH = np.array([0.0, 10.0, -1.0]), np.array([1.0, 30.0, 1.0])
-X, TEST = RANDOM.uniform(LOW, HIGH, [30, 3]), RANDOM.uniform(LOW, HIGH, [50, 3])
-
-
-def waves(x):
-    """Two outputs of three inputs in units of their own, with their gradients."""
-    a, b, c = x[:, 0], x[:, 1] / 10, x[:, 2]
-    value = np.stack([300 + 40 * np.sin(2 * a) * b, np.exp(c) + a * b], 1)
-    gradient = [[80 * np.cos(2 * a) * b, 4 * np.sin(2 * a), 0 * a], [b, a / 10, np.exp(c)]]
-    return value, np.moveaxis(np.array(gradient), -1, 0)
+from tests.support.waves import HIGH, LOW, RANDOM, TEST, X, waves
 
 
 def error(predicted, true):
     return np.sqrt(np.mean((predicted - true) ** 2) / np.mean(true**2))
-
-
-def random_labels(missing=True):
-    entries = np.random.default_rng(1).normal(size=[6, 4])
-    if missing:
-        entries[1, 2], entries[3], entries[4, 0] = np.nan, np.nan, np.nan
-    points = np.random.default_rng(2).normal(size=[6, 3])
-    return Labels(points, entries, np.array([1.0, 2.0, 0.5]))
-
-
-def test_covariances_are_derivatives_of_the_kernel():
-    lengths, alpha, step = np.array([0.7, 1.3, 2.0]), 1.7, 1e-4
-    a, b = RANDOM.normal(size=[2, 3])
-
-    def kernel(a, b):
-        return bells(np.sum(((a - b) / lengths) ** 2), alpha, 1)[0]
-
-    def moved(i, sign):
-        return sign * step * np.eye(3)[i - 1] * lengths if i else np.zeros(3)
-
-    expected = np.zeros([4, 4])
-    for i in range(4):
-        for j in range(4):
-            signs = [(p, q) for p in ([1, -1] if i else [1]) for q in ([1, -1] if j else [1])]
-            total = sum(p * q * kernel(a + moved(i, p), b + moved(j, q)) for p, q in signs)
-            expected[i, j] = total / (2 * step) ** ((i > 0) + (j > 0))
-    found = covariance(differences(a[None], b[None], lengths), alpha)[0, :, 0]
-    np.testing.assert_allclose(found, expected, atol=1e-7)
-
-
-@pytest.mark.parametrize("missing", [False, True, "value", "d1"])
-def test_the_evidence_has_the_slopes_that_finite_differences_find(missing):
-    labels, logs = random_labels(missing is True), np.random.default_rng(3).normal(size=6) * 0.3
-    labels = labels.without(missing) if isinstance(missing, str) else labels
-
-    def surprise(logs):
-        return GaussianProcess(labels, Prior.from_logs(logs)).surprise()
-
-    expected = [(surprise(logs + s) - surprise(logs - s)) / 2e-5 for s in 1e-5 * np.eye(6)]
-    found = GaussianProcess(labels, Prior.from_logs(logs)).surprise_gradient()
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-
-
-def test_left_out_errors_are_those_of_fits_without_the_point():
-    labels, prior = random_labels(), Prior(np.ones(3), 2.0, 0.1, 0.1)
-    process = GaussianProcess(labels, prior)
-    # Of the given trend: it is not fitted anew.
-    entries = labels.entries.copy()
-    entries[:, 0] -= process.trend[0] + labels.points @ process.trend[1:]
-    entries[:, 1:] -= process.trend[1:]
-    gram = covariance(process.u, prior.alpha).reshape(24, 24)
-    gram += np.diag(np.tile(process.noise, 6))
-    own = np.zeros([6, 4], bool)
-    own[0] = True
-    others = labels.present.ravel() & ~own.ravel()
-    solved = np.linalg.solve(gram[np.ix_(others, others)], entries.ravel()[others])
-    expected = entries[0, 0] - gram[0, others] @ solved
-    found = process.left_out_errors()
-    assert found[0] == pytest.approx(expected, rel=1e-6)
-    assert np.isnan(found[[3, 4]]).all()
-    assert np.isfinite(found[[0, 1, 2, 5]]).all()
-
-
-def test_left_out_errors_can_be_those_of_trends_fitted_without_the_point():
-    labels, prior = random_labels(), Prior(np.ones(3), 2.0, 0.1, 0.1)
-    errors = GaussianProcess(labels, prior).left_out_errors(refit_trend=True)
-    for i in (0, 5):
-        rest = GaussianProcess(labels.of_rows(np.delete(np.arange(6), i)), prior)
-        point = labels.points[i : i + 1]
-        cross = covariance(differences(point, rest.labels.points, prior.lengths), prior.alpha)
-        predicted = np.sum(cross[0, 0] * rest.readout) + rest.trend[0] + point[0] @ rest.trend[1:]
-        assert errors[i] == pytest.approx(labels.entries[i, 0] - predicted, rel=1e-6)
-
-
-def test_slopes_that_are_only_noise_are_left_out():
-    random = np.random.default_rng(0)
-    x = random.uniform(-1.7, 1.7, [16, 2])
-    value, noise = np.sin(x[:, :1]) + 0.5 * x[:, 1:], random.normal(size=[16, 2])
-    model = st.fit_surrogate(x, (value, noise), net="kernel")
-    alone = st.fit_surrogate(x, value, net="kernel")
-    assert not model.surrogate.uses_slopes.any()
-    assert 0.5 < model.surrogate.slope_noise[0] < 2
-    jets = [m.predict_jet(x[:5] + 0.1) for m in (model, alone)]
-    np.testing.assert_allclose(jets[0].value, jets[1].value, rtol=1e-6)
-    np.testing.assert_allclose(jets[0].derivatives[0], jets[1].derivatives[0], rtol=1e-5)
-    stds = [m.predict_std(x[:5] + 0.1, verbose=0).value for m in (model, alone)]
-    np.testing.assert_allclose(*stds, rtol=1e-5)
 
 
 def test_a_kernel_net_predicts_values_and_slopes_in_the_users_units(tmp_path):
@@ -234,17 +134,6 @@ def test_an_mlp_of_many_labels_knows_its_deviations(monkeypatch):
     assert np.all(far > of_labels.max(0))
 
 
-def test_without_scipy_only_a_kernel_net_is_fitted_to_many_labels(monkeypatch):
-    monkeypatch.setattr(surrogate, "_GOOD", 0)
-    monkeypatch.setattr(surrogate, "_MLP_LABELS", 60)  # of 240
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.warns(UserWarning, match="needs SciPy: pip install .* no MLP was tried"):
-        model = st.fit_surrogate(X, waves(X))
-    assert model.surrogate.net == "kernel"
-    with pytest.raises(ImportError, match="an MLP from more than 60 labels needs SciPy"):
-        st.fit_surrogate(X, waves(X), net="mlp")
-
-
 @pytest.mark.slow  # TensorFlow traces every fit of an MLP
 def test_the_net_that_predicts_held_out_points_better_is_chosen(monkeypatch):
     monkeypatch.setattr(surrogate, "_HIDDEN", (16,))
@@ -254,35 +143,6 @@ def test_the_net_that_predicts_held_out_points_better_is_chosen(monkeypatch):
     errors = model.surrogate.errors
     assert sorted(errors) == ["kernel", "mlp"]
     assert model.surrogate.net == min(errors, key=errors.get)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (
-            X,
-            (waves(X)[0], waves(X)[1][:, 0]),
-            r"label d1 has shape \[30, 1, 3\], expected \[B, 2, 3\]",
-        ),
-        (X[:, 0], waves(X)[0], r"x has shape \[30\], expected \[B, D\]"),
-        (X, np.full([30, 1], np.nan), "every label is missing"),
-        (X, None, "there are no labels"),
-        (X, {"jvp": X[:, 0], "directions": X}, "labels are value and d1, got jvp"),
-        (X[:5], waves(X)[0], "5"),
-    ],
-)
-def test_wrong_data_are_refused_in_one_line(x, y, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        st.fit_surrogate(x, y)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith("fit_surrogate")
-
-
-def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="net is"):
-        st.fit_surrogate(X, waves(X), net="gp")
-    with pytest.raises(ValueError, match="seed"):
-        st.fit_surrogate(X, waves(X), seed=-1)
 
 
 def test_deviations_are_those_of_the_closed_form(tmp_path):
@@ -322,38 +182,6 @@ def test_deviations_are_those_of_the_closed_form(tmp_path):
     np.testing.assert_array_equal(loaded.predict_std(test, verbose=0).value, found.value)
 
 
-@pytest.mark.parametrize(
-    ("x", "words"),
-    [
-        ("points.csv", "x is an array .* got 'points.csv'"),
-        ({"a": X[:, :1], "b": X[:, 1:]}, "x is one array .* got a dict"),
-        (None, "x is an array .* got None"),
-        (X[:, None], r"x has shape \[30, 1, 3\]"),
-    ],
-)
-def test_points_of_another_kind_are_refused(x, words):
-    with pytest.raises(ValueError, match=f"fit_surrogate: {words}") as caught:
-        st.fit_surrogate(x, waves(X)[0])
-    assert "\n" not in str(caught.value)
-
-
-def test_an_output_without_labels_is_refused():
-    value, gradient = waves(X)
-    value[:, 1], gradient[:, 1] = np.nan, np.nan
-    with pytest.raises(ValueError, match="fit_surrogate: output 1 has no labels"):
-        st.fit_surrogate(X, (value, gradient))
-    first = np.arange(len(X)) > 0
-    value, gradient = waves(X)
-    value[first], gradient[first] = np.nan, np.nan
-    with pytest.raises(ValueError, match="output 0 has no labels: all are missing, or of weight 0"):
-        st.fit_surrogate(X, (value, gradient), sample_weight=first.astype("float64"))
-
-
-def test_verbose_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match="fit_surrogate: verbose is 0"):
-        st.fit_surrogate(X, waves(X)[0], verbose="loud")
-
-
 def test_a_row_of_more_weight_is_surer():
     x = np.linspace(-1, 1, 12)[:, None]
     y = np.sin(3 * x) + 0.2 * np.random.default_rng(1).normal(size=x.shape)
@@ -368,17 +196,18 @@ def test_a_row_of_more_weight_is_surer():
     assert error[1] < error[0]
 
 
-@pytest.mark.parametrize("size", [1e-200, 1e-150, 1e150, 1e200])
-def test_numbers_whose_squares_do_not_exist_are_refused(size):
-    x = np.linspace(-1, 1, 6)[:, None]
-    with pytest.raises(ValueError, match="label value has numbers of up to"):
-        st.fit_surrogate(x, (size * x**2, 2 * size * x))
-    with pytest.raises(ValueError, match="fit_surrogate: x has numbers of up to"):
-        st.fit_surrogate(size * x, x**2)
-
-
 def test_units_far_from_one_change_nothing():
     x = np.linspace(-1, 1, 6)[:, None]
     model = st.fit_surrogate(1e60 * x, (1e-60 * np.sin(3 * x), 3e-120 * np.cos(3 * x)))
     value = model.predict(np.array([[1e59]]), verbose=0)
     np.testing.assert_allclose(1e60 * value, np.sin(0.3), atol=1e-3)
+
+
+def test_progress_and_the_choice_are_shown_where_asked(capsys):
+    x = np.linspace(-1, 1, 6)[:, None]
+    st.fit_surrogate(x, np.sin(3 * x), verbose=1)
+    shown = capsys.readouterr().out
+    assert "136/136" in shown  # three starts of 12 steps, and 100 from the best
+    assert "fit_surrogate: Surrogate(net='kernel'" in shown
+    st.fit_surrogate(x, np.sin(3 * x))  # "auto", and no terminal
+    assert not capsys.readouterr().out
