@@ -79,7 +79,7 @@ def fit_surrogate(
       y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict with one or both; NaN
         marks missing entries.
       sample_weight: [B], at least 0. The noise of a row of weight w has 1/w of the variance; rows
-        of weight 0 are left out.
+        of weight 0 are left out. Less than 1e-20 of the largest weight counts as that.
       net: "auto", or "kernel" or "mlp" to choose yourself.
       seed: seed of the choice of held-out points, and of the MLP's initial weights.
       verbose: 1 shows lines of progress with the time left at most, and what was chosen; 0 shows
