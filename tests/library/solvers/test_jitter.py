@@ -126,6 +126,14 @@ def test_a_polynomial_is_fitted_to_many_digits():
     assert np.sqrt(np.mean(error**2)) < 2e-7 * np.std(f(test))
 
 
+@pytest.mark.parametrize("convert", [np.array, tf.constant])
+def test_a_kernel_with_large_alpha_keeps_its_digits(convert):
+    """It is the bell exp(-s/2) but for s²/8α; a power would be wrong by α rounding units."""
+    s = np.array([0.1, 1.0, 5.0])
+    for bell in bells(convert(s), 1e11, 3):
+        np.testing.assert_allclose(np.asarray(bell), np.exp(-s / 2), rtol=1e-10)
+
+
 def solve(matrix, right):
     """Solve equations by Cholesky's factor in the precision of the arrays."""
     n, lower = len(matrix), np.zeros_like(matrix)
