@@ -24,6 +24,8 @@ _POLISHED_LABELS = 2500
 _POLISH = 8  # iterations
 _LOG_ALPHA, _LOG_NOISE, _LOG_MUCH_NOISE = 1.0, -7.0, -2.0  # where searches start
 _TRIED = 12  # iterations from each start, before the best one continues
+_LABELS_OF_TREND = 3  # over its coefficients, at least, for a linear trend
+_DEPENDENT = 1e-6  # singular values of the trend's basis that count as 0, over the largest
 _SPREADS = {"lengths": 3.0, "alpha": 2.0, "noise": 4.0}  # of the broad priors of the logarithms
 
 
@@ -70,6 +72,7 @@ class Prior:
       alpha: α.
       value_noise, slope_noise: deviations of labels, over σ; slopes' over `Labels.sizes` as well.
       uses_slopes: whether labels of slopes are used; if not, `slope_noise` only describes them.
+      linear_trend: whether the trend is linear; a constant if not.
     """
 
     lengths: np.ndarray
@@ -77,12 +80,14 @@ class Prior:
     value_noise: float
     slope_noise: float
     uses_slopes: bool = True
+    linear_trend: bool = True
 
     @classmethod
-    def from_logs(cls, logs: np.ndarray) -> "Prior":
+    def from_logs(cls, logs: np.ndarray, linear_trend: bool = True) -> "Prior":
         """Make a prior from the logarithms [D+3] of its numbers."""
         *lengths, alpha, value_noise, slope_noise = np.exp(logs).tolist()
-        return cls(np.array(lengths), alpha, value_noise, slope_noise)
+        lengths = np.array(lengths)
+        return cls(lengths, alpha, value_noise, slope_noise, linear_trend=linear_trend)
 
     def logs(self) -> np.ndarray:
         """Return the logarithms [D+3] of its numbers."""
@@ -101,7 +106,7 @@ class GaussianProcess:
     Attributes:
       trend: coefficients [1+D] of 1 and z.
       readout: [n,1+D], of the covariances with the labels; 0 where a label is missing.
-      variance: σ².
+      variance: σ²; 1, that of z-scores, if the trend takes all labels.
       label_noise: variances of the noise of values and slopes [1+D], over σ².
       jitter: variance that every label has beside its noise, against rounding.
 
@@ -131,15 +136,21 @@ class GaussianProcess:
         lower, self.jitter = with_enough_jitter(factor, jitter_against_rounding(len(kept)))
         self.targets = (labels.entries * units).ravel()[kept]
         basis = (trend_basis(points) * units[:, None]).reshape(self.present.size, -1)[kept]
+        if not prior.linear_trend:
+            basis[:, 1:] = 0
         self.log_determinant = 2 * np.sum(np.log(np.diagonal(lower)))
         self.log_determinant -= 2 * np.sum(self.present[:, 1:] * np.log(lengths))
-        whiten = np.linalg.inv(lower)  # its condition is the root of the matrix's
+        # Rows of much noise are 1e20 times larger; the condition is the root of the matrix's.
+        sizes = np.linalg.norm(lower, axis=1)
+        whiten = np.linalg.inv(lower / sizes[:, None]) / sizes
         self.inverse = whiten.T @ whiten
         self.basis = basis
-        self.trend = np.linalg.lstsq(whiten @ basis, whiten @ self.targets, rcond=1e-6)[0]
+        self.trend, rank = _least_squares(whiten @ basis, whiten @ self.targets)
         self.targets = self.targets - basis @ self.trend
         white = whiten @ self.targets
         self.variance = max(white @ white / len(kept), np.finfo(float).tiny)
+        if len(kept) <= rank:
+            self.variance = 1.0
         self.flat = whiten.T @ white
         self.flat += self.inverse @ (self.targets - gram @ self.flat)  # refined once
         self.readout = self._spread(self.flat)
@@ -197,6 +208,14 @@ class GaussianProcess:
         return spread
 
 
+def _least_squares(basis, targets):
+    """The shortest solution, in units in which each column has length 1; and the rank."""
+    sizes = np.linalg.norm(basis, axis=0)
+    sizes[sizes == 0] = 1
+    found, _, rank, _ = np.linalg.lstsq(basis / sizes, targets, rcond=_DEPENDENT)
+    return found / sizes, rank
+
+
 def trend_basis(points: np.ndarray) -> np.ndarray:
     """Compute values and slopes [n,1+D,1+D] of 1 and z_1 ... z_D at points [n,D]."""
     n, dims = points.shape
@@ -214,9 +233,10 @@ def most_probable(
 ) -> Prior:
     """Search for the prior under which the labels are most probable.
 
-    Searches start from the length scales that the sizes of slopes suggest, from larger ones, and
-    from a noisy prior. If there are many labels, they use a part, and the best result is refined
-    on more.
+    With fewer than three labels a coefficient the trend is a constant: a linear one could take most
+    of them, and σ² would be much too small. Searches start from the length scales that the sizes of
+    slopes suggest, from larger ones, and from a noisy prior. If there are many labels, they use a
+    part, and the best result is refined on more.
 
     Args:
       labels: the `Labels`.
@@ -231,9 +251,10 @@ def most_probable(
     starts = list(_starts(part)) if start is None else []
     steps = len(starts) * _TRIED + _ITERATIONS + (_POLISH if _count(part) < count else 0)
     bar = progress_bar(steps, verbose)
+    linear = count >= _LABELS_OF_TREND * (1 + labels.points.shape[1])
 
     def search(some, logs, iterations):
-        return _search(some, logs, iterations, slope_share, lambda: bar.add(1))
+        return _search(some, logs, iterations, slope_share, linear, lambda: bar.add(1))
 
     if start is None:
         tried = [search(part, logs, _TRIED) for logs in starts]
@@ -244,7 +265,7 @@ def most_probable(
     if _count(part) < count:
         best, _ = search(_first(labels, order, _POLISHED_LABELS), best, _POLISH)
     bar.update(steps, finalize=True)
-    return Prior.from_logs(best)
+    return Prior.from_logs(best, linear)
 
 
 def _count(labels):
@@ -272,7 +293,7 @@ def _starts(labels):
         yield np.array([*np.log(lengths), _LOG_ALPHA, noise, noise])
 
 
-def _search(labels, start, iterations, slope_share, on_step):
+def _search(labels, start, iterations, slope_share, linear, on_step):
     dims = labels.points.shape[1]
     center = np.concatenate([np.full(dims, np.log(dims) / 2), [_LOG_ALPHA, _LOG_NOISE, _LOG_NOISE]])
     spread = np.array([_SPREADS["lengths"]] * dims + [_SPREADS["alpha"]] + 2 * [_SPREADS["noise"]])
@@ -282,7 +303,7 @@ def _search(labels, start, iterations, slope_share, on_step):
     rest = rest if slopes.present.any() else 0
 
     def function(logs):
-        deviations, prior = (logs - center) / spread, Prior.from_logs(logs)
+        deviations, prior = (logs - center) / spread, Prior.from_logs(logs, linear)
         try:
             process = GaussianProcess(labels, prior)
             of_slopes = GaussianProcess(slopes, prior) if rest else None

@@ -15,7 +15,8 @@ from sobolev_tf.solvers.kernel_covariance import bells
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess
 
 _OLD_JITTER = 1e-11  # of layers in files without their own
-_TREND = 1e-11  # precision of coefficients on which no label depends, over 1/σ²
+_LEAST_PRECISION = 1e-200  # so that it has a square
+_TREND = 1e-8  # precision of coefficients on which no label depends, in z-scores
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -32,6 +33,7 @@ class KernelPosterior(Posterior):
       units: n, the number of points.
       inputs: D.
       jitter: [K], variance that every label has beside its noise, over σ².
+      linear_trends: [K], whether trends are linear; constants if not.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class KernelPosterior(Posterior):
         units: int,
         inputs: int,
         jitter: Sequence[float] | None = None,
+        linear_trends: Sequence[bool] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.jitter = tuple(jitter or [_OLD_JITTER] * outputs)
+        self.linear_trends = tuple(linear_trends or [True] * outputs)
         self.outputs, self.units, self.inputs = outputs, units, inputs
 
         def variable(shape, name):
@@ -66,6 +70,7 @@ class KernelPosterior(Posterior):
         self.variance.assign([p.variance for p in processes])
         self.label_noise.assign([p.label_noise for p in processes])
         self.weights_of_rows.assign(processes[0].weights)
+        self.linear_trends = tuple(p.prior.linear_trend for p in processes)
         # TensorFlow's rounding is another than NumPy's, and its graphs cannot try again.
         self.jitter = tuple(
             with_enough_jitter(functools.partial(self._factors, k), process.jitter)[1]
@@ -91,11 +96,19 @@ class KernelPosterior(Posterior):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved layer."""
         sizes = {"outputs": self.outputs, "units": self.units, "inputs": self.inputs}
-        return {"name": self.name, **sizes, "jitter": list(self.jitter)}
+        settings = {"jitter": list(self.jitter), "linear_trends": list(self.linear_trends)}
+        return {"name": self.name, **sizes, **settings}
 
     def _units(self, k):
         """The inverse units of value and slopes of one output [1+D]: 1 and l."""
         return tf.concat([tf.ones([1], tf.float64), self.lengths[k]], 0)
+
+    def _trend_basis(self, points, k):
+        """`trend_basis` of one output in units of u [B,1+D,1+D]; 0 for coefficients it lacks."""
+        basis = _trend_basis(points) * self._units(k)[:, None]
+        if self.linear_trends[k]:
+            return basis
+        return basis * tf.one_hot(0, 1 + self.inputs, dtype=basis.dtype)
 
     def _factors(self, k, jitter):
         """L of C = L Lᵀ [N,N], H = L⁻¹ times the trend's basis, and the factor of HᵀH."""
@@ -109,11 +122,12 @@ class KernelPosterior(Posterior):
             gram, tf.where(present > 0, tf.linalg.diag_part(gram) + noise + jitter, 1.0)
         )
         factor = tf.linalg.cholesky(gram)
-        basis = tf.reshape(_trend_basis(self.centers) * units[:, None], [size, -1])
+        basis = tf.reshape(self._trend_basis(self.centers, k), [size, -1])
         basis = tf.linalg.triangular_solve(factor, basis * present[:, None])
         precision = tf.linalg.matmul(basis, basis, transpose_a=True)
         own = tf.linalg.diag_part(precision)
-        precision = tf.linalg.set_diag(precision, own * (1 + jitter) + _TREND)
+        least = tf.maximum(_TREND * self.variance[k], _LEAST_PRECISION)
+        precision = tf.linalg.set_diag(precision, own * (1 + jitter) + least)
         return factor, basis, tf.linalg.cholesky(precision)
 
     def _of_output(self, z, k):
@@ -124,7 +138,7 @@ class KernelPosterior(Posterior):
         cross = _covariance(z / self.lengths[k], centers, self.alpha[k])
         cross = tf.reshape(cross, [-1, present.shape[0]]) * present
         solved = tf.linalg.triangular_solve(factor, tf.transpose(cross))  # [N,B(1+D)]
-        own = tf.reshape(_trend_basis(z) * units[:, None], [-1, 1 + self.inputs])
+        own = tf.reshape(self._trend_basis(z, k), [-1, 1 + self.inputs])
         left = tf.transpose(own) - tf.linalg.matmul(basis, solved, transpose_a=True)
         trend = tf.reduce_sum(tf.linalg.triangular_solve(of_trend, left) ** 2, 0)
         # Rounding leaves no digit of a smaller difference.

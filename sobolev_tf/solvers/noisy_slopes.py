@@ -19,6 +19,8 @@ _SURE = 0.5  # standard errors by which that fit must be better at left-out valu
 def choose_prior(labels: Labels, seed: int, verbose: str | int = 0) -> Prior:
     """Choose a prior by evidence and, if slopes are noisy, by left-out values.
 
+    The search sees weights relative to their median, so that one factor of all changes nothing.
+
     Args:
       labels: the `Labels` of one output.
       seed, verbose: as for `most_probable`.
@@ -26,6 +28,17 @@ def choose_prior(labels: Labels, seed: int, verbose: str | int = 0) -> Prior:
     Returns:
       The prior; with `uses_slopes=False` if values alone predict left-out values better.
     """
+    if labels.weights is None:
+        return _choose(labels, seed, verbose)
+    typical = float(np.median(labels.weights))
+    relative = dataclasses.replace(labels, weights=labels.weights / typical)
+    prior, root = _choose(relative, seed, verbose), np.sqrt(typical)
+    return dataclasses.replace(
+        prior, value_noise=prior.value_noise * root, slope_noise=prior.slope_noise * root
+    )
+
+
+def _choose(labels, seed, verbose):
     prior = most_probable(labels, seed, verbose=verbose)
     values, slopes = labels.present[:, 0].sum(), labels.present[:, 1:].any()
     if not values or not slopes or _slope_noise(GaussianProcess(labels, prior)) <= _NOISY:

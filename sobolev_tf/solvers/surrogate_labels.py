@@ -55,11 +55,13 @@ def checked(
     labels = _full(caller, given, x.shape[1])
     _refuse_output_without_labels(caller, labels, weights)
     if weights is None:
+        _refuse_one_point(caller, len(x))
         return x, labels, None
     if isinstance(weights, dict):
         raise ValueError(f"{caller}: sample_weight is one array [B], got a dict.")
     weights = np.asarray(weights, "float64").reshape(-1)
     kept = weights > 0
+    _refuse_one_point(caller, np.sum(kept))
     weights = np.maximum(weights[kept], _LEAST_WEIGHT * np.max(weights))
     return x[kept], {name: label[kept] for name, label in labels.items()}, weights
 
@@ -73,6 +75,14 @@ def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], we
         raise ValueError(
             f"{caller}: output {int(np.argmin(known))} has no labels: all are missing, or of "
             "weight 0."
+        )
+
+
+def _refuse_one_point(caller: str, points: int) -> None:
+    if points < 2:
+        raise ValueError(
+            f"{caller}: there is 1 point, or 1 of weight above 0, expected at least 2: one point "
+            "does not tell how large values and their deviations are."
         )
 
 

@@ -196,6 +196,40 @@ def test_a_row_of_more_weight_is_surer():
     assert error[1] < error[0]
 
 
+def test_one_factor_of_all_weights_changes_nothing():
+    x = np.linspace(-1, 1, 10)[:, None]
+    y = np.sin(3 * x) + 0.1 * np.random.default_rng(1).normal(size=x.shape)
+    models = [
+        st.fit_surrogate(x, y, net="kernel", sample_weight=np.full(10, w)) for w in (1.0, 1e12)
+    ]
+    np.testing.assert_allclose(*(m.predict(x, verbose=0) for m in models), rtol=1e-6)
+    np.testing.assert_allclose(*(m.predict_std(x, verbose=0).value for m in models), rtol=1e-6)
+    noises = [m.surrogate.value_noise for m in models]
+    np.testing.assert_allclose(1e6 * noises[0], noises[1], rtol=1e-6)  # of a row of weight 1
+
+
+@pytest.mark.parametrize(("points", "inputs"), [(2, 1), (8, 9)])
+def test_fewer_labels_than_a_linear_trend_has_coefficients_leave_deviations(points, inputs):
+    x = np.random.default_rng(0).uniform(-1, 1, [points, inputs])
+    y = np.sin(2 * x).sum(1)
+    model = st.fit_surrogate(x, y, net="kernel")
+    test = np.random.default_rng(1).uniform(-1, 1, [40, inputs])
+    errors = model.predict(test, verbose=0)[:, 0] - np.sin(2 * test).sum(1)
+    deviations = model.predict_std(test, verbose=0).value[:, 0]
+    assert np.sqrt(np.mean((errors / deviations) ** 2)) < 5
+    assert model.surrogate.errors["kernel"] > 0.1
+
+
+def test_slopes_of_zero_leave_the_mean_of_noisy_values_as_sure_as_it_is():
+    x = np.linspace(-1, 1, 16)[:, None]
+    model = st.fit_surrogate(x, (np.sign(x), 0 * x), net="kernel")
+    found = model.predict_std(x, verbose=0).value
+    # Zeros are labels too, so that the noise of values is between 0.7 and 1.
+    assert (found > 0.7 / 4).all()
+    assert (found < 1.1 / 4).all()
+    np.testing.assert_allclose(model.predict(x, verbose=0), 0, atol=1e-3)
+
+
 def test_units_far_from_one_change_nothing():
     x = np.linspace(-1, 1, 6)[:, None]
     model = st.fit_surrogate(1e60 * x, (1e-60 * np.sin(3 * x), 3e-120 * np.cos(3 * x)))

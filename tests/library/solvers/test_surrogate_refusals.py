@@ -89,3 +89,10 @@ def test_numbers_whose_squares_do_not_exist_are_refused(size):
         st.fit_surrogate(x, (size * x**2, 2 * size * x))
     with pytest.raises(ValueError, match="fit_surrogate: x has numbers of up to"):
         st.fit_surrogate(size * x, x**2)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0]])
+def test_one_point_is_refused(weights):
+    x = np.array([[0.5], [1.0]])[: 1 if weights is None else 2]
+    with pytest.raises(ValueError, match=r"fit_surrogate: there is 1 point, .* at least 2"):
+        st.fit_surrogate(x, (2 * x, 2 + 0 * x), sample_weight=weights and np.array(weights))
