@@ -49,7 +49,7 @@ _NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a d
 def check_labels(
     x: ArrayLike, y: ArrayLike, dy: ArrayLike, fn: Callable | None = None, *, seed: int = 0
 ) -> LabelCheck:
-    """Check whether dy are the derivatives of y at x, and name what is wrong; print the result.
+    """Check whether dy are the derivatives of y at x, and name what is wrong. Print the report.
 
     With `fn`, each component is compared with finite differences at some rows. Without it,
     neighboring rows are compared, y_j - y_i with ½ (dy_i + dy_j) (x_j - x_i), which needs points
@@ -79,7 +79,7 @@ def check_labels(
     >>> check_labels(x, y, dy).ok
     True
     >>> print(check_labels(x, y, dy * [1, -1], fn=lambda x: np.sin(x).sum(1)))
-    labels disagree: error 0.9 (1: dy says nothing of y) over finite differences at 128 rows
+    labels disagree: error 0.9 (0: they agree, 1: unrelated) over finite differences at 128 rows
     - wrong sign: input 1: dy points against the rise of y: reverse its sign
     """
     if fn is not None:

@@ -66,7 +66,7 @@ class LabelCheck:
         if not self.ok:
             only_kinks = {f.kind for f in self.findings} == {"kinks"}
             verdict = "labels agree, but for kinks" if only_kinks else "labels disagree"
-        error = f"error {self.error:.2g} (1: dy says nothing of y)"
+        error = f"error {self.error:.2g} (0: they agree, 1: unrelated)"
         lines = [f"{verdict}: {error} over {self.evidence}"]
         lines += [f"- {f}" for f in self.findings[:_FINDINGS]]
         if len(self.findings) > _FINDINGS:

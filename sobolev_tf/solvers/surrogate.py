@@ -66,10 +66,10 @@ def fit_surrogate(
     For some hundreds of points. The first candidate is a kernel net (`kernel_units`): the posterior
     mean of a Gaussian process in closed form, with a length scale for each input. Evidence
     determines its prior and the noise of the labels (`kernel_evidence`); noisy slopes are used only
-    where they help values (`noisy_slopes`). If its error at left-out points is above 1 % of the
-    standard deviation of the values, it is compared on held-out points with a SiLU net that
-    `fit_least_squares(regularization="evidence")` fits, and the better one is fitted to all points.
-    If there are too many labels for a kernel net, the SiLU net is fitted.
+    where they help values (`noisy_slopes`), and a warning says where not. If its error at left-out
+    points is above 1 % of the standard deviation of the values, it is compared on held-out points
+    with a SiLU net that `fit_least_squares(regularization="evidence")` fits, and the better one is
+    fitted to all points. If there are too many labels for a kernel net, the SiLU net is fitted.
 
     Of more than 1,000 labels, `fit_least_squares` sees a part, and `fit_lbfgs` continues with all:
     that takes SciPy. `predict_std` then knows the part only.
@@ -114,6 +114,8 @@ def fit_surrogate(
     if model is None:
         model = data.kernel_model() if net == "kernel" else data.mlp_model()
     model.surrogate = data.report(net, errors)
+    if net == "kernel":
+        _warn_of_unused_slopes(data.processes)
     if shown:
         print(f"{_CALLER}: {model.surrogate}")
     return model
@@ -319,6 +321,16 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
 
 def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
     model.compile("adam", component_weights=component_weights, missing="nan")
+
+
+def _warn_of_unused_slopes(processes: list[GaussianProcess]) -> None:
+    unused = [k for k, process in enumerate(processes) if not process.prior.uses_slopes]
+    if unused:
+        warnings.warn(
+            f"{_CALLER}: slopes of output {', '.join(map(str, unused))} are left out, since values "
+            "alone predict left-out values better: they are noisy or wrong; check_labels tells.",
+            stacklevel=3,
+        )
 
 
 def _root_mean_square(errors: np.ndarray) -> float:

@@ -85,7 +85,8 @@ def test_slopes_that_are_only_noise_are_left_out():
     random = np.random.default_rng(0)
     x = random.uniform(-1.7, 1.7, [16, 2])
     value, noise = np.sin(x[:, :1]) + 0.5 * x[:, 1:], random.normal(size=[16, 2])
-    model = st.fit_surrogate(x, (value, noise), net="kernel")
+    with pytest.warns(UserWarning, match="slopes of output 0 are left out, since values alone"):
+        model = st.fit_surrogate(x, (value, noise), net="kernel")
     alone = st.fit_surrogate(x, value, net="kernel")
     assert not model.surrogate.uses_slopes.any()
     assert 0.5 < model.surrogate.slope_noise[0] < 2
