@@ -157,7 +157,8 @@ def left_out_scale(
         # Losses are means over rows, so that a row counts more if there are fewer.
         noise = posterior.variance * len(kept) / len(left_out)
         variances = posterior.variances(jacobian[labeled]) + noise
-        squares.append(residuals[labeled] ** 2 / variances)
+        # Where the first weights fit every label exactly, errors and variances are both 0.
+        squares.append(residuals[labeled] ** 2 / np.maximum(variances, np.finfo(float).tiny))
     errors = np.concatenate(squares) if squares else np.zeros(0)
     if not errors.size:
         raise ValueError(

@@ -304,3 +304,16 @@ def test_what_predict_std_takes_is_looked_at():
         with pytest.raises(ValueError, match=f"SobolevModel.predict_std: {words}"):
             model.predict_std(x, **options)
     assert model.predict_std(x, batch_size=2, steps=2, verbose=0).value.shape == (4, 1)
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_first_weights_that_fit_every_label_leave_no_deviation(folds):
+    net = keras.Sequential(
+        [keras.Input([1], dtype="float64"), keras.layers.Dense(1, dtype="float64")]
+    )
+    model = st.SobolevModel(net)
+    model.compile("adam")
+    x = np.linspace(-1, 1, 6)[:, None]
+    y = model.predict(x, verbose=0)
+    st.fit_least_squares(model, x, y, regularization="evidence", folds=folds, verbose=0)
+    np.testing.assert_array_equal(model.predict_std(x, verbose=0).value, 0)
