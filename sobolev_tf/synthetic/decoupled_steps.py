@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from sobolev_tf.jets import at_least_float32
 from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
@@ -59,6 +60,12 @@ class DecoupledSteps(WatchedModel):
         """Compute the network's loss and metrics on one batch."""
         results = super().test_step(data)
         return reducible_logs({k: v for k, v in results.items() if not k.startswith("cut")})
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Update Keras's metrics, some of which refuse outputs in half precision."""
+        return super().compute_metrics(x, y, at_least_float32(y_pred), sample_weight)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -148,6 +148,24 @@ def test_mixed_precision_scales_synthetic_gradients_as_real_ones():
     assert all(np.isfinite(float(value)) for value in logs.values())
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_metrics_that_refuse_half_precision_get_float32(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = compiled(
+            tanh_net(), metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, name="top2")]
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x, y = points(8)
+    model.train_on_batch(x, y)
+    logits = model(x)
+    assert logits.dtype.name == policy.removeprefix("mixed_")
+    best = np.argsort(np.asarray(logits, np.float32), axis=1)[:, -2:]
+    by_hand = np.mean([label in two for label, two in zip(np.ravel(y), best, strict=True)])
+    assert model.evaluate(x, y, return_dict=True, verbose=0)["top2"] == pytest.approx(by_hand)
+
+
 def test_a_softmax_network_gets_critics_that_speak_probabilities():
     inputs = keras.Input([4])
     h = keras.layers.Dense(6, "tanh", name="first")(inputs)
