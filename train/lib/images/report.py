@@ -25,6 +25,7 @@ RESULTS = ["figure.png", "saved_model"]  # of a run, at its end
 SCORES = ("val_accuracy", "val_top5", "accuracy", "top5")
 # The logs of a cut, `cut1_cosine` and so on, that the table of diagnostics has.
 DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio", "accuracy")
+SILENT = 1e-3  # the norm ratio below which a critic predicts no gradient
 # Flags that a title has in words, or that change no number.
 NOT_IN_TITLE = {
     "workdir", "data_dir", "dataset", "method", "splits", "cuts", "seeds", "strategy",
@@ -127,6 +128,8 @@ def finish(
     print(f"\n{title}\n{scores_table(last, baselines)}")
     if diagnostics := diagnostics_table(cuts, last):
         print(f"\n{diagnostics}")
+    if silent := silent_critics_text(cuts, last):
+        print(f"\n{silent}")
     print(f"\n{next_steps_text(run, results)}")
     if images.notice:
         print(f"\n*** {images.notice} ***")
@@ -162,6 +165,27 @@ def diagnostics_table(cuts: Sequence[str], row: Mapping[str, float]) -> str | No
         for k, cut in enumerate(cuts, 1)
     ]
     return table(["", *measured], rows)
+
+
+def silent_critics_text(cuts: Sequence[str], row: Mapping[str, float]) -> str | None:
+    """Name the cuts in a row of metrics.csv whose critics predict no gradient; None without any.
+
+    >>> row = {"cut1_norm_ratio": 1e-5, "cut2_norm_ratio": 0.5}
+    >>> print(silent_critics_text(["conv2_out", "conv5_out"], row))
+    Critics that predict no gradient (below 0.001 of the true one): cut1 (conv2_out).
+    The stage below such a critic did not learn: try --gradient_loss=mae in another --workdir
+    """
+    silent = [
+        f"cut{k} ({cut})"
+        for k, cut in enumerate(cuts, 1)
+        if row.get(f"cut{k}_norm_ratio", 1.0) < SILENT
+    ]
+    if not silent:
+        return None
+    return (
+        f"Critics that predict no gradient (below {SILENT} of the true one): {', '.join(silent)}.\n"
+        "The stage below such a critic did not learn: try --gradient_loss=mae in another --workdir"
+    )
 
 
 def next_steps_text(run: Run, results: Mapping[str, Any]) -> str:
