@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
-from sobolev_tf.synthetic.cut import Cut, per_example_gradient
+from sobolev_tf.synthetic.cut import Cut, scale_examples
 from sobolev_tf.synthetic.network_loss import CROSS_ENTROPIES
 
 
@@ -53,6 +53,7 @@ class CutDiagnostics:
     def compare(self, synthetic: tf.Tensor, true: tf.Tensor, finite_only: bool = False) -> None:
         """Add cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
         cosine, ratio = compare(synthetic, true)
+        ratio = tf.where(tf.math.is_finite(cosine), ratio, cosine)  # a number over infinity is 0
         self.track("cosine", cosine, finite_only)
         self.track("norm_ratio", ratio, finite_only)
 
@@ -91,6 +92,9 @@ def compare_when(
 ) -> None:
     """Add every cut's cosine and norm ratio where `due`, at the cost of a backward pass.
 
+    Gradients are compared as the stage below gets them, times `example_weights`. A batch in which
+    no example has a weight is left out.
+
     Args:
       due: a boolean scalar.
       diagnostics: diagnostics of every cut.
@@ -103,10 +107,12 @@ def compare_when(
 
     def diagnose():
         for cut, gradient, diagnostic in zip(cuts, true(), diagnostics, strict=True):
-            own = per_example_gradient(gradient, example_weights)
-            diagnostic.compare(cut.synthetic_gradient, own, finite_only)
+            synthetic = scale_examples(cut.synthetic_gradient, example_weights)
+            diagnostic.compare(synthetic, gradient, finite_only)
         return True
 
     # The first step of an epoch always counts, so that a short epoch reports something.
     first = diagnostics[0].trackers["cosine"].count.value == 0
-    tf.cond(due | first, diagnose, lambda: False)
+    weights = tf.broadcast_to(example_weights, tf.shape(cuts[0].h)[:1])
+    counts = tf.reduce_any(weights != 0)  # not of a replica's empty share, either
+    tf.cond((due | first) & counts, diagnose, lambda: False)
