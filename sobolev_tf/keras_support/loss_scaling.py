@@ -1,9 +1,10 @@
 """Keras's loss scaling for half-precision nets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from sobolev_tf.keras_support.compile_settings import optimizer_of
 
@@ -44,3 +45,21 @@ def scaled_like(
     if uses_loss_scaling(other) and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def skipped_together(optimizer: keras.optimizers.Optimizer, gradients: Sequence) -> list:
+    """Return a replica's gradients; NaN with loss scaling, if those of any replica are not finite.
+
+    Keras decides by the first replica's gradients whether a step is skipped, and would apply
+    what is not finite in the others'.
+
+    Args:
+      optimizer: the one that the gradients are for.
+      gradients: this replica's, one for each variable; None where there is none.
+    """
+    if not uses_loss_scaling(optimizer) or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return list(gradients)
+    finite = [True, *(tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None)]
+    lost = tf.where(tf.reduce_all(finite), 0.0, float("nan"))
+    lost = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, lost)
+    return [g if g is None else g + tf.cast(lost, g.dtype) for g in gradients]

@@ -14,6 +14,7 @@ import tensorflow as tf
 from sobolev_tf.keras_support import multi_step
 from sobolev_tf.keras_support.fingerprint import Fingerprint
 from sobolev_tf.keras_support.graph_errors import own_errors
+from sobolev_tf.keras_support.loss_scaling import skipped_together
 
 
 class DistributedModel(keras.Model):
@@ -136,9 +137,12 @@ def apply_replicas_sequentially(
       variables: what is updated.
     """
     here = tf.distribute.get_replica_context().replica_id_in_sync_group
+    scale = optimizer.scale_loss(1.0)  # of the gradients; each update may change the optimizer's
     for replica in range(replicas()):
+        rescale = tf.where(tf.equal(here, replica), optimizer.scale_loss(1.0) / scale, 0.0)
         # The optimizer adds up over replicas: all but one give zeros.
-        mine = [tf.where(tf.equal(here, replica), g, tf.zeros_like(g)) for g in gradients]
+        mine = [tf.math.multiply_no_nan(g, tf.cast(rescale, g.dtype)) for g in gradients]
+        mine = skipped_together(optimizer, mine)
         optimizer.apply_gradients(zip(mine, variables, strict=True))
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf import row_share
 from sobolev_tf.keras_support import strategies
+from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.metrics import has_state, jet_metrics
 from sobolev_tf.model import gradients, labels, mixed_rows, term_metrics, terms
 from sobolev_tf.model.equation import Equation
@@ -69,7 +70,8 @@ class EquationSteps(NetModel):
         gradients.build_optimizer(self.optimizer, variables)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
-            self.optimizer.apply_gradients(pairs)
+            together = skipped_together(self.optimizer, [gradient for gradient, _ in pairs])
+            self.optimizer.apply_gradients(zip(together, variables, strict=True))
         return strategies.reducible_logs(self.compute_metrics(*comparison))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.keras_support.strategies import apply_replicas_sequentially, replicas
 from sobolev_tf.synthetic.errors import check_choice, errors_of
 
@@ -88,4 +89,5 @@ class CriticUpdates:
         if self.in_turn:
             apply_replicas_sequentially(optimizer, gradients, variables)
         else:
-            optimizer.apply(gradients, variables)  # none if all are frozen
+            # None if all are frozen.
+            optimizer.apply(skipped_together(optimizer, gradients), variables)

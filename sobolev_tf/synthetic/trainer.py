@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import Jet, at_least_float32
-from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
+from sobolev_tf.keras_support.loss_scaling import skipped_together, uses_loss_scaling
 from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import controls
@@ -78,7 +78,8 @@ class Trainer:
             gradients = self._control(tape, objective, variables, cuts, arriving)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
-            self.optimizer.apply(gradients, variables)  # none if all are frozen
+            # None if all are frozen.
+            self.optimizer.apply(skipped_together(self.optimizer, gradients), variables)
         return Step(loss, outputs)
 
     def _forward(self, batch, tape, critic_tape):
