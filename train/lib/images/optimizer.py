@@ -32,7 +32,8 @@ def learning_rate(
     peak = settings.learning_rate
     if settings.schedule == "piecewise":
         rates = [peak / 10**k for k in range(len(drops) + 1)]
-        boundaries = [int(schedule_steps * drop) for drop in drops]
+        # Keras counts steps from 0, and a boundary still has the rate before it.
+        boundaries = [int(schedule_steps * drop) - 1 for drop in drops]
         return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     warm_up = math.ceil(schedule_steps / 20)
     return keras.optimizers.schedules.CosineDecay(
