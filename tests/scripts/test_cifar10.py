@@ -165,7 +165,8 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
         (["--seeds=0,0"], "expected different whole numbers"),
         (["--seeds=1", "--seed=1"], "and no --seed"),
         (["--seeds="], "expected different whole numbers"),
-        (["--schedule_steps=2", "--steps=3"], "past the end of --schedule_steps=2"),
+        (["--schedule_steps=2", "--steps=3"], "--steps=3 is past the end of --schedule_steps=2"),
+        (["--schedule_steps=2", "--epochs=1"], "steps, is past the end of --schedule_steps=2"),
         (["--width_multiplier=0"], "--width_multiplier=0"),
         (["--method=vfbn", "--gradient_weight=0"], "vfbn critics learn from nothing"),
         (

@@ -194,6 +194,7 @@ def test_only_the_papers_recipe_distorts_colors(
         (["--steps=6", "--schedule_steps=60", "--num_evals=1"], (1, 6, 60)),
         (["--schedule_steps=60", "--num_evals=2"], (2, 30, 60)),
         (["--epochs=2"], (2, 16, 32)),
+        (["--epochs=2", "--schedule_steps=60"], (2, 16, 60)),
     ],
 )
 def test_length_in_epochs_steps_and_updates(arguments, expected, run, tmp_path, monkeypatch):

@@ -127,7 +127,12 @@ flags.DEFINE_float(
     "search_percent", 10, "Share of the recording to search on, in percent.", 0, 100, **OWN
 )
 flags.DEFINE_integer(
-    "num_evals", 20, "Number of evaluations, evenly spaced over the training.", 1, **OWN
+    "num_evals",
+    20,
+    "Number of evaluations, evenly spaced over the training: fewer where it does not divide "
+    "--steps.",
+    1,
+    **OWN,
 )
 flags.DEFINE_integer(
     "eval_episodes", 10, "Episodes that each method's best student plays; 0: none.", 0, **OWN

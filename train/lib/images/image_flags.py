@@ -207,7 +207,8 @@ def _define_running(own):
     flags.DEFINE_integer(
         "num_evals",
         None,
-        "Number of evaluations, evenly spaced over the training; with --epochs, one after each.",
+        "Number of evaluations, evenly spaced over the training: fewer where it does not divide "
+        "--steps. With --epochs, one after each.",
         1,
         **own,
     )

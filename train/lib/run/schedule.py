@@ -31,18 +31,17 @@ def length(settings: Settings, data_steps: int) -> Length:
     if "epochs" in settings.typed and "steps" in settings.typed:
         raise UsageError("--epochs and --steps both say how long to train: give one of them")
     if settings.epochs:
-        steps = settings.epochs * data_steps
-        result = Length(settings.epochs, data_steps, max(settings.schedule_steps or 0, steps))
+        epochs, steps_per_epoch = settings.epochs, data_steps
+        typed = f"--epochs={epochs}, {epochs * data_steps} steps,"
     else:
         whole_schedule = "schedule_steps" in settings.typed and "steps" not in settings.typed
         steps = settings.schedule_steps if whole_schedule else settings.steps
-        schedule_steps = settings.schedule_steps or steps
-        if steps > schedule_steps:
-            raise UsageError(
-                f"--steps={steps} is past the end of --schedule_steps={schedule_steps}"
-            )
         epochs, steps_per_epoch = pieces(steps, settings.num_evals)
-        result = Length(epochs, steps_per_epoch, schedule_steps)
+        typed = f"--steps={steps}"
+    steps = epochs * steps_per_epoch
+    result = Length(epochs, steps_per_epoch, settings.schedule_steps or steps)
+    if steps > result.schedule_steps:
+        raise UsageError(f"{typed} is past the end of --schedule_steps={result.schedule_steps}")
     if result.steps_per_epoch % settings.steps_per_execution:
         raise UsageError(
             f"--steps_per_execution={settings.steps_per_execution} does not divide the "
