@@ -59,7 +59,8 @@ class DecoupledSteps(WatchedModel):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Compute the network's loss and metrics on one batch."""
         results = super().test_step(data)
-        return reducible_logs({k: v for k, v in results.items() if not k.startswith("cut")})
+        of_cuts = {m.name for cut in self.diagnostics for m in cut.trackers.values()}
+        return reducible_logs({k: v for k, v in results.items() if k not in of_cuts})
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

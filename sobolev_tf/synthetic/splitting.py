@@ -41,10 +41,10 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
             "split: expected a functional keras.Model, whose graph of layers is known; got "
             f"{type(net).__name__}. Build the net with keras.Input and keras.Model."
         )
-    if not isinstance(at, str) and not (np.iterable(at) and all(isinstance(n, str) for n in at)):
-        raise ValueError(f"split: at is a list of layer names, got {require.shown(at)}.")
     if isinstance(at, str):
         raise ValueError(f"split: at is a list of layer names, at=[{at!r}].")
+    if not np.iterable(at) or not all(isinstance(name, str) for name in at):
+        raise ValueError(f"split: at is a list of layer names, got {require.shown(at)}.")
     if len(net.outputs) != 1:
         raise ValueError(f"split: expected a net with one output, got one with {len(net.outputs)}.")
     cuts = [_output_of(net, name) for name in at]
