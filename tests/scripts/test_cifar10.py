@@ -178,6 +178,8 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
         (["--devices=3", "--strategy=mirrored"], "--devices=3: there are only 2 devices"),
         (["--placement=stages", "--splits=1", "--gradient_target=true"], "full backpropagation"),
         (["--dataset=cifar11"], "no data set 'cifar11'"),
+        (["--dataset="], "--dataset= names no data set"),
+        (["--augmentation=flip"], "--augmentation is for data sets that TFDS has prepared"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path):

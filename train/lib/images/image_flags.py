@@ -249,6 +249,11 @@ def check(settings: Settings) -> None:
         raise UsageError("--cuts and --splits both say where to cut: give one of them")
     if settings.cuts == ():
         raise UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
+    if settings.dataset == "":
+        raise UsageError("--dataset= names no data set: name one, or leave the flag out")
+    unused = sorted(settings.typed & {"augmentation", "color_distortion"})
+    if settings.dataset == "shapes" and unused:
+        raise UsageError(f"--{unused[0]} is for data sets that TFDS has prepared, not for shapes")
     if settings.seeds is not None and "seed" in settings.typed:
         raise UsageError("--seeds and --seed both name seeds: give --seeds, and no --seed")
     if settings.devices and settings.devices > settings.batch_size:
