@@ -11,7 +11,7 @@ from sobolev_tf.synthetic.network_loss import CROSS_ENTROPIES
 
 
 class CutDiagnostics:
-    """Means over an epoch, as metrics `cut1_loss` and so on.
+    """Means over an epoch's examples, as metrics `cut1_loss` and so on.
 
     loss is |m - L|, gradient_loss |SG - dL/dh|; cosine and norm_ratio compare SG with the true
     gradient; accuracy is that of the critic's prediction of the class.
@@ -29,10 +29,21 @@ class CutDiagnostics:
             for name in (names if direct else ["loss", *names, "accuracy"])
         }
 
-    def track(self, name: str, value: tf.Tensor, finite_only: bool = False) -> None:
-        """Add a batch's value; `finite_only` leaves out a step that loss scaling will skip."""
-        counts = tf.math.is_finite(value) if finite_only else True
-        weight = tf.cast(counts, tf.float32)
+    def track(
+        self, name: str, value: tf.Tensor, examples: tf.Tensor, finite_only: bool = False
+    ) -> None:
+        """Add a batch's value; `finite_only` leaves out a step that loss scaling will skip.
+
+        Args:
+          name: what it is of.
+          value: the mean over the batch, a scalar.
+          examples: how many examples the batch has: the weight of the value.
+          finite_only: whether a value that is not finite is left out.
+        """
+        counts = examples > 0
+        if finite_only:
+            counts &= tf.math.is_finite(value)
+        weight = tf.where(counts, tf.cast(examples, tf.float32), 0)
         self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
 
     def track_accuracy(
@@ -48,14 +59,14 @@ class CutDiagnostics:
         named = tf.argmax(outputs, -1)
         classes = tf.reshape(y, tf.shape(named)) if sparse else tf.argmax(y, -1)
         right = tf.equal(named, tf.cast(classes, tf.int64))
-        self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)))
+        self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)), tf.shape(outputs)[0])
 
     def compare(self, synthetic: tf.Tensor, true: tf.Tensor, finite_only: bool = False) -> None:
         """Add cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
         cosine, ratio = compare(synthetic, true)
         ratio = tf.where(tf.math.is_finite(cosine), ratio, cosine)  # a number over infinity is 0
-        self.track("cosine", cosine, finite_only)
-        self.track("norm_ratio", ratio, finite_only)
+        self.track("cosine", cosine, tf.shape(true)[0], finite_only)
+        self.track("norm_ratio", ratio, tf.shape(true)[0], finite_only)
 
     def metrics(self, loss: keras.losses.Loss | Callable | None) -> list[keras.metrics.Metric]:
         """List what can be reported under the network's loss."""
@@ -113,6 +124,5 @@ def compare_when(
 
     # The first step of an epoch always counts, so that a short epoch reports something.
     first = diagnostics[0].trackers["cosine"].count.value == 0
-    weights = tf.broadcast_to(example_weights, tf.shape(cuts[0].h)[:1])
-    counts = tf.reduce_any(weights != 0)  # not of a replica's empty share, either
+    counts = tf.reduce_any(example_weights != 0)
     tf.cond((due | first) & counts, diagnose, lambda: False)
