@@ -237,8 +237,20 @@ def _home(folders: Iterable[Path]) -> Path | None:
     return parents.popitem()[1] if len(folders) > 1 and len(parents) == 1 else None
 
 
+def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return flags and folders; the word after `--workdir` is its value.
+
+    >>> separate(["runs/a", "--workdir", "figures", "runs/b"])
+    (['--workdir', 'figures'], ['runs/a', 'runs/b'])
+    """
+    typed: list[str] = []
+    folders: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        is_flag = argument.startswith("-") or before in ("--workdir", "-workdir")
+        (typed if is_flag else folders).append(argument)
+    return typed, folders
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.argv[1:] = [argument for argument in arguments if argument.startswith("-")]
-    folders = [each for each in arguments if not each.startswith("-")]
+    sys.argv[1:], folders = separate(sys.argv[1:])
     cli.run(lambda settings: main(folders, settings.workdir), FLAGS)
