@@ -66,11 +66,11 @@ class EquationSteps(NetModel):
             loss, comparison = self._step(data, training=True)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        pairs = gradients.connect(tape.gradient(scaled, variables), variables)
+        of_loss = gradients.connect(tape.gradient(scaled, variables), variables)
         gradients.build_optimizer(self.optimizer, variables)
         # A batch that is refused while it is read must not decay the weights.
         with tf.control_dependencies([loss]):
-            together = skipped_together(self.optimizer, [gradient for gradient, _ in pairs])
+            together = skipped_together(self.optimizer, of_loss)
             self.optimizer.apply_gradients(zip(together, variables, strict=True))
         return strategies.reducible_logs(self.compute_metrics(*comparison))
 

@@ -6,10 +6,8 @@ import keras
 import tensorflow as tf
 
 
-def connect(
-    gradients: list[tf.Tensor | None], variables: list[tf.Variable]
-) -> list[tuple[tf.Tensor, tf.Variable]]:
-    """Pair gradients with their variables, None as zero.
+def connect(gradients: list[tf.Tensor | None], variables: list[tf.Variable]) -> list[tf.Tensor]:
+    """Return the gradients of the variables, zero for None.
 
     The last bias has no part in derivatives: without value labels its gradient is None.
 
@@ -19,13 +17,13 @@ def connect(
     Example:
 
     >>> w, b = tf.Variable([2.0]), tf.Variable([1.0])
-    >>> [float(gradient[0]) for gradient, _ in connect([tf.constant([3.0]), None], [w, b])]
+    >>> [float(gradient[0]) for gradient in connect([tf.constant([3.0]), None], [w, b])]
     [3.0, 0.0]
     """
     if all(gradient is None for gradient in gradients):
         raise ValueError("the loss does not depend on any trainable weight of the net.")
     return [
-        (tf.zeros_like(variable) if gradient is None else gradient, variable)
+        tf.zeros_like(variable) if gradient is None else gradient
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
 
