@@ -182,7 +182,7 @@ def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
 class Bandit:
     """A game whose action 1 scores, and costs the life if the screen is black."""
 
-    def __init__(self, game, num_envs, *, seed):
+    def __init__(self, game, num_envs, *, seed, num_threads):
         self.num_envs, self.frames = num_envs, np.full([num_envs, 84, 84, 4], 255, np.uint8)
 
     def step(self, actions):
@@ -240,12 +240,13 @@ def test_the_actor_critic_loss_by_hand():
         actions=tf.constant([0, 1]),
         advantages=tf.constant([2.0, -1.0], tf.float64),
         targets=tf.constant([2.0, 5.0], tf.float64),
+        value_cost=0.25,
         entropy_cost=0.1,
     )
     policy_loss = -(2 * np.log(0.5) - np.log(0.75)) / 2
     entropy = -(policy * np.log(policy)).sum() / 2
     np.testing.assert_allclose(terms, [policy_loss, (1 + 9) / 2, entropy])
-    np.testing.assert_allclose(loss, policy_loss + 0.5 * 5 - 0.1 * entropy)
+    np.testing.assert_allclose(loss, policy_loss + 0.25 * 5 - 0.1 * entropy)
 
 
 def test_rmsprop_begins_at_one_and_rates_fall_to_zero():

@@ -76,13 +76,11 @@ def _recording():
     return run
 
 
-def _learning(actors, rollout, threads):
+def _learning(actors, rollout):
     net = policies.new_teacher(GAME)
     settings = A2CSettings(num_actors=actors, unroll_length=rollout)
     a3c.compile_net(net, settings, num_updates=10**6)
     made = [a3c.Actor(net, GAME, settings, seed=[0, k]) for k in range(actors)]
-    for k, actor in enumerate(made):
-        actor.env = environment.Atari(GAME, GAMES, seed=k, num_threads=threads)
 
     def played():
         return int(net.optimizer.iterations) * GAMES * rollout
@@ -99,11 +97,11 @@ RUNS = {  # with what they need in their environment
     "the environment alone": (_alone, {}),
     "recording (bar 1500)": (_recording, {}),
     # As Stable-Baselines3 does it: 16 games, 5 steps between two updates.
-    "one synchronous loop": (lambda: _learning(1, 5, CORES), {}),
+    "one synchronous loop": (lambda: _learning(1, 5), {}),
     # As train.teacher does it.
     "A3C": (
-        lambda: _learning(ACTORS, DEFAULTS.unroll_length, 1),
-        {"TF_NUM_INTRAOP_THREADS": a3c.num_threads(ACTORS)},
+        lambda: _learning(ACTORS, DEFAULTS.unroll_length),
+        {"TF_NUM_INTRAOP_THREADS": str(a3c.num_threads(ACTORS))},
     ),
 }
 

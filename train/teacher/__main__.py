@@ -50,6 +50,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "unroll_length": 5,
         "optimizer": "rmsprop",
         "learning_rate": 7e-4,
+        "value_cost": 0.5,
         "entropy_cost": 0.01,
         "gae_lambda": 1.0,
         "discount": 0.99,
@@ -111,6 +112,13 @@ flags.DEFINE_float(
     **OWN,
 )
 flags.DEFINE_float(
+    "value_cost",
+    DEFAULTS.value_cost,
+    "Weight of the value's squared error in the loss.",
+    0.0,
+    **OWN,
+)
+flags.DEFINE_float(
     "entropy_cost",
     DEFAULTS.entropy_cost,
     "Weight of the policy's entropy, which the loss rewards.",
@@ -164,7 +172,7 @@ def main(settings: Settings) -> None:
     check(settings)
     if settings.eval_policy is None and settings.release is None:
         threads = a3c.num_threads(settings.num_actors)
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", threads)
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     seeding.seed_everything(settings)
     if settings.eval_policy is not None:
         return evaluate.evaluate(

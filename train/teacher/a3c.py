@@ -22,9 +22,9 @@ from train.teacher import losses
 from train.teacher.settings import A2CSettings
 
 
-def num_threads(num_actors: int) -> str:
-    """Return TF_NUM_INTRAOP_THREADS for the actors: they share the cores; more would only wait."""
-    return str(max(1, (os.cpu_count() or 1) // num_actors))
+def num_threads(num_actors: int) -> int:
+    """Return the threads of an actor's net and games: actors share the cores; more would wait."""
+    return max(1, (os.cpu_count() or 1) // num_actors)
 
 
 def compile_net(net: keras.Model, settings: A2CSettings, num_updates: int) -> None:
@@ -62,14 +62,19 @@ class Actor:
     ):
         self.settings = settings
         self.rng = np.random.default_rng(seed)
-        self.env = environment.Atari(game, settings.num_envs, seed=int(self.rng.integers(2**30)))
+        self.env = environment.Atari(
+            game,
+            settings.num_envs,
+            seed=int(self.rng.integers(2**30)),
+            num_threads=num_threads(settings.num_actors),
+        )
         self.scores: collections.deque[float] = collections.deque(maxlen=100)
         self.logs = dict.fromkeys(losses.TERMS, np.nan)
         self._totals = np.zeros(settings.num_envs, np.float32)
         self._policy = Policy(net, settings.jit_compile)
 
         def update(frames, actions, advantages, targets):
-            return update_net(net, frames, actions, advantages, targets, settings.entropy_cost)
+            return update_net(net, frames, actions, advantages, targets, settings)
 
         self._update = tf.function(
             update, jit_compile=settings.jit_compile, autograph=False
@@ -129,7 +134,7 @@ def update_net(
     actions: tf.Tensor,
     advantages: tf.Tensor,
     targets: tf.Tensor,
-    entropy_cost: float,
+    settings: A2CSettings,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Take one step of the optimizer on a batch; return the loss's terms.
 
@@ -139,12 +144,18 @@ def update_net(
       actions: int32 [B].
       advantages: [B].
       targets: [B].
-      entropy_cost: weight of the policy's entropy.
+      settings: settings of the learner, among them the weights of the loss's terms.
     """
     with tf.GradientTape() as tape:
         logits, values = net(tf.cast(frames, tf.float32))
         loss, terms = losses.actor_critic_loss(
-            logits, values[:, 0], actions, advantages, targets, entropy_cost
+            logits,
+            values[:, 0],
+            actions,
+            advantages,
+            targets,
+            settings.value_cost,
+            settings.entropy_cost,
         )
     net.optimizer.apply(tape.gradient(loss, net.trainable_variables))
     return terms

@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 TERMS = ("policy_loss", "value_loss", "entropy")
-VALUE_COST = 0.5
 
 
 def actor_critic_loss(
@@ -13,11 +12,12 @@ def actor_critic_loss(
     actions: tf.Tensor,
     advantages: tf.Tensor,
     targets: tf.Tensor,
+    value_cost: float,
     entropy_cost: float,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """Return the loss of a batch and its `TERMS`, scalars.
 
-        loss = -mean(A log π(a|s)) + VALUE_COST mean((R - V(s))^2) - entropy_cost mean(H[π(.|s)])
+        loss = -mean(A log π(a|s)) + value_cost mean((R - V(s))^2) - entropy_cost mean(H[π(.|s)])
 
     Gradients flow into π and V; A and R are data.
 
@@ -27,6 +27,7 @@ def actor_critic_loss(
       actions: int32 [B], a.
       advantages: [B], A.
       targets: [B], the returns R that V learns.
+      value_cost: weight of the value's squared error.
       entropy_cost: weight of the policy's entropy H, in nats.
     """
     log_policy = tf.nn.log_softmax(logits)
@@ -34,7 +35,7 @@ def actor_critic_loss(
     policy_loss = -tf.reduce_mean(advantages * chosen)
     value_loss = tf.reduce_mean(tf.square(targets - values))
     entropy = -tf.reduce_mean(tf.reduce_sum(tf.exp(log_policy) * log_policy, -1))
-    loss = policy_loss + VALUE_COST * value_loss - entropy_cost * entropy
+    loss = policy_loss + value_cost * value_loss - entropy_cost * entropy
     return loss, (policy_loss, value_loss, entropy)
 
 

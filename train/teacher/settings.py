@@ -13,6 +13,7 @@ class A2CSettings:
       unroll_length: steps of every game between two updates, T.
       optimizer: "adam", or "rmsprop", which is A3C's.
       learning_rate: at the start; it falls linearly to zero.
+      value_cost: weight of the value's squared error in the loss; 0.5 is A3C's.
       entropy_cost: weight of the policy's entropy in the loss.
       gae_lambda: lambda of the generalized advantages; 1 gives A3C's n-step returns.
       discount: gamma, what a point is worth one agent step later.
@@ -27,6 +28,7 @@ class A2CSettings:
     unroll_length: int = 16
     optimizer: str = "adam"
     learning_rate: float = 5e-4
+    value_cost: float = 0.5
     entropy_cost: float = 0.01
     gae_lambda: float = 0.95
     discount: float = 0.99
