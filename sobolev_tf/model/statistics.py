@@ -125,9 +125,9 @@ class Statistics:
         self.rows += len(points)
         dims = points.shape[1:]
         _refuse_mask(mask, points)
-        counted = [weights[name] != 0 for name in by_name if name in weights]
-        everywhere = len(counted) < max(len(by_name), 1)
-        chosen = slice(None) if everywhere else np.any(counted, 0)
+        names = by_name or weights  # without labels, weights are those of the points
+        counted = [weights[name] != 0 for name in names if name in weights]
+        chosen = np.any(counted, 0) if counted and len(counted) == len(names) else slice(None)
         self.points.add(_without_padding(points, mask, 1, 1)[chosen])
         for name, label in by_name.items():
             if name == "value" and self._holds_classes(label):

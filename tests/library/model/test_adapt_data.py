@@ -102,6 +102,17 @@ def test_rows_of_weight_0_do_not_count(streamed):
     np.testing.assert_allclose(scales(model)[0], X[computed].mean(0), atol=1e-6)
 
 
+@pytest.mark.parametrize("weights", ["one", "by name"])
+def test_points_of_weight_0_do_not_count_without_labels_either(weights):
+    weight = (np.arange(64) % 2).astype("float32")
+    alone, streamed = compiled(), compiled()
+    passed = weight if weights == "one" else {"d1": weight}
+    alone.adapt(X, sample_weight=passed)
+    np.testing.assert_allclose(scales(alone)[0], X[1::2].mean(0), atol=1e-6)
+    streamed.adapt(tf.data.Dataset.from_tensors((X, None, passed)))
+    np.testing.assert_array_equal(scales(streamed)[0], scales(alone)[0])
+
+
 @pytest.mark.parametrize("placeholder", [0.0, 7.0, np.nan])
 def test_placeholder_energies_do_not_spoil_the_scale_of_forces(placeholder):
     forces, both = compiled(missing="nan"), compiled(missing="nan")
