@@ -48,6 +48,11 @@ class NetModel(strategies.DistributedModel):
         self.restore_posterior(None)
         self.solver_functions = CompiledFunctions()
 
+    @property
+    def losses(self) -> list[tf.Tensor]:
+        """The net's regularization losses, such as L2; a teacher's are not those of its student."""
+        return self.net.losses
+
     def build(self, input_shape: Any) -> None:
         """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
         self.equation.build(input_shape, owner=type(self).__name__)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel, nets, projections, targets
+from sobolev_tf import PolicyDistiller, SobolevModel, nets, projections, targets
 from tests.support.curve import DY, X, Y, assert_same_weights, compiled, weights_of
 
 
@@ -118,6 +118,25 @@ def test_a_teacher_teaches_and_does_not_learn():
     assert history["loss"][-1] < history["loss"][0]
     for a, b in zip(before, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [SobolevModel, PolicyDistiller])
+def test_a_students_loss_has_its_own_regularizers_and_not_its_teachers(kind):
+    def linear(**regularizers):
+        ones = keras.layers.Dense(2, kernel_initializer="ones", **regularizers)
+        return keras.Sequential([keras.Input([2]), ones])
+
+    def loss(student, teacher):
+        model = kind(student, **{of: targets.Teacher(teacher)})
+        model.compile(run_eagerly=True)
+        return model.evaluate(X, verbose=0, return_dict=True)["loss"]
+
+    of = "teacher" if kind is PolicyDistiller else "target"
+    own = linear(kernel_regularizer="l2", activity_regularizer="l2")
+    strict = linear(kernel_regularizer="l2", activity_regularizer="l1")
+    expected = 0.01 * 4 + 0.01 * np.sum(X.sum(1) ** 2 * 2) / len(X)  # Keras's mean over the batch
+    assert loss(linear(), strict) == pytest.approx(0, abs=1e-6)
+    assert loss(own, strict) == pytest.approx(expected, rel=1e-5)
 
 
 def test_missing_labels_are_left_out():
