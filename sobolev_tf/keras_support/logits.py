@@ -22,15 +22,62 @@ def last_activation(net: Any) -> str | None:
     >>> last_activation(keras.Sequential([keras.Input([2]), keras.layers.Dense(3, "softmax")]))
     'softmax'
     """
+    return _name(_last_operation(net))
+
+
+def activation_layer(net: keras.Model) -> keras.layers.Layer | None:
+    """Return a new layer with a net's last activation; None if that is linear or not known.
+
+    Example:
+
+    >>> last = keras.layers.Softmax(axis=1)
+    >>> net = keras.Sequential([keras.Input([2]), keras.layers.Dense(3), last])
+    >>> activation_layer(net).axis
+    1
+    """
+    last = _last_operation(net)
+    if _name(last) in (None, "linear", "glu"):  # a gated linear unit halves its axis
+        return None
+    if (function := getattr(last, "activation", None)) is not None:
+        own = isinstance(last, keras.layers.Activation)
+        return keras.layers.Activation(function, dtype=last.dtype_policy if own else None)
+    copy = type(last).from_config(last.get_config())
+    if isinstance(copy, keras.layers.Layer):
+        return copy
+    inputs = keras.Input(net.output_shape[1:])
+    return keras.Model(inputs, copy(inputs))
+
+
+def _last_operation(net):
+    """The layer or operation whose activation is the net's last one; None if it is not known."""
     outputs = getattr(net, "outputs", None)
     if not isinstance(net, keras.Model) or not outputs or len(outputs) != 1:
         return None
-    layer = outputs[0]._keras_history.operation
-    if isinstance(layer, keras.Model):
-        return last_activation(layer)
-    if isinstance(layer, keras.layers.Softmax):
-        return "softmax"
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+    return _operation_of(outputs[0])
+
+
+def _operation_of(tensor):
+    operation, node, index = tensor._keras_history
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    if isinstance(operation, keras.Model):
+        outputs = getattr(operation, "outputs", None)
+        return _operation_of(outputs[index]) if outputs else None
+    if isinstance(operation, keras.layers.Activation) and _name(operation) == "linear":
+        # Behind a half-precision net, this is Keras's way to give outputs in float32.
+        below = _operation_of(operation._inbound_nodes[node].input_tensors[0])
+        return below if _name(below) else operation
+    return operation
+
+
+def _name(operation):
+    """The name of an operation's activation as in `keras.activations`; None if it has none."""
+    activation = getattr(operation, "activation", None)
+    if name := getattr(activation, "__name__", None):
+        return name
+    kind = type(operation if activation is None else activation).__name__.lower()
+    names = {name.replace("_", ""): name for name in dir(keras.activations)}
+    return names.get(kind)
 
 
 def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable | None) -> None:

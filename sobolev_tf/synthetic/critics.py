@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from sobolev_tf.keras_support.logits import activation_layer
+
 
 def imagenet_critic(shape: Sequence[int], outputs: int) -> keras.Model:
     """Build the paper's critic for ImageNet (SM 4.3).
@@ -152,9 +154,8 @@ def build(
     cuts, outputs = stages[:-1], stages[-1].output_shape[1:]
     if callable(critic) and not isinstance(critic, keras.Model):
         critics = [_build_one(critic, k, cut, outputs[-1]) for k, cut in enumerate(cuts)]
-        activation = getattr(stages[-1].layers[-1], "activation", None)
-        if not direct and activation not in (None, keras.activations.linear):
-            critics = [keras.Sequential([c, keras.layers.Activation(activation)]) for c in critics]
+        if not direct:
+            critics = [_with_activation(model, stages[-1]) for model in critics]
     else:
         critics = list(critic or []) if isinstance(critic, (list, tuple, type(None))) else [critic]
     if len(critics) != len(cuts):
@@ -201,6 +202,11 @@ def _build_one(builder, k, stage, outputs):
             f"{getattr(function, '__name__', function)} makes no critic for cut {k + 1}, where h "
             f"is {list(h)}: {error}"
         ) from error
+
+
+def _with_activation(critic, net):
+    last = activation_layer(net)
+    return critic if last is None else keras.Sequential([critic, last])
 
 
 def refuse_batch_statistics(critics: Sequence[keras.Model]) -> None:

@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.keras_support.logits import activation_layer, last_activation
+from sobolev_tf.synthetic import dense_critic
 
 STATES = np.random.default_rng(0).normal(size=[16, 4]).astype("float32")
 
@@ -82,3 +84,45 @@ def test_stored_probabilities_in_a_data_set_are_warned_of(recwarn):
 def test_one_action_is_no_policy():
     with pytest.raises(ValueError, match="one action"):
         st.PolicyDistiller(policy(actions=1), alpha=0)
+
+
+def _softmax_of(logits):
+    return keras.Model(inputs := keras.Input([3]), keras.layers.Softmax()(inputs))(logits)
+
+
+LAST = {
+    "Activation": keras.layers.Activation("softmax"),
+    "Softmax": keras.layers.Softmax(),
+    "function": keras.activations.softmax,
+    "nested": _softmax_of,
+    "float32 outputs": lambda x: keras.layers.Activation("linear", dtype="float32")(_softmax_of(x)),
+    "activation is a layer": keras.layers.Dense(3, keras.layers.Softmax()),
+    "wrapped": lambda x: keras.layers.SpectralNormalization(keras.layers.Dense(3, "softmax"))(x),
+}
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_critics_get_the_final_activation_however_the_net_has_it(last, tmp_path):
+    inputs = keras.Input([4])
+    hidden = keras.layers.Dense(8, "tanh", name="h")(inputs)
+    net = keras.Model(inputs, LAST[last](keras.layers.Dense(3)(hidden)))
+    assert last_activation(net) == "softmax"
+    model = st.DecoupledModel(st.split(net, at=["h"]), critic=dense_critic)
+    model.compile("sgd", "adam", loss="sparse_categorical_crossentropy")
+    h = np.random.default_rng(0).normal(size=[5, 8]).astype("float32")
+    outputs = model.critics[0](h).numpy()
+    assert np.allclose(outputs.sum(1), 1, atol=1e-5)
+    assert outputs.min() > 0
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(again.critics[0](h), outputs)
+
+
+def test_a_last_activation_keeps_its_settings():
+    layers = [keras.Input([4]), keras.layers.Dense(3), keras.layers.ReLU(max_value=0.5)]
+    assert activation_layer(keras.Sequential(layers)).max_value == 0.5
+    inputs = keras.Input([3])
+    bounded = keras.activations.relu(inputs, max_value=0.5)
+    copy = activation_layer(keras.Model(inputs, bounded))
+    assert copy(np.float32([[-1, 0.2, 2]])).numpy().tolist() == [[0, np.float32(0.2), 0.5]]
+    assert activation_layer(policy()) is None
