@@ -64,6 +64,11 @@ class CriticUpdates:
         """How many gradients a replica computes."""
         return -(-self.steps // replicas()) if self.in_turn else self.steps
 
+    @property
+    def total(self) -> int:
+        """How many updates critics take in a step: those of all replicas."""
+        return self.rounds * (replicas() if self.in_turn else 1)
+
     def take(self, k: int, tensors: Any) -> Any:
         """Take the examples of round k.
 

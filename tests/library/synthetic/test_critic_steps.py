@@ -206,6 +206,8 @@ def test_updates_are_those_over_all_replicas(two_replicas):
     with two_replicas.scope():
         assert CriticUpdates(steps=1).rounds == 1  # two updates, one from each
         assert CriticUpdates(steps=3).rounds == 2  # four
+        assert CriticUpdates(steps=3).total == 4
+        assert CriticUpdates("sync", steps=3).total == 3
         assert CriticUpdates("sync", steps=3).rounds == 3
         share = CriticUpdates("sync", steps=3, batch=6).take(1, [tf.range(8), None])
         assert share[0].numpy().tolist() == [3, 4, 5]

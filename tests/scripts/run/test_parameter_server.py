@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import cut_nets
 from train import cifar10, cluster
-from train.lib.run import parameter_server, tf_servers
+from train.lib.run import checkpoints, parameter_server, tf_servers
 from train.lib.run.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -85,11 +86,19 @@ def test_a_worker_that_is_killed_does_not_lose_the_run(tmp_path):
             process.wait()
 
 
+@pytest.mark.parametrize("method", ["sobolev", "backprop"])
+def test_updates_of_a_step_are_those_that_keras_counts(method):
+    model = cut_nets.compiled(cut_nets.tanh_net(), method, critic_steps=3, critic_batch=2)
+    model.fit(*cut_nets.points(8), batch_size=2, verbose=0)
+    for name, updates in parameter_server.updates_of_step(model).items():
+        assert int(getattr(model, name).iterations) == 4 * updates
+
+
 @pytest.mark.slow
 def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-m", "train.cluster", "train.cifar10", "--dataset=shapes"]
     command += ["--width_multiplier=0.02", "--batch_size=4", "--splits=1", "--num_evals=2"]
-    command += ["--steps=20", f"--workdir={tmp_path}"]
+    command += ["--steps=20", "--critic_steps=3", f"--workdir={tmp_path}"]
     for words in ("training", "all 20 steps are done"):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr[-2000:]
@@ -100,6 +109,9 @@ def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
     right = summary["last"]["accuracy"] * 40  # of an epoch's images: whole, if no sum was lost
     assert right == pytest.approx(round(right), abs=1e-4)
     assert summary["saved_model_difference"] < 1e-5
+    state, _ = checkpoints.read(sorted(tmp_path.glob("checkpoints/*.npz"))[-1])
+    updates = {name.split("/")[0]: n for name, n in state.items() if name.endswith("/iteration")}
+    assert updates == {"optimizer": 20, "critic_optimizer": 60}
 
 
 @pytest.mark.parametrize("argument", ["--strategy=none", "--strategy", "-strategy=mirrored"])

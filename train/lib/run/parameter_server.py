@@ -101,8 +101,10 @@ def fit(
 
     callback_list = keras.callbacks.CallbackList(callbacks, model=model)
     batches = iter(data)
-    counts = [optimizer.iterations for optimizer in checkpoints.optimizers(model).values()]
-    for variable in (*model.metrics_variables, *counts):
+    counts = {name: o.iterations for name, o in checkpoints.optimizers(model).items()}
+    with strategy.scope():
+        updates = updates_of_step(model)
+    for variable in (*model.metrics_variables, *counts.values()):
         # One operation on the server: Keras would read, add and write, and lose updates in between.
         variable.assign_add = functools.partial(_add, variable)
     taken = int(model.optimizer.iterations.numpy())
@@ -118,8 +120,9 @@ def fit(
                     coordinator.schedule(step, args=(next(batches),))
                 coordinator.join()
                 taken += done - first
-                for count in counts:
-                    count.assign(taken)  # counts a batch once that a dead worker had begun
+                for name, count in counts.items():
+                    # Counts a batch once that a dead worker had begun.
+                    count.assign(taken * updates[name])
                 logs = _numbers(model.get_metrics_result())
                 callback_list.on_train_batch_end(done - 1, logs)
             if validation_data is not None:
@@ -134,6 +137,14 @@ def fit(
             "start it again; the same command resumes from the last checkpoint"
         ) from error
     callback_list.on_train_end(logs)
+
+
+def updates_of_step(model: keras.Model) -> dict[str, int]:
+    """Return how many updates each optimizer of `model` makes in a training step, by its name."""
+    updates = dict.fromkeys(checkpoints.optimizers(model), 1)
+    if "critic_optimizer" in updates:
+        updates["critic_optimizer"] = model.critic_updates.total
+    return updates
 
 
 def _test_function(model: keras.Model) -> Callable[[Any], Any]:
