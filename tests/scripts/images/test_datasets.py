@@ -138,7 +138,14 @@ def test_names_and_directories_are_found(intact):
     }
     stand_in = datasets.load(data_dir=root, image_size=32)
     assert stand_in.name == "shapes"
-    assert f"NO ImageNet IS PREPARED in {root}" in stand_in.notice
+    assert stand_in.notice.startswith("NO ImageNet IS PREPARED: ")
+    assert str(root) in stand_in.where
+
+
+def test_what_is_stored_about_data_is_the_same_in_another_folder(tmp_path):
+    before, after = (datasets.load(data_dir=tmp_path / name, image_size=32) for name in "ab")
+    assert before.where != after.where
+    assert before.describe() == after.describe()
 
 
 def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):

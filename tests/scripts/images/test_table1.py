@@ -22,6 +22,7 @@ def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
     summary = {"method": flags["method"], "splits": int(flags["splits"]), "top1": top1}
     summary |= {"top5": facts.get("top5", 0.9), "steps": facts.get("steps", 10)}
     summary |= {"dataset": {"name": facts.get("dataset", script)}}
+    summary["dataset"]["notice"] = facts.get("notice", "")
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
@@ -56,6 +57,16 @@ def test_a_run_may_be_older_than_a_flag(tmp_path):
     assert len(column["sobolev"]) == 2
     with pytest.raises(UsageError, match="--gradient_loss is l1 and squared"):
         table1.cells([first, third])
+
+
+def test_seeds_of_one_cell_may_have_other_notices(tmp_path):
+    for seed, place in enumerate(["", " in /data"]):
+        notice = f"NO ImageNet IS PREPARED{place}"
+        write(tmp_path / str(seed), "imagenet", dataset="shapes", seed=seed, notice=notice)
+    first, second = (table1.read(tmp_path / name) for name in "01")
+    [column] = table1.cells([first, second]).values()
+    assert len(column["sobolev"]) == 2
+    assert first.images != second.images
 
 
 @pytest.mark.parametrize("top1", [float("nan"), 41.0, None])
@@ -128,7 +139,7 @@ def test_what_seeds_and_methods_must_share(tmp_path, capsys):
     assert "RUNS OF DIFFERENT --learning_rate: sobolev 0.1, noprop 0.4." in capsys.readouterr().out
     write(tmp_path / "c", seed=1)
     path = tmp_path / "c" / "summary.json"
-    path.write_text(path.read_text().replace('"cifar10"}', '"cifar10", "train_size": 9}'))
+    path.write_text(path.read_text().replace('"cifar10", ', '"cifar10", "train_size": 9, '))
     with pytest.raises(UsageError, match=r"--dataset is .* and .*9"):
         plot.main([str(tmp_path / name) for name in "ac"])
 

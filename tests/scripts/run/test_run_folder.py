@@ -91,6 +91,17 @@ def test_other_data_is_refused(tmp_path):
         run.add_facts(images=10)
 
 
+def test_a_notice_may_have_other_words(tmp_path):
+    for notice in ("NO ImageNet IS PREPARED in /data: drawn", "NO ImageNet IS PREPARED: drawn"):
+        with run_folder.Run(tmp_path, FLAGS) as run:
+            run.add_facts(dataset={"name": "shapes", "notice": notice})
+    with (
+        run_folder.Run(tmp_path, FLAGS) as run,
+        pytest.raises(UsageError, match="started with dataset="),
+    ):
+        run.add_facts(dataset={"name": "digits", "notice": notice})
+
+
 def test_a_second_run_on_the_folder_is_refused(tmp_path):
     with (
         run_folder.Run(tmp_path, FLAGS),

@@ -76,10 +76,11 @@ def load(
             raise UsageError(
                 "--num_classes is for data sets that TFDS has prepared, not for shapes"
             )
-        reason = "DRAWN IMAGES"
+        reason, where = "DRAWN IMAGES", "images drawn on the fly"
         if stands_in:
-            reason = f"NO ImageNet IS PREPARED in {tfds_images.folder_of(data_dir)}"
-        return _shapes(f"{reason}: {DRAWN}", eval_split, **common)
+            reason = "NO ImageNet IS PREPARED"
+            where += f", since {tfds_images.folder_of(data_dir)} has no imagenet2012"
+        return _shapes(f"{reason}: {DRAWN}", where, eval_split, **common)
     name = name or "imagenet2012"
     if eval_split != "validation":
         raise UsageError(
@@ -96,7 +97,7 @@ def load(
         )
 
 
-def _shapes(notice, held_out, image_size, batch_size, seed, share):
+def _shapes(notice, where, held_out, image_size, batch_size, seed, share):
     size = shapes.SIZES["train"]
 
     def indices(start):  # one permutation of the images per epoch
@@ -118,7 +119,7 @@ def _shapes(notice, held_out, image_size, batch_size, seed, share):
         class_names=shapes.CLASSES,
         train_size=size,
         eval_size=shapes.SIZES[held_out],
-        where="images drawn on the fly",
+        where=where,
         notice=notice,
         files=(),
         image_size=image_size,

@@ -43,7 +43,7 @@ def announce(
 ) -> None:
     """Print what is about to be trained."""
     if images.notice:
-        print(f"\n*** {images.notice} ***\n")
+        print(f"\n*** {images.notice} ***\n({images.where})\n")
     if settings.placement == "stages":
         print("Each stage is on its own device: true gradients are not computed, so no cosines")
     replicas = model.distribute_strategy.num_replicas_in_sync

@@ -57,7 +57,7 @@ def _like(result: table1.Result, other: table1.Result) -> bool:
     free = table1.FLAGS_THAT_MAY_DIFFER - {"seed"} | table1.FLAGS_OF_A_METHOD
     flags = (result.flags.keys() | other.flags.keys()) - free
     return (
-        (result.script, result.images, result.steps) == (other.script, other.images, other.steps)
+        (result.script, result.data, result.steps) == (other.script, other.data, other.steps)
         and other.splits in (0, result.splits)
         and all(result.flags.get(name) == other.flags.get(name) for name in flags)
     )

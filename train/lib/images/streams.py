@@ -26,11 +26,11 @@ class Images:
     class_names: tuple[str, ...]
     train_size: int
     eval_size: int
-    where: str
+    where: str  # the place, which may change
     image_size: int
     batch_size: int
     seed: int
-    notice: str  # a loud line, where this is not what the user may think
+    notice: str  # a loud line, where this is not what the user may think; names no place
     files: tuple[str, ...]
     share: Share  # of every batch, which the streams give
     _train: Callable  # first example -> endless examples
@@ -51,7 +51,7 @@ class Images:
         return max(1, self.train_size // self.batch_size)
 
     def describe(self) -> dict:
-        """Return what a run folder keeps about its data; not its place, which may change."""
+        """Return what a run folder keeps about its data: all but its place."""
         facts = {key: value for key, value in vars(self).items() if isinstance(value, str | int)}
         del facts["where"]
         return facts | {"classes": self.num_classes}  # the key that stored runs have

@@ -73,6 +73,11 @@ class Result(NamedTuple):
         """Return the key of the run's column."""
         return self.script, self.dataset, self.splits
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """Return what runs on the same data have in common."""
+        return run_folder.comparable(self.images)
+
 
 def read(folder: Path) -> Result:
     """Read the result of a finished run.
@@ -135,7 +140,7 @@ def cells(results: Iterable[Result]) -> Columns:
 
 
 def _check_repeats(first: Result, second: Result) -> None:
-    a, b = (result.flags | {"dataset": result.images} for result in (first, second))
+    a, b = (result.flags | {"dataset": result.data} for result in (first, second))
     named = sorted(a.keys() | b.keys())
     if first.method == "backprop":
         named = [name for name in named if name not in ("splits", "cuts", "method")]

@@ -113,7 +113,7 @@ class Run:
         facts = json.loads(json.dumps(facts))
         for name, value in facts.items():
             stored = self.config["facts"].setdefault(name, value)
-            if stored != value:
+            if comparable(stored) != comparable(value):
                 raise UsageError(
                     f"{self.folder} started with {name}={stored}, now it is {value}: "
                     "choose another --workdir"
@@ -252,6 +252,17 @@ def read_config(
 def of_run(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what a file of this config's run states, for `identity.check`; {} of an old run."""
     return {"run": config["id"]} if "id" in config else {}
+
+
+def comparable(fact: Any) -> Any:
+    """Return a fact without its `notice`, a line for people whose words may change.
+
+    >>> comparable({"name": "shapes", "notice": "DRAWN IMAGES"})
+    {'name': 'shapes'}
+    """
+    if not isinstance(fact, Mapping):
+        return fact
+    return {name: value for name, value in fact.items() if name != "notice"}
 
 
 def read_json(
