@@ -132,13 +132,48 @@ def test_a_run_names_its_folder_first_and_the_next_command_last(run_script, tmp_
     assert f" -m train.plot {tmp_path} RUN\n" in out
 
 
+def settings(typed=(), **changes):
+    flags = {"seed": 0, "num_seeds": 1, "problem": ["rosenbrock"], "points_per_input": ["10"]}
+    flags |= {"slope_noise": ["0.1"], "fit": ["surrogate_values"], "num_workers": 9}
+    return Settings(flags | changes, frozenset(typed))
+
+
 def test_only_what_is_chosen_runs():
-    flags = {"seed": 0, "num_seeds": 1, "problem": ["rosenbrock"], "slope_noise": ["0.1"]}
-    values_only = Settings(flags | {"fit": ["surrogate_values"]})
     cell = engineering.Cell("rosenbrock", 10, 0.0, 0, "surrogate_values")
-    assert engineering.cells(values_only, [10]) == [cell]
-    both = engineering.cells(values_only.replace(fit=["surrogate_values", "surrogate"]), [10, 30])
-    assert [c.noise for c in both if c.fit == "surrogate"] == [0.0, 0.0, 0.1]
+    assert engineering.all_cells(settings()) == [cell]
+
+
+def test_slopes_have_noise_at_the_fewest_points():
+    sizes, noises = ["30", "10", "30"], ["0.1", "0.1"]
+    cells = engineering.all_cells(
+        settings(fit=["surrogate"], points_per_input=sizes, slope_noise=noises)
+    )
+    assert [(c.points_per_input, c.noise) for c in cells] == [(10, 0.0), (30, 0.0), (10, 0.1)]
+
+
+def test_noises_that_make_no_sense_are_refused():
     for wrong in ("-0.1", "nan", "much"):
         with pytest.raises(UsageError, match=f"--slope_noise={wrong}: expected numbers above 0"):
-            engineering.slope_noises(values_only.replace(slope_noise=[wrong]))
+            engineering.slope_noises(settings(slope_noise=[wrong]))
+    with pytest.raises(UsageError, match="--slope_noise is for --fit=surrogate"):
+        engineering.slope_noises(settings(typed=["slope_noise"]))
+
+
+ENGINEERING = "--suite=engineering"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([ENGINEERING, "--preset=paper"], "--preset is not for --suite=engineering"),
+        ([ENGINEERING, "--function=ackley"], "--function is not for --suite=engineering"),
+        ([ENGINEERING, "--num_workers=2"], "--num_workers is not for --suite=engineering"),
+        (["--problem=robot_arm"], "--problem is not for --suite=functions, only for --suite=eng"),
+        (["--slope_noise=x", "--points_per_input=-3"], "--points_per_input is not for --suite"),
+        ([ENGINEERING, "--seed=4294967295", "--num_seeds=2"], "seeds are below 4294967296"),
+        ([ENGINEERING, "--num_seeds=2000000000"], "--num_seeds=2000000000 needs"),
+        ([ENGINEERING, "--points_per_input=1000000000"], "--points_per_input=1000000000 needs"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
+    assert message in refused(regression, *arguments)

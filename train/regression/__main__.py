@@ -23,7 +23,16 @@ from typing import Any
 
 from absl import flags
 
-from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
+from train.lib.run import (
+    cells,
+    cli,
+    files,
+    memory,
+    progress,
+    run_folder,
+    summary,
+    unused_flags,
+)
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.regression import engineering, figures, functions, recipes, table
@@ -102,9 +111,11 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 POINT_BYTES = 100  # of a point with its labels, which are there several times
+FUNCTIONS_FLAGS = ["preset", "function", "domain", "num_points", "hidden", "steps", "batch_size"]
+FUNCTIONS_FLAGS += ["num_workers"]
+ENGINEERING_FLAGS = ["points_per_input", "slope_noise", "problem", "fit"]
 # When a run is resumed:
-SUITE_FLAGS = ["points_per_input", "slope_noise", "problem", "fit"]
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", *SUITE_FLAGS]
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", *ENGINEERING_FLAGS]
 
 
 def main(settings: Settings) -> None:
@@ -127,14 +138,14 @@ def main(settings: Settings) -> None:
 
 def main_of_engineering(settings: Settings) -> None:
     """Fit the engineering functions, one by one in this process."""
-    sizes = cells.whole_numbers(settings, "points_per_input")
+    unused_flags.refuse(settings, FUNCTIONS_FLAGS, "--suite=engineering")
+    chosen = engineering.all_cells(settings)
     folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
         folder, settings.stored(), "regression", FLAGS_THAT_MAY_CHANGE, results=[]
     ) as run:
-        chosen = engineering.cells(settings, sizes)
         print(f"{len(chosen)} fits of functions of 6 to 10 inputs, in {run.folder}", flush=True)
-        engineering.main(run, settings, sizes)
+        engineering.main(run, settings, chosen)
         print(cli.next_command("compare it with other runs", "train.plot", run.folder, "RUN"))
 
 
@@ -144,6 +155,8 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     Raises:
       UsageError: for flags that make no sense.
     """
+    suite = "--suite=functions, only for --suite=engineering"
+    unused_flags.refuse(settings, ENGINEERING_FLAGS, suite)
     sizes = cells.whole_numbers(settings, "num_points")
     hidden = cells.whole_numbers(settings, "hidden")
     seeds = cells.seeds(settings)
@@ -152,8 +165,9 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
             f"--batch_size={settings.batch_size} is for --preset=paper; the steps of "
             f"--preset={settings.preset} take all points"
         )
-    if settings.preset == "surrogate" and (refused := settings.typed & {"hidden", "steps"}):
-        raise UsageError(f"--{min(refused)} is not for --preset=surrogate, which chooses its net")
+    if settings.preset == "surrogate":
+        chooses = "--preset=surrogate, which chooses its net"
+        unused_flags.refuse(settings, ["hidden", "steps"], chooses)
     if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))

@@ -16,13 +16,24 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import files, identity, metrics_csv, run_folder, schema, summary, text_table
+from train.lib.run import (
+    cells,
+    files,
+    identity,
+    memory,
+    metrics_csv,
+    run_folder,
+    schema,
+    summary,
+    text_table,
+)
 from train.lib.run.errors import UsageError, reading
 from train.lib.run.settings import Settings
 from train.regression.problems import PROBLEMS
 
 TEST_POINTS, TEST_SEED = 2000, 10**9
 MEASURES = ("value_error", "gradient_error", "seconds")
+NUMBER_BYTES = 20  # of a number of a point, which is there several times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,12 +141,18 @@ def measure(cell: Cell) -> dict[str, Any]:
     return dataclasses.asdict(cell) | found | {"seconds": seconds, "net": net}
 
 
-def cells(settings: Settings, sizes: Sequence[int]) -> list[Cell]:
-    """Return the cells of a run; noise at the first of the sizes only."""
-    seeds = range(settings.seed, settings.seed + settings.num_seeds)
+def all_cells(settings: Settings) -> list[Cell]:
+    """Return the cells of a run; noise at the smallest number of points only.
+
+    Raises:
+      UsageError: for flags that make no sense, or ask for more than fits into memory.
+    """
+    sizes = sorted(set(cells.whole_numbers(settings, "points_per_input")))
+    seeds = cells.seeds(settings)
     fits = [name for name in FITS if name in settings.fit]
     problems = [name for name in PROBLEMS if name in settings.problem]
-    noises = slope_noises(settings) if "surrogate" in fits else []
+    noises = slope_noises(settings)
+    refuse_too_large(settings, sizes[-1], (len(fits) * len(sizes) + len(noises)) * len(problems))
     exact = itertools.product(sizes, fits, seeds, problems)
     noisy = itertools.product(noises, seeds, problems)
     return [
@@ -144,8 +161,22 @@ def cells(settings: Settings, sizes: Sequence[int]) -> list[Cell]:
     ]
 
 
+def refuse_too_large(settings: Settings, points_per_input: int, cells_of_a_seed: int) -> None:
+    """Raise UsageError if the largest data set, or the list of cells, does not fit into memory."""
+    most = max(PROBLEMS[name].inputs for name in settings.problem)
+    numbers = points_per_input * most * (2 * most + 1)  # points, values and gradients
+    request = f"--points_per_input={points_per_input}"
+    memory.refuse_more_than_there_is(request, NUMBER_BYTES * numbers)
+    in_this_process = settings.replace(num_workers=0)
+    memory.refuse_too_many_nets(in_this_process, settings.num_seeds * cells_of_a_seed)
+
+
 def slope_noises(settings: Settings) -> list[float]:
-    """Return the numbers of --slope_noise. Raises UsageError for others than those above 0."""
+    """Return the numbers of --slope_noise, which are of the fit `surrogate`.
+
+    Raises:
+      UsageError: for others than those above 0, or if they were typed for other fits.
+    """
     try:
         noises = [float(number) for number in settings.slope_noise]
         good = all(0 < noise < np.inf for noise in noises)
@@ -154,15 +185,18 @@ def slope_noises(settings: Settings) -> list[float]:
     if not good:
         text = ",".join(settings.slope_noise)
         raise UsageError(f"--slope_noise={text}: expected numbers above 0, as in 0.05,0.1")
-    return noises
+    if "surrogate" in settings.fit:
+        return list(dict.fromkeys(noises))
+    if noises and "slope_noise" in settings.typed:
+        raise UsageError("--slope_noise is for --fit=surrogate, which is not chosen: drop it")
+    return []
 
 
-def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
+def main(run: run_folder.Run, settings: Settings, chosen: Sequence[Cell]) -> None:
     """Fit the cells that have no file yet, and report on all of them."""
     run.add_facts(test_points=TEST_POINTS)
     run.path("cells").mkdir(exist_ok=True)
     rows = []
-    chosen = cells(settings, sizes)
     for number, cell in enumerate(chosen, 1):
         path = run.path("cells") / cell.file_name
         if not path.exists():
@@ -186,10 +220,11 @@ def main(run: run_folder.Run, settings: Settings, sizes: Sequence[int]) -> None:
     over_values = errors_over_values_only(found)
     run.write_summary({**head, "medians": found, "over_values_only": over_values})
     print(text(found))
+    fewest = min(cell.points_per_input for cell in chosen)
     for noise, ratios in over_values.items():
         worst = max(ratios, key=lambda name: ratios[name])
         print(
-            f"{sizes[0]} points an input, noise {noise}: value errors with slopes over those with "
+            f"{fewest} points an input, noise {noise}: value errors with slopes over those with "
             f"values only: at most {ratios[worst]:.3g} ({worst})"
         )
 
