@@ -37,6 +37,16 @@ def test_no_cluster_is_one_line_and_exit_code_2(config, run_script, monkeypatch,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("flag", ["--jit_compile", "--steps_per_execution=2", "--deterministic"])
+def test_flags_without_effect_are_refused(flag, run_script, tmp_path):
+    code, _, err = run_script(
+        cifar10, "--strategy=parameter_server", flag, f"--workdir={tmp_path / 'run'}"
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{flag} has no effect with --strategy=parameter_server" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_worker_that_never_comes_up_is_named(run_script, monkeypatch, tmp_path):
     silent, address = tf_servers.free_addresses(2)
     for absent in (silent, "no.such.host.invalid:1"):

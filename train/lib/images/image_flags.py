@@ -266,6 +266,22 @@ def check(settings: Settings) -> None:
         raise UsageError(
             "--placement=stages takes no --strategy and no --devices: each stage has a device"
         )
+    if settings.strategy == "parameter_server":
+        _check_racing(settings)
+
+
+def _check_racing(settings):
+    """Refuse flags that have no effect where workers race."""
+    given = {
+        "--jit_compile": settings.jit_compile,
+        f"--steps_per_execution={settings.steps_per_execution}": settings.steps_per_execution > 1,
+        "--deterministic": settings.deterministic,
+    }
+    for flag in (flag for flag, is_given in given.items() if is_given):
+        raise UsageError(
+            f"{flag} has no effect with --strategy=parameter_server, where workers race, each step "
+            "by itself and without XLA: leave it out"
+        )
 
 
 def chosen_cuts(settings: Settings, cuts: Cuts) -> list[str]:
