@@ -8,31 +8,12 @@ import tensorflow as tf
 from sobolev_tf import require
 
 
-def repeat_arrays(arrays: Any, batch_size: int, arguments: dict) -> tuple[tf.data.Dataset, dict]:
-    """Turn arrays and arguments of `fit` into an endless data set and the arguments left.
-
-    Args:
-      arrays: [B,...], in any structure.
-      batch_size: rows in a batch; all batches are full.
-      arguments: those of `fit`. `shuffle` is done here; under `validation_split` the last rows
-        become `validation_data`.
-
-    Returns:
-      The data set and the arguments that `fit` takes with it.
-    """
-    rest = dict(arguments)
-    if share := rest.pop("validation_split", 0):
-        arrays, held_out = split(arrays, share)
-        held_out = tf.data.Dataset.from_tensor_slices(held_out)
-        rest["validation_data"] = held_out.batch(batch_size)
-    return batches(arrays, batch_size, rest["shuffle"]), rest | {"shuffle": False}
-
-
-def split(arrays: Any, share: float) -> tuple[Any, Any]:
+def split(caller: str, arrays: Any, share: float) -> tuple[Any, Any]:
     """Split arrays [B,...] into their first rows and the last ones.
 
     Args:
-      arrays: [B,...], in any structure.
+      caller: the method that errors name.
+      arrays: [B,...], in any structure; None stays None.
       share: how many of all rows are the last ones.
 
     Returns:
@@ -40,14 +21,20 @@ def split(arrays: Any, share: float) -> tuple[Any, Any]:
 
     Raises:
       ValueError: one side has no row.
+
+    Example:
+
+    >>> import numpy as np
+    >>> split("fit", (np.arange(4), None), 0.25)
+    ((array([0, 1, 2]), None), (array([3]), None))
     """
     rows = len(keras.tree.flatten(arrays)[0])
     cut = int(rows * (1 - share))
     if not 0 < cut < rows:
-        raise ValueError(f"validation_split={share} leaves no row of {rows} on one side.")
-    arrays = keras.tree.lists_to_tuples(arrays)
+        side = "to validate on" if cut == rows else "to train on"
+        raise ValueError(f"{caller}: validation_split={share:g} leaves none of {rows} rows {side}.")
     first, last = (
-        keras.tree.map_structure(lambda a, s=s: a[s], arrays)
+        keras.tree.map_structure(lambda a, s=s: a if a is None else a[s], arrays)
         for s in (slice(cut), slice(cut, None))
     )
     return first, last

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from sobolev_tf import require
+from sobolev_tf.keras_support import arrays
 
 _LEAST = {
     "batch_size": 1,
@@ -44,6 +45,26 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
     known = int(verbose) if isinstance(verbose, bool | np.integer) else verbose
     require.one_of(caller, "verbose", known, ("auto", 0, 1, 2))
     _look_at_class_weight(caller, passed.get("class_weight"))
+
+
+def shuffle_of(shuffle: bool | str | None, x: Any) -> bool | str:
+    """Return `fit`'s `shuffle`, where None is left to the data.
+
+    Arrays are shuffled, and so are the batches of a PyDataset. Of data sets and generators, Keras
+    would warn that it cannot shuffle them.
+
+    Args:
+      shuffle: as passed to `fit`.
+      x: arrays, or a stream of batches.
+
+    Example:
+
+    >>> shuffle_of(None, np.zeros([4, 1])), shuffle_of(None, iter([])), shuffle_of(True, iter([]))
+    (True, False, True)
+    """
+    if shuffle is not None:
+        return shuffle
+    return arrays.are_arrays(x) or isinstance(x, keras.utils.PyDataset)
 
 
 def look_at_callbacks(caller: str, callbacks: Any) -> list[keras.callbacks.Callback]:

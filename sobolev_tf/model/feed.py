@@ -60,14 +60,12 @@ class Feed:
         fit_arguments.check(caller, self.model, options)
         x = arrays.from_lists(caller, "x", x)
         are_arrays = arrays.are_arrays(x)
-        if options["shuffle"] is None:
-            # Keras's default warns that it cannot shuffle a data set or a generator; it takes the
-            # batches of a PyDataset in a new order at each epoch.
-            options["shuffle"] = are_arrays or isinstance(x, keras.utils.PyDataset)
+        options["shuffle"] = fit_arguments.shuffle_of(options["shuffle"], x)
         if (validation := options["validation_data"]) is not None:
             size = options["validation_batch_size"] or batch_size
             options["validation_data"] = self._validation(validation, size)
-        if not are_arrays and options["validation_split"]:
+        share = options.pop("validation_split")
+        if not are_arrays and share:
             raise ValueError(
                 f"{caller}: validation_split splits arrays; a data set has take, skip."
             )
@@ -90,12 +88,17 @@ class Feed:
         warn_of_coupled_rows(caller, self.model, x)
         warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
         warn_of_contradictions(self.model, caller, by_name)
+        if share and options["validation_data"] is None:
+            first, held_out = batching.split(caller, (x, y, sample_weight), share)
+            size = options["validation_batch_size"] or batch_size
+            options["validation_data"] = _in_order(self._one_pass(*held_out, size))
+            x, y, sample_weight = first
         if held := self._held(x, y, sample_weight, batch_size, options):
             return held
         if options["steps_per_epoch"]:
             data = labels.as_batch(x, y, sample_weight, self.gate.order)
-            data, options = batching.repeat_arrays(data, batch_size or 32, options)
-            return {"x": data} | options
+            data = batching.batches(data, batch_size or 32, options["shuffle"])
+            return {"x": data} | options | {"shuffle": False}
         return self._whole_passes(x, y, sample_weight, batch_size, options)
 
     def look_at_settings(self, settings: dict[str, Any]) -> None:
@@ -137,12 +140,7 @@ class Feed:
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
-        data = labels.as_batch(x, y, sample_weight, self.gate.order)
-        if batches := self._batches(data, batch_size, singly=self._steps is not None):
-            return {"x": batches}
-        passed = self._whole_passes(x, y, sample_weight, batch_size, {"shuffle": False})
-        passed.pop("shuffle")
-        return passed
+        return self._one_pass(x, y, sample_weight, batch_size)
 
     def batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         """Return x, y and sample_weight for one step on arrays.
@@ -200,24 +198,27 @@ class Feed:
         trained = self._arrays
         passed = self.evaluation(x, y, sample_weight, batch_size)
         self._arrays = trained
-        return tuple(passed[name] for name in ("x", "y", "sample_weight") if name in passed)
+        return _in_order(passed)
+
+    def _one_pass(self, x, y, sample_weight, batch_size):
+        """Arguments of `evaluate` for arrays that the gate has seen."""
+        data = labels.as_batch(x, y, sample_weight, self.gate.order)
+        if batches := self._batches(data, batch_size, singly=self._steps is not None):
+            return {"x": batches}
+        passed = self._whole_passes(x, y, sample_weight, batch_size, {"shuffle": False})
+        passed.pop("shuffle")
+        return passed
 
     def _held(self, x, y, sample_weight, batch_size, options):
         """Arguments of `fit` for arrays on the device; None where they go Keras's way."""
         if options["class_weight"] is not None or options["shuffle"] == "batch":
             return None
         data = labels.as_batch(x, y, sample_weight, self.gate.order)
-        validation, held_out = options["validation_data"], None
-        if options["validation_split"] and validation is None:
-            data, held_out = batching.split(data, options["validation_split"])
         settings = {"shuffle": options["shuffle"], "steps": options["steps_per_epoch"]}
         if (batches := self._batches(data, batch_size, **settings)) is None:
             return None
-        if held_out is not None:
-            size, singly = options["validation_batch_size"] or batch_size, self._steps is not None
-            validation = self._batches(held_out, size, singly)
         self.batches = batches
-        return {"x": batches, "shuffle": False, "validation_data": validation}
+        return {"x": batches, "shuffle": False, "validation_data": options["validation_data"]}
 
     def _batches(self, data, batch_size, singly=False, **settings):
         """Batches of arrays on the device; None where Keras has to make them."""
@@ -250,11 +251,6 @@ class Feed:
         if options.get("class_weight") is None:
             data = labels.as_batch(x, y, sample_weight, self.gate.order)
         data = data[: 3 if data[-1] is not None else 2]
-        share = options.pop("validation_split", 0)
-        if share and options["validation_data"] is None:
-            data, held_out = batching.split(data, share)
-            held_out = tf.data.Dataset.from_tensor_slices(held_out)
-            options["validation_data"] = held_out.batch(size)
         shuffle, options["shuffle"] = options["shuffle"], False
         return {"x": batching.one_pass(data, size, shuffle)} | options
 
@@ -275,6 +271,11 @@ class Feed:
         arguments.refuse_labels_as_batch_size(batch_size, self.gate.caller)
         if batch_size is not None:
             require.whole_number(self.gate.caller, "batch_size", batch_size, at_least=1)
+
+
+def _in_order(passed: dict) -> tuple:
+    """Arguments of `evaluate` as the tuple that `fit` takes as validation_data."""
+    return tuple(passed[name] for name in ("x", "y", "sample_weight") if name in passed)
 
 
 def _beside(y: Any, sample_weight: Any, order: int) -> tuple[Any, Any]:

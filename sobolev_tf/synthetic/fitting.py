@@ -36,8 +36,7 @@ class WatchedModel(DistributedModel):
         fit_arguments.check(caller, self, passed)
         frequency = passed.get("validation_freq", 1)
         passed["validation_freq"] = fit_arguments.validation_epochs(caller, frequency)
-        # With its own default, Keras warns that it cannot shuffle a data set or a generator.
-        passed.setdefault("shuffle", arrays.are_arrays(passed["x"]))
+        passed["shuffle"] = fit_arguments.shuffle_of(passed.get("shuffle"), passed["x"])
         data = _look("DecoupledModel.fit", passed)
         self._refuse_no_classes(caller, passed.get("y"))
         streams = [data]

@@ -66,8 +66,50 @@ def test_a_share_is_held_out_before_arrays_are_repeated():
     logs = model.fit(x, (Y, DY), steps_per_epoch=3, validation_split=0.2, verbose=0).history
     held_out = model.evaluate(x[48:], (Y[48:], DY[48:]), verbose=0, return_dict=True)
     assert logs["val_loss"][0] == pytest.approx(held_out["loss"], rel=1e-5)
-    with pytest.raises(ValueError, match="leaves no row"):
+    with pytest.raises(
+        ValueError, match=r"Model\.fit: validation_split=0\.999 leaves none of 60 rows"
+    ):
         model.fit(x, (Y, DY), steps_per_epoch=3, validation_split=0.999, verbose=0)
+
+
+class _CountTests(keras.callbacks.Callback):
+    batches = 0
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.batches += 1
+
+
+WAYS = {
+    "on the device": ({}, {}),
+    "Keras's": ({"steps_per_execution": 1}, {}),
+    "endless data set": ({"steps_per_execution": 1}, {"steps_per_epoch": 3}),
+    "eager": ({"run_eagerly": True}, {"steps_per_epoch": 3}),
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "dtype"), [*((way, "float32") for way in WAYS), ("Keras's", "float64")]
+)
+def test_validation_data_goes_before_a_share_which_has_its_own_batch_size(way, dtype):
+    compiled_with, fitted_with = WAYS[way]
+    x, y, dy = (a.astype(dtype) for a in (X, Y, DY))
+    model = st.SobolevModel(st.nets.mlp(2, hidden=[4], dtype=dtype))
+    model.compile(keras.optimizers.SGD(0.0), **compiled_with)
+
+    def fit(**passed):
+        counted = _CountTests()
+        logs = model.fit(
+            x, (y, dy), 20, callbacks=[counted], validation_split=0.5, verbose=0,
+            validation_batch_size=10, **fitted_with, **passed,
+        )  # fmt: skip
+        return logs.history["val_loss"][0], counted.batches
+
+    def loss(x, y):
+        return pytest.approx(model.evaluate(x, y, verbose=0, return_dict=True)["loss"], rel=1e-5)
+
+    assert fit() == (loss(x[30:], (y[30:], dy[30:])), 3)
+    far = x[:20], (y[:20] + 100, dy[:20])
+    assert fit(validation_data=far) == (loss(*far), 2)
 
 
 @pytest.mark.parametrize("shape", [[60], [60, 1], [60, 3], [60, 1, 1]])
