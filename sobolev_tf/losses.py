@@ -249,6 +249,16 @@ def is_of_errors(loss: Callable, outputs: tuple[int, ...]) -> bool:
     return all(bool(tf.reduce_all(tf.abs(here - other) <= tolerance)) for other in moved)
 
 
+def is_ready_made(loss: Callable) -> bool:
+    """Tell whether a loss is one of Keras's or of this package, and none of the user's own.
+
+    >>> is_ready_made(resolve("mse")), is_ready_made(tf.nn.l2_loss)
+    (True, False)
+    """
+    module = type(loss).__module__ if isinstance(loss, keras.losses.Loss) else loss.__module__
+    return module.split(".")[0] in ("keras", "sobolev_tf")
+
+
 def name_of(loss: Callable) -> str:
     """Return the name of a loss, as errors show it.
 

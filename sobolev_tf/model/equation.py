@@ -135,7 +135,7 @@ class Equation:
           batch: its x is what `cast` returns.
           kind: `FullDerivatives` or `ProjectedDerivatives`.
           target: supplies the labels that the batch does not have, or None.
-          classes: the value's loss takes class numbers.
+          classes: the value's loss may take class numbers.
           training: whether layers are in training mode.
           only_values: leaves the derivatives of the batch out.
 

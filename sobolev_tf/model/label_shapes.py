@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.model.class_numbers import are_class_numbers
 
 
 def fit_shape(
@@ -18,7 +19,7 @@ def fit_shape(
       expected: [B,*out,*in × j]; None for sizes that are not known.
       outputs: *out.
       name: the term's name, for errors.
-      classes: integer values of another shape pass unchanged, for Keras's sparse losses.
+      classes: class numbers pass unchanged, see `class_numbers`.
 
     Raises:
       ValueError: for any other shape.
@@ -34,8 +35,7 @@ order value, d1, ..., with the axes batch, outputs, inputs.
     """
     label = tf.convert_to_tensor(label)
     dims, short = list(expected[1:]), list(expected[2:])
-    numbers = classes and name == "value" and label.dtype.is_integer
-    if numbers and list(outputs) not in ([], [1]):
+    if classes and name == "value" and are_class_numbers(label, outputs):
         return label
     if label.shape.rank is None:  # known at run time only
         label = tf.reshape(label, [tf.shape(label)[0], *dims])

@@ -1,7 +1,8 @@
 """Labels: the forms that `y` may have, and the one form that is used inside the library.
 
 Labels are a tuple (value, d1, ..., dJ), or a dict of those names; any of them may be absent. D^j
-is [B,*out,*in × j]. If the network has one output, [B,1], labels may leave its axis out.
+is [B,*out,*in × j]. If the network has one output, [B,1], labels may leave its axis out. Integers
+in the shape of a value are numbers; integers of another shape are class numbers, for sparse losses.
 
 A dict may also hold derivatives along directions that come with it: `jvp`, Df[v], with
 `directions` v [B,*in] or [B,P,*in]; `vjp`, the gradient of <f, u>, with `directions` u [B,*out]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses, require, row_share
 from sobolev_tf.model import labels
+from sobolev_tf.model.class_numbers import may_take_class_numbers
 from sobolev_tf.model.missing import mask_missing, present_share
 
 
@@ -104,8 +105,7 @@ class Objective:
         self.losses: dict[str, Any] = {
             name: None if loss is None else losses.resolve(loss) for name, loss in by_term.items()
         }
-        # Norms compare numbers; any other loss of values may take class numbers.
-        self.classes = not isinstance(self.losses["value"], losses.NORMS)
+        self.classes = may_take_class_numbers(self.losses["value"])
         self.weights = weights_per_term(loss_weights, order)
         self.missing, self.mean_over = missing, mean_over
         self.derivative_share = row_share.checked(derivative_share)

@@ -52,7 +52,6 @@ def refuse_losses_of_raw_values(caller: str, objective: Any, mean: Any, deviatio
     if loss is None or not moved or losses.is_of_errors(loss, mean.shape):
         return
     name = losses.name_of(loss)
-    module = type(loss).__module__ if isinstance(loss, keras.losses.Loss) else loss.__module__
-    if module.split(".")[0] in ("keras", "sobolev_tf"):
+    if losses.is_ready_made(loss):
         raise ValueError(f"{caller}: the loss of value, {name}, {_WHY}")
     warnings.warn(f"{caller}: the loss of value, {name}, {_WHY}", stacklevel=4)

@@ -144,9 +144,8 @@ class SobolevModel(EquationModel):
             (*self.equation.known(self._cast(x), y, weights, self.target, order), real)
             for x, y, weights, real in batches
         )
-        classes = self.compiled and self.objective.classes
         statistics = fit_statistics(
-            known, lambda: self.equation.output_dims, classes, self.equation.is_float64(), scale_x
+            known, lambda: self.equation.output_dims, self.equation.is_float64(), scale_x
         )
         scales = statistics.scales()
         if self.compiled:

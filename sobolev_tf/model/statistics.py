@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model import labels
+from sobolev_tf.model.class_numbers import are_class_numbers
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.scaling import Scaling
 
@@ -20,7 +21,7 @@ class Moments:
     deviation 1.
 
     Args:
-      float64: whether float64 numbers are used as such, and not as float32.
+      float64: whether float64 numbers and integers are used as such, and not as float32.
 
     Example:
 
@@ -38,7 +39,7 @@ class Moments:
     def add(self, batch: np.ndarray) -> None:
         """Take in a batch [B,...]."""
         batch = np.asarray(batch)
-        self._float64 &= batch.dtype == np.float64
+        self._float64 &= batch.dtype == np.float64 or batch.dtype.kind in "iu"
         batch = batch.astype("float64", copy=False)
         present = ~np.isnan(batch)
         count = present.sum(0)
@@ -77,8 +78,6 @@ class Statistics:
 
     Args:
       outputs: *out, the shape of one value.
-      classes: integers among the values are class numbers, whatever their shape; those of
-        another shape than `outputs` always are.
       float64: as for `Moments`.
       scale_x: False leaves x in the user's units.
     """
@@ -86,7 +85,6 @@ class Statistics:
     def __init__(
         self,
         outputs: tuple,
-        classes: bool = False,
         float64: bool = False,
         scale_x: bool = True,
     ) -> None:
@@ -94,7 +92,7 @@ class Statistics:
         self.rows = 0
         self.points = Moments(float64)
         self.terms: dict[str, Moments] = {}
-        self._any_classes, self._float64 = classes, float64
+        self._float64 = float64
         self._values_are_classes = False
 
     def add(
@@ -130,7 +128,7 @@ class Statistics:
         chosen = np.any(counted, 0) if counted and len(counted) == len(names) else slice(None)
         self.points.add(_without_padding(points, mask, 1, 1)[chosen])
         for name, label in by_name.items():
-            if name == "value" and self._holds_classes(label):
+            if name == "value" and are_class_numbers(label, self.outputs):
                 self._values_are_classes = True
                 continue
             order = labels.order_of(name)
@@ -204,11 +202,6 @@ class Statistics:
         except ValueError as error:
             raise ValueError(f"SobolevModel.adapt: {error}") from None
 
-    def _holds_classes(self, label):
-        if label.dtype.kind == "f" or self.outputs in ((), (1,)):
-            return False
-        return self._any_classes or label.shape[1:] != self.outputs
-
 
 def _at_least_a_share(sizes):
     """Sizes of a term's components, the smallest ones raised; 1 if all are 0."""
@@ -219,7 +212,6 @@ def _at_least_a_share(sizes):
 def fit_statistics(
     batches: Iterable[tuple],
     outputs: Callable[[], tuple],
-    classes: bool = False,
     float64: bool = False,
     scale_x: bool = True,
 ) -> Statistics:
@@ -228,14 +220,14 @@ def fit_statistics(
     Args:
       batches: arguments of `Statistics.add`.
       outputs: returns out, the shape of one value; called once the first batch is there.
-      classes, float64, scale_x: as for `Statistics`.
+      float64, scale_x: as for `Statistics`.
 
     Raises:
       ValueError: there are no rows, an infinite entry, or a label of another shape.
     """
     statistics = None
     for batch in batches:
-        statistics = statistics or Statistics(outputs(), classes, float64, scale_x)
+        statistics = statistics or Statistics(outputs(), float64, scale_x)
         statistics.add(*batch)
     if statistics is None or not statistics.rows:
         raise ValueError("SobolevModel.adapt: there is no data, x is empty.")

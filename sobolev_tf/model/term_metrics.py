@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf.metrics import NAMES
 from sobolev_tf.model import labels
+from sobolev_tf.model.class_numbers import are_class_numbers
 from sobolev_tf.model.label_shapes import fit_shape
 from sobolev_tf.model.missing import complete_rows, mask_missing
 
@@ -71,7 +72,10 @@ def first_values(y: Any, predicted: tf.Tensor, order: int, classes: bool) -> tup
     value = labels.by_name(y, order, extra=("directions",)).get("value")
     if value is None:
         return {"value": predicted}, {"value": predicted}
-    value = fit_shape(value, predicted.shape, predicted.shape[1:], "value", classes)
+    outputs = predicted.shape[1:]
+    value = fit_shape(value, predicted.shape, outputs, "value", classes)
+    if not are_class_numbers(value, outputs):
+        value = tf.cast(value, predicted.dtype)
     return {"value": value}, {"value": predicted}
 
 

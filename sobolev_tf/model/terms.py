@@ -13,6 +13,7 @@ import tensorflow as tf
 from sobolev_tf import jets
 from sobolev_tf.jets import arguments, contractions
 from sobolev_tf.model import labels
+from sobolev_tf.model.class_numbers import are_class_numbers
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_directional_shape, fit_directions, fit_shape
 from sobolev_tf.model.scaled_target import scale_target
@@ -146,7 +147,7 @@ def label_terms(
       z, kind: as for `predicted_terms`.
       scaling: the `Scaling` between.
       inputs: joins labels that come input by input.
-      classes: the value's loss takes class numbers; they pass unchanged.
+      classes: the value's loss may take class numbers; they pass unchanged.
 
     Returns:
       Terms by name, in the shapes of the predicted ones.
@@ -166,7 +167,7 @@ def label_terms(
             label = inputs.join(label, len(value.shape) - 1, j)
         expected = [*value.shape, *list(z.shape[1:]) * j]
         label = fit_shape(label, expected, value.shape[1:], name, classes)
-        if j or label.dtype.is_floating or not classes:
+        if j or not are_class_numbers(label, value.shape[1:]):
             label = tf.cast(label, value.dtype)
             label = scaling.scale_derivative(label, j) if j else scaling.scale_y(label)
         terms[name] = kind.label(label, j, z, value)

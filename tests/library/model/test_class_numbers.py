@@ -1,0 +1,105 @@
+"""Integers among the labels: numbers like any other, or class numbers of a sparse loss."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import sobolev_tf as st
+
+X = np.random.default_rng(0).uniform(-1, 1, [40, 2]).astype("float32")
+SLOPES = np.zeros([40, 3, 2], "float32")
+SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def absolute(y_true, y_pred):
+    """A loss of one's own, which Keras does not know."""
+    return tf.reduce_mean(tf.abs(y_pred - tf.cast(y_true, y_pred.dtype)), -1)
+
+
+def model_of(outputs, loss, order=0, **settings):
+    keras.utils.set_random_seed(0)
+    net = st.nets.mlp(2, outputs, hidden=[4], activation="tanh")
+    model = st.SobolevModel(net, order=order)
+    model.compile("sgd", loss=loss, run_eagerly=True, **settings)
+    return model
+
+
+def numbers(outputs, dtype):
+    values = 40 + 30 * X @ np.ones([2, outputs])
+    return (values > 40 if dtype == "bool" else np.round(values)).astype(dtype)
+
+
+def logs_of(y, outputs, loss, adapt_first, streamed):
+    model = model_of(outputs, loss, jet_metrics=["rmse", "r2"], metrics=["mae"], missing="nan")
+    model.adapt(X, y)
+    if adapt_first:
+        settings = {"jet_metrics": ["rmse", "r2"], "metrics": ["mae"], "missing": "nan"}
+        model.compile("sgd", loss=loss, run_eagerly=True, **settings)
+    data = (tf.data.Dataset.from_tensor_slices((X, y)).batch(40),) if streamed else (X, y)
+    history = model.fit(*data, batch_size=None if streamed else 40, verbose=0).history
+    return history | model.evaluate(*data, verbose=0, return_dict=True)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "dtype", "loss", "adapt_first", "streamed"),
+    [
+        (1, "int64", "mse", False, False),
+        (1, "uint8", absolute, True, True),
+        (1, "bool", keras.losses.Huber(), False, False),
+        (2, "int32", "mae", True, False),
+        (2, "int64", absolute, False, False),
+    ],
+)
+def test_integers_in_the_shape_of_the_values_train_as_floats_do(
+    outputs, dtype, loss, adapt_first, streamed
+):
+    y = numbers(outputs, dtype)
+    whole = logs_of(y, outputs, loss, adapt_first, streamed)
+    floats = logs_of(y.astype("float32"), outputs, loss, adapt_first, streamed)
+    assert whole == floats
+    assert np.ravel(whole["loss"])[-1] < 5  # between z-scores: numbers of 40 would give 40
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_least_squares_fits_integers(outputs):
+    x = X.astype("float64")
+    y = np.round(1000 * (3 + x @ np.ones([2, outputs]))).astype("int64")
+    net = keras.Sequential(
+        [keras.Input([2], dtype="float64"), keras.layers.Dense(outputs, dtype="float64")]
+    )
+    model = st.SobolevModel(net, order=0)
+    model.adapt(x, y)
+    model.compile(loss="mse")
+    st.fit_least_squares(model, x, y, iterations=5, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1)  # y is rounded
+
+
+@pytest.mark.parametrize(
+    "loss", [keras.losses.BinaryCrossentropy(from_logits=True), "mean_squared_logarithmic_error"]
+)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_integers_of_a_loss_that_needs_the_values_are_not_scaled(loss, outputs):
+    y = numbers(outputs, "bool").astype("int64")
+    plain, floats = (model_of(outputs, loss).evaluate(X, a, verbose=0) for a in (y, y * 1.0))
+    assert plain == floats
+    with pytest.raises(ValueError, match=r"adapt: the loss of value, .*sees z-scores"):
+        model_of(outputs, loss).adapt(X, y)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_class_numbers_stay_as_they_are_whatever_adapt_saw(short):
+    classes = np.arange(40) % 3
+    y = classes if short else classes[:, None]
+    model = model_of(3, [SPARSE, "mse"], order=1, metrics=["accuracy"])
+    model.adapt(X, (y, SLOPES))
+    logs = model.evaluate(X, (y, SLOPES), verbose=0, return_dict=True)
+    jet = model.predict_jet(X)
+    by_hand = np.mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, jet.value))
+    assert logs["value_loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert logs["accuracy"] == pytest.approx(np.mean(jet.value.argmax(1) == classes))
+
+
+def test_one_integer_for_several_outputs_is_refused_by_losses_of_numbers():
+    with pytest.raises(ValueError, match=r"label value has shape \[.*\], expected \[B, 3\]"):
+        model_of(3, "mse").fit(X, np.arange(40) % 3, verbose=0)
