@@ -131,6 +131,13 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
     assert "sizes" not in flags
 
 
+def test_the_preset_paper_takes_the_steps_that_were_typed(monkeypatch):
+    monkeypatch.setattr(recipes, "STEPS_PER_EXECUTION", 4)
+    points = functions.labeled_points(functions.SEVEN["booth"], 5, seed=(0,))
+    model = recipes.paper(points.x, points.labels[:1], hidden=[2], steps=6, batch_size=5)
+    assert int(model.optimizer.iterations) == 6
+
+
 def test_a_function_of_ones_own(run, tmp_path):
     arguments = ["--function=sin(x)*y", "--domain=-1,1,-1,1", f"--workdir={tmp_path}"]
     small = ["--num_workers=0", "--num_points=10", "--num_seeds=1", "--steps=40", "--hidden=16"]
