@@ -7,12 +7,13 @@ of them: from labels only; by *distill*, from the teacher's probabilities; by *t
 lowers their loss and matches its input gradient with the teacher's; and by *sobolev*, which matches
 the teacher's loss and its gradient. Prints test accuracies with deviations over five seeds, for
 several weights alpha of the gradient; writes accuracies.json and accuracies.png into --workdir.
-Takes a few minutes.
+Takes a few minutes, and may be stopped at any moment: the same command trains the students that are
+not finished.
 """
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,18 +23,29 @@ from absl import flags
 
 import sobolev_tf as st
 from train.lib.images import digits
-from train.lib.run import cells, cli, files, processes, run_folder, text_table
+from train.lib.run import (
+    cells,
+    cli,
+    files,
+    json_nets,
+    memory,
+    run_folder,
+    schedule,
+    schema,
+    summary,
+    text_table,
+)
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
-FLAGS = flags.FlagValues()
+UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(without=UNUSED)
 OWN = {"flag_values": FLAGS}
+FLAGS.set_default("steps", 300)
+FLAGS["steps"].help = "Number of training steps of a student."
 flags.DEFINE_list("num_points", ["50", "200"], "Numbers of training digits.", **OWN)
 flags.DEFINE_list("alphas", ["0.1", "1"], "Weights of the gradient's term.", **OWN)
-flags.DEFINE_integer("steps", 300, "Number of training steps of a student.", 1, **OWN)
 flags.DEFINE_float("learning_rate", 0.003, "Of Adam.", 1e-9, 1e3, **OWN)
-flags.DEFINE_string("workdir", "runs/attention_transfer", "Folder for the results.", **OWN)
-flags.DEFINE_integer("seed", 0, "First seed of the students.", 0, 10**6, **OWN)
 flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
 flags.DEFINE_integer(
     "num_workers",
@@ -43,8 +55,10 @@ flags.DEFINE_integer(
     **OWN,
 )
 
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 RESULTS = ["accuracies.json", "accuracies.png"]
-BATCH_SIZE = 50
+KINDS: dict[str, schema.Kind] = {"accuracy": schema.NUMBER, "teacher": schema.NUMBER}
+BATCH_SIZE, STEPS_PER_EXECUTION = 50, 20  # of these, at most
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -95,13 +109,18 @@ def loss_model(student: keras.Model, task: Task, optimizer: Any) -> st.SobolevMo
             st.losses.Norm(),
         ],
         loss_weights=[1.0, task.alpha],
-        steps_per_execution=20,
+        steps_per_execution=together(task),
     )
     return model
 
 
+def together(task: Task) -> int:
+    """Return how many steps run as one program; a divisor, or more would be trained."""
+    return schedule.pieces(task.steps, STEPS_PER_EXECUTION)[0]
+
+
 def train(task: Task) -> dict[str, Any]:
-    """Train a student; return its test accuracy, and the teacher's."""
+    """Train a student; return its test accuracy, and the teacher's, as shares."""
     teacher()  # before the seed is set
     keras.utils.set_random_seed(task.seed)
     student = make_net(64)
@@ -110,21 +129,25 @@ def train(task: Task) -> dict[str, Any]:
     if task.method == "distill":
         divergence = "teacher_student"  # the usual direction of distillation
         distiller = st.PolicyDistiller(student, teacher(), alpha=0.0, divergence=divergence)
-        distiller.compile(optimizer, steps_per_execution=20)
+        distiller.compile(optimizer, steps_per_execution=together(task))
         distiller.fit(x, batch_size=BATCH_SIZE, steps_per_epoch=task.steps, verbose=0)
     else:
         model = loss_model(student, task, optimizer)
         data = {"x": x, "y": y}
         model.fit(data, batch_size=BATCH_SIZE, steps_per_epoch=task.steps, verbose=0)
-    found = {"accuracy": accuracy(student), "teacher": accuracy(teacher())}
-    return {**task._asdict(), **found}
+    return {"accuracy": accuracy(student), "teacher": accuracy(teacher())}
+
+
+def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a student's row of metrics.csv."""
+    return {name: row[name] for name in ("num_points", "method", "alpha", "seed", "accuracy")}
 
 
 def all_tasks(settings: Settings) -> list[Task]:
     """Return every student to train.
 
     Raises:
-      UsageError: for numbers of digits or alphas that make no sense.
+      UsageError: for flags that make no sense, or too many students.
     """
     sizes = cells.whole_numbers(settings, "num_points")
     (x, _), _ = digits.load()
@@ -139,11 +162,13 @@ def all_tasks(settings: Settings) -> list[Task]:
         raise UsageError(f"--alphas={typed}: expected numbers above 0, as in 0.1,1")
     learned = [("labels", 0.0), ("distill", 0.0)]
     learned += [(method, a) for method in ("transfer", "sobolev") for a in dict.fromkeys(alphas)]
+    seeds = cells.seeds(settings)
+    memory.refuse_too_many_nets(settings, len(set(sizes)) * len(learned) * settings.num_seeds)
     return [
         Task(size, method, alpha, seed, settings.steps, settings.learning_rate)
         for size in sorted(set(sizes))
         for method, alpha in learned
-        for seed in cells.seeds(settings)
+        for seed in seeds
     ]
 
 
@@ -199,21 +224,39 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Train all students, print the table, and write accuracies and figure."""
-    folder = Path(settings.workdir)
+    """Train every student that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
-    run_folder.make_folder(folder)
-    run_folder.check_places(folder, RESULTS)
-    done = {}
-    for task, row in processes.run(train, tasks, settings.num_workers):
-        done[task] = row
-        print(f"{len(done)} of {len(tasks)} students", flush=True)
-    rows = [done[task] for task in tasks]
-    facts = {"rows": rows, "commit": run_folder.git_commit(), "versions": run_folder.versions()}
-    files.write_json(folder / "accuracies.json", facts)
+    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(
+        folder, settings.stored(), "attention_transfer", FLAGS_THAT_MAY_CHANGE, RESULTS
+    ) as run:
+        training, test = digits.load()
+        run.add_facts(training_digits=len(training[1]), test_digits=len(test[1]))
+        print(f"{len(tasks)} students in {run.folder}", flush=True)
+        nets = json_nets.JsonNets(train, KINDS, metrics)
+        report(run, nets.train_missing(run, tasks, settings.num_workers))
+
+
+def report(run: run_folder.Run, rows: Sequence[dict[str, Any]]) -> None:
+    """Write summary.json, accuracies and figure, and print the table."""
+    found = groups(rows)
+    size, method, alpha = [key for key in found if key[0] == rows[0]["num_points"]][-1]
+    head = summary.head(
+        run,
+        what=f"students of {size} digits by {method}, alpha {alpha:g}",
+        name="accuracy",
+        value=float(np.mean(found[size, method, alpha])),
+        unit="%",
+        seconds=sum(row["seconds"] for row in rows),
+    )
+    names = ("num_points", "method", "alpha", "accuracies")
+    students = [dict(zip(names, (*key, shares), strict=True)) for key, shares in found.items()]
+    run.write_summary(head | {"students": students})
+    facts = {"rows": rows, "commit": run.config["commit"], "versions": run.config["versions"]}
+    files.write_json(run.path("accuracies.json"), facts)
     print(f"\n{table(rows)}\n")
-    draw(rows, folder / "accuracies.png")
-    print(f"Figure: {folder / 'accuracies.png'}")
+    draw(rows, run.path("accuracies.png"))
+    print(f"Figure: {run.path('accuracies.png')}")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,12 @@ all classes with the network's. Here a net of three dense layers with one cut le
 scikit-learn's 1,797 digits of 8x8 pixels, with several weights of that term, with and without the
 other terms of Sobolev training, and five seeds. Prints accuracies over the steps, the steps until
 90 %, and their deviations over seeds; writes curves.json and curves.png into --workdir. Takes a
-few minutes.
+few minutes, and may be stopped at any moment: the same command trains the nets that are not
+finished.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +24,26 @@ from absl import flags
 
 import sobolev_tf as st
 from train.lib.images import digits
-from train.lib.run import cells, cli, files, processes, run_folder, text_table
+from train.lib.run import (
+    cells,
+    cli,
+    files,
+    json_nets,
+    memory,
+    run_folder,
+    schema,
+    summary,
+    text_table,
+    unused_flags,
+)
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
-FLAGS = flags.FlagValues()
+UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
+FLAGS = cli.common_flags(without=UNUSED)
 OWN = {"flag_values": FLAGS}
+FLAGS.set_default("steps", 500)
+FLAGS["steps"].help = "Number of training steps, a multiple of 10."
 flags.DEFINE_multi_enum(
     "method",
     ["sobolev", "critic", "backprop"],
@@ -41,15 +56,12 @@ flags.DEFINE_list("label_weights", ["0", "0.01", "0.1", "1"], "Weights of |dm/dy
 flags.DEFINE_enum(
     "critic_losses", "l1", ["l1", "squared"], "Losses of the critic's other terms.", **OWN
 )
-flags.DEFINE_integer("steps", 500, "Number of training steps.", 100, **OWN)
 flags.DEFINE_float(
     "learning_rate", 0.05, "Learning rate of SGD with momentum 0.9.", 1e-9, 1e3, **OWN
 )
 flags.DEFINE_float(
     "critic_learning_rate", 1e-3, "Learning rate of the critic's Adam.", 1e-9, 1e3, **OWN
 )
-flags.DEFINE_string("workdir", "runs/label_supervision", "Folder for the results.", **OWN)
-flags.DEFINE_integer("seed", 0, "First seed of the nets and of the batches.", 0, 10**6, **OWN)
 flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
 flags.DEFINE_integer(
     "num_workers",
@@ -59,7 +71,10 @@ flags.DEFINE_integer(
     **OWN,
 )
 
+FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
+CRITIC_FLAGS = ["label_weights", "critic_losses", "critic_learning_rate"]
 RESULTS = ["curves.json", "curves.png"]
+KINDS: dict[str, schema.Kind] = {"accuracy": list, "cosine": list}
 BATCH_SIZE, STEPS_BETWEEN_TESTS = 64, 10
 SHOWN_STEPS = (50, 100, 200)  # and the last
 GOAL = 0.9  # of test accuracy
@@ -116,10 +131,13 @@ def train(task: Task) -> dict[str, Any]:
         verbose=0,
     ).history
     curves = {"accuracy": history["val_accuracy"], "cosine": history.get("cut1_cosine", [])}
-    return {
-        **task._asdict(),
-        **{name: [round(float(a), 4) for a in c] for name, c in curves.items()},
-    }
+    return {name: [round(float(a), 4) for a in curve] for name, curve in curves.items()}
+
+
+def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a net's row of metrics.csv."""
+    reached = {"accuracy": row["accuracy"][-1], "steps_to_goal": steps_to_goal(row["accuracy"])}
+    return {name: row[name] for name in ("method", "label_weight", "seed")} | reached
 
 
 def steps_to_goal(accuracy: Sequence[float]) -> int:
@@ -176,7 +194,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             cells_.append(f"{np.mean(at):.1f} ±{np.std(at, ddof=1):.1f}")
         reached = [steps_to_goal(row["accuracy"]) for row in group]
         cells_.append(f"{np.mean(reached):.0f} ±{np.std(reached, ddof=1):.0f}")
-        cells_.append(f"{np.mean(cosines):.2f}" if cosines else "")
+        cells_.append(f"{np.mean(np.array(cosines, float)):.2f}" if cosines else "")
         changes = ["", ""]
         if weight and (method, 0.0) in found:
             change = verdict(group, found[method, 0.0])
@@ -222,8 +240,16 @@ def all_tasks(settings: Settings) -> list[Task]:
     """Return every net to train.
 
     Raises:
-      UsageError: for weights that are no numbers of at least 0.
+      UsageError: for flags that make no sense, or too many nets.
     """
+    if settings.steps % STEPS_BETWEEN_TESTS:
+        raise UsageError(
+            f"--steps={settings.steps}: expected a multiple of {STEPS_BETWEEN_TESTS}, the steps "
+            "between two tests"
+        )
+    methods = list(dict.fromkeys(settings.method))
+    if methods == ["backprop"]:
+        unused_flags.refuse(settings, CRITIC_FLAGS, "--method=backprop, which has no critic")
     try:
         weights = [float(weight) for weight in settings.label_weights]
     except ValueError:
@@ -231,6 +257,8 @@ def all_tasks(settings: Settings) -> list[Task]:
     if not weights or not all(0 <= weight < float("inf") for weight in weights):
         typed = ",".join(settings.label_weights)
         raise UsageError(f"--label_weights={typed}: expected numbers of at least 0, as in 0,0.1,1")
+    seeds = cells.seeds(settings)
+    memory.refuse_too_many_nets(settings, len(methods) * len(set(weights)) * settings.num_seeds)
     return [
         Task(
             method=method,
@@ -241,29 +269,49 @@ def all_tasks(settings: Settings) -> list[Task]:
             critic_learning_rate=settings.critic_learning_rate,
             critic_losses=settings.critic_losses,
         )
-        for method in dict.fromkeys(settings.method)
+        for method in methods
         for weight in ([0.0] if method == "backprop" else dict.fromkeys(weights))
-        for seed in cells.seeds(settings)
+        for seed in seeds
     ]
 
 
 def main(settings: Settings) -> None:
-    """Train all nets, print the table, and write curves and figure."""
-    folder = Path(settings.workdir)
+    """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
-    run_folder.make_folder(folder)
-    run_folder.check_places(folder, RESULTS)
-    print(f"{len(tasks)} nets in {folder}", flush=True)
-    done = {}
-    for task, row in processes.run(train, tasks, settings.num_workers):
-        done[task] = row
-        print(f"{len(done)} of {len(tasks)} nets", flush=True)
-    rows = [done[task] for task in tasks]
-    facts = {"rows": rows, "commit": run_folder.git_commit(), "versions": run_folder.versions()}
-    files.write_json(folder / "curves.json", facts)
+    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    with run_folder.Run(
+        folder, settings.stored(), "label_supervision", FLAGS_THAT_MAY_CHANGE, RESULTS
+    ) as run:
+        training, test = digits.load()
+        run.add_facts(training_digits=len(training[1]), test_digits=len(test[1]))
+        print(f"{len(tasks)} nets in {run.folder}", flush=True)
+        nets = json_nets.JsonNets(train, KINDS, metrics)
+        report(run, nets.train_missing(run, tasks, settings.num_workers))
+
+
+def report(run: run_folder.Run, rows: Sequence[dict[str, Any]]) -> None:
+    """Write summary.json, curves and figure, and print the table."""
+    found = groups(rows)
+    method, weight = max(found, key=lambda key: key[1])
+    head = summary.head(
+        run,
+        what=f"{method} with label weight {weight:g} on digits",
+        name="accuracy",
+        value=float(np.mean([100 * row["accuracy"][-1] for row in found[method, weight]])),
+        unit="%",
+        seconds=sum(row["seconds"] for row in rows),
+    )
+    changes = [
+        {"method": m, "label_weight": w, **verdict(group, found[m, 0.0])}
+        for (m, w), group in found.items()
+        if w and (m, 0.0) in found
+    ]
+    run.write_summary(head | {"over_no_label_term": changes})
+    facts = {"rows": rows, "commit": run.config["commit"], "versions": run.config["versions"]}
+    files.write_json(run.path("curves.json"), facts)
     print(f"\n{table(rows)}\n")
-    draw(rows, folder / "curves.png")
-    print(f"Figure: {folder / 'curves.png'}")
+    draw(rows, run.path("curves.png"))
+    print(f"Figure: {run.path('curves.png')}")
     print(cli.next_command("try it on CIFAR-10", "train.cifar10", "--label_weight=1"))
 
 

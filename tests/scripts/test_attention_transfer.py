@@ -21,7 +21,7 @@ def settings(**changes):
 
 def fake(task):
     gain = {"labels": 0.0, "distill": 0.1, "transfer": 0.2, "sobolev": 0.3}[task.method]
-    return {**task._asdict(), "accuracy": 0.5 + gain + 0.02 * task.seed, "teacher": 0.96}
+    return {"accuracy": 0.5 + gain + 0.02 * task.seed, "teacher": 0.96}
 
 
 @pytest.fixture
@@ -55,12 +55,54 @@ def test_a_run_prints_gains_and_writes_accuracies_and_figure(tmp_path, capsys, m
     assert transfer == ["50", "digits,", "transfer", "0.5", "71.0", "±1.4", "20.0", "±0.0"]
 
 
+def test_steps_in_one_program_divide_those_that_are_typed():
+    task = script.Task(50, "labels", 0.0, 0, 30, 0.01)
+    assert [script.together(task._replace(steps=n)) for n in (30, 300, 7)] == [15, 20, 7]
+
+
+def test_a_stopped_run_goes_on_and_keeps_to_its_flags(run_script, tmp_path, monkeypatch):
+    trained = []
+
+    def stopped(task):
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append(task)
+        return fake(task)
+
+    monkeypatch.setattr(script, "train", stopped)
+    folder = f"--workdir={tmp_path / 'run'}"
+    typed = ["--num_points=50", "--alphas=1", "--num_seeds=2", "--num_workers=0", folder]
+    assert run_script(script, *typed)[0] == 130
+    first, *_ = (tmp_path / "run" / "nets").glob("*.json")
+    first.write_text("{")  # is trained again
+    monkeypatch.setattr(script, "train", lambda task: trained.append(task) or fake(task))
+    code, out, err = run_script(script, *typed)
+    assert code == 0, err
+    assert "2 of 8 nets are done" in out
+    assert f"{first} cannot be read" in err
+    assert len(trained) == 3 + 6
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["headline"] == {"name": "accuracy", "value": pytest.approx(81), "unit": "%"}
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 1 + 8
+    code, _, err = run_script(script, *typed, "--steps=9")
+    assert code == 2
+    assert "was started with other flags (--steps was 300, now 9)" in err
+
+
+def test_results_of_another_run_are_not_replaced(run_script, tmp_path):
+    (tmp_path / "accuracies.json").write_text("{}")
+    code, _, err = run_script(script, f"--workdir={tmp_path}")
+    assert code == 2
+    assert f"{tmp_path} has files but no config.json" in err
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
         ({"alphas": ["0"]}, "expected numbers above 0"),
         ({"alphas": ["a"]}, "expected numbers above 0"),
         ({"num_points": ["2000"]}, "there are 1297 training digits"),
+        ({"num_seeds": 2**31 - 1}, "--num_seeds=2147483647 needs"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(changes, match):

@@ -7,6 +7,7 @@ import pytest
 
 from train import label_supervision as script
 from train.lib.images import digits
+from train.lib.run import json_nets
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -71,6 +72,30 @@ def test_a_run_prints_its_table_and_writes_curves_and_figure(tmp_path, capsys, m
     assert out.startswith(f"10 nets in {tmp_path}\n")
     assert "50.5 ±0.7" in out
     assert out.endswith(" -m train.cifar10 --label_weight=1\n")
+
+
+def test_other_steps_than_those_between_tests_are_refused(refused):
+    message = "--steps=109: expected a multiple of 10, the steps between two tests"
+    assert message in refused(script, "--steps=109")
+
+
+def test_without_critics_their_flags_are_refused(refused):
+    message = "--label_weights is not for --method=backprop, which has no critic: drop it"
+    assert message in refused(script, "--method=backprop", "--label_weights=1")
+
+
+@pytest.mark.parametrize("content", ['{"accuracy": ["a"], "cosine": [], "seconds": 1}', "{}"])
+def test_a_damaged_net_is_trained_again(tmp_path, capsys, content):
+    nets = json_nets.JsonNets(script.train, script.KINDS, script.metrics)
+    task = script.Task("critic", 0.0, 0, 40, 0.05, 1e-3, "l1")
+    path = json_nets.net_path(tmp_path, task)
+    path.parent.mkdir()
+    path.write_text('{"accuracy": [0.95], "cosine": [null], "seconds": 1}')
+    assert nets.is_done(tmp_path, task)
+    assert nets.metrics_row(tmp_path, task)["steps_to_goal"] == 10
+    path.write_text(content)
+    assert not nets.is_done(tmp_path, task)
+    assert f"{path} cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("typed", [["a"], ["-1"], [], ["nan"]])
