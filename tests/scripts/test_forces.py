@@ -252,9 +252,12 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     assert message in refused(forces, *arguments)
 
 
-def test_without_ase_the_script_says_what_to_install(monkeypatch, refused):
+def test_without_ase_the_script_says_what_to_install(monkeypatch, run_script, tmp_path):
     monkeypatch.setitem(sys.modules, "ase", None)
-    assert 'pip install "sobolev_tf[forces]"' in refused(forces)
+    code, _, err = run_script(forces, f"--workdir={tmp_path / 'run'}")
+    assert code == 1
+    assert err.endswith(': ASE is not installed: pip install -e ".[forces]"\n')
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_not_finished_is_not_drawn(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from train.lib.run import identity, schema
-from train.lib.run.errors import UsageError, reading
+from train.lib.run.errors import CommandError, reading
 
 SPECIES = ("Cu", "Al")  # 1 and 2 in a net's inputs; 0 is padding
 # {name of a system: atoms of copper and of aluminum in each of its trajectories}
@@ -70,11 +70,11 @@ class Configurations:
 
 
 def need_ase() -> None:
-    """Raise UsageError if ASE, which makes the data, is not installed."""
+    """Raise CommandError if ASE, which makes the data, is not installed."""
     try:
         import ase  # noqa: F401
     except ImportError as error:
-        raise UsageError('train.forces needs ASE: pip install "sobolev_tf[forces]"') from error
+        raise CommandError('ASE is not installed: pip install -e ".[forces]"') from error
 
 
 def load(folder: Path, system: str, count: int, seed: int) -> Configurations:

@@ -92,7 +92,9 @@ def with_references(model: st.SobolevModel, references: np.ndarray) -> st.Sobole
     return st.SobolevModel(keras.Model(inputs, energy), wrt="positions")
 
 
-def errors(model: st.SobolevModel, data: clusters.Configurations) -> tuple[np.ndarray, np.ndarray]:
+def predictions(
+    model: st.SobolevModel, data: clusters.Configurations
+) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted energies [B,1] and forces [B,N,3], in eV and eV/Å."""
     jet = model.predict_jet(data.inputs, batch_size=100)
     return jet.value, -jet.derivatives[0][:, 0]
@@ -114,7 +116,7 @@ def train_and_save(folder: Path, task: Task) -> str:
     test = clusters.load(folder, task.system, clusters.NUM_TEST, clusters.TEST_SEED)
     model = train(data, task)
     seconds = time.perf_counter() - began
-    energies, forces = errors(model, test)
+    energies, forces = predictions(model, test)
     scores = [rmse(energies, test.energies), rmse(forces, test.forces), seconds]
     model.export(str(saved_model(folder, **task.key)))
     arrays = {"energies": energies, "forces": forces, "scores": np.array(scores)}

@@ -1,8 +1,8 @@
-"""Engineering functions of 6 to 15 inputs, as in the package SMT (Bouhlel et al., 2019).
+"""Engineering functions of 6 to 10 inputs, as in the package SMT (Bouhlel et al., 2019).
 
 Written from their published formulas (borehole and wing: Forrester, Sobester and Keane, 2008; robot
-arm: An and Owen, 2001; cantilever beam: Cheng et al., 2015; torsion: Wang et al., 2006), here on
-tensors: gradients come from autodiff.
+arm: An and Owen, 2001; cantilever beam: Cheng et al., 2015), here on tensors: gradients come from
+autodiff.
 """
 
 import dataclasses
