@@ -70,8 +70,9 @@ def refuse_wrong_options(options: dict[str, Any], compile_: Callable) -> None:
     refuse_unknown("compile", options, compile_, known=_KERAS)
     if (steps := options.get("steps_per_execution", "auto")) != "auto":
         require.whole_number("compile", "steps_per_execution", steps, at_least=1)
-    if options.get("run_eagerly") is not None:
-        require.switch("compile", "run_eagerly", options["run_eagerly"])
+    for name in ("run_eagerly", "auto_scale_loss"):
+        if options.get(name) is not None:
+            require.switch("compile", name, options[name])
     if options.get("jit_compile", "auto") not in ("auto", None):
         require.switch("compile", "jit_compile", options["jit_compile"])
 

@@ -19,17 +19,18 @@ def uses_loss_scaling(optimizer: keras.optimizers.Optimizer) -> bool:
 
 
 def scale_half_precision(
-    optimizer: Any, layers: Iterable[keras.layers.Layer]
+    optimizer: Any, layers: Iterable[keras.layers.Layer], automatic: bool = True
 ) -> keras.optimizers.Optimizer:
     """Return the optimizer with Keras's dynamic loss scaling if a layer computes in float16.
 
     Args:
       optimizer: a Keras optimizer, or what `keras.optimizers.get` takes.
       layers: all layers of the model.
+      automatic: Keras's `auto_scale_loss`; False leaves the optimizer as it is.
     """
     optimizer = optimizer_of("optimizer", optimizer)
     half = any(layer.compute_dtype == "float16" for layer in layers)
-    if half and not uses_loss_scaling(optimizer):
+    if automatic and half and not uses_loss_scaling(optimizer):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 

@@ -52,7 +52,7 @@ class EquationModel(EquationSteps):
     ) -> None:
         """Configure training as in Keras, with one loss and one weight for each term.
 
-        Half-precision nets get dynamic loss scaling, as in Keras.
+        Half-precision nets get dynamic loss scaling, as in Keras, unless auto_scale_loss=False.
 
         Args:
           optimizer: as in Keras.
@@ -76,10 +76,10 @@ class EquationModel(EquationSteps):
             anew at every step; values are compared at all rows. Below 1, a step is cheaper and
             its gradient noisier, without bias. Layers that couple rows see the rows that were
             drawn as a batch of their own. Evaluation and full-batch solvers compare all rows.
-          **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`. Where the last is
-            not given, or "auto", `fit` of arrays measures how many steps fit into a call; data sets
-            take one. With `jit_compile`, XLA trains on arrays from the `fit` on with which the
-            optimizer's steps save what XLA takes to compile.
+          **kwargs: Keras's `jit_compile`, `run_eagerly`, `auto_scale_loss`, `steps_per_execution`.
+            Where the last is not given, or "auto", `fit` of arrays measures how many steps fit into
+            a call; data sets take one. With `jit_compile`, XLA trains on arrays from the `fit` on
+            with which the optimizer's steps save what XLA takes to compile.
 
         Raises:
           ValueError: a setting is unknown.
@@ -105,7 +105,9 @@ class EquationModel(EquationSteps):
         scores.look_at_loss("compile", self.net, self.objective, self.scaling)
         self.missing = missing
         self._shown_metrics = refuse_unknown(jet_metrics)
-        optimizer = loss_scaling.scale_half_precision(optimizer, self._flatten_layers())
+        automatic = bool(kwargs.get("auto_scale_loss", True))
+        layers = self._flatten_layers()
+        optimizer = loss_scaling.scale_half_precision(optimizer, layers, automatic)
         metrics = arguments.metrics_of_values(metrics, self.order)
         compile_settings.refuse_unknown_metrics("metrics", metrics)
         compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
@@ -116,6 +118,7 @@ class EquationModel(EquationSteps):
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
         self._own_config |= {"mean_over": mean_over, "derivative_share": derivative_share}
+        self._own_config["auto_scale_loss"] = automatic  # which Keras leaves out
         if by_time:
             self._own_config["steps_per_execution"] = "auto"
 
@@ -152,7 +155,8 @@ class EquationModel(EquationSteps):
           x: arrays, or a data set or generator of (x, y) or (x, y, sample_weight).
           y: labels in any form of `model.labels`: values, (y, dy), or a dict by name.
           sample_weight: [B] for all terms, or a dict by name of term.
-          shuffle: None shuffles arrays, but not data sets and generators.
+          shuffle: None shuffles arrays and the batches of a PyDataset, but not data sets and
+            generators.
           batch_size, epochs, verbose, callbacks, validation_split, validation_data, class_weight,
             initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
             validation_freq: as in Keras.

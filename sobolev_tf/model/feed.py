@@ -91,7 +91,7 @@ class Feed:
         if share and options["validation_data"] is None:
             first, held_out = batching.split(caller, (x, y, sample_weight), share)
             size = options["validation_batch_size"] or batch_size
-            options["validation_data"] = _in_order(self._one_pass(*held_out, size))
+            options["validation_data"] = _in_order(self._one_pass(held_out, size))
             x, y, sample_weight = first
         if held := self._held(x, y, sample_weight, batch_size, options):
             return held
@@ -140,7 +140,7 @@ class Feed:
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
-        return self._one_pass(x, y, sample_weight, batch_size)
+        return self._one_pass((x, y, sample_weight), batch_size)
 
     def batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
         """Return x, y and sample_weight for one step on arrays.
@@ -200,8 +200,9 @@ class Feed:
         self._arrays = trained
         return _in_order(passed)
 
-    def _one_pass(self, x, y, sample_weight, batch_size):
-        """Arguments of `evaluate` for arrays that the gate has seen."""
+    def _one_pass(self, looked, batch_size):
+        """Arguments of `evaluate` for arrays (x, y, sample_weight) that the gate has seen."""
+        x, y, sample_weight = looked
         data = labels.as_batch(x, y, sample_weight, self.gate.order)
         if batches := self._batches(data, batch_size, singly=self._steps is not None):
             return {"x": batches}

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import require, row_share
 from sobolev_tf.keras_support import compile_settings, export, options
-from sobolev_tf.keras_support.loss_scaling import scaled_like
+from sobolev_tf.keras_support.loss_scaling import scale_half_precision, scaled_like
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
@@ -244,6 +244,10 @@ class DecoupledModel(DecoupledSteps):
                 "compile: optimizer and critic_optimizer are one object: each needs its own, since "
                 "an optimizer has a state for each weight."
             )
+        # Keras looks at the first stage's dtype policy only.
+        self._auto_scale_loss = bool(kwargs.get("auto_scale_loss", True))
+        layers = self._flatten_layers()
+        optimizer = scale_half_precision(optimizer, layers, self._auto_scale_loss)
         if self.placed:
             kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -266,6 +270,8 @@ class DecoupledModel(DecoupledSteps):
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
+        if config:
+            config["auto_scale_loss"] = self._auto_scale_loss  # which Keras leaves out
         if config and self.critic_optimizer is not None:
             serialize = keras.saving.serialize_keras_object
             config["critic_optimizer"] = serialize(self.critic_optimizer)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sobolev_tf import SobolevModel
 from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.keras_support.strategies import apply_replicas_sequentially
 from tests.support.cut_nets import compiled, points, tanh_net
@@ -47,6 +48,29 @@ def test_a_step_is_skipped_if_any_replica_overflows(gradients, moved, scale, two
 )
 def test_in_turn_only_the_replica_that_overflows_is_skipped(gradients, moved, scale, two_replicas):
     assert apply(two_replicas, gradients, apply_replicas_sequentially) == (moved, scale)
+
+
+def half_net():
+    """A half-precision net, of layers whose policy is not the global one."""
+    inputs = keras.Input([4])
+    h = keras.layers.Dense(6, "tanh", name="first", dtype="mixed_float16")(inputs)
+    h = keras.layers.Dense(5, "tanh", name="second", dtype="mixed_float16")(h)
+    return keras.Model(inputs, keras.layers.Dense(3, dtype="float32")(h))
+
+
+@pytest.mark.parametrize("make", [lambda: SobolevModel(half_net()), lambda: compiled(half_net())])
+def test_the_loss_is_scaled_unless_that_is_switched_off(make, tmp_path):
+    scaled = keras.optimizers.LossScaleOptimizer
+    model = make()
+    model.compile("sgd", loss="mse")
+    assert type(model.optimizer) is scaled
+    assert type(getattr(model, "critic_optimizer", model.optimizer)) is scaled
+    model.compile("sgd", loss="mse", auto_scale_loss=False)
+    assert type(model.optimizer) is keras.optimizers.SGD
+    assert type(getattr(model, "critic_optimizer", None)) is not scaled
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again.optimizer) is keras.optimizers.SGD
 
 
 @pytest.mark.slow

@@ -222,7 +222,9 @@ def test_what_evaluate_and_predict_take_is_looked_at(model, method):
 def test_an_unknown_option_of_compile_is_refused(make_model):
     with pytest.raises(ValueError, match="compile: there is no argument 'optimiser'; did you mean"):
         make_model().compile(loss="mse", optimiser="adam")
-    make_model().compile(loss="mse", auto_scale_loss=False, run_eagerly=True)
+    make_model().compile(loss="mse", run_eagerly=True)
+    with pytest.raises(ValueError, match="compile: auto_scale_loss is True or False, got 'no'"):
+        make_model().compile(loss="mse", auto_scale_loss="no")
 
 
 def test_epochs_of_validation_are_a_number_or_a_list():
@@ -262,3 +264,32 @@ def test_arguments_that_nobody_has_and_data_that_is_text_are_refused(model):
         with pytest.raises(ValueError, match=words) as caught:
             call(model())
         assert "\n" not in str(caught.value)
+
+
+class Numbered(keras.utils.PyDataset):
+    """Batches of one row, and the order in which they were asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, number):
+        self.asked.append(number)
+        return X[[number]], Y[[number]]
+
+
+@pytest.mark.parametrize("model", [make, compiled])
+def test_the_batches_of_a_pydataset_are_shuffled_as_in_keras(model):
+    orders = {}
+    for shuffle in (None, False):
+        data = Numbered()
+        model().fit(data, verbose=0, shuffle=shuffle)
+        orders[shuffle] = data.asked[-len(X) :]
+    assert orders[False] == list(range(len(X)))
+    assert sorted(orders[None]) == orders[False] != orders[None]
+    data = Numbered()
+    model().fit(data, verbose=0)
+    assert data.asked[-len(X) :] != orders[False]
