@@ -60,7 +60,8 @@ class EquationModel(EquationSteps):
             jvp, vjp, hvp; or one for all terms. None leaves a term out. Default: `SquaredNorm` with
             weight 1. A weight may be a function of the step, such as a Keras schedule.
           metrics, weighted_metrics: as in Keras, computed for values only.
-          jet_metrics: any of "rmse", "r2", "cosine", computed for every term that has labels.
+          jet_metrics: any of "rmse", "r2", "cosine", computed for every term that has labels, but
+            not for class numbers.
           component_weights: factors of the error of each component: a dict of arrays
             [*out,*in × j] by name of term, or "rms", which divides each error by the root mean
             square of its component in the labels passed to `adapt`, or by a quarter of the largest

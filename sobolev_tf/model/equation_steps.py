@@ -132,9 +132,11 @@ class EquationSteps(NetModel):
         if not isinstance(y_pred, dict):  # Keras builds its metrics from here
             y, y_pred = term_metrics.first_values(y, y_pred, self.order, self.objective.classes)
         comparison = terms.Comparison(x, y, y_pred, sample_weight or {})
+        # Between class numbers and logits there is no error.
+        numbers = [name for name, label in y.items() if label.dtype.is_floating]
         unscaled = comparison.unscaled_terms(self.scaling, self.projection)
         for name, true, predicted, weight in unscaled:
-            for kind in self._shown_metrics:
+            for kind in self._shown_metrics if name in numbers else ():
                 if metric := self._jet_metrics.get(f"{name}_{kind}"):
                     term_metrics.update(metric, true, predicted, weight, self.missing)
             if name == "value":
@@ -142,7 +144,7 @@ class EquationSteps(NetModel):
                     true, predicted, weight = complete_rows(true, predicted, weight)
                 super().compute_metrics(x, true, predicted, weight)
         taken = [name for name in y if self.objective.takes(name)]
-        absent = term_metrics.absent(self._loss_trackers, labeled=y, taken=taken)
+        absent = term_metrics.absent(self._loss_trackers, labeled=numbers, taken=taken)
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
 

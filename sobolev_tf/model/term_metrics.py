@@ -42,11 +42,11 @@ def update(
 
 
 def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str]) -> set[str]:
-    """Return the names of losses and metrics that a batch without their labels does not update.
+    """Return the names of losses and jet metrics that a batch with these labels does not update.
 
     Args:
       names: all terms.
-      labeled: terms with labels.
+      labeled: terms with labels that are no class numbers.
       taken: those of them with a loss.
 
     Example:

@@ -100,6 +100,13 @@ def test_class_numbers_stay_as_they_are_whatever_adapt_saw(short):
     assert logs["accuracy"] == pytest.approx(np.mean(jet.value.argmax(1) == classes))
 
 
+@pytest.mark.parametrize("missing", [None, "nan"])
+def test_jet_metrics_leave_class_numbers_out(missing):
+    model = model_of(3, [SPARSE, "mse"], order=1, jet_metrics=["rmse", "r2"], missing=missing)
+    logs = model.fit(X, (np.arange(40) % 3, SLOPES), batch_size=40, verbose=0).history
+    assert set(logs) == {"loss", "value_loss", "d1_loss", "d1_rmse", "d1_r2"}
+
+
 def test_one_integer_for_several_outputs_is_refused_by_losses_of_numbers():
     with pytest.raises(ValueError, match=r"label value has shape \[.*\], expected \[B, 3\]"):
         model_of(3, "mse").fit(X, np.arange(40) % 3, verbose=0)
