@@ -271,8 +271,8 @@ class EquationModel(EquationSteps):
         """Return the arguments of `compile` for a saved model; empty before `compile`."""
         if not self.compiled:
             return {}
-        balanced = {"component_weights": self.objective.config()}
-        own = keras.saving.serialize_keras_object(self._own_config | balanced)
+        components = {"component_weights": self.objective.config()}
+        own = keras.saving.serialize_keras_object(self._own_config | components)
         return {**super().get_compile_config(), **own}
 
     def compile_from_config(self, config: dict) -> None:

@@ -3,13 +3,14 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import row_share
 from sobolev_tf.keras_support import strategies
 from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.metrics import has_state, jet_metrics
-from sobolev_tf.model import gradients, labels, mixed_rows, term_metrics, terms
+from sobolev_tf.model import gradients, labels, mixed_rows, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.missing import complete_rows
 from sobolev_tf.model.net_model import NetModel
@@ -59,6 +60,24 @@ class EquationSteps(NetModel):
         shown = {f"{name}_{kind}" for name in self._loss_trackers for kind in self._shown_metrics}
         hidden = {id(metric) for name, metric in self._jet_metrics.items() if name not in shown}
         return [m for m in super().metrics if id(m) not in hidden and has_state(m)]
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write variables, and with them `label_sizes`."""
+        super().save_own_variables(store)
+        saving.write_sizes(store, self.label_sizes)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` wrote; `label_sizes` stay where a file has none."""
+        own, sizes = saving.read_sizes(store)
+        super().load_own_variables(own)
+        if sizes is not None:
+            self.set_label_sizes(sizes)
+
+    def set_label_sizes(self, sizes: dict[str, np.ndarray]) -> None:
+        """Set the sizes of label components, and the component weights of "rms" from them."""
+        self.label_sizes = sizes
+        if self.compiled and self.objective.balance(sizes):
+            self.forget_functions()
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step of the optimizer on a batch (x, y, sample_weight); return its logs."""

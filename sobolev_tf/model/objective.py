@@ -233,7 +233,9 @@ class Objective:
         return not all(np.array_equal(before[name], new[name]) for name in new)
 
     def config(self) -> dict[str, list] | str | None:
-        """Return the component weights for a saved model: settled, or as they were requested."""
+        """Return the component weights for a saved model, as they were requested."""
+        if self.rms:
+            return "rms"
         if isinstance(self.components, dict):
             return {name: weights.tolist() for name, weights in self.components.items()}
         return self.components

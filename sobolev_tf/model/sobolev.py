@@ -151,9 +151,7 @@ class SobolevModel(EquationModel):
         if self.compiled:
             scores.refuse_losses_of_raw_values(gate.caller, self.objective, *scales[2:])
         self.scaling.set(*scales)
-        self.label_sizes = statistics.label_sizes()
-        if self.compiled and self.objective.balance(self.label_sizes):
-            self.forget_functions()
+        self.set_label_sizes(statistics.label_sizes())
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved model."""

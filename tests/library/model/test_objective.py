@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import losses
+from sobolev_tf import SobolevModel, losses
 from sobolev_tf.model.statistics import SMALLEST_SIZE
 from tests.support.small import DY, X, Y, compiled, smooth
 
@@ -46,6 +46,24 @@ def test_rms_weights_make_every_component_count_alike(tmp_path):
     model.save(tmp_path / "m.keras")
     again = keras.models.load_model(tmp_path / "m.keras")
     assert again.evaluate(X, (Y, DY), verbose=0, return_dict=True) == pytest.approx(logs, rel=1e-4)
+    for each in (model, again):  # sizes follow other labels, before and after loading
+        each.adapt(X, (Y, DY * [[1, 10, 1]]))
+    settled, loaded = (each.objective.components["d1"] for each in (model, again))
+    np.testing.assert_array_equal(settled, loaded)
+
+
+@pytest.mark.parametrize("y", [(Y, DY), Y])
+def test_rms_weights_need_no_adapt_after_loading(tmp_path, y):
+    model = SobolevModel(smooth())
+    model.adapt(X, y)
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    again, fresh = keras.models.load_model(tmp_path / "m.keras"), SobolevModel(smooth())
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    for each in (model, again, fresh):
+        each.compile("adam", component_weights="rms", run_eagerly=True)
+    losses = [each.evaluate(X, y, verbose=0) for each in (model, again, fresh)]
+    assert losses == [losses[0]] * 3
 
 
 def test_rms_weights_of_terms_that_adapt_did_not_see_are_refused():
