@@ -13,6 +13,7 @@ from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_shape
+from sobolev_tf.model.missing import refuse_keras_mask
 from sobolev_tf.model.scaling import Scaling, UnscaledFunction
 from sobolev_tf.projections import FullDerivatives, ProjectedDerivatives, known_components
 
@@ -124,6 +125,7 @@ class Equation:
         kind: FullDerivatives | ProjectedDerivatives,
         target: Callable | None,
         classes: bool,
+        missing: str | None,
         training: bool,
         only_values: bool = False,
     ) -> terms.Comparison:
@@ -136,11 +138,12 @@ class Equation:
           kind: `FullDerivatives` or `ProjectedDerivatives`.
           target: supplies the labels that the batch does not have, or None.
           classes: the value's loss may take class numbers.
+          missing: "nan" if NaN labels are left out; otherwise an output with a mask is refused.
           training: whether layers are in training mode.
           only_values: leaves the derivatives of the batch out.
 
         Raises:
-          ValueError: for labels of another shape, or no labels at all.
+          ValueError: for labels of another shape, no labels at all, or such a mask.
         """
         x, requested = batch.x, self.requested(batch.labels, target, training)
         if only_values:
@@ -150,7 +153,9 @@ class Equation:
         order = max(map(labels.order_of, requested))
         z = self.scaling.scale_x(self.inputs.point(x))
         directions = terms.scale_directions(batch.directions, z, self.output_dims, self.scaling)
-        predicted = terms.predicted_terms(self.net_at(x, training), z, order, kind, directions)
+        net = self.net_at(x, training)
+        net = net if missing == "nan" else refuse_keras_mask(net)
+        predicted = terms.predicted_terms(net, z, order, kind, directions)
         true = terms.label_terms(
             batch.labels, predicted, z, kind, self.scaling, self.inputs, classes
         )

@@ -128,8 +128,10 @@ class EquationSteps(NetModel):
     def _compare_rows(self, batch, kind, training, only_values=False):
         if self.missing == "nan" and isinstance(kind, ProjectedDerivatives):
             kind = self.equation.among_known(kind, batch)
-        classes = self.objective.classes
-        return self.equation.compare(batch, kind, self.target, classes, training, only_values)
+        classes, missing = self.objective.classes, self.missing
+        return self.equation.compare(
+            batch, kind, self.target, classes, missing, training, only_values
+        )
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True

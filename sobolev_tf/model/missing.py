@@ -1,6 +1,35 @@
 """Missing labels: NaN entries are masked under `compile(missing="nan")`."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
+
+
+def refuse_keras_mask(net: Callable) -> Callable:
+    """Return a net that raises ValueError if its output has a Keras mask.
+
+    The mask would be lost in derivatives and losses, and padded steps would count.
+
+    Args:
+      net: a function of points, to a tensor [B,*out].
+
+    Example:
+
+    >>> refuse_keras_mask(tf.sin)(tf.constant([0.0])).numpy().tolist()
+    [0.0]
+    """
+
+    def unmasked(point: tf.Tensor) -> tf.Tensor:
+        value = net(point)
+        if getattr(value, "_keras_mask", None) is not None:
+            raise ValueError(
+                "the net's output has a mask (of Masking, or mask_zero=True), which losses of jets "
+                "do not read: set the labels of padded steps to NaN, in derivatives too, and "
+                'compile(missing="nan").'
+            )
+        return value
+
+    return unmasked
 
 
 def mask_missing(

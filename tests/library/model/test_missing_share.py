@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from sobolev_tf import SobolevModel
 from tests.support.small import DY, X, Y, compiled
 
 HALF = np.where(np.arange(64)[:, None, None] % 2 == 0, DY, np.nan)
@@ -80,3 +81,22 @@ def test_wrong_settings_are_named():
         compiled(missing="nan", mean_over="rows")
     with pytest.raises(ValueError, match="needs full derivatives"):
         compiled(missing="nan", mean_over="present", projection="input")
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_padded_steps_of_a_mask_are_left_out_as_nan_as_keras_leaves_them_out(eager):
+    layers = [keras.layers.Masking(0.0), keras.layers.SimpleRNN(3, return_sequences=True)]
+    net = keras.Sequential([keras.Input([6, 1]), *layers, keras.layers.Dense(1)])
+    x = np.random.default_rng(0).uniform(1, 2, [8, 6, 1]).astype("float32")
+    x[:, 3:] = 0
+    y = np.where(x == 0, 100, x)
+    net.compile("sgd", "mse", run_eagerly=eager)
+    model = SobolevModel(net, order=0)
+    model.compile("sgd", loss="mse", run_eagerly=eager)
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=r"^the net's output has a mask .*NaN.*missing=") as e:
+            method(x, y, verbose=0)
+        assert "\n" not in str(e.value)
+    model.compile("sgd", loss="mse", missing="nan", mean_over="present", run_eagerly=eager)
+    masked, _ = model.evaluate(x, np.where(x == 0, np.nan, y), verbose=0)
+    assert masked == pytest.approx(net.evaluate(x, y, verbose=0), rel=1e-5)
