@@ -22,7 +22,9 @@ from train.lib.run.errors import UsageError
 COMMITTED = Path(plot.__file__).parent / "results"
 RESULTS = sorted(COMMITTED.glob("distill_*"))
 TINY = ["--game=breakout", "--steps=6", "--num_evals=2", "--batch_size=8", "--eval_episodes=1"]
-TINY += ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1", "--search_percent=60"]
+SEARCH = ["--search_steps=2", "--learning_rates=1e-4,1e-3", "--alphas=0.1,1"]
+SEARCH += ["--search_percent=60"]
+CHOSEN = ["--learning_rate=1e-3", "--alpha=0.1"]
 
 
 def small_net(actions, outputs=1, side=84, scale=1 / 255):
@@ -56,12 +58,7 @@ def run(run_script, recorded):
 
 def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     folder = tmp_path / "run"
-    arguments = [
-        "--train_percent=20",
-        "--learning_rate=1e-3",
-        "--alphas=0.1",
-        f"--workdir={folder}",
-    ]
+    arguments = ["--train_percent=20", *CHOSEN, f"--workdir={folder}"]
     code, out, err = run(*arguments)
     assert code == 0, err
     with open(folder / "metrics.csv") as file:
@@ -103,7 +100,7 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
 def test_a_run_of_before_the_renaming_is_drawn_and_resumed(run, tmp_path):
     """Its method of values is called regular, also by its folders and in its tables."""
     folder = tmp_path / "run"
-    arguments = ["--train_percent=20", "--learning_rate=1e-3", f"--workdir={folder}"]
+    arguments = ["--train_percent=20", *CHOSEN, f"--workdir={folder}"]
     assert run(*arguments, "--method=values")[0] == 0
     now = (folder / "metrics.csv").read_text()
     old = now.replace("train_percent", "percent").replace("values", "regular")
@@ -194,7 +191,8 @@ def test_a_student_that_diverges(run, tmp_path, monkeypatch):
     assert (code, err.count("\n")) == (1, 1)
     assert f"{folder}/nets/20-values: " in err
     assert "value_loss became NaN" in err
-    code, _, err = run("--train_percent=20", "--method=values", f"--workdir={tmp_path / 'search'}")
+    searched = [*SEARCH, f"--workdir={tmp_path / 'search'}"]
+    code, _, err = run("--train_percent=20", "--method=values", *searched)
     assert (code, err.count("\n")) == (1, 1)
     assert "values only: every trial diverged" in err
 
@@ -202,7 +200,8 @@ def test_a_student_that_diverges(run, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     for percent in ("20", "20,40"):
-        code, out, err = run(f"--train_percent={percent}", f"--workdir={tmp_path / 'run'}")
+        folder = f"--workdir={tmp_path / 'run'}"
+        code, out, err = run(f"--train_percent={percent}", *SEARCH, folder)
         assert code == 0, err
         assert ("trained 20 %" in out) == (percent == "20")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -236,6 +235,9 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--method=sobolov"], "--method=sobolov: expected some of values, sobolev"),
         (["--recording=nowhere"], "nowhere is no recording: expected a run folder"),
         (["--learning_rate=-1"], "--learning_rate=-1"),
+        (["--learning_rate=1e-3"], "--learning_rate gives what --learning_rates would be search"),
+        (["--alpha=0.1"], "--alpha gives what --alphas would be searched for: drop one"),
+        (["--learning_rates=1e-3", "--alphas=1"], "--search_percent is not for one learning rate"),
         (["--learning_rate=0"], "--learning_rate=0.0: expected numbers above 0 and below 10"),
         (["--recording=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),
         (["--percent=9"], "--percent has a new name: --train_percent"),
@@ -243,7 +245,7 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, recorded, refused):
-    flags = [*TINY, f"--recording={recorded[0]}", "--train_percent=20"]
+    flags = [*TINY, *SEARCH, f"--recording={recorded[0]}", "--train_percent=20"]
     assert message in refused(distill, *flags, *arguments)
 
 
@@ -260,6 +262,7 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
         net.save(tmp_path / f"{name}.keras")
         code, _, err = run(
             "--train_percent=20",
+            *SEARCH,
             f"--teacher={tmp_path / name}.keras",
             f"--workdir={tmp_path / 'run'}",
         )
@@ -270,8 +273,8 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(recorded, killed_and_whole):
-    command = ["train.distill", *TINY, "--train_percent=20", "--deterministic", "--steps=20"]
-    command += [f"--recording={recorded[0]}", "--save_minutes=0.005"]
+    command = ["train.distill", *TINY, *SEARCH, "--train_percent=20", "--deterministic"]
+    command += [f"--recording={recorded[0]}", "--save_minutes=0.005", "--steps=20"]
     runs = []
     for folder in killed_and_whole(command, kills=4, moments=(0.2, 0.9)):
         with open(folder / "metrics.csv") as file:

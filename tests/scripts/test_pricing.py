@@ -165,6 +165,7 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
         (["--hidden=99999999,99999999"], "--hidden=99999999,99999999 needs 7.45e+07 GiB"),
         (["--num_seeds=2147483647"], "--num_seeds=2147483647 needs 1.8e+04 GiB"),
         (["--num_assets=0"], "--num_assets=0"),
+        (["--product=call", "--num_assets=20"], "--num_assets is not for --product=call"),
         (["--learning_rate=nan"], "--learning_rate=nan"),
         (["--num_path=20"], "did you mean --num_paths?"),
         (["--jit_compile"], "jit_compile"),

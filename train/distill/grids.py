@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from train.distill.students import METHODS
+from train.lib.run import unused_flags
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -47,10 +48,21 @@ def methods(settings: Settings) -> list[str]:
 
 
 def grids(settings: Settings) -> dict[str, Grid]:
-    """Return what each method's learning rate and alpha are chosen from."""
+    """Return what each method's learning rate and alpha are chosen from.
+
+    Raises:
+      UsageError: for bad numbers, or flags of a search where there is nothing to search.
+    """
     rates = "learning_rates" if settings.learning_rate is None else "learning_rate"
     learning_rates = numbers(settings, rates, 0, 10)
     alphas = numbers(settings, "alphas" if settings.alpha is None else "alpha", 0, 1e9)
+    for name in ("learning_rate", "alpha"):
+        if settings.values[name] is not None and f"{name}s" in settings.typed:
+            raise UsageError(f"--{name} gives what --{name}s would be searched for: drop one")
+    # Methods may be added as a run is resumed, so this asks for all of them.
+    if not Grid(learning_rates, alphas).num_trials:
+        command = "one learning rate and one alpha, which need no search"
+        unused_flags.refuse(settings, ["search_steps", "search_percent"], command)
     return {
         method: Grid(learning_rates, alphas if method == "sobolev" else [0.0])
         for method in methods(settings)

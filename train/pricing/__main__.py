@@ -19,7 +19,16 @@ from typing import Any
 
 from absl import flags
 
-from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
+from train.lib.run import (
+    cells,
+    cli,
+    files,
+    memory,
+    progress,
+    run_folder,
+    summary,
+    unused_flags,
+)
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 from train.pricing import figures, nets, products, table
@@ -83,6 +92,8 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
     Raises:
       UsageError: for flags that make no sense.
     """
+    if "basket" not in settings.product:
+        unused_flags.refuse(settings, ["num_assets"], "--product=call, which is on one asset")
     sizes = cells.whole_numbers(settings, "num_paths")
     hidden = cells.whole_numbers(settings, "hidden")
     if min(sizes) < 2:
