@@ -18,7 +18,7 @@ import sobolev_tf as st
 from tests.support.old_names import rewrite_config
 from train import plot
 from train.lib.atari import environment, play, policies
-from train.lib.run import errors
+from train.lib.run import cli, errors
 from train.teacher import __main__ as teacher
 from train.teacher import a3c, losses
 from train.teacher.settings import A2CSettings
@@ -136,25 +136,49 @@ def test_a_teacher_is_trained_on(run, tmp_path):
     [
         (["--game=pong", "--init_from=nowhere"], "nowhere does not exist"),
         (["--game=pong", "--init_from=tests"], "tests is no run folder"),
-        (["--game=pong", "--init_from=x", "--release=y"], "--release does not train: drop one"),
-        (["--game=pong", "--eval_policy="], "is no run folder"),
         (["--game=pong", "--num_envs=1", "--unroll_length=1"], "a single advantage"),
         (["--game=chess"], "--game=chess: expected pong or breakout or space_invaders"),
         ([], "game"),
         (["--game=pong", "--num_actors=0"], "--num_actors=0: expected a positive integer"),
-        (["--game=pong", "--eval_policy=nowhere"], "nowhere does not exist"),
         (["--game=pong", "--eval_policy=x", "--release=y"], "give one of them"),
-        (["--game=pong", "--eval_policy=x", "--gif=clip.png"], "expected a path that ends in .gif"),
-        (["--game=pong", "--eval_policy=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
         (["--game=pong", "--gif=clip.gif"], "films the play of --eval_policy=POLICY"),
-        (["--game=pong", "--release=nowhere"], "expected the run folder of a teacher"),
-        (["--game=pong", "--steps=250", "--num_evals=3"], "--steps=250 are fewer updates of 256"),
+        (["--game=pong", "--eval_policy=x"], "--workdir is not for --eval_policy, which does not"),
+        (["--game=pong", "--release=x"], "--workdir is not for --release, which does not train"),
+        (["--game=pong", "--steps=1000", "--num_evals=2"], "500 of --steps=1000 between two eval"),
         (["--game=pong", "--rollout=8"], "--rollout has a new name: --unroll_length"),
         (["--game=pong", "--nostandardize"], "a new name: --nonormalize_advantages"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
     assert message in refused(teacher, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--eval_policy="], "is no run folder"),
+        (["--eval_policy=nowhere"], "nowhere does not exist"),
+        (["--eval_policy=x", "--gif=clip.png"], "expected a path that ends in .gif"),
+        (["--eval_policy=x", "--gif=nowhere/x.gif"], "in a folder that exists"),
+        (["--eval_policy=x", "--jit_compile"], "--jit_compile is not for --eval_policy, which"),
+        (["--release=nowhere"], "expected the run folder of a teacher"),
+        (["--release=x", "--init_from=y"], "--init_from is not for --release, which does not"),
+        (["--release=x", "--eval_episodes=9"], "--eval_episodes is not for --release, which"),
+        (["--release=x", "--preset=paper"], "--preset is not for --release, which does not"),
+    ],
+)
+def test_commands_that_do_not_train_refuse_what_they_do_not_use(arguments, message, run_script):
+    code, _, err = run_script(teacher, "--game=pong", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_every_evaluation_follows_an_update(refused):
+    game = ["--game=pong", "--num_actors=2", "--num_envs=1", "--unroll_length=5"]
+    message = "5 of --steps=10 between two evaluations may be less than one update, of 5 steps by"
+    assert message in refused(teacher, *game, "--steps=10", "--num_evals=2")
+    typed = ["teacher", *game, "--steps=20", "--num_evals=2"]
+    teacher.check(cli.parse(teacher.FLAGS, typed))
 
 
 def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):

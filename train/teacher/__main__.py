@@ -28,7 +28,7 @@ from typing import Any
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, memory, run_folder, schema, seeding, summary
+from train.lib.run import cli, memory, run_folder, schema, seeding, summary, unused_flags
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
@@ -161,6 +161,11 @@ flags.DEFINE_float(
     **OWN,
 )
 
+# What the commands that do not train use.
+USED = {
+    "eval_policy": {"eval_policy", "game", "seed", "eval_episodes", "gif"},
+    "release": {"release", "game", "seed"},
+}
 FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
 # What a checkpoint must say about where the run stands.
 NEEDS: dict[str, schema.Kind] = {"seconds": schema.NUMBER, "evaluated": bool}
@@ -195,11 +200,12 @@ def main(settings: Settings) -> None:
 
 def check(settings: Settings) -> None:
     """Raise UsageError for flags that contradict each other."""
-    commands = [name for name in ("eval_policy", "release") if settings.values[name] is not None]
+    commands = [name for name in USED if settings.values[name] is not None]
     if len(commands) == 2:
         raise UsageError("--eval_policy and --release are two commands: give one of them")
-    if commands and settings.init_from is not None:
-        raise UsageError(f"--init_from is for training, --{commands[0]} does not train: drop one")
+    for command in commands:
+        unused = set(settings.values) - USED[command]
+        unused_flags.refuse(settings, unused, f"--{command}, which does not train")
     if settings.gif and "eval_policy" not in commands:
         raise UsageError("--gif films the play of --eval_policy=POLICY: give both")
     if "release" not in commands:
@@ -211,10 +217,13 @@ def check(settings: Settings) -> None:
         return
     refuse_too_many_games(settings)
     batch = A2CSettings.of(settings).batch_size
-    if settings.num_evals > math.ceil(settings.steps / batch):
+    # Actors update side by side, and each ends the update that it is in.
+    between, needed = settings.steps // settings.num_evals, batch * settings.num_actors
+    if settings.num_evals > 1 and between < needed:
         raise UsageError(
-            f"--num_evals={settings.num_evals}: --steps={settings.steps} are fewer updates of "
-            f"{batch} steps, and each evaluation needs one; give fewer, or more --steps"
+            f"--num_evals={settings.num_evals}: {between} of --steps={settings.steps} between two "
+            f"evaluations may be less than one update, of {batch} steps by each of "
+            f"{settings.num_actors} actors; give fewer, or more --steps"
         )
     if batch == 1 and settings.normalize_advantages:
         raise UsageError(
