@@ -108,6 +108,19 @@ def test_a_file_in_place_of_the_folder_is_refused_before_measuring(monkeypatch, 
     assert "cannot make the folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["--suite=exactness", "--minutes=1"], "--minutes is not for --suite=exactness"),
+        (["--learner=JENN"], "--learner is not for --suite=all, only for --suite=engineering"),
+    ],
+)
+def test_flags_of_another_suite_are_refused(run_script, typed, message):
+    code, _, err = run_script(bench, *typed)
+    assert code == 2
+    assert message in err
+
+
 def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", "--suite=all_of_it"])
     with pytest.raises(SystemExit) as ended:

@@ -70,7 +70,7 @@ from train.bench import (
     speed,
     stages,
 )
-from train.lib.run import cells, cli, files, run_folder
+from train.lib.run import cells, cli, files, run_folder, unused_flags
 from train.lib.run.settings import Settings
 
 SUITES: dict[str, Callable[[], benchmark.Rows]] = {
@@ -128,8 +128,16 @@ flags.DEFINE_string(
 )
 
 
+SUITE_OF_FLAG = {"points_per_input": "engineering", "learner": "engineering", "minutes": "soak"}
+
+
 def main(settings: Settings) -> None:
     """Measure the suites, print their numbers, and write them to bench.json."""
+    for name, suite in SUITE_OF_FLAG.items():
+        if settings.suite != suite:
+            unused_flags.refuse(
+                settings, [name], f"--suite={settings.suite}, only for --suite={suite}"
+            )
     sizes = cells.whole_numbers(settings, "points_per_input")
     chosen_rows = partial(engineering.rows, sizes=sizes, learners=settings.learner)
     soak_rows = partial(soak.rows, minutes=settings.minutes, workdir=settings.workdir)
