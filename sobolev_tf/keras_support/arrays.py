@@ -122,7 +122,7 @@ def from_lists(caller: str, name: str, x: Any) -> Any:
 
 
 def refuse_no_array(caller: str, name: str, value: Any) -> None:
-    """Raise ValueError if something is not a dense array.
+    """Raise ValueError: something was passed that is not a dense array.
 
     >>> refuse_no_array("fit", "sample_weight", 2.0)
     Traceback (most recent call last):

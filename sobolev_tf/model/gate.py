@@ -14,9 +14,11 @@ import tensorflow as tf
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, logits
 from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
 from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.sample_weights import refuse_wide
 from sobolev_tf.model.sound import Sound, named_arrays
 from sobolev_tf.projections import Projection
 
@@ -123,7 +125,9 @@ class Gate:
         if not isinstance(batch, tuple | list) or len(batch) < 3 or not self.order or self.target:
             return
         _, y, third = batch
-        only_values = list(labels.by_name(y, self.order, extra=("directions",))) == ["value"]
+        with errors_of(self.caller):
+            given = labels.by_name(y, self.order, extra=("directions",))
+        only_values = list(given) == ["value"]
         if only_values and len(getattr(third, "shape", ())) == 2:
             raise ValueError(
                 f"{self.caller}: sample_weight has shape {list(third.shape)}, expected [B]: data "
@@ -166,7 +170,8 @@ class Gate:
         return keras.tree.map_structure(plain, (x, y, sample_weight))
 
     def _named(self, x, y, sample_weight):
-        return named_arrays(x, y, sample_weight, self.order)
+        with errors_of(self.caller):
+            return named_arrays(x, y, sample_weight, self.order)
 
     def _look_at(self, named, start=0, where="", at_least=1):
         hosted = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
@@ -191,6 +196,9 @@ class Gate:
     def _look_at_one(self, name, array, start, where):
         if array.dtype.kind in "OSU":
             return
+        if name.startswith("sample_weight"):
+            with errors_of(self.caller):
+                refuse_wide(array, name + where)
         if self.masked and name == "label value" and not start:
             logits.warn_of_probabilities(self.caller, array)
         if len(array) and array.dtype in (np.float32, np.float64):

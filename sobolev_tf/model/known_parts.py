@@ -42,10 +42,9 @@ inputs its known entries would be lost: give all pairs of the known components, 
 derivatives (projection=None).
     """
     among = None
-    for name in filter(labels.order_of, labels.names(9)):
-        label = named.get(name)
-        j = labels.order_of(name)
-        if label is None or label.dtype.kind != "f" or not _fits(label, axes, j):
+    for name in sorted(filter(labels.order_of, named), key=labels.order_of):
+        label, j = named[name], labels.order_of(name)
+        if label.dtype.kind != "f" or not _fits(label, axes, j):
             continue
         known = ~np.isnan(_split(label, axes, j))
         if among is None and projection.side == "input":

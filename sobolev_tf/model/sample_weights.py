@@ -7,12 +7,12 @@ import keras
 import numpy as np
 
 
-def refuse_wide(weight: Any) -> None:
+def refuse_wide(weight: Any, name: str = "sample_weight") -> None:
     """Raise ValueError for weights that are not [B] or [B,1], such as derivatives given third."""
     shape: Any = getattr(weight, "shape", ())
     if len(shape) > 2 or (len(shape) == 2 and shape[1] not in (None, 1)):
         raise ValueError(
-            f"sample_weight has shape {list(shape)}, expected [B]: data is (x, y, sample_weight); "
+            f"{name} has shape {list(shape)}, expected [B]: data is (x, y, sample_weight); "
             "derivatives belong to the labels, (x, (y, dy))."
         )
 

@@ -28,7 +28,7 @@ def scipy_optimize(caller: str) -> Any:
     try:
         from scipy import optimize
     except ImportError as error:
-        raise ImportError(f'{caller} needs SciPy: pip install "sobolev_tf[lbfgs]".') from error
+        raise ImportError(f'{caller} needs SciPy: pip install -e ".[lbfgs]".') from error
     return optimize
 
 

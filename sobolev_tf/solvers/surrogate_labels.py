@@ -40,6 +40,8 @@ def checked(
     x = arrays.from_lists(caller, "x", x)
     if not arrays.is_array(x):
         raise ValueError(f"{caller}: x is one array [B, D], got {require.shown(x)}.")
+    if weights is not None and not arrays.is_array(weights):
+        raise ValueError(f"{caller}: sample_weight is one array [B], got {require.shown(weights)}.")
     x, y, weights = gate.arrays(x, y, weights)
     gate.nothing_to_learn(y)
     x = np.asarray(x, "float64")
@@ -57,8 +59,6 @@ def checked(
     if weights is None:
         _refuse_one_point(caller, len(x))
         return x, labels, None
-    if isinstance(weights, dict):
-        raise ValueError(f"{caller}: sample_weight is one array [B], got a dict.")
     weights = np.asarray(weights, "float64").reshape(-1)
     kept = weights > 0
     _refuse_one_point(caller, np.sum(kept))

@@ -52,7 +52,10 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
     if y is None:
         raise ValueError("labels are missing: pass them as fit(x, y), or in the data set.")
     if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
-        raise ValueError(f"sample_weight is [B], one number an example; got {sample_weight.shape}.")
+        raise ValueError(
+            f"sample_weight has shape {list(sample_weight.shape)}, expected [B], one number for "
+            "each example."
+        )
     if sample_weight is not None:
         sample_weight = nan_where_negative(sample_weight)
     y = tf.convert_to_tensor(y)  # train_on_batch passes NumPy arrays when run eagerly
@@ -68,12 +71,12 @@ def example_weights(
 
     It is 1/B over all replicas, times the sample weight, times loss scaling.
     """
-    weights = loss_scale / (batch_size(x) * replicas())
+    weights = loss_scale / (num_examples(x) * replicas())
     if sample_weight is not None:
         weights *= tf.reshape(tf.cast(sample_weight, weights.dtype), [-1])
     return weights
 
 
-def batch_size(x: Any) -> tf.Tensor:
+def num_examples(x: Any) -> tf.Tensor:
     """Return B of inputs [B, ...] in any structure, as a float."""
     return tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], keras.config.floatx())

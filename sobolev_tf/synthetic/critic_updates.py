@@ -10,7 +10,6 @@ import tensorflow as tf
 from sobolev_tf import require
 from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.keras_support.strategies import apply_replicas_sequentially, replicas
-from sobolev_tf.synthetic.errors import check_choice, errors_of
 
 CRITIC_UPDATES = ("sync", "sequential_async")
 
@@ -40,8 +39,7 @@ class CriticUpdates:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        with errors_of("compile"):
-            check_choice("critic_updates", self.mode, CRITIC_UPDATES)
+        require.one_of("compile", "critic_updates", self.mode, CRITIC_UPDATES)
         require.whole_number("compile", "critic_steps", self.steps, at_least=1)
         if self.batch is not None:
             require.whole_number("compile", "critic_batch", self.batch, at_least=1)

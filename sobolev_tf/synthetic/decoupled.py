@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import require, row_share
 from sobolev_tf.keras_support import compile_settings, export, options
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.loss_scaling import scale_half_precision, scaled_like
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
@@ -17,7 +18,6 @@ from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS, CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.decoupled_steps import DecoupledSteps
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
-from sobolev_tf.synthetic.errors import check_choice, errors_of
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
 from sobolev_tf.synthetic.network_loss import network_loss
 from sobolev_tf.synthetic.trainer import network_variables
@@ -60,6 +60,7 @@ class DecoupledModel(DecoupledSteps):
       placement: "stages", or a list of device names: copies the stages, each with its critic, to
         devices of their own. With `compile(steps_per_execution=n)`, n steps overlap. Critics then
         learn with a delay, see `placed_trainer`, and synthetic and true gradients are not compared.
+        A saved model does not keep its placement, since devices belong to a machine.
 
     Raises:
       ValueError: stages or critics do not fit each other, or an option is unknown.
@@ -98,10 +99,10 @@ class DecoupledModel(DecoupledSteps):
         caller, decoupled = type(self).__name__, DecoupledModel
         options.refuse_unknown(caller, kwargs, decoupled.__init__, decoupled.compile)
         require.whole_number(caller, "diagnose_every", diagnose_every, at_least=1)
+        check_method(caller, method, placement is not None)
+        require.one_of(caller, "gradient_target", gradient_target, ("bootstrapped", "true"))
         with errors_of(caller):
             splitting.check(stages)
-            check_method(method, placement is not None)
-            check_choice("gradient_target", gradient_target, ("bootstrapped", "true"))
             direct = method == "direct"
             built = critics.build(stages, critic, direct) if method in TERM_WEIGHTS else []
             devices = placing.devices(placement, len(stages))

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
 from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.synthetic import placed_trainer
-from sobolev_tf.synthetic.batch import batch_size, unpack
-from sobolev_tf.synthetic.errors import errors_of
+from sobolev_tf.synthetic.batch import num_examples, unpack
 from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.trainer import Trainer
 
@@ -84,7 +84,7 @@ class DecoupledSteps(WatchedModel):
 
     def _update_logs(self, loss, batch, outputs):
         """Return a step's logs."""
-        self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(batch.x))
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=num_examples(batch.x))
         return reducible_logs(self.compute_metrics(batch.x, batch.y, outputs, batch.sample_weight))
 
     def _train(self, data):

@@ -44,6 +44,11 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
             numbers[name] = host
     require.same_rows(caller, numbers, at_least)
     for name, array in numbers.items():
+        if name.startswith("sample_weight") and array.shape[1:] not in ((), (1,)):
+            raise ValueError(
+                f"{caller}: {name} has shape {list(array.shape)}, expected [B], one number for "
+                "each example."
+            )
         if array.dtype.kind not in "OSU":
             check = require.weights if name.startswith("sample_weight") else require.finite_rows
             check(caller, name, array)

@@ -26,7 +26,7 @@ import tensorflow as tf
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
 from sobolev_tf.losses import batch_mean, per_example
-from sobolev_tf.synthetic.batch import Batch, Step, batch_size
+from sobolev_tf.synthetic.batch import Batch, Step, num_examples
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask
@@ -243,7 +243,7 @@ class PlacedTrainer:
             variables = layer.critic.trainable_variables
             gradients = forward.critic_tape.gradient(objective, variables)
         for name, metric_value in tracked.items():
-            self.diagnostics[k].track(name, metric_value, batch_size(batch.x))
+            self.diagnostics[k].track(name, metric_value, num_examples(batch.x))
         self.diagnostics[k].track_accuracy(self.loss, batch.y, forward.cut.outputs)
         return gradients
 

@@ -12,7 +12,7 @@ from sobolev_tf.keras_support.loss_scaling import skipped_together, uses_loss_sc
 from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import controls
-from sobolev_tf.synthetic.batch import Batch, Step, batch_size
+from sobolev_tf.synthetic.batch import Batch, Step, num_examples
 from sobolev_tf.synthetic.controls import CONTROLS
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
@@ -123,7 +123,7 @@ class Trainer:
             for gradient in arriving
         ]
         finite_only = uses_loss_scaling(self.optimizer)
-        noted = {"examples": batch_size(batch.x), "finite_only": finite_only}
+        noted = {"examples": num_examples(batch.x), "finite_only": finite_only}
         track = [functools.partial(d.track, **noted) for d in self.diagnostics]
         with tape:
             objective = self._critic_objective(batch, outputs, cuts, targets, track)

@@ -64,6 +64,12 @@ def test_a_hessian_times_a_direction_of_a_diagonal():
     passes(Projection("input", contraction="first"), d2=hessian(rows))
 
 
+def test_every_order_is_looked_at():
+    tenth = np.full([1, 1, *[2] * 10], np.nan)
+    tenth[(0, 0, *[0] * 10)] = tenth[(0, 0, *[1] * 10)] = 1
+    refused(INPUT, d10=tenth)
+
+
 def test_labels_of_another_shape_are_left_to_the_step():
     passes(INPUT, d1=np.full([4], NAN), d2=np.full([4, 3, 2], NAN))
 

@@ -96,3 +96,21 @@ def test_one_point_is_refused(weights):
     x = np.array([[0.5], [1.0]])[: 1 if weights is None else 2]
     with pytest.raises(ValueError, match=r"fit_surrogate: there is 1 point, .* at least 2"):
         st.fit_surrogate(x, (2 * x, 2 + 0 * x), sample_weight=weights and np.array(weights))
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (np.ones([len(X), 2]), r"sample_weight has shape \[.*, 2\], expected \[B\]"),
+        (np.ones([len(X), 1, 1]), r"sample_weight has shape \[.*, 1, 1\], expected \[B\]"),
+        (np.ones(len(X) - 1), "x has .* rows and sample_weight has"),
+        (np.float64(1), "sample_weight is an array with a row for each example"),
+        ({"value": np.ones(len(X))}, r"sample_weight is one array \[B\], got a dict"),
+        ((np.ones(len(X)), np.ones(len(X))), r"sample_weight is one array \[B\], got a tuple"),
+        (2.0, r"sample_weight is one array \[B\], got 2.0"),
+    ],
+)
+def test_weights_of_another_shape_are_refused(weights, words):
+    with pytest.raises(ValueError, match=f"fit_surrogate: {words}") as caught:
+        st.fit_surrogate(X, waves(X), sample_weight=weights)
+    assert "\n" not in str(caught.value)

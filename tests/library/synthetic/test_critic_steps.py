@@ -275,7 +275,7 @@ def test_a_file_keeps_them(tmp_path):
         ({"critic_batch": 1.5}, "compile: critic_batch is a whole number of at least 1, got 1.5"),
         ({"derivative_share": 0.0}, "^compile: derivative_share is a finite number above 0, got 0"),
         ({"derivative_share": 2.0}, "^compile: derivative_share is at most 1, got 2"),
-        ({"critic_updates": "hogwild"}, "compile: critic_updates is one of sync, sequential"),
+        ({"critic_updates": "hogwild"}, "compile: critic_updates is 'sync' or 'sequential"),
     ],
 )
 def test_bad_numbers_are_named(options, message):

@@ -33,8 +33,11 @@ def direct_dense(shape, outputs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "sobolov"}, "method is one of sobolev, .*; got 'sobolov'"),
-        ({"gradient_target": "exact"}, "gradient_target is one of bootstrapped, true"),
+        ({"method": "sobolov"}, "Model: method is 'sobolev', .*, got 'sobolov'"),
+        (
+            {"gradient_target": "exact"},
+            "Model: gradient_target is 'bootstrapped' or 'true', got 'exact'",
+        ),
         ({"diagnose_every": 0}, "diagnose_every is a whole number of at least 1, got 0"),
         ({"critic": None}, "expected a critic builder, or 2 critics"),
         ({"critic": [dense_critic((6,), 3)]}, "2 critics, one for each cut; got 1"),
@@ -120,7 +123,7 @@ def test_a_loss_of_the_whole_batch_is_named():
 
 def test_an_example_has_one_weight():
     model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
-    with pytest.raises(ValueError, match=r"sample_weight is \[B\], .*got \(6, 2\)"):
+    with pytest.raises(ValueError, match=r"sample_weight has shape \[6, 2\], expected \[B\]"):
         model.train_on_batch(X[:6], Y[:6], sample_weight=np.ones([6, 2]))
 
 

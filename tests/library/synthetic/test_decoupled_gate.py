@@ -35,6 +35,7 @@ def spoilt(array, value, row=3):
         (spoilt(X, np.inf), Y, None, "x has infinity, first in row 3"),
         (X, Y, spoilt(np.ones(32), np.nan), "sample_weight has NaN, first in row 3"),
         (X, Y, spoilt(np.ones(32), -2), "sample_weight is -2 in row 3"),
+        (X, Y, np.ones([32, 2]), r"sample_weight has shape \[32, 2\], expected \[B\]"),
         (X[:8], Y, None, "x has 8 rows and y has 32"),
         (X[:0], Y[:0], None, "there is no data"),
     ],
