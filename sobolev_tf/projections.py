@@ -14,6 +14,7 @@ import tensorflow as tf
 from sobolev_tf import jets, require
 from sobolev_tf.jets import contractions
 
+SIDES = ("output", "input")
 CONTRACTIONS = ("distinct", "same", "first")
 
 
@@ -72,13 +73,9 @@ class Projection:
 
     def __post_init__(self):
         caller = "Projection"
-        if not isinstance(self.side, str) or self.side not in ("output", "input"):
-            got = require.shown(self.side)
-            raise ValueError(f'{caller}: projection is None, "output" or "input", got {got}.')
-        require.whole_number(caller, "projections", self.count, at_least=1)
-        if not isinstance(self.contraction, str) or self.contraction not in CONTRACTIONS:
-            got = require.shown(self.contraction)
-            raise ValueError(f"{caller}: contraction is one of {CONTRACTIONS}, got {got}.")
+        require.one_of(caller, "side", self.side, SIDES)
+        require.whole_number(caller, "count", self.count, at_least=1)
+        require.one_of(caller, "contraction", self.contraction, CONTRACTIONS)
         require.switch(caller, "unbiased", self.unbiased)
         require.switch(caller, "orthogonal", self.orthogonal)
         seed = require.whole_number(caller, "seed", self.seed)

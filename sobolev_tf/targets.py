@@ -261,7 +261,7 @@ def tabulate(
     order = require.whole_number("tabulate", "order", order, at_least=0)
     batch_size = require.whole_number("tabulate", "batch_size", batch_size, at_least=1)
     require.function("tabulate", "target", target)
-    points = jets.as_differentiable(x)
+    points = jets.as_differentiable(x, "tabulate: x")
     starts = range(0, max(len(points), 1), batch_size)
     several = len(starts) > 1
     jet: Callable

@@ -56,13 +56,15 @@ def read_data(x: ArrayLike, y: ArrayLike, dy: ArrayLike) -> Data:
     for name, a in (("x", x), ("y", y), ("dy", dy)):
         if a.ndim == 0 or len(a) != len(x):
             raise ValueError(
-                f"{name} has shape {list(a.shape)}, expected {len(x) if x.ndim else 'B'} rows: "
-                "x, y and dy belong together row by row."
+                f"check_labels: {name} has shape {list(a.shape)}, expected "
+                f"{len(x) if x.ndim else 'B'} rows: x, y and dy belong together row by row."
             )
         if a.dtype.kind not in "fiub":
             raise ValueError(f"check_labels: {name} holds {a.dtype}, expected numbers.")
         if np.isinf(a).any() or (name == "x" and np.isnan(a).any()):
-            raise ValueError(f"{name} has entries that are not finite: mend or drop these rows.")
+            raise ValueError(
+                f"check_labels: {name} has entries that are not finite: mend or drop these rows."
+            )
     out, inputs = y.shape[1:] or (1,), x.shape[1:]
     dy = _fit_shape(dy, out, inputs)
     rows, size = len(x), (math.prod(out), math.prod(inputs))
@@ -86,7 +88,7 @@ def _fit_shape(dy: np.ndarray, out: tuple, inputs: tuple) -> np.ndarray:
     if dy.shape[1:] not in shapes:
         expected = " or ".join(batch_shape(shape) for shape in shapes)
         raise ValueError(
-            f"dy has shape {list(dy.shape)}, expected {expected}: its axes are the batch, the "
-            "outputs as in y, the inputs as in x."
+            f"check_labels: dy has shape {list(dy.shape)}, expected {expected}: its axes "
+            "are the batch, the outputs as in y, the inputs as in x."
         )
     return dy.reshape(len(dy), *out, *inputs)

@@ -65,8 +65,8 @@ def values_of(fn: Callable, data: Data) -> Values:
         raise errors[0] from errors[-1]
     if y.shape[1] != data.y.shape[1]:
         raise ValueError(
-            f"fn returns {y.shape[1]} numbers a row, expected {data.y.shape[1]} as in y: pass the "
-            "function that y came from."
+            f"check_labels: fn returns {y.shape[1]} numbers a row, expected {data.y.shape[1]} as "
+            "in y: pass the function that y came from."
         )
     # Double precision outside may be single inside.
     x, step = data.points(slice(_ROWS)), _STEP * data.unit

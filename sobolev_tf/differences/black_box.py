@@ -53,9 +53,9 @@ class BlackBox:
         try:
             return self._evaluate(x.astype(self.dtype), rows)
         except ValueError as error:
-            own = error.__cause__
-            self.failure = own if isinstance(own, Exception) else error
-            raise
+            own, named = error.__cause__, ValueError(f"FiniteDifferences: {error}")
+            self.failure = own if isinstance(own, Exception) else named
+            raise named from own
 
     def _evaluate(self, x, rows):
         double = np.result_type(x, "f8")

@@ -28,9 +28,9 @@ def refuse_not_analytic(fn: Callable, x: np.ndarray, size: np.ndarray) -> None:
 
     >>> refuse_not_analytic(lambda z: z * np.conj(z), np.ones([4, 1]), np.ones([]))
     Traceback (most recent call last):
-    ValueError: scheme="complex": the complex step says 0 and central differences say 2 at [1.]: \
-fn is not analytic (real, conj, abs, a comparison or a cast drops imaginary parts); take \
-scheme="central".
+    ValueError: FiniteDifferences: scheme="complex": the complex step says 0 and central \
+differences say 2 at [1.]: fn is not analytic (real, conj, abs, a comparison or a cast drops \
+imaginary parts); take scheme="central".
     """
     if not len(x):
         return
@@ -48,10 +48,10 @@ scheme="central".
     entry = np.unravel_index(np.argmax(wrong), wrong.shape)
     scale = float(np.mean(step[entry[0]]))
     raise ValueError(
-        f'scheme="complex": the complex step says {imaginary[entry] / scale:.3g} and central '
-        f"differences say {central[entry] / scale:.3g} at {x[entry[0]]}: fn is not analytic (real, "
-        "conj, abs, a comparison or a cast drops imaginary parts); take "
-        'scheme="central".'
+        f'FiniteDifferences: scheme="complex": the complex step says '
+        f"{imaginary[entry] / scale:.3g} and central differences say "
+        f"{central[entry] / scale:.3g} at {x[entry[0]]}: fn is not analytic (real, conj, abs, a "
+        'comparison or a cast drops imaginary parts); take scheme="central".'
     )
 
 

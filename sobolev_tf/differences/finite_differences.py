@@ -21,6 +21,7 @@ from sobolev_tf.differences.black_box import BlackBox, shown
 from sobolev_tf.jets import arguments, contractions
 
 # Numbers in the x of one call to the black box: 32 MB of float64.
+_CALLER = "FiniteDifferences"  # what errors name
 _AT_ONCE = 2**22
 
 # Nothing is subtracted from an imaginary step, so it may be this short; a power of 2 stays exact.
@@ -80,15 +81,14 @@ class FiniteDifferences:
         outputs: Sequence[int] | None = None,
         dtype: str = "float64",
     ):
-        caller = "FiniteDifferences"
-        require.function(caller, "fn", fn)
-        require.one_of(caller, "scheme", scheme, ("central", "forward", "complex"))
-        require.one_of(caller, "dtype", dtype, ("float32", "float64"))
+        require.function(_CALLER, "fn", fn)
+        require.one_of(_CALLER, "scheme", scheme, ("central", "forward", "complex"))
+        require.one_of(_CALLER, "dtype", dtype, ("float32", "float64"))
         _refuse_no_length("scale", scale)
         if step is not None:
             _refuse_no_length("step", step)
         if outputs is not None:
-            outputs = require.lengths(caller, "outputs", outputs)
+            outputs = require.lengths(_CALLER, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
         self._doubted = False  # whether the first derivatives were checked
@@ -138,7 +138,7 @@ class FiniteDifferences:
         >>> f.derivatives[0].shape
         TensorShape([4, 1, 2])
         """
-        point = jets.as_differentiable(x)
+        point = jets.as_differentiable(x, f"{_CALLER}: x")
         value, derivatives = self.jet(point, order)
         v = directions(value)
         contracted = (
@@ -191,14 +191,18 @@ class FiniteDifferences:
 
         At once when eager, in a graph as one operation.
         """
-        order = require.whole_number("FiniteDifferences", "order", order, at_least=0)
+        order = require.whole_number(_CALLER, "order", order, at_least=0)
         if order > 2:
-            raise ValueError(f"order is 0, 1 or 2, got {order}: higher ones would be rounding.")
-        x = arguments.refuse_scalar("FiniteDifferences", jets.as_differentiable(x))
+            raise ValueError(
+                f"{_CALLER}: order is 0, 1 or 2, got {order}: higher ones would be rounding."
+            )
+        x = arguments.refuse_scalar(_CALLER, jets.as_differentiable(x, f"{_CALLER}: x"))
         directions = [tf.convert_to_tensor(v) for v in directions]
         for v in directions:
             if not _joined(x.shape[:1], [None], x.shape[1:]).is_compatible_with(v.shape):
-                raise ValueError(f"directions are {v.shape} for x {x.shape}, expected [B,P,*in].")
+                raise ValueError(
+                    f"{_CALLER}: directions are {v.shape} for x {x.shape}, expected [B,P,*in]."
+                )
 
         def compute(x, *directions):
             dtype, x = x.dtype, x.astype("f8")
@@ -277,8 +281,8 @@ class FiniteDifferences:
         if not np.all(width):
             row = np.argwhere(width == 0)[0][0]
             raise ValueError(
-                f"step={self.step!r} is lost in {coarse.dtype} rounding in row {row} of x, "
-                f"{shown(x[row, 0])}: make it longer, or leave it out."
+                f"{_CALLER}: step={self.step!r} is lost in {coarse.dtype} rounding in row {row} of "
+                f"x, {shown(x[row, 0])}: make it longer, or leave it out."
             )
 
         corners, signs, total = [], [], 0.0
@@ -314,7 +318,9 @@ def _per_component(lengths: ArrayLike, dims: tuple, name: str) -> np.ndarray:
     """A number, or an array over *in, as it broadcasts against [B,P,D]."""
     lengths = np.asarray(lengths, np.float64)
     if lengths.shape not in ((), dims):
-        raise ValueError(f"{name} has shape {lengths.shape}, expected a number or shape {dims}.")
+        raise ValueError(
+            f"{_CALLER}: {name} has shape {lengths.shape}, expected a number or shape {dims}."
+        )
     return lengths.reshape(-1)
 
 
@@ -323,8 +329,7 @@ def _refuse_no_length(name: str, length: Any) -> None:
     number = lengths.dtype.kind in "fiu"
     if not number or not np.all(np.isfinite(lengths) & np.greater(lengths, 0)):
         raise ValueError(
-            f"FiniteDifferences: {name} is a length, finite and above 0, got "
-            f"{require.shown(length)}."
+            f"{_CALLER}: {name} is a length, finite and above 0, got {require.shown(length)}."
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import jets
+from sobolev_tf import jets, require
 
 DIVERGENCES = ("student_teacher", "teacher_student")
 
@@ -74,9 +74,7 @@ class PolicyDivergence(keras.losses.Loss):
         self, direction: str = "student_teacher", name: str = "policy_divergence", **kwargs: Any
     ):
         super().__init__(name=name, **kwargs)
-        if direction not in DIVERGENCES:
-            raise ValueError(f"divergence is one of {', '.join(DIVERGENCES)}, got {direction!r}.")
-        self.direction = direction
+        self.direction = require.one_of("PolicyDivergence", "direction", direction, DIVERGENCES)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Compare the teacher's logits y_true and the student's y_pred [B,A]: [B]."""

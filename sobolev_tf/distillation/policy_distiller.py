@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses, require, targets
 from sobolev_tf.distillation.policies import (
+    DIVERGENCES,
     KL,
     ActionError,
     PolicyDivergence,
@@ -19,6 +20,7 @@ from sobolev_tf.distillation.policies import (
 from sobolev_tf.jets.arguments import answer
 from sobolev_tf.keras_support import logits, options
 from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -158,7 +160,7 @@ class PolicyDistiller(EquationModel):
         options.refuse_unknown(caller, kwargs, distiller.__init__, distiller.compile, renamed)
         require.model(caller, "net", net)
         require.number(caller, "alpha", alpha, at_least=0)
-        PolicyDivergence(divergence)  # refuses an unknown direction
+        require.one_of(caller, "divergence", divergence, DIVERGENCES)
         require.one_of(caller, "uint8_images", uint8_images, (True, False, None))
         teacher = _frozen(teacher)
         arguments.refuse_no_target(caller, teacher)
@@ -166,10 +168,11 @@ class PolicyDistiller(EquationModel):
         _warn_of_softmax("the teacher", getattr(teacher, "model", None))
         self.alpha, self.divergence = alpha, divergence
         fields = {"count": projections, "unbiased": unbiased, "orthogonal": orthogonal}
-        projection = arguments.as_projection("output", seed, **fields)
+        projection = arguments.as_projection(caller, "output", seed, **fields)
         equation = PolicyEquation(net, order=1 if alpha else 0)
         equation.alpha, equation.uint8_images = alpha, uint8_images
-        super().__init__(equation, teacher, projection, **kwargs)
+        with errors_of(caller):
+            super().__init__(equation, teacher, projection, **kwargs)
 
     @property
     def uint8_images(self) -> bool | None:
@@ -193,11 +196,15 @@ class PolicyDistiller(EquationModel):
           ValueError: the student's output is not [B,A].
         """
         super().build(input_shape)
-        outputs = self.equation.output_dims
+        outputs, owner = self.equation.output_dims, type(self).__name__
         if len(outputs) != 1:
-            raise ValueError(f"the student returns {batch_shape(outputs)}, expected [B, A].")
+            raise ValueError(
+                f"{owner}: the student returns {batch_shape(outputs)}, expected [B, A]."
+            )
         if outputs[0] == 1:
-            raise ValueError("the student has one action: its policy is 1 whatever it learns.")
+            raise ValueError(
+                f"{owner}: the student has one action: its policy is 1 whatever it learns."
+            )
 
     def compile(
         self,

@@ -17,7 +17,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
 
     Args:
       x: one array.
-      name: what errors call it.
+      name: what errors call it, which may begin with a function's name, as in "jet: x".
 
     Raises:
       ValueError: x has integers or masked entries, is sparse or ragged, or is several arrays.
@@ -28,6 +28,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
     Traceback (most recent call last):
     ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
     """
+    argument = name.split()[-1]
     several = isinstance(x, list | tuple) and any(hasattr(entry, "shape") for entry in x)
     if isinstance(x, dict | list | tuple) and (several or isinstance(x, dict)):
         raise ValueError(
@@ -39,7 +40,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
     if not point.dtype.is_floating:
         raise ValueError(
             f"{name} holds {point.dtype.name}, which cannot be differentiated: "
-            f'pass {name}.astype("float32").'
+            f'pass {argument}.astype("float32").'
         )
     return point
 

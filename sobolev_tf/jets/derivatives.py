@@ -270,7 +270,7 @@ def reshape_derivative(d: tf.Tensor, outputs: Sequence[int], x: tf.Tensor, j: in
 
 
 def _point(caller, x) -> tf.Tensor:
-    return arguments.refuse_scalar(caller, as_differentiable(x))
+    return arguments.refuse_scalar(caller, as_differentiable(x, f"{caller}: x"))
 
 
 def _projections(caller, name, v, point) -> list:

@@ -3,6 +3,7 @@
 import builtins
 import contextlib
 import re
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ _NOISE = (
     "File ",
     "root error(s) found",
 )
+_NAMED = re.compile(r"[\w.]+: ")  # a function or class in front of an error's text
 _NUMBER = re.compile(r"^\(\d+\) (?:[A-Z_]+: *)?")  # before each of several errors
 # TensorFlow 2.21's message about Keras 3.15's loop over steps on several replicas.
 _LOOP = "You must feed a value for placeholder tensor"
@@ -50,6 +52,8 @@ def own_errors(
 ) -> Iterator[None]:
     """Raise a black box's own error as it was, and other errors of a graph as one line.
 
+    What the library itself refuses gets the caller's name.
+
     Args:
       caller: the method that errors name.
       target: the model's target; its `failure` is the error that it raised on the host.
@@ -70,6 +74,8 @@ def own_errors(
             raise RefusedInput(None, None, f"{caller}: {line}") from None
         if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
             raise kind(line if line.startswith(caller) else f"{caller}: {line}") from None
+        if _is_unnamed(error):
+            raise ValueError(f"{caller}: {error}") from error
         raise
 
 
@@ -168,6 +174,14 @@ def _of_layer(error: Exception) -> str | None:
     lines = [line.strip() for line in text.split("\n") if line.strip()][1:]
     marks = [k for k, line in enumerate(lines[:-1]) if line.endswith("Error encountered:")]
     return lines[marks[-1] + 1 if marks else 0] if lines else None
+
+
+def _is_unnamed(error: Exception) -> bool:
+    """Whether the library itself has refused something, and has not said for whom."""
+    if type(error) is not ValueError or _NAMED.match(str(error)):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").startswith("sobolev_tf.")
 
 
 def _reports(error: Exception, failure: Exception) -> bool:

@@ -15,15 +15,19 @@ from sobolev_tf.keras_support.arrays import parts
 from sobolev_tf.model import labels
 from sobolev_tf.model.input_batches import as_arrays, is_stream, read
 from sobolev_tf.model.inputs import Inputs
-from sobolev_tf.projections import Projection
+from sobolev_tf.projections import SIDES, Projection
 
 
 def as_projection(
-    projection: Projection | str | dict | None, seed: int | None = None, **shorthand: Any
+    caller: str,
+    projection: Projection | str | dict | None,
+    seed: int | None = None,
+    **shorthand: Any,
 ) -> Projection | None:
     """Return the projection that a constructor's arguments describe; None for full derivatives.
 
     Args:
+      caller: the class that errors name.
       projection: a `Projection`, its fields as a dict, its side ("output" or "input"), or None.
       seed: seed of the directions; None draws one.
       shorthand: count, contraction, unbiased, orthogonal: other fields, if `projection` is a side.
@@ -33,7 +37,8 @@ def as_projection(
 
     Example:
 
-    >>> as_projection("input", seed=1, count=2) == Projection("input", count=2, seed=1)
+    >>> made = as_projection("SobolevModel", "input", seed=1, count=2)
+    >>> made == Projection("input", count=2, seed=1)
     True
     """
     if isinstance(projection, dict):
@@ -42,18 +47,23 @@ def as_projection(
     if isinstance(projection, Projection):
         if seed is not None or plain | shorthand != plain:
             raise ValueError(
-                "projection is a Projection already: give projections, contraction, unbiased, "
-                "orthogonal and seed there, as in Projection('output', count=3)."
+                f"{caller}: projection is a Projection already: give projections, contraction, "
+                "unbiased, orthogonal and seed there, as in Projection('output', count=3)."
             )
         return projection
     if projection is None and plain | shorthand != plain:
         raise ValueError(
-            "projections, contraction, unbiased and orthogonal are of random directions, and "
-            'there is no projection: give projection="output" or "input", or leave them out.'
+            f"{caller}: projections, contraction, unbiased and orthogonal are of random "
+            'directions, and there is no projection: give projection="output" or "input", or leave '
+            "them out."
         )
+    require.one_of(caller, "projection", projection, (None, *SIDES))
+    require.whole_number(caller, "projections", shorthand.get("count", 1), at_least=1)
     seed = random.randrange(2**31) if seed is None else seed
-    # Made also without a side, so that wrong settings are refused.
-    settings = Projection(projection or "input", seed=seed, **shorthand)
+    try:  # also without a side, so that wrong settings are refused
+        settings = Projection(projection or "input", seed=seed, **shorthand)
+    except ValueError as error:  # whose other fields are the caller's arguments
+        raise ValueError(str(error).replace("Projection", caller, 1)) from None
     return settings if projection else None
 
 

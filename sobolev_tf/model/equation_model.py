@@ -14,6 +14,7 @@ from sobolev_tf.keras_support import (
     pitfalls,
 )
 from sobolev_tf.keras_support.callbacks import stop_at_nan_first
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.graph_errors import no_rows_refused, refuse_no_results
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
 from sobolev_tf.model import arguments, gradients, saving, scores
@@ -85,36 +86,37 @@ class EquationModel(EquationSteps):
         Raises:
           ValueError: a setting is unknown.
         """
-        if component_weights is not None and self.projection:
-            raise ValueError("component_weights needs full derivatives: projection=None.")
-        if mean_over != "batch" and self.projection:
-            raise ValueError('mean_over="present" needs full derivatives: projection=None.')
-        compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
-        if by_time := kwargs.get("steps_per_execution", "auto") == "auto":
-            kwargs["steps_per_execution"] = 1  # as Keras counts them
-        kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
-        self.objective = Objective(
-            self.order,
-            loss,
-            loss_weights,
-            component_weights,
-            missing,
-            mean_over,
-            derivative_share,
-        )
-        self.objective.balance(self.label_sizes)
-        scores.look_at_loss("compile", self.net, self.objective, self.scaling)
-        self.missing = missing
-        self._shown_metrics = refuse_unknown(jet_metrics)
-        automatic = bool(kwargs.get("auto_scale_loss", True))
-        layers = self._flatten_layers()
-        optimizer = loss_scaling.scale_half_precision(optimizer, layers, automatic)
-        metrics = arguments.metrics_of_values(metrics, self.order)
-        compile_settings.refuse_unknown_metrics("metrics", metrics)
-        compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
-        if self.equation.is_float64():
-            metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
-        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
+        with errors_of("compile"):
+            if component_weights is not None and self.projection:
+                raise ValueError("component_weights needs full derivatives: projection=None.")
+            if mean_over != "batch" and self.projection:
+                raise ValueError('mean_over="present" needs full derivatives: projection=None.')
+            compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
+            if by_time := kwargs.get("steps_per_execution", "auto") == "auto":
+                kwargs["steps_per_execution"] = 1  # as Keras counts them
+            kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
+            self.objective = Objective(
+                self.order,
+                loss,
+                loss_weights,
+                component_weights,
+                missing,
+                mean_over,
+                derivative_share,
+            )
+            self.objective.balance(self.label_sizes)
+            scores.look_at_loss("compile", self.net, self.objective, self.scaling)
+            self.missing = missing
+            self._shown_metrics = refuse_unknown(jet_metrics)
+            automatic = bool(kwargs.get("auto_scale_loss", True))
+            layers = self._flatten_layers()
+            optimizer = loss_scaling.scale_half_precision(optimizer, layers, automatic)
+            metrics = arguments.metrics_of_values(metrics, self.order)
+            compile_settings.refuse_unknown_metrics("metrics", metrics)
+            compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
+            if self.equation.is_float64():
+                metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
+            super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._steps_by_time = by_time
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)

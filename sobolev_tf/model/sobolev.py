@@ -6,6 +6,7 @@ import keras
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, options, pitfalls
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.model import arguments, saving, scores
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
@@ -78,6 +79,7 @@ class SobolevModel(EquationModel):
         if isinstance(target, Teacher):
             target.refuse_shared_weights(caller, net)
         chosen = arguments.as_projection(
+            caller,
             projection,
             seed,
             count=projections,
@@ -85,7 +87,8 @@ class SobolevModel(EquationModel):
             unbiased=unbiased,
             orthogonal=orthogonal,
         )
-        super().__init__(Equation(net, order, wrt), target, chosen, **kwargs)
+        with errors_of(caller):
+            super().__init__(Equation(net, order, wrt), target, chosen, **kwargs)
         self.wrt = wrt
 
     def adapt(

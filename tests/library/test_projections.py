@@ -85,9 +85,12 @@ def test_the_same_direction_twice_has_the_expectation_that_the_docstring_says():
 
 def test_wrong_settings_are_named():
     for wrong, message in (
-        ({"side": "both"}, "projection is None"),
-        ({"side": "input", "count": 0}, "projections is a whole number of at least 1"),
-        ({"side": "input", "contraction": "all"}, "contraction is one of"),
+        ({"side": "both"}, "side is 'output' or 'input', got 'both'"),
+        ({"side": "input", "count": 0}, "Projection: count is a whole number of at least 1"),
+        (
+            {"side": "input", "contraction": "all"},
+            "contraction is 'distinct', 'same' or 'first', got 'all'",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Projection(**wrong)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import Projection, SobolevModel, nets, targets
+from sobolev_tf import Projection, SobolevModel, check_labels, jet, nets, targets
 
 X, Y = np.zeros([4, 2]), np.zeros([4, 1])
 
@@ -28,9 +28,9 @@ REFUSED = {
     "tabulate": (lambda: targets.tabulate(3, X), "tabulate: target is a function, got 3"),
     "tabulate's order": (lambda: targets.tabulate(tf.sin, X, "1"), "tabulate: order is a whole"),
     "rows at once": (lambda: targets.tabulate(tf.sin, X, 1, "8"), "tabulate: batch_size is"),
-    "no side": (lambda: Projection(1), "projection is None"),
-    "count": (lambda: Projection("input", count="2"), "projections is a whole number"),
-    "half": (lambda: Projection("input", count=1.5), "projections is a whole number"),
+    "no side": (lambda: Projection(1), "Projection: side is 'output' or 'input', got 1"),
+    "count": (lambda: Projection("input", count="2"), "Projection: count is a whole number"),
+    "half": (lambda: Projection("input", count=1.5), "Projection: count is a whole number"),
     "seed": (lambda: Projection("input", seed="a"), "seed is a whole number"),
     "long seed": (lambda: Projection("input", seed=2**70), "seed is a whole number of 64 bits"),
     "unbiased": (lambda: Projection("input", unbiased="yes"), "unbiased is True or False"),
@@ -39,7 +39,24 @@ REFUSED = {
     "a target's path": (lambda: model(target="teacher"), "SobolevModel: target is"),
     "no order": (lambda: model(order=None), "SobolevModel: order is a whole number"),
     "half an order": (lambda: model(order=0.5), "SobolevModel: order is a whole number"),
-    "model's seed": (lambda: model(projection="input", seed="a"), "seed is a whole number"),
+    "model's seed": (lambda: model(projection="input", seed="a"), "SobolevModel: seed is a whole"),
+    "model's side": (
+        lambda: model(projection="both"),
+        "SobolevModel: projection is None, 'output'",
+    ),
+    "model's count": (
+        lambda: model(projection="input", projections=0),
+        "SobolevModel: projections is a whole",
+    ),
+    "model's kind": (
+        lambda: model(projection="input", contraction="all"),
+        "SobolevModel: contraction is 'distinct'",
+    ),
+    "model's input": (lambda: model(wrt=3), "SobolevModel: wrt is the name of an input"),
+    "slopes' shape": (lambda: check_labels(X, Y, Y[:, :0]), "check_labels: dy has shape"),
+    "slopes' rows": (lambda: check_labels(X, Y, X[:2]), "check_labels: dy has shape"),
+    "infinite": (lambda: check_labels(X, Y, X + np.inf), "check_labels: dy has entries"),
+    "integers": (lambda: jet(tf.sin, X.astype(int)), "jet: x holds int64"),
 }
 
 

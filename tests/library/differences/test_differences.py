@@ -328,10 +328,10 @@ def test_a_black_box_that_changes_its_mind():
 def test_faults_of_the_caller():
     x, target = tf.ones([4, 2]), FiniteDifferences(np.sin)
     for wrong, message in [
-        (lambda: target.jet(x, 3), "order is 0, 1 or 2, got 3"),
+        (lambda: target.jet(x, 3), "FiniteDifferences: order is 0, 1 or 2, got 3"),
         (lambda: target.directional_jet(x, [tf.ones([4, 1, 2])] * 3), "order is 0, 1 or 2, got 3"),
         (lambda: target.directional_jet(x, [tf.ones([4, 2])]), r"expected \[B,P,\*in\]"),
-        (lambda: target.jet(tf.ones([4, 2], tf.int32)), "x holds int32"),
+        (lambda: target.jet(tf.ones([4, 2], tf.int32)), "FiniteDifferences: x holds int32"),
         (lambda: FiniteDifferences(np.sin, "backward"), "scheme is 'central'"),
         (lambda: FiniteDifferences(np.sin, dtype="float16"), "dtype is 'float32'"),
         (lambda: FiniteDifferences(np.sin, step=0.0), "step is a length"),

@@ -231,7 +231,9 @@ def test_half_precision():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"alpha is a finite number of at least 0, got -1"):
         PolicyDistiller(policy(), alpha=-1)
-    with pytest.raises(ValueError, match=r"divergence is one of student_teacher, .*, got 'kl'"):
+    with pytest.raises(
+        ValueError, match=r"Distiller: divergence is 'student_teacher' or .*, got 'kl'"
+    ):
         PolicyDistiller(policy(), divergence="kl")
     with pytest.raises(ValueError, match=r"the target answers .*4\], the net .*3\]"):
         distiller(policy(4)).evaluate(FRAMES, verbose=0)

@@ -66,6 +66,9 @@ def test_nan_is_found_by_order_and_row():
         (X[:10], (Y, DY), None, "x has 10 rows and label value has 16"),
         (X, (Y, DY[:4]), None, "x has 16 rows and label d1 has 4"),
         (X, (Y, DY), np.ones(4), "x has 16 rows and sample_weight has 4"),
+        (X, (Y, DY), np.ones([16, 2]), "sample_weight has shape [16, 2], expected [B]"),
+        (X, (Y, DY), {"d1": np.ones([16, 2])}, "sample_weight has shape [16, 2], expected [B]"),
+        (X, (Y, DY, DY), None, "y has 3 entries, but order=1 takes at most 2"),
         (X, {"jvp": Y, "directions": X[:5]}, None, "directions of jvp has 5"),
         (X[:0], (Y[:0], DY[:0]), None, "there is no data, x has 0 rows"),
         (X, (Y + 1j, DY), None, "label value holds complex64, expected real numbers"),
@@ -88,6 +91,14 @@ def test_arrays_that_are_not_right_are_refused_before_a_weight_changes(x, y, wei
     assert head in text
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+def test_what_the_step_refuses_names_the_method(eagerly):
+    model = compiled(run_eagerly=eagerly)
+    for method in ("fit", "evaluate"):
+        text = line(getattr(model, method), X, (Y, DY[:, :, 1:]), verbose=0)
+        assert text.startswith(f"SobolevModel.{method}: label d1 has shape ")
 
 
 def test_infinite_labels_are_refused_where_nan_is_missing():

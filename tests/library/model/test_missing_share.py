@@ -77,7 +77,9 @@ def test_it_is_saved(tmp_path):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(ValueError, match='mean_over is "batch" or "present", got \'rows\''):
+    with pytest.raises(
+        ValueError, match=r'^compile: mean_over is "batch" or "present", got \'rows\''
+    ):
         compiled(missing="nan", mean_over="rows")
     with pytest.raises(ValueError, match="needs full derivatives"):
         compiled(missing="nan", mean_over="present", projection="input")
