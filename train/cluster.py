@@ -14,10 +14,7 @@ Both are `python -m train.cifar10` in processes whose TF_CONFIG names each other
 machines run that on each: train/README.md shows how.
 """
 
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,11 +59,13 @@ def run_on_cluster(script: str, arguments: Sequence[str], workers: int) -> int:
         [chief] = tf_servers.free_addresses(1)
         config = {"cluster": {"chief": [chief], **cluster}, "task": {"type": "chief", "index": 0}}
         print(f"Started a parameter server and {workers} workers on this machine", flush=True)
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the script
-        return subprocess.run(
-            [sys.executable, "-m", script, *arguments, ASYNCHRONOUS],
-            env={**os.environ, "TF_CONFIG": json.dumps(config)},
-        ).returncode
+        started: list[subprocess.Popen] = []
+        try:
+            with local_workers.passed_on(started):
+                started.append(local_workers.start(script, [*arguments, ASYNCHRONOUS], config))
+                return local_workers.exit_code(started[0].wait())
+        finally:
+            local_workers.end(started)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str, list[str]]:

@@ -104,6 +104,32 @@ def test_two_workers_whoever_is_killed_end_as_if_nobody_was(tmp_path):
             np.testing.assert_allclose(expected[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_a_signal_is_passed_on_and_a_second_one_kills(tmp_path):
+    log = tmp_path / "log"
+    for number_of_signals, code in ((1, 128 + signal.SIGTERM), (2, 128 + signal.SIGKILL)):
+        started = []
+        with local_workers.passed_on(started) as passed, open(log, "wb") as file:
+            process = local_workers.start("tests.support.patient", [], {}, file)
+            while log.read_text() != "waiting\n":
+                assert process.poll() is None
+                time.sleep(0.01)
+            started.append(process)
+            if number_of_signals == 2:
+                process.send_signal(signal.SIGSTOP)
+            for _ in range(number_of_signals):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert local_workers.exit_code(process.wait(MINUTES)) == code
+        assert passed == [signal.SIGTERM] * number_of_signals
+        assert log.read_text().endswith("saved\n") == (number_of_signals == 1)
+        local_workers.end(started)
+
+
+def test_a_signal_before_anything_was_started_ends_the_cluster():
+    with local_workers.passed_on([]), pytest.raises(SystemExit) as error:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert error.value.code == 128 + signal.SIGTERM
+
+
 @pytest.mark.slow
 def test_what_a_worker_says_at_its_end_is_passed_on(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -106,22 +108,32 @@ def test_updates_of_a_step_are_those_that_keras_counts(method):
 
 @pytest.mark.slow
 def test_cifar10_by_racing_workers_goes_on_where_it_was(tmp_path):
+    """After SIGTERM, which the chief gets too, and after its end."""
     command = [sys.executable, "-m", "train.cluster", "train.cifar10", "--dataset=shapes"]
-    command += ["--width_multiplier=0.02", "--batch_size=4", "--splits=1", "--num_evals=2"]
-    command += ["--steps=20", "--critic_steps=3", f"--workdir={tmp_path}"]
-    for words in ("training", "all 20 steps are done"):
+    command += ["--width_multiplier=0.02", "--batch_size=4", "--splits=1", "--num_evals=1"]
+    command += ["--steps=160", "--critic_steps=3", "--save_minutes=0", f"--workdir={tmp_path}"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        while not list(tmp_path.glob("checkpoints/*.npz")):
+            assert run.poll() is None
+            time.sleep(0.05)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        run.terminate()
+        assert "SIGTERM: saved at step" in run.stderr.read()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    for words in ("resuming at step", "all 160 steps are done"):
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr[-2000:]
         assert words in ended.stdout
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["steps"] == 20
+    assert summary["steps"] == 160
     assert summary["last"]["cut1_cosine"] != 0
-    right = summary["last"]["accuracy"] * 40  # of an epoch's images: whole, if no sum was lost
+    right = summary["last"]["accuracy"] * 640  # of an epoch's images: whole, if no sum was lost
     assert right == pytest.approx(round(right), abs=1e-4)
     assert summary["saved_model_difference"] < 1e-5
     state, _ = checkpoints.read(sorted(tmp_path.glob("checkpoints/*.npz"))[-1])
     updates = {name.split("/")[0]: n for name, n in state.items() if name.endswith("/iteration")}
-    assert updates == {"optimizer": 20, "critic_optimizer": 60}
+    assert updates == {"optimizer": 160, "critic_optimizer": 480}
 
 
 @pytest.mark.parametrize("argument", ["--strategy=none", "--strategy", "-strategy=mirrored"])

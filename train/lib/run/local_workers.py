@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 from train.lib.run import tf_servers, workers
 from train.lib.run.errors import CommandError, UsageError
@@ -37,48 +38,76 @@ def run(script: str, arguments: Sequence[str], count: int) -> int:
     started: list[subprocess.Popen] = []
     kept = False
     try:
-        with _passed_on(started) as passed:
+        with passed_on(started) as passed:
             addresses = tf_servers.free_addresses(count)
             for rank in range(count):
-                started.append(_start(script, arguments, addresses, rank, folder))
+                started.append(_start_worker(script, arguments, addresses, rank, folder))
             print(f"Started {count} workers on this machine; logs: {folder}", flush=True)
             first = _wait_for_all(started)
             code = started[0].returncode
             if first is None or passed or _is_said(started, first):
-                return code if code >= 0 else 128 - code
+                return exit_code(code)
         kept = True
         raise _died(started[first], first, folder)
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
-            if process.stdin:
-                process.stdin.close()
+        end(started)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(script, arguments, addresses, rank, folder):
-    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-    environment = {**os.environ, "TF_CONFIG": json.dumps(config), workers.STARTED_BY: "1"}
+def start(
+    script: str,
+    arguments: Sequence[str],
+    config: Mapping[str, Any],
+    log: IO[bytes] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """Start a script in a process that ends with this one, and that Ctrl-C does not reach.
+
+    Args:
+      script: the module.
+      arguments: its flags.
+      config: its TF_CONFIG.
+      log: what it prints goes there; None prints here.
+      environment: more variables of its environment.
+    """
+    environment = {**os.environ, "TF_CONFIG": json.dumps(config), **(environment or {})}
     # TensorFlow says in many lines what the one line of the script says.
-    environment["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")
-    command = [sys.executable, "-m", "train.lib.run.child", script, *arguments]
-    with contextlib.ExitStack() as stack:
-        log = None  # the chief prints here
-        if rank:
-            log = stack.enter_context(open(log_of(folder, rank), "wb"))
-            (folder / "tmp").mkdir(exist_ok=True)
-            environment["TMPDIR"] = str(folder / "tmp")
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for this process
-        )
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return subprocess.Popen(
+        [sys.executable, "-m", "train.lib.run.child", script, *arguments],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def end(started: Iterable[subprocess.Popen]) -> None:
+    """Kill what is left of processes that `start` has started."""
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def exit_code(code: int) -> int:
+    """Return a process's exit code, 128 + the signal if one has killed it."""
+    return code if code >= 0 else 128 - code
+
+
+def _start_worker(script, arguments, addresses, rank, folder):
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+    environment = {workers.STARTED_BY: "1"}
+    if not rank:  # the chief prints here
+        return start(script, arguments, config, environment=environment)
+    (folder / "tmp").mkdir(exist_ok=True)
+    environment["TMPDIR"] = str(folder / "tmp")
+    with open(log_of(folder, rank), "wb") as log:
+        return start(script, arguments, config, log, environment)
 
 
 def log_of(folder: Path, rank: int) -> Path:
@@ -87,11 +116,17 @@ def log_of(folder: Path, rank: int) -> Path:
 
 
 @contextlib.contextmanager
-def _passed_on(started: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
-    """Pass signals on to the chief; a second one ends all workers at once."""
+def passed_on(started: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
+    """Pass signals on to the first process, the chief; a second one kills all at once.
+
+    Returns:
+      The signals that have come so far.
+    """
     passed: list[int] = []
 
     def pass_on(number, frame):
+        if not started:
+            sys.exit(128 + number)
         passed.append(number)
         for process in started[:1] if len(passed) == 1 else started:
             process.send_signal(number if len(passed) == 1 else signal.SIGKILL)
@@ -143,5 +178,5 @@ def _died(process, rank, folder):
     error = CommandError(
         f"{said}; all workers were ended, the same command resumes; logs: {folder}"
     )
-    error.code = 128 - code if code < 0 else code
+    error.code = exit_code(code)
     return error
