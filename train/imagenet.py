@@ -27,6 +27,7 @@ from train.lib.images import (
     experiment,
     image_flags,
     optimizer,
+    pixel_baseline,
     report,
     share,
 )
@@ -132,6 +133,8 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
             num_classes=settings.num_classes,
             share=share.of_worker(strategy),
         )
+        if settings.pixel_baseline:
+            pixel_baseline.refuse_too_large(images)
         length = schedule.length(settings, images.steps_per_epoch)
         with strategy.scope(), errors.usage_errors():
             model = build_model(settings, images, cuts, length.schedule_steps)

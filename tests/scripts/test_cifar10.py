@@ -14,7 +14,7 @@ import pytest
 
 import sobolev_tf as st
 from train import cifar10, imagenet
-from train.lib.images import critic_flags, shapes
+from train.lib.images import critic_flags, pixel_baseline, shapes
 from train.lib.run import cli
 
 TINY = ["--dataset=shapes", "--strategy=none", "--batch_size=4", "--width_multiplier=0.03"]
@@ -130,6 +130,20 @@ def test_paper_s_critics_take_an_update_of_32_images_for_each_worker(script, wor
 
 def test_paper_crops_and_flips():
     assert cifar10.PRESETS["paper"]["augmentation"] == "pad_crop"
+
+
+@pytest.mark.slow
+def test_a_baseline_that_fails_does_not_lose_the_summary(run, tmp_path, monkeypatch):
+    plain, floors = pixel_baseline.pixel_baseline, []
+    command = [*TINY, "--splits=0", "--steps=1", "--pixel_baseline", f"--workdir={tmp_path}"]
+    for examples, expected in ((10**12, 2), (8, 0)):
+        fit = functools.partial(plain, examples=examples)
+        monkeypatch.setattr(pixel_baseline, "pixel_baseline", fit)
+        code, _, err = run(*command)
+        assert code == expected, err
+        assert ("out of memory" in err) == (code == 2)
+        floors.append(list(json.loads((tmp_path / "summary.json").read_text())["floors"]))
+    assert floors == [["chance"], ["chance", "logistic regression on pixels"]]
 
 
 @pytest.mark.slow

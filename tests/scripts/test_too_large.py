@@ -30,6 +30,11 @@ STUDY = (PONG, "--recording=none")
         (cifar10, ["--width_multiplier=99999"], "--width_multiplier=99999"),
         (cifar10, ["--critic_width_multiplier=1e6"], "--critic_width_multiplier=1e+06"),
         (imagenet, ["--dataset=shapes", "--image_size=100000"], "of images of 100000x100000"),
+        (
+            imagenet,
+            ["--dataset=shapes", "--image_size=8000", "--batch_size=2", "--pixel_baseline"],
+            "--pixel_baseline with 15000 images of 8000x8000",
+        ),
     ],
 )
 def test_the_flag_and_both_amounts_are_named(refused, script, arguments, named):
