@@ -16,7 +16,6 @@ import numpy as np
 from train.lib.run import files
 
 PART = "identity.json"  # of an .npz
-KEY = "identity"  # of a JSON file
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any]) -> None:

@@ -265,28 +265,6 @@ def comparable(fact: Any) -> Any:
     return {name: value for name, value in fact.items() if name != "notice"}
 
 
-def read_json(
-    path: Path,
-    required: Mapping[str, schema.Kind] | None = None,
-    optional: Mapping[str, schema.Kind] | None = None,
-) -> Any:
-    """Return the content of a JSON file of a run.
-
-    Args:
-      path: the file.
-      required: {key that it must have: its type}; None if it is no dict.
-      optional: the same, of keys that it may lack.
-
-    Raises:
-      UsageError: if it is missing or damaged.
-    """
-    with reading(path, "remove it, and run the command again"):
-        content = files.read_json(path)
-        if required is not None:
-            schema.check(content, required, optional)
-    return content
-
-
 def compare(
     stored: Mapping[str, Any],
     current: Mapping[str, Any],
