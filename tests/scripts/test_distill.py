@@ -255,8 +255,8 @@ def test_a_teacher_that_is_not_the_recorded_one_is_refused(run, tmp_path):
     cases = {
         "three actions": (small_net(3), "breakout has 4 actions, expected logits [2, 4]"),
         "layout": (small_net(4, side=96), "takes [None, 96, 96, 4]: expected one input of frames"),
-        "another": (small_net(4), "answers other logits than were recorded"),
-        "nan": (broken, "answers logits that are not finite"),
+        "another": (small_net(4), "predicts other logits than those recorded"),
+        "nan": (broken, "predicts logits that are not finite"),
     }
     for name, (net, message) in cases.items():
         net.save(tmp_path / f"{name}.keras")

@@ -26,7 +26,7 @@ ARGUMENTS = ["--game=breakout", "--num_envs=2"]
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """A small .keras file that plays Breakout badly, and answers a value as well."""
+    """A small .keras file that plays Breakout badly, and predicts a value as well."""
     path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
     keras.utils.set_random_seed(0)
     frames = keras.Input([84, 84, 4])
@@ -160,7 +160,7 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
     assert summary["num_steps"] == sum(len(steps["action"]) - 1 for steps, _ in episodes) >= 500
     assert summary["episodes"] == len(episodes)
     assert summary["headline"]["name"] == "score"
-    # Recordings of before call the steps of a shard its frames, and do not know their time.
+    # Older recordings call the steps of a shard its frames, and do not know their time.
     listed = tmp_path / "data" / "shards.json"
     old = [
         {"frames": shard["steps"], "bytes": shard["bytes"], "scores": shard["scores"]}

@@ -93,7 +93,7 @@ def test_scores_of_another_game_or_student_are_noticed(tmp_path):
     student(tmp_path / "5-values")
     stated = {"net": "5-values", "game": "pong", "episodes": 2, "seed": 0}
     for content, message in (
-        ([1.0, 2.0], None),  # as runs of before have them
+        ([1.0, 2.0], None),  # as older runs have them
         ({**stated, "scores": [1.0, 2.0]}, None),
         ({**stated, "game": "breakout", "scores": [1.0, 2.0]}, "game breakout, expected that of"),
         (

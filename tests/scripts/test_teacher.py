@@ -81,7 +81,7 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     assert (folder / "curve.png").stat().st_size > 10_000
     assert run(*TINY, f"--workdir={folder}")[0] == 0
     assert best.read_bytes() == before
-    rewrite_config(folder)  # as a run of before, whose flags had other names
+    rewrite_config(folder)  # as an older run, whose flags had other names
     assert "rollout" in json.loads((folder / "config.json").read_text())["flags"]
     assert run(*TINY, f"--workdir={folder}")[0] == 0
     assert best.read_bytes() == before

@@ -43,7 +43,7 @@ def load(
     difference = np.abs(log_policy(teacher(frames)) - log_policy(recorded)).max()
     if not difference < TOLERANCE:
         raise UsageError(
-            f"{path} answers other logits than were recorded: log-policies differ by "
+            f"{path} predicts other logits than those recorded: log-policies differ by "
             f"{difference:.2g}, expected at most {TOLERANCE}; give the --teacher that was recorded"
         )
     return teacher

@@ -178,7 +178,7 @@ def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float
         files.write_json(path, {**stated, "scores": scores})
     with reading(path, "remove it, and run the command again"):
         scores = files.read_json(path)
-        if isinstance(scores, dict):  # not a run of before
+        if isinstance(scores, dict):  # not of an older run
             identity.check(scores, stated)
             schema.check(scores, {"scores": list})
             scores = scores["scores"]

@@ -231,7 +231,7 @@ def test_policies_that_do_not_fit_are_refused(tmp_path):
     (tmp_path / "half.keras").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
     for name, message in {
-        "three.keras": r"answers \[2, 3\].* breakout has 4 actions",
+        "three.keras": r"predicts \[2, 3\].* breakout has 4 actions",
         "first.keras": r"takes \[None, 4, 84, 84\]: expected one input of frames \[B,84,84,4\]",
         "first": r"takes \[None, 4, 84, 84\]: expected one input",
         "pong.npz": r"no teacher of breakout, which has 4 actions: logits/bias is \[3\], expected",

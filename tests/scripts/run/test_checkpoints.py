@@ -257,4 +257,4 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     for name, array in checkpoints.capture(model).items():
         np.testing.assert_array_equal(array, before[name])
     checkpoints.write(tmp_path / "step-0000000001.npz", before, {"format": 1, "step": 1})
-    assert Checkpoints(tmp_path, run="ffff0000").restore_latest(model)["step"] == 1  # of before
+    assert Checkpoints(tmp_path, run="ffff0000").restore_latest(model)["step"] == 1  # an older one

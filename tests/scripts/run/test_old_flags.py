@@ -1,4 +1,4 @@
-"""Runs of before flags were renamed: their folders are read, and resume with today's command."""
+"""Runs older than the flags' new names: their folders are read, and resume with today's command."""
 
 import json
 from pathlib import Path

@@ -35,7 +35,7 @@ def test_a_run_keeps_its_id_and_no_other_run_has_it(tmp_path):
     assert ids[0] == ids[1] != ids[2]
     config = run_folder.read_config(tmp_path / "b/config.json")
     assert run_folder.of_run(config) == {"run": ids[2]}
-    del config["id"]  # as in runs of before
+    del config["id"]  # as in older runs
     assert run_folder.of_run(config) == {}
     files.write_json(tmp_path / "b/config.json", config)
     with run_folder.Run(tmp_path / "b", FLAGS, "train.x") as run:

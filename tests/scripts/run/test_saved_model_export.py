@@ -18,7 +18,7 @@ def test_an_export_that_answers_differently_is_an_error(tmp_path):
             self.set_weights(weights)
 
     model = Twofaced([keras.Input([2]), keras.layers.Dense(1)])
-    with pytest.raises(CommandError, match="answers differently"):
+    with pytest.raises(CommandError, match="outputs differ from the model"):
         export.save(model, tmp_path / "saved", np.ones([3, 2], "float32"))
 
 
@@ -34,5 +34,5 @@ def test_a_full_disk_ends_an_export_in_one_line(tmp_path):
 def test_what_has_diverged_is_not_exported_in_silence(tmp_path):
     model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
     model.set_weights([np.full([2, 1], np.nan), np.zeros([1])])
-    with pytest.raises(CommandError, match=r"other than finite numbers .*it diverged"):
+    with pytest.raises(CommandError, match=r"test images are not finite: it diverged"):
         export.save(model, tmp_path / "saved", np.ones([3, 2], "float32"))

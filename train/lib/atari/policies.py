@@ -191,11 +191,11 @@ def _checked(policy, path, game):
     logits, _ = policy(frames)
     if logits.shape != (2, expected):
         raise UsageError(
-            f"{path} answers {list(logits.shape)} to two stacks of frames: {game} has {expected} "
+            f"{path} predicts {list(logits.shape)} for two stacks of frames: {game} has {expected} "
             f"actions, expected logits [2, {expected}]"
         )
     if not np.isfinite(logits).all():
-        raise UsageError(f"{path} answers logits that are not finite: {logits[0]}")
+        raise UsageError(f"{path} predicts logits that are not finite: {logits[0]}")
     return policy
 
 

@@ -9,8 +9,8 @@ from train.lib.run.settings import Settings
 def prepare(settings: Settings, num_stages: int) -> Settings:
     """Make the logical devices of --devices or --placement before TensorFlow starts.
 
-    In a process that TF_CONFIG names a worker of a parameter server, or one, serves and never
-    returns. Under --strategy=multi_worker, waits for the other workers.
+    Under --strategy=parameter_server, a process whose task in TF_CONFIG is `worker` or `ps` serves
+    and never returns. Under --strategy=multi_worker, waits for the other workers.
 
     Returns:
       The settings, with the strategy that --placement=stages implies.

@@ -17,8 +17,8 @@ def refuse_too_wide(settings: Settings) -> None:
     )
     critic_width = settings.critic_width_multiplier or width
     inputs = 9 * width * SMALLEST_CUT  # of a critic's convolution, 3x3
-    answers = settings.batch_size * LAST_POSITIONS * memory.FLOAT
+    outputs = settings.batch_size * LAST_POSITIONS * memory.FLOAT
     memory.refuse_more_than_there_is(
         f"--critic_width_multiplier={critic_width:g}",
-        critic_width * 128 * (inputs * state + answers),
+        critic_width * 128 * (inputs * state + outputs),
     )

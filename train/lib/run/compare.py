@@ -59,7 +59,7 @@ def differing_flags(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def headline(folder: Path) -> Headline:
     """Return the name, value and unit of a run's headline number; name is "" without one.
 
-    Summaries of before the common head have theirs by `HEADLINES_OF_OLD_RUNS`.
+    Summaries older than the common head have theirs by `HEADLINES_OF_OLD_RUNS`.
     """
     config = run_folder.read_config(folder / "config.json")
     script = config.get("script")

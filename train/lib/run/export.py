@@ -37,12 +37,12 @@ def save(model: keras.Model, path: Path, inputs: Any) -> float:
     expected = model(inputs, training=False)
     if not np.isfinite(expected).all():
         raise CommandError(
-            f"the model answers other than finite numbers to {path.parent}'s test images: it "
-            "diverged; try a lower learning rate in another --workdir"
+            f"the model's outputs for {path.parent}'s test images are not finite: it diverged; "
+            "try a lower learning rate in another --workdir"
         )
     difference = np.abs(outputs - expected).max() / max(np.abs(expected).max(), 1e-30)
     if not difference < 1e-3:
         raise CommandError(
-            f"{path} answers differently from the model, by {difference:.2g} of the largest output"
+            f"{path}'s outputs differ from the model's by {difference:.2g} of the largest one"
         )
     return float(difference)

@@ -70,8 +70,8 @@ def read_rows(
       numbers: columns to return as floats; None for all that are not in `texts`.
       texts: columns to return as text.
       remedy: what to do about a damaged file, for the error.
-      script: the run's script, where columns are named after its flags: those of runs of before
-        are returned with today's names and values.
+      script: the run's script, where columns are named after its flags: those of older runs are
+        returned with today's names and values.
 
     Raises:
       UsageError: there are no rows, or one lacks a column or has something else in it.

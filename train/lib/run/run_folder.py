@@ -27,7 +27,7 @@ PARTS: dict[str, schema.Kind] = {
     "commit": schema.OPTIONAL_TEXT,
 }
 PARTS["versions"] = dict
-OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str}  # runs of before have no id
+OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str}  # older runs have no id
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
         end the run when all is trained.
 
     Raises:
-      UsageError: if another run owns the folder, or if it holds something else than a run, a run
+      UsageError: if another run owns the folder, or if it holds something other than a run, a run
         of another script, or one with other flags.
 
     Example:
@@ -175,7 +175,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UsageError if `folder` holds something else than a run."""
+    """Raise UsageError if `folder` holds something other than a run."""
     visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
     if visible and not (folder / "config.json").exists():
         raise UsageError(

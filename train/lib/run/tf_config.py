@@ -22,7 +22,7 @@ def parse(text: str) -> tuple[Mapping[str, Sequence[str]], str]:
     """Return ({job: addresses}, this task's job) of TF_CONFIG's text.
 
     Raises:
-      ValueError: naming the part that cannot be.
+      ValueError: naming the invalid part.
 
     Example:
       >>> parse('{"cluster": {"ps": ["a:1"], "worker": ["b:2"]}, "task": {"type": "ps"}}')
@@ -36,7 +36,7 @@ def workers(text: str) -> Workers:
     """Return the workers of TF_CONFIG's text; the chief is the job `chief`, else worker 0.
 
     Raises:
-      ValueError: naming the part that cannot be.
+      ValueError: naming the invalid part.
 
     Example:
       >>> workers('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}')

@@ -38,7 +38,7 @@ def join() -> tf.distribute.MultiWorkerMirroredStrategy:
     TensorFlow wants it to be made before anything else runs.
 
     Raises:
-      UsageError: for a TF_CONFIG that is missing or cannot be, a port that is taken, and, after
+      UsageError: for a TF_CONFIG that is missing or invalid, a port that is taken, and, after
         WAIT seconds, for a worker that has not come.
       CommandError: where TensorFlow's server does not start.
     """
