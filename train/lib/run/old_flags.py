@@ -95,6 +95,7 @@ FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
         "init_from": None,
         "normalize_advantages": False,
         "discount": 0.99,
+        "value_cost": 0.5,
     },
     "record": {"preset": "small"},
     "distill": {"preset": "small", "derivative_share": 1.0},
