@@ -81,7 +81,7 @@ class ScaledBlackBox(ScaledTarget):
         """The jet, or an error if the black box has other outputs than the net."""
         outputs = self.scaling.value_mean.shape
         size = tf.shape(z)[0] * math.prod(outputs)
-        message = f"target: the black box answers other shapes than the net, {batch_shape(outputs)}"
+        message = f"target: the black box returns other shapes than the net, {batch_shape(outputs)}"
         check = tf.debugging.assert_equal(tf.size(jet.value), size, message)
         with tf.control_dependencies([check] if check is not None else []):
             return jets.Jet(tf.identity(jet.value), tuple(map(tf.identity, jet.derivatives)))

@@ -61,3 +61,8 @@ def test_a_container_has_the_memory_that_its_group_may_use(tmp_path, monkeypatch
     with pytest.raises(UsageError, match=r"^--x=1 needs 0.00195 GiB .* has 0.000977 GiB"):
         memory.refuse_more_than_there_is("--x=1", 2**21)
     memory.refuse_more_than_there_is("--x=1", 2**20)
+
+
+def test_a_number_beyond_all_floats_is_refused():
+    with pytest.raises(UsageError, match=r"--x=1 needs .* GiB of memory"):
+        memory.refuse_more_than_there_is("--x=1", 10**400)

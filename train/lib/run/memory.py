@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def refuse_more_than_there_is(request: str, size: float) -> None:
     """
     there = bytes_of_machine()
     if size > there:
+        size = min(size, sys.float_info.max)  # a typed number may be larger than any float
         raise UsageError(
             f"{request} needs {size / 2**30:.3g} GiB of memory, this machine has "
             f"{there / 2**30:.3g} GiB: ask for less"
