@@ -8,15 +8,25 @@ import tensorflow as tf
 
 from sobolev_tf import losses
 
-_SPARSE = (keras.losses.SparseCategoricalCrossentropy, keras.losses.CTC)
-_SPARSE_FUNCTIONS = (keras.losses.sparse_categorical_crossentropy, keras.losses.ctc)
+_OF_CLASSES = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalGeneralizedCrossEntropy,
+    keras.losses.Circle,
+    keras.losses.CTC,
+)
+_FUNCTIONS_OF_CLASSES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_generalized_cross_entropy,
+    keras.losses.circle,
+    keras.losses.ctc,
+)
 
 
 def may_take_class_numbers(loss: Any) -> bool:
     """Tell whether a loss of values may take class numbers.
 
-    Keras's sparse losses do, and a function of the user's may; other losses of Keras, and norms,
-    compare numbers.
+    Four of Keras's losses do, and a function of the user's may; Keras's others, and norms, compare
+    numbers.
 
     Args:
       loss: as `losses.resolve` returns it; None, without a loss, leaves the labels to metrics.
@@ -28,7 +38,7 @@ def may_take_class_numbers(loss: Any) -> bool:
     >>> may_take_class_numbers(losses.resolve("mse"))
     False
     """
-    if isinstance(loss, _SPARSE) or loss in _SPARSE_FUNCTIONS:
+    if isinstance(loss, _OF_CLASSES) or loss in _FUNCTIONS_OF_CLASSES:
         return True
     return loss is None or not (isinstance(loss, losses.NORMS) or losses.is_ready_made(loss))
 

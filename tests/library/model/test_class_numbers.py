@@ -100,6 +100,26 @@ def test_class_numbers_stay_as_they_are_whatever_adapt_saw(short):
     assert logs["accuracy"] == pytest.approx(np.mean(jet.value.argmax(1) == classes))
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_generalized_cross_entropy_gets_class_numbers(streamed):
+    classes = np.arange(40) % 3
+    loss = keras.losses.CategoricalGeneralizedCrossEntropy(q=0.5)
+    model = st.SobolevModel(keras.Sequential([st.nets.mlp(2, 3), keras.layers.Softmax()]), order=0)
+    model.compile(loss=loss)
+    data = (tf.data.Dataset.from_tensor_slices((X, classes)).batch(40),)
+    logs = model.evaluate(*(data if streamed else (X, classes)), verbose=0, return_dict=True)
+    of_class = model.predict(X, verbose=0)[np.arange(40), classes]
+    assert logs["loss"] == pytest.approx(np.mean((1 - of_class**0.5) / 0.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [keras.losses.Circle(), "circle"])
+def test_circle_loss_gets_class_numbers(loss):
+    classes, model = np.arange(40) % 3, model_of(3, loss)
+    expected = float(keras.losses.Circle()(classes, model(X)))
+    loss, _ = model.evaluate(X, classes, batch_size=40, verbose=0)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("missing", [None, "nan"])
 def test_jet_metrics_leave_class_numbers_out(missing):
     model = model_of(3, [SPARSE, "mse"], order=1, jet_metrics=["rmse", "r2"], missing=missing)

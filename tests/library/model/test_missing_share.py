@@ -95,9 +95,10 @@ def test_padded_steps_of_a_mask_are_left_out_as_nan_as_keras_leaves_them_out(eag
     net.compile("sgd", "mse", run_eagerly=eager)
     model = SobolevModel(net, order=0)
     model.compile("sgd", loss="mse", run_eagerly=eager)
-    for method in (model.fit, model.evaluate):
-        with pytest.raises(ValueError, match=r"^the net's output has a mask .*NaN.*missing=") as e:
-            method(x, y, verbose=0)
+    for method in ("fit", "evaluate"):
+        text = rf"^SobolevModel\.{method}: the net's output has a mask .*NaN.*missing="
+        with pytest.raises(ValueError, match=text) as e:
+            getattr(model, method)(x, y, verbose=0)
         assert "\n" not in str(e.value)
     model.compile("sgd", loss="mse", missing="nan", mean_over="present", run_eagerly=eager)
     masked, _ = model.evaluate(x, np.where(x == 0, np.nan, y), verbose=0)
