@@ -20,8 +20,9 @@ from sobolev_tf.differences import doubts
 from sobolev_tf.differences.black_box import BlackBox, shown
 from sobolev_tf.jets import arguments, contractions
 
-# Numbers in the x of one call to the black box: 32 MB of float64.
 _CALLER = "FiniteDifferences"  # what errors name
+
+# Numbers in the x of one call to the black box: 32 MB of float64.
 _AT_ONCE = 2**22
 
 # Nothing is subtracted from an imaginary step, so it may be this short; a power of 2 stays exact.
