@@ -50,8 +50,9 @@ class NetModel(strategies.DistributedModel):
 
     @property
     def losses(self) -> list[tf.Tensor]:
-        """The net's regularization losses, such as L2; a teacher's are not those of its student."""
-        return self.net.losses
+        """The model's regularization losses, such as L2, without those of a teacher."""
+        others = getattr(self.target, "losses", ())
+        return [loss for loss in super().losses if all(loss is not other for other in others)]
 
     def build(self, input_shape: Any) -> None:
         """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""

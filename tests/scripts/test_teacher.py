@@ -19,6 +19,7 @@ from tests.support.old_names import rewrite_config
 from train import plot
 from train.lib.atari import environment, play, policies
 from train.lib.run import cli, errors
+from train.lib.run.settings import Settings
 from train.teacher import __main__ as teacher
 from train.teacher import a3c, losses
 from train.teacher.settings import A2CSettings
@@ -304,3 +305,9 @@ def test_released_teachers_are_those_of_their_cards(card, monkeypatch):
     assert weights.stat().st_size < 4e6
     monkeypatch.undo()
     policies.load("released", card.stem)
+
+
+@pytest.mark.parametrize(("typed", "expected"), [(frozenset(), 5), (frozenset(["num_evals"]), 50)])
+def test_a_short_run_has_fewer_evaluations_unless_they_are_typed(typed, expected):
+    flags = {"steps": 2600, "num_evals": 50} | dataclasses.asdict(A2CSettings())  # 512 an update
+    assert teacher.with_fewer_evaluations(Settings(flags, typed)).num_evals == expected

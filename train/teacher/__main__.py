@@ -148,7 +148,11 @@ flags.DEFINE_boolean(
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_evals", 50, "Number of evaluations, evenly spaced over the training.", 1, **OWN
+    "num_evals",
+    50,
+    "Number of evaluations, evenly spaced over the training; fewer if a short run has no room.",
+    1,
+    **OWN,
 )
 flags.DEFINE_integer(
     "eval_episodes", 10, "Episodes of each evaluation, and of --eval_policy.", 1, **OWN
@@ -174,6 +178,7 @@ FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 def main(settings: Settings) -> None:
     """Train a teacher, or play or release one."""
+    settings = with_fewer_evaluations(settings)
     check(settings)
     if settings.eval_policy is None and settings.release is None:
         threads = a3c.num_threads(settings.num_actors)
@@ -216,20 +221,33 @@ def check(settings: Settings) -> None:
     if commands:
         return
     refuse_too_many_games(settings)
-    batch = A2CSettings.of(settings).batch_size
-    # Actors update side by side, and each ends the update that it is in.
-    between, needed = settings.steps // settings.num_evals, batch * settings.num_actors
+    learner = A2CSettings.of(settings)
+    between, needed = settings.steps // settings.num_evals, steps_of_an_update(settings)
     if settings.num_evals > 1 and between < needed:
         raise UsageError(
             f"--num_evals={settings.num_evals}: {between} of --steps={settings.steps} between two "
-            f"evaluations may be less than one update, of {batch} steps by each of "
+            f"evaluations may be less than one update, of {learner.batch_size} steps by each of "
             f"{settings.num_actors} actors; give fewer, or more --steps"
         )
-    if batch == 1 and settings.normalize_advantages:
+    if learner.batch_size == 1 and settings.normalize_advantages:
         raise UsageError(
             "--num_envs=1 --unroll_length=1: a single advantage is 0 once it is normalized; "
             "give more, or --nonormalize_advantages"
         )
+
+
+def steps_of_an_update(settings: Settings) -> int:
+    """Return how many steps pass until all actors have ended an update."""
+    learner = A2CSettings.of(settings)
+    return learner.batch_size * learner.num_actors
+
+
+def with_fewer_evaluations(settings: Settings) -> Settings:
+    """Return `settings` with as many evaluations as a short run has room for, if none is typed."""
+    if "num_evals" in settings.typed:
+        return settings
+    room = max(1, settings.steps // steps_of_an_update(settings))
+    return settings.replace(num_evals=min(settings.num_evals, room))
 
 
 def refuse_too_many_games(settings: Settings) -> None:
@@ -262,7 +280,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
         run=run.id,
         before_save=run.refuse_if_removed,
     )
-    last = settings.steps + learner.num_actors * learner.batch_size  # actors end their update
+    last = settings.steps + steps_of_an_update(settings)  # actors end their update
     start = checkpoints.restore_latest(net, last, NEEDS) or initialize(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.

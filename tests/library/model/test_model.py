@@ -139,6 +139,17 @@ def test_a_students_loss_has_its_own_regularizers_and_not_its_teachers(kind):
     assert loss(own, strict) == pytest.approx(expected, rel=1e-5)
 
 
+def test_losses_that_a_subclass_adds_count():
+    class Penalized(SobolevModel):
+        def call(self, x, training=None):
+            self.add_loss(tf.constant(3.0))
+            return super().call(x, training)
+
+    model = Penalized(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]), order=0)
+    model(X)
+    assert [float(loss) for loss in model.losses] == [3.0]
+
+
 def test_missing_labels_are_left_out():
     dy = DY.copy()
     dy[::2] = np.nan
