@@ -133,11 +133,14 @@ def test_a_damaged_summary_is_named(damage, tmp_path):
 
 
 def test_what_seeds_and_methods_must_share(tmp_path, capsys):
-    write(tmp_path / "a", rate=0.1)
+    ten = {"critic_steps": 10}
+    write(tmp_path / "a", rate=0.1, younger=ten)
     write(tmp_path / "b", method="noprop", rate=0.4)
     plot.main([str(tmp_path / name) for name in "ab"])
-    assert "RUNS OF DIFFERENT --learning_rate: sobolev 0.1, noprop 0.4." in capsys.readouterr().out
-    write(tmp_path / "c", seed=1)
+    printed = capsys.readouterr().out
+    assert "RUNS OF DIFFERENT --learning_rate: sobolev 0.1, noprop 0.4." in printed
+    assert "--critic_steps" not in printed  # noprop has no critics
+    write(tmp_path / "c", seed=1, younger=ten)
     path = tmp_path / "c" / "summary.json"
     path.write_text(path.read_text().replace('"cifar10", ', '"cifar10", "train_size": 9, '))
     with pytest.raises(UsageError, match=r"--dataset is .* and .*9"):

@@ -17,6 +17,13 @@ GRADIENT_LOSSES: dict[str, Callable[[], keras.losses.Loss]] = {
     "squared": st.losses.SquaredNorm,
     "relative": st.losses.RelativeNorm,
 }
+# The flags of `define`, and two of `image_flags`: of the critics' size, and their start.
+NAMES = frozenset(
+    {"critic_learning_rate", "gradient_target", "gradient_loss", "gradient_weight", "label_weight"}
+    | {"critic_updates", "critic_steps", "critic_batch", "derivative_share"}
+    | {"critic_width_multiplier", "direct_init"}
+)
+METHODS_WITHOUT = frozenset({"noprop", "backprop", "random", "flipped"})
 
 
 def define(own: Mapping[str, flags.FlagValues]) -> None:
