@@ -146,7 +146,7 @@ def test_without_scipy_one_line_says_what_to_install(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", no_scipy)
-    with pytest.raises(ImportError, match=re.escape('pip install "sobolev_tf[lbfgs]"')):
+    with pytest.raises(ImportError, match=re.escape('pip install -e ".[lbfgs]"')):
         st.fit_lbfgs(compiled(), X, (Y, DY))
 
 

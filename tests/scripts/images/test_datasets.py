@@ -143,6 +143,8 @@ def test_names_and_directories_are_found(intact):
 
 
 def test_what_is_stored_about_data_is_the_same_in_another_folder(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
     before, after = (datasets.load(data_dir=tmp_path / name, image_size=32) for name in "ab")
     assert before.where != after.where
     assert before.describe() == after.describe()
