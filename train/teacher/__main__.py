@@ -150,7 +150,7 @@ flags.DEFINE_boolean(
 flags.DEFINE_integer(
     "num_evals",
     50,
-    "Number of evaluations, evenly spaced over the training; fewer if a short run has no room.",
+    "Number of evaluations, evenly spaced over the training.",
     1,
     **OWN,
 )
