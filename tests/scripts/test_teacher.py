@@ -21,7 +21,7 @@ from train.lib.atari import environment, play, policies
 from train.lib.run import cli, errors
 from train.lib.run.settings import Settings
 from train.teacher import __main__ as teacher
-from train.teacher import a3c, losses
+from train.teacher import a3c, checks, losses
 from train.teacher.settings import A2CSettings
 
 TINY = ["--game=breakout", "--num_envs=2", "--unroll_length=4", "--steps=64", "--num_evals=2"]
@@ -179,7 +179,7 @@ def test_every_evaluation_follows_an_update(refused):
     message = "5 of --steps=10 between two evaluations may be less than one update, of 5 steps by"
     assert message in refused(teacher, *game, "--steps=10", "--num_evals=2")
     typed = ["teacher", *game, "--steps=20", "--num_evals=2"]
-    teacher.check(cli.parse(teacher.FLAGS, typed))
+    checks.check(cli.parse(teacher.FLAGS, typed))
 
 
 def test_weights_that_are_none_of_a_teacher_are_refused(tmp_path):
@@ -310,4 +310,4 @@ def test_released_teachers_are_those_of_their_cards(card, monkeypatch):
 @pytest.mark.parametrize(("typed", "expected"), [(frozenset(), 5), (frozenset(["num_evals"]), 50)])
 def test_a_short_run_has_fewer_evaluations_unless_they_are_typed(typed, expected):
     flags = {"steps": 2600, "num_evals": 50} | dataclasses.asdict(A2CSettings())  # 512 an update
-    assert teacher.with_fewer_evaluations(Settings(flags, typed)).num_evals == expected
+    assert checks.with_fewer_evaluations(Settings(flags, typed)).num_evals == expected

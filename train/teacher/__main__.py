@@ -28,15 +28,14 @@ from typing import Any
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, memory, run_folder, schema, seeding, summary, unused_flags
+from train.lib.run import cli, run_folder, schema, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
-from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
 from train.lib.run.progress import Clock
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings
-from train.teacher import a3c, curve, evaluate
+from train.teacher import a3c, checks, curve, evaluate
 from train.teacher.settings import A2CSettings
 
 DEFAULTS = A2CSettings()
@@ -148,11 +147,7 @@ flags.DEFINE_boolean(
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_evals",
-    50,
-    "Number of evaluations, evenly spaced over the training.",
-    1,
-    **OWN,
+    "num_evals", 50, "Number of evaluations, evenly spaced over the training.", 1, **OWN
 )
 flags.DEFINE_integer(
     "eval_episodes", 10, "Episodes of each evaluation, and of --eval_policy.", 1, **OWN
@@ -165,11 +160,6 @@ flags.DEFINE_float(
     **OWN,
 )
 
-# What the commands that do not train use.
-USED = {
-    "eval_policy": {"eval_policy", "game", "seed", "eval_episodes", "gif"},
-    "release": {"release", "game", "seed"},
-}
 FLAGS_THAT_MAY_CHANGE = ["eval_episodes", "save_minutes"]  # when a run is resumed
 # What a checkpoint must say about where the run stands.
 NEEDS: dict[str, schema.Kind] = {"seconds": schema.NUMBER, "evaluated": bool}
@@ -178,8 +168,8 @@ FRESH = {"step": 0, "seconds": 0.0, "evaluated": True}
 
 def main(settings: Settings) -> None:
     """Train a teacher, or play or release one."""
-    settings = with_fewer_evaluations(settings)
-    check(settings)
+    settings = checks.with_fewer_evaluations(settings)
+    checks.check(settings)
     if settings.eval_policy is None and settings.release is None:
         threads = a3c.num_threads(settings.num_actors)
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
@@ -203,65 +193,6 @@ def main(settings: Settings) -> None:
         finish(settings, run, rows)
 
 
-def check(settings: Settings) -> None:
-    """Raise UsageError for flags that contradict each other."""
-    commands = [name for name in USED if settings.values[name] is not None]
-    if len(commands) == 2:
-        raise UsageError("--eval_policy and --release are two commands: give one of them")
-    for command in commands:
-        unused = set(settings.values) - USED[command]
-        unused_flags.refuse(settings, unused, f"--{command}, which does not train")
-    if settings.gif and "eval_policy" not in commands:
-        raise UsageError("--gif films the play of --eval_policy=POLICY: give both")
-    if "release" not in commands:
-        memory.refuse_more_than_there_is(
-            f"--eval_episodes={settings.eval_episodes}",
-            settings.eval_episodes * environment.GAME_BYTES,
-        )
-    if commands:
-        return
-    refuse_too_many_games(settings)
-    learner = A2CSettings.of(settings)
-    between, needed = settings.steps // settings.num_evals, steps_of_an_update(settings)
-    if settings.num_evals > 1 and between < needed:
-        raise UsageError(
-            f"--num_evals={settings.num_evals}: {between} of --steps={settings.steps} between two "
-            f"evaluations may be less than one update, of {learner.batch_size} steps by each of "
-            f"{settings.num_actors} actors; give fewer, or more --steps"
-        )
-    if learner.batch_size == 1 and settings.normalize_advantages:
-        raise UsageError(
-            "--num_envs=1 --unroll_length=1: a single advantage is 0 once it is normalized; "
-            "give more, or --nonormalize_advantages"
-        )
-
-
-def steps_of_an_update(settings: Settings) -> int:
-    """Return how many steps pass until all actors have ended an update."""
-    learner = A2CSettings.of(settings)
-    return learner.batch_size * learner.num_actors
-
-
-def with_fewer_evaluations(settings: Settings) -> Settings:
-    """Return `settings` with as many evaluations as a short run has room for, if none is typed."""
-    if "num_evals" in settings.typed:
-        return settings
-    room = max(1, settings.steps // steps_of_an_update(settings))
-    return settings.replace(num_evals=min(settings.num_evals, room))
-
-
-def refuse_too_many_games(settings: Settings) -> None:
-    """Raise UsageError if the games and their rollouts are more than fits into memory."""
-    # A stack is kept as bytes, and learned from as floats.
-    step_bytes = environment.STACK_BYTES * (1 + memory.FLOAT)
-    game_bytes = environment.GAME_BYTES + settings.unroll_length * step_bytes
-    names = ("num_actors", "num_envs", "unroll_length")
-    memory.refuse_more_than_there_is(
-        " ".join(f"--{name}={settings.values[name]}" for name in names),
-        settings.num_actors * settings.num_envs * game_bytes,
-    )
-
-
 def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[dict[str, float]]:
     """Learn in `--num_evals` pieces, each of which ends with a row of metrics.csv; return these.
 
@@ -280,7 +211,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
         run=run.id,
         before_save=run.refuse_if_removed,
     )
-    last = settings.steps + steps_of_an_update(settings)  # actors end their update
+    last = settings.steps + learner.round_size  # actors end their update
     start = checkpoints.restore_latest(net, last, NEEDS) or initialize(settings, run, net)
     run.add_facts(game_versions=environment.versions())
     # A row whose checkpoint was not written any more is written again.

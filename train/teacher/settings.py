@@ -40,6 +40,11 @@ class A2CSettings:
         """Steps in one update."""
         return self.num_envs * self.unroll_length
 
+    @property
+    def round_size(self) -> int:
+        """Steps until every actor has ended an update."""
+        return self.batch_size * self.num_actors
+
     @classmethod
     def of(cls, settings) -> "A2CSettings":
         """Return those of a script's settings, which have the same names."""
