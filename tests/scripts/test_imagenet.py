@@ -113,6 +113,7 @@ def test_no_cut_is_plain_training(run, tmp_path):
         (["--dataset=nowhere"], "no data set 'nowhere'"),
         (["--method=magic"], "expected sobolev"),
         (["--steps=2", "--epochs=1"], "give one of them"),
+        (["--epochs=1", "--num_evals=2"], "--num_evals is not for --epochs, which has an evalu"),
         (["--image_size=16"], "--image_size=16"),
         (["--batch_sise=4"], "--batch_sise is unknown: did you mean --batch_size?"),
         (["--devices=2"], "--devices=2 is for --strategy=mirrored"),
@@ -125,6 +126,13 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, run, tmp_path
     assert err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
     run_folder.Run(tmp_path, {"another": "command"}).close()
+
+
+def test_colors_of_shapes_that_stand_in_for_imagenet_are_not_distorted(run, tmp_path):
+    (tmp_path / "data").mkdir()
+    code, _, err = run("--strategy=none", "--color_distortion", f"--data_dir={tmp_path / 'data'}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--color_distortion is for data sets that TFDS has prepared, not for shapes" in err
 
 
 def test_settings_are_frozen(run, monkeypatch):

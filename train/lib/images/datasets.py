@@ -70,14 +70,13 @@ def load(
         "seed": seed,
         "share": share,
     }
-    stands_in = not name and "imagenet2012" not in tfds_images.prepared(data_dir)
-    if name == "shapes" or stands_in:
+    if is_drawn(name, data_dir):
         if num_classes:
             raise UsageError(
                 "--num_classes is for data sets that TFDS has prepared, not for shapes"
             )
         reason, where = "DRAWN IMAGES", "images drawn on the fly"
-        if stands_in:
+        if not name:
             reason = "NO ImageNet IS PREPARED"
             where += f", since {tfds_images.folder_of(data_dir)} has no imagenet2012"
         return _shapes(f"{reason}: {DRAWN}", where, eval_split, **common)
@@ -95,6 +94,11 @@ def load(
             num_classes=num_classes,
             **common,
         )
+
+
+def is_drawn(name: str | None, data_dir: str | os.PathLike | None = None) -> bool:
+    """Return whether `load` draws `shapes`: by name, or where no ImageNet is prepared."""
+    return name == "shapes" or (not name and "imagenet2012" not in tfds_images.prepared(data_dir))
 
 
 def _shapes(notice, where, held_out, image_size, batch_size, seed, share):

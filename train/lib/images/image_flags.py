@@ -252,7 +252,7 @@ def check(settings: Settings) -> None:
     if settings.dataset == "":
         raise UsageError("--dataset= names no data set: name one, or leave the flag out")
     unused = sorted(settings.typed & {"augmentation", "color_distortion"})
-    if settings.dataset == "shapes" and unused:
+    if unused and datasets.is_drawn(settings.dataset, settings.data_dir):
         raise UsageError(f"--{unused[0]} is for data sets that TFDS has prepared, not for shapes")
     if settings.seeds is not None and "seed" in settings.typed:
         raise UsageError("--seeds and --seed both name seeds: give --seeds, and no --seed")

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from train.lib.run import unused_flags
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -31,6 +32,8 @@ def length(settings: Settings, data_steps: int) -> Length:
     if "epochs" in settings.typed and "steps" in settings.typed:
         raise UsageError("--epochs and --steps both say how long to train: give one of them")
     if settings.epochs:
+        command = "--epochs, which has an evaluation after each epoch"
+        unused_flags.refuse(settings, ["num_evals"], command)
         epochs, steps_per_epoch = settings.epochs, data_steps
         typed = f"--epochs={epochs}, {epochs * data_steps} steps,"
     else:
