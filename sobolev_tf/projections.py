@@ -18,6 +18,20 @@ SIDES = ("output", "input")
 CONTRACTIONS = ("distinct", "same", "first")
 
 
+def check(caller: str, contraction: str, unbiased: bool, orthogonal: bool, seed: int) -> None:
+    """Check the settings of `Projection` that models take under the same names.
+
+    Raises:
+      ValueError: a setting is unknown; the error names the caller.
+    """
+    require.one_of(caller, "contraction", contraction, CONTRACTIONS)
+    require.switch(caller, "unbiased", unbiased)
+    require.switch(caller, "orthogonal", orthogonal)
+    seed = require.whole_number(caller, "seed", seed)
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"{caller}: seed is a whole number of 64 bits, got {seed}.")
+
+
 class FullDerivatives:
     """Full derivatives, as in equation 1."""
 
@@ -75,12 +89,7 @@ class Projection:
         caller = "Projection"
         require.one_of(caller, "side", self.side, SIDES)
         require.whole_number(caller, "count", self.count, at_least=1)
-        require.one_of(caller, "contraction", self.contraction, CONTRACTIONS)
-        require.switch(caller, "unbiased", self.unbiased)
-        require.switch(caller, "orthogonal", self.orthogonal)
-        seed = require.whole_number(caller, "seed", self.seed)
-        if not -(2**63) <= seed < 2**63:
-            raise ValueError(f"{caller}: seed is a whole number of 64 bits, got {seed}.")
+        check(caller, self.contraction, self.unbiased, self.orthogonal, self.seed)
         require.number(caller, "length", self.length, above=0)
 
     def sample(self, step: int | tf.Tensor) -> "ProjectedDerivatives":

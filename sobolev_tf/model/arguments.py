@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import metrics as jet_metrics
-from sobolev_tf import require
+from sobolev_tf import projections, require
 from sobolev_tf.keras_support.arrays import parts
 from sobolev_tf.model import labels
 from sobolev_tf.model.input_batches import as_arrays, is_stream, read
@@ -43,28 +43,28 @@ def as_projection(
     """
     if isinstance(projection, dict):
         projection = Projection(**projection)
-    plain = {"count": 1, "contraction": "distinct", "unbiased": False, "orthogonal": False}
+    plain: dict[str, Any] = {"contraction": "distinct", "unbiased": False, "orthogonal": False}
+    count = shorthand.pop("count", 1)
+    settings = plain | shorthand
+    is_plain = count == 1 and settings == plain
     if isinstance(projection, Projection):
-        if seed is not None or plain | shorthand != plain:
+        if seed is not None or not is_plain:
             raise ValueError(
                 f"{caller}: projection is a Projection already: give projections, contraction, "
                 "unbiased, orthogonal and seed there, as in Projection('output', count=3)."
             )
         return projection
-    if projection is None and plain | shorthand != plain:
+    if projection is None and not is_plain:
         raise ValueError(
             f"{caller}: projections, contraction, unbiased and orthogonal are of random "
             'directions, and there is no projection: give projection="output" or "input", or leave '
             "them out."
         )
     require.one_of(caller, "projection", projection, (None, *SIDES))
-    require.whole_number(caller, "projections", shorthand.get("count", 1), at_least=1)
+    require.whole_number(caller, "projections", count, at_least=1)
     seed = random.randrange(2**31) if seed is None else seed
-    try:  # also without a side, so that wrong settings are refused
-        settings = Projection(projection or "input", seed=seed, **shorthand)
-    except ValueError as error:  # whose other fields are the caller's arguments
-        raise ValueError(str(error).replace("Projection", caller, 1)) from None
-    return settings if projection else None
+    projections.check(caller, seed=seed, **settings)
+    return Projection(projection, count, seed=seed, **settings) if projection else None
 
 
 def refuse_no_target(caller: str, target: Any) -> None:

@@ -37,6 +37,7 @@ class EquationModel(EquationSteps):
 
     _steps_by_time = False  # whether `fit` of arrays measures how many steps a call takes
 
+    @errors_of("compile")
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -86,37 +87,36 @@ class EquationModel(EquationSteps):
         Raises:
           ValueError: a setting is unknown.
         """
-        with errors_of("compile"):
-            if component_weights is not None and self.projection:
-                raise ValueError("component_weights needs full derivatives: projection=None.")
-            if mean_over != "batch" and self.projection:
-                raise ValueError('mean_over="present" needs full derivatives: projection=None.')
-            compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
-            if by_time := kwargs.get("steps_per_execution", "auto") == "auto":
-                kwargs["steps_per_execution"] = 1  # as Keras counts them
-            kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
-            self.objective = Objective(
-                self.order,
-                loss,
-                loss_weights,
-                component_weights,
-                missing,
-                mean_over,
-                derivative_share,
-            )
-            self.objective.balance(self.label_sizes)
-            scores.look_at_loss("compile", self.net, self.objective, self.scaling)
-            self.missing = missing
-            self._shown_metrics = refuse_unknown(jet_metrics)
-            automatic = bool(kwargs.get("auto_scale_loss", True))
-            layers = self._flatten_layers()
-            optimizer = loss_scaling.scale_half_precision(optimizer, layers, automatic)
-            metrics = arguments.metrics_of_values(metrics, self.order)
-            compile_settings.refuse_unknown_metrics("metrics", metrics)
-            compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
-            if self.equation.is_float64():
-                metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
-            super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
+        if component_weights is not None and self.projection:
+            raise ValueError("component_weights needs full derivatives: projection=None.")
+        if mean_over != "batch" and self.projection:
+            raise ValueError('mean_over="present" needs full derivatives: projection=None.')
+        compile_settings.refuse_wrong_options(kwargs, EquationModel.compile)
+        if by_time := kwargs.get("steps_per_execution", "auto") == "auto":
+            kwargs["steps_per_execution"] = 1  # as Keras counts them
+        kwargs = arguments.without_xla_for_black_boxes(kwargs, self.target)
+        self.objective = Objective(
+            self.order,
+            loss,
+            loss_weights,
+            component_weights,
+            missing,
+            mean_over,
+            derivative_share,
+        )
+        self.objective.balance(self.label_sizes)
+        scores.look_at_loss("compile", self.net, self.objective, self.scaling)
+        self.missing = missing
+        self._shown_metrics = refuse_unknown(jet_metrics)
+        automatic = bool(kwargs.get("auto_scale_loss", True))
+        layers = self._flatten_layers()
+        optimizer = loss_scaling.scale_half_precision(optimizer, layers, automatic)
+        metrics = arguments.metrics_of_values(metrics, self.order)
+        compile_settings.refuse_unknown_metrics("metrics", metrics)
+        compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
+        if self.equation.is_float64():
+            metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
+        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._steps_by_time = by_time
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)

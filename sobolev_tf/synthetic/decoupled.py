@@ -173,6 +173,7 @@ class DecoupledModel(DecoupledSteps):
         export.refuse_options(self, kwargs)
         export.export_network(self.network(), filepath)
 
+    @errors_of("compile")
     def compile(
         self,
         optimizer: keras.optimizers.Optimizer | str = "sgd",
@@ -221,19 +222,18 @@ class DecoupledModel(DecoupledSteps):
         require.number("compile", "label_weight", label_weight, at_least=0)
         derivative_share = row_share.checked(derivative_share)
         self.critic_updates = CriticUpdates(critic_updates, critic_steps, critic_batch)
-        with errors_of("compile"):
-            if loss is None or isinstance(loss, (list, dict)):
-                raise ValueError(f"expected one loss, for the network's output; got {loss}.")
-            if kwargs.get("loss_weights") is not None:
-                raise ValueError("loss_weights is for several losses; here there is one.")
-            loss = network_loss(loss, self.stages[-1])
-            losses = critic_losses or (L1Norm(), L1Norm())
-            weights = critic_loss_weights
-            if derivative_share < 1:
-                critics.refuse_batch_statistics(self.critics)
-            self.critic_loss = CriticLoss.of(
-                self.method, loss, losses, weights, label_weight, derivative_share
-            )
+        if loss is None or isinstance(loss, (list, dict)):
+            raise ValueError(f"expected one loss, for the network's output; got {loss}.")
+        if kwargs.get("loss_weights") is not None:
+            raise ValueError("loss_weights is for several losses; here there is one.")
+        loss = network_loss(loss, self.stages[-1])
+        losses = critic_losses or (L1Norm(), L1Norm())
+        weights = critic_loss_weights
+        if derivative_share < 1:
+            critics.refuse_batch_statistics(self.critics)
+        self.critic_loss = CriticLoss.of(
+            self.method, loss, losses, weights, label_weight, derivative_share
+        )
         compile_settings.refuse_unknown_metrics("metrics", metrics)
         weighted = kwargs.get("weighted_metrics")
         compile_settings.refuse_unknown_metrics("weighted_metrics", weighted)
@@ -264,10 +264,9 @@ class DecoupledModel(DecoupledSteps):
         self._critic_loss_weights = [float(weight) for weight in weights]
         if self.placed:
             optimizers = filter(None, (self.optimizer, self.critic_optimizer))
-            with errors_of("compile"):
-                placed_trainer.check(
-                    self.gradient_target, self.jit_compile, self.critic_updates, optimizers
-                )
+            placed_trainer.check(
+                self.gradient_target, self.jit_compile, self.critic_updates, optimizers
+            )
 
     def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config()
