@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from train.distill import search, students
-from train.lib.run import files, identity, run_folder
+from train.distill.grids import Grid
+from train.lib.run import files, identity, progress, run_folder
 from train.lib.run.errors import UsageError
+from train.lib.run.settings import Settings
 
 NEEDED = ["summary.json", "metrics.csv", "saved_model/saved_model.pb"]
 
@@ -34,12 +36,6 @@ def test_a_summary_in_the_folder_of_another_student_is_damaged(tmp_path):
                 assert list(students.summaries(run)) == [(10.0, "values")]
         with pytest.raises(UsageError, match=r"5-values/summary.json .* the summary of 10-values"):
             students.summaries(run)
-
-
-def test_text_of_another_encoding_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("{}", encoding="utf-16")
-    with pytest.raises(ValueError, match="it is not UTF-8 text"):
-        files.read_json(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize("damage", [{"test_kl": -3.0}, {"test_action_error": 1.5}])
@@ -123,3 +119,21 @@ def test_trials_that_were_exchanged_are_noticed(tmp_path):
         files.write_json(tmp_path / "trial.json", {"kl": 0.5, **stated, **change})
         with pytest.raises(UsageError, match=f"it is the file of {next(iter(change))} "):
             search.stored_kl(tmp_path / "trial.json", stated)
+
+
+def test_a_search_that_goes_on_counts_only_the_trials_that_are_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(search, "try_out", lambda new_student, study, trial: trial.learning_rate)
+    study = students.Study(Settings({"search_steps": 2}), None, None)
+    grid, steps = Grid([1e-4, 1e-3], [0.1, 1.0]), np.arange(2)
+    with run_folder.Run(tmp_path, {}) as run:
+        run.path("search").mkdir()
+        for left in (3, 1):  # two rates at the middle alpha, and the other alpha
+            bar = progress.Bar(3 * 2 * students.STEP_COST["sobolev"])
+            found = search.search_rate_and_alpha(
+                None, study, "sobolev", grid, (steps, steps), run, bar
+            )
+            assert found == (1e-4, 0.1)
+            out = capsys.readouterr().out
+            assert out.count("trial: ") == left
+            assert "100%, 0:00:00 left in all" in out
+            (run.path("search") / "sobolev-rate=0.0001-alpha=0.1.json").unlink()

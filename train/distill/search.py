@@ -1,5 +1,6 @@
 """The search for a learning rate and an alpha, on held-out episodes."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def search_rate_and_alpha(
       grid: what to choose from.
       split_steps: steps to train on, and held-out steps; None if the grid leaves no choice.
       run: the open run folder.
-      bar: counts the trials' steps.
+      bar: counts the trials' steps, of which its total has those of all trials.
 
     Raises:
       CommandError: if every trial diverged.
@@ -46,18 +47,21 @@ def search_rate_and_alpha(
     if split_steps is None or not grid.num_trials:
         return grid.learning_rates[0], grid.alphas[0]
     train, held_out = split_steps
+    steps = study.settings.search_steps
+    cost = students.STEP_COST[method] * steps
 
+    @functools.cache
     def kl(learning_rate, alpha):
-        steps = study.settings.search_steps
         trial = Trial(method, learning_rate, alpha, steps, train, held_out)
         path = students.trial_path(run, trial)
         if path.exists():
+            bar.leave_out(cost)
             return stored_kl(path, of_trial(trial) | {"study": run.id})
         name = f"{METHODS[method]}, learning_rate {learning_rate:g}, alpha {alpha:g}"
         print(f"\ntrial: {name}", flush=True)
         result = try_out(new_student, study, trial)
         files.write_json(path, {"kl": result, **of_trial(trial), "study": run.id})
-        bar.add(students.STEP_COST[method] * steps, f"{name}: held-out kl {result:.4g}")
+        bar.add(cost, f"{name}: held-out kl {result:.4g}")
         return result
 
     middle = grid.alphas[len(grid.alphas) // 2]

@@ -213,6 +213,12 @@ def test_a_config_that_lacks_a_part_is_refused(tmp_path, name, value):
         run_folder.Run(tmp_path, FLAGS)
 
 
+def test_text_of_another_encoding_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-16")
+    with pytest.raises(ValueError, match="it is not UTF-8 text"):
+        files.read_json(tmp_path / "config.json")
+
+
 def test_a_config_that_is_nested_deeply_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(UsageError, match="not a config of format 1: it is nested too deeply"):

@@ -171,6 +171,10 @@ class Bar:
         share, left = self.meter.done / self.meter.total, self.meter.left() or 0
         show(f"{share:4.0%}, {format_seconds(left)} left in all, {text}", self.out)
 
+    def leave_out(self, amount: float) -> None:
+        """Take `amount` off the work: it turns out to be done already."""
+        self.meter.total -= amount
+
 
 def names_on_line(names: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     """Return {log: its name on the line}."""
