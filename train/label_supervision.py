@@ -180,7 +180,10 @@ def verdict(rows: Sequence[dict[str, Any]], without: Sequence[dict[str, Any]]) -
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a table of accuracies, of steps until 90 %, and of what the term changes."""
+    """Return a table of accuracies, of steps until 90 %, and of what the term changes.
+
+    Steps with ">" are of nets of which some never reach 90 %: these count with their last step.
+    """
     steps = len(rows[0]["accuracy"]) * STEPS_BETWEEN_TESTS
     shown = [step for step in SHOWN_STEPS if step < steps] + [steps]
     header = ["method", "weight", *[f"at {step}" for step in shown], "steps to 90 %", "cosine"]
@@ -188,13 +191,14 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     found, lines = groups(rows), []
     for (method, weight), group in found.items():
         cosines = [row["cosine"][-1] for row in group if row["cosine"]]
-        cells_ = [method, f"{weight:g}"]
+        line = [method, f"{weight:g}"]
         for step in shown:
             at = [100 * row["accuracy"][step // STEPS_BETWEEN_TESTS - 1] for row in group]
-            cells_.append(f"{np.mean(at):.1f} ±{np.std(at, ddof=1):.1f}")
+            line.append(f"{np.mean(at):.1f} ±{np.std(at, ddof=1):.1f}")
         reached = [steps_to_goal(row["accuracy"]) for row in group]
-        cells_.append(f"{np.mean(reached):.0f} ±{np.std(reached, ddof=1):.0f}")
-        cells_.append(f"{np.mean(np.array(cosines, float)):.2f}" if cosines else "")
+        above = ">" if any(max(row["accuracy"]) < GOAL for row in group) else ""
+        line.append(f"{above}{np.mean(reached):.0f} ±{np.std(reached, ddof=1):.0f}")
+        line.append(f"{np.mean(np.array(cosines, float)):.2f}" if cosines else "")
         changes = ["", ""]
         if weight and (method, 0.0) in found:
             change = verdict(group, found[method, 0.0])
@@ -202,7 +206,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
                 f"{change['steps_saved']:.0f} ±{change['standard_error']:.0f}",
                 f"{change['deviation_ratio']:.2f}",
             ]
-        lines.append(cells_ + changes)
+        lines.append(line + changes)
     return text_table.table(header, lines)
 
 
@@ -231,7 +235,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def _band(axis: Any, curves: Sequence[Sequence[float]], color: str, label: str) -> None:
     steps = STEPS_BETWEEN_TESTS * np.arange(1, len(curves[0]) + 1)
-    mean, deviation = (100 * f(curves, axis=0) for f in (np.mean, np.std))
+    mean, deviation = 100 * np.mean(curves, axis=0), 100 * np.std(curves, axis=0, ddof=1)
     axis.plot(steps, mean, color=color, lw=1.5, label=label)
     axis.fill_between(steps, mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
 
