@@ -24,7 +24,6 @@ from train.bench import (
     stages,
     surrogates,
 )
-from train.lib.run import cli
 
 
 @pytest.mark.slow
@@ -76,13 +75,11 @@ def test_the_cost_suite_in_miniature():
 
 
 @pytest.mark.slow
-def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("sys.argv", ["bench", "--suite=exactness", f"--workdir={tmp_path}"])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(bench.main, bench.FLAGS)
-    assert not ended.value.code
+def test_the_exactness_suite_and_its_file(run_script, tmp_path):
+    code, out, err = run_script(bench, "--suite=exactness", f"--workdir={tmp_path}")
+    assert code == 0, err
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    *lines, took = capsys.readouterr().out.splitlines()
+    *lines, took = out.splitlines()
     assert len(rows) == len(lines) == 24
     assert took.startswith("Took ")
     for row in rows:
@@ -94,18 +91,16 @@ def test_the_exactness_suite_and_its_file(monkeypatch, capsys, tmp_path):
 
 def test_a_wrong_derivative_is_seen():
     net = exactness.dense_net()
-    x = exactness.np.random.default_rng(0).normal(size=(2, 3))
+    x = np.random.default_rng(0).normal(size=(2, 3))
     wrong = exactness.derivative_error(net, x, 1, step=1.0)
     assert wrong > 1e-3 > 1e-6 > exactness.derivative_error(net, x, 1)
 
 
-def test_a_file_in_place_of_the_folder_is_refused_before_measuring(monkeypatch, capsys, tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused_before_measuring(run_script, tmp_path):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("sys.argv", ["bench", f"--workdir={tmp_path / 'file'}"])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(bench.main, bench.FLAGS)
-    assert ended.value.code == 2
-    assert "cannot make the folder" in capsys.readouterr().err
+    code, _, err = run_script(bench, f"--workdir={tmp_path / 'file'}")
+    assert code == 2
+    assert "cannot make the folder" in err
 
 
 @pytest.mark.parametrize(
@@ -121,12 +116,22 @@ def test_flags_of_another_suite_are_refused(run_script, typed, message):
     assert message in err
 
 
-def test_an_unknown_suite_is_one_line_and_exit_code_2(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["bench", "--suite=all_of_it"])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(bench.main, bench.FLAGS)
-    assert ended.value.code == 2
-    assert "expected all or exactness" in capsys.readouterr().err
+def test_an_unknown_suite_is_one_line_and_exit_code_2(run_script):
+    code, _, err = run_script(bench, "--suite=all_of_it")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected all or exactness" in err
+
+
+def test_what_was_measured_stays_if_a_later_suite_fails(run_script, monkeypatch, tmp_path):
+    def fails():
+        raise FloatingPointError("lost")
+
+    suites = {"exactness": lambda: iter([("an error", 1e-9)]), "cost": fails}
+    monkeypatch.setattr(bench, "SUITES", suites)
+    code, _, err = run_script(bench, f"--workdir={tmp_path}")
+    assert code == 1, err
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert rows == [{"name": "an error", "number": 1e-9}]
 
 
 @pytest.mark.slow
@@ -208,13 +213,19 @@ def test_a_peer_that_fails_is_one_line(capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("find", [surrogates.installed, lambda: peers.loops(peers.MAKERS, 1)])
-def test_a_peer_that_is_missing_is_one_line(find, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("find", "names"),
+    [
+        (surrogates.installed, surrogates.PEERS),
+        (lambda: peers.loops(peers.MAKERS, 1), peers.MAKERS),
+    ],
+)
+def test_a_peer_that_is_missing_is_one_line(find, names, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
     assert not list(find())
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) in (len(surrogates.PEERS), len(peers.MAKERS))
-    assert all('not installed (pip install -e ".[bench]")' in line for line in lines)
+    for line, name in zip(capsys.readouterr().err.splitlines(), names, strict=True):
+        assert line.startswith(f"{name}: skipped, ")
+        assert line.endswith('not installed (pip install -e ".[bench]")')
 
 
 @pytest.mark.slow

@@ -148,14 +148,14 @@ def main(settings: Settings) -> None:
     chosen = [settings.suite]
     if settings.suite == "all":
         chosen = [name for name in SUITES if name not in LONG]
+    facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
     rows = []
     for suite in chosen:
         for name, number in suites[suite]():
             print(f"{number:12.4g}  {name}", flush=True)
             rows.append({"name": name, "number": float(number)})
-    if settings.workdir:
-        facts = {"commit": run_folder.git_commit(), "versions": run_folder.versions()}
-        files.write_json(Path(settings.workdir, "bench.json"), facts | {"rows": rows})
+        if settings.workdir:  # what is measured stays if a later suite fails
+            files.write_json(Path(settings.workdir, "bench.json"), facts | {"rows": rows})
 
 
 if __name__ == "__main__":

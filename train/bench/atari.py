@@ -76,14 +76,14 @@ def _recording():
     return run
 
 
-def _learning(actors, rollout):
+def _learning(actors, unroll_length):
     net = policies.new_teacher(GAME)
-    settings = A2CSettings(num_actors=actors, unroll_length=rollout)
+    settings = A2CSettings(num_actors=actors, unroll_length=unroll_length)
     a3c.compile_net(net, settings, num_updates=10**6)
     made = [a3c.Actor(net, GAME, settings, seed=[0, k]) for k in range(actors)]
 
     def played():
-        return int(net.optimizer.iterations) * GAMES * rollout
+        return int(net.optimizer.iterations) * GAMES * unroll_length
 
     def run(steps):
         start = played()

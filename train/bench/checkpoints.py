@@ -17,15 +17,17 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
+from train import cifar10
 from train.bench import benchmark
 from train.lib.run.checkpoints import Checkpoints
 
-BATCH, WIDTH, CUTS = 128, 0.25, ["conv2_out", "conv5_out", "conv8_out"]
-STEPS, NUM_EVALS, MINUTES = 1560, 4, 5  # train.cifar10 saves twice an evaluation, and by time
+SMALL: dict[str, Any] = cifar10.PRESETS["small"]
+BATCH, WIDTH, CUTS = SMALL["batch_size"], SMALL["width_multiplier"], cifar10.CUTS[3]
+STEPS, NUM_EVALS = SMALL["steps"], SMALL["num_evals"]
+MINUTES = cifar10.FLAGS["save_minutes"].default  # it saves by time, and twice an evaluation
 POINTS, SMALL_BATCH = 4096, 32
 IMPORT = "import tensorflow, keras"
-SCRIPT = f"""-m train.cifar10 --width_multiplier={WIDTH} --batch_size={BATCH} --strategy=none
-    --steps=40 --num_evals=1 --save_minutes=0"""
+SCRIPT = "-m train.cifar10 --strategy=none --steps=40 --num_evals=1 --save_minutes=0"
 
 
 def rows(turns: int = 5, calls: int = 3) -> benchmark.Rows:
@@ -70,7 +72,9 @@ def _cifar10() -> tuple[Any, Any]:
     """The split net, compiled, and a batch of noise."""
     keras.utils.set_random_seed(0)
     stages = st.split(st.nets.cifar10(10, WIDTH, 32), at=CUTS)
-    model = st.DecoupledModel(stages, lambda h, y: st.synthetic.cifar_critic(h, y, channels=32))
+    model = st.DecoupledModel(
+        stages, lambda h, y: st.synthetic.cifar_critic(h, y, channels=round(WIDTH * 128))
+    )
     critic_optimizer = keras.optimizers.Adam(1e-4)
     model.compile(
         keras.optimizers.SGD(0.05, momentum=0.9),
