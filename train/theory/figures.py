@@ -84,13 +84,14 @@ def proposition_1() -> Figure:
 
 
 def gaussians() -> Figure:
-    """Draw two Gaussians that agree at two points, with their slopes there."""
+    """Draw two Gaussians, with their slopes at the points where they agree: two, and no more."""
     figure, axes = _figure((6.4, 3.2), 1)
     [axis] = axes
-    first, points = examples.FIRST_GAUSSIAN, np.array(examples.MEETING_POINTS)
+    first = examples.FIRST_GAUSSIAN
     second = sample_counts.other_gaussian(
         *first, examples.MEETING_POINTS, examples.NEAR_SECOND_GAUSSIAN
     )
+    points = sample_counts.common_points(first, second)
     grid = np.linspace(-3, 8, 501)
     for (mean, deviation), color in ((first, "C0"), (second, "C1")):
         density = sample_counts.gaussian(grid, mean, deviation)

@@ -115,11 +115,3 @@ def points_needed(equations: Callable[[int], np.ndarray]) -> int:
     while np.linalg.matrix_rank(matrix := equations(k)) < matrix.shape[1]:
         k += 1
     return k
-
-
-def vanishing_polynomial(x: np.ndarray) -> Polynomial:
-    """Return a polynomial of degree 2k with value 0 and slope 0 at all k points, and not zero.
-
-    It is why a degree n = 2k takes more than n/2 points with slopes, against section 3's count.
-    """
-    return Polynomial.fromroots(x) ** 2

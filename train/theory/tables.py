@@ -91,7 +91,11 @@ def proposition_1() -> Table:
 
 
 def polynomials() -> Table:
-    """Count the points that determine a polynomial."""
+    """Count the points that determine a polynomial.
+
+    For even n the paper's n/2 points with slopes are too few: the square of a polynomial with these
+    roots has value 0 and slope 0 at all of them, and is not zero.
+    """
     rows = []
     for degree in range(1, 8):
 
