@@ -58,7 +58,8 @@ flags.DEFINE_integer(
 FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 RESULTS = ["accuracies.json", "accuracies.png"]
 KINDS: dict[str, schema.Kind] = {"accuracy": schema.NUMBER, "teacher": schema.NUMBER}
-BATCH_SIZE, STEPS_PER_EXECUTION = 50, 20  # of these, at most
+BATCH_SIZE = 50
+STEPS_PER_EXECUTION = 20  # at most
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -109,14 +110,9 @@ def loss_model(student: keras.Model, task: Task, optimizer: Any) -> st.SobolevMo
             st.losses.Norm(),
         ],
         loss_weights=[1.0, task.alpha],
-        steps_per_execution=together(task),
+        steps_per_execution=schedule.largest_divisor(task.steps, STEPS_PER_EXECUTION),
     )
     return model
-
-
-def together(task: Task) -> int:
-    """Return how many steps run as one program; a divisor, or more would be trained."""
-    return schedule.pieces(task.steps, STEPS_PER_EXECUTION)[0]
 
 
 def train(task: Task) -> dict[str, Any]:
@@ -129,7 +125,8 @@ def train(task: Task) -> dict[str, Any]:
     if task.method == "distill":
         divergence = "teacher_student"  # the usual direction of distillation
         distiller = st.PolicyDistiller(student, teacher(), alpha=0.0, divergence=divergence)
-        distiller.compile(optimizer, steps_per_execution=together(task))
+        steps_per_execution = schedule.largest_divisor(task.steps, STEPS_PER_EXECUTION)
+        distiller.compile(optimizer, steps_per_execution=steps_per_execution)
         distiller.fit(x, batch_size=BATCH_SIZE, steps_per_epoch=task.steps, verbose=0)
     else:
         model = loss_model(student, task, optimizer)

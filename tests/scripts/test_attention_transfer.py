@@ -55,11 +55,6 @@ def test_a_run_prints_gains_and_writes_accuracies_and_figure(tmp_path, capsys, m
     assert transfer == ["50", "digits,", "transfer", "0.5", "71.0", "±1.4", "20.0", "±0.0"]
 
 
-def test_steps_in_one_program_divide_those_that_are_typed():
-    task = script.Task(50, "labels", 0.0, 0, 30, 0.01)
-    assert [script.together(task._replace(steps=n)) for n in (30, 300, 7)] == [15, 20, 7]
-
-
 def test_a_stopped_run_goes_on_and_keeps_to_its_flags(run_script, tmp_path, monkeypatch):
     trained = []
 

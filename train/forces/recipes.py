@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import sobolev_tf as st
 from train.forces import clusters, nets
-from train.lib.run import identity, schema
-from train.lib.run.errors import DamagedError, reading
+from train.lib.run import cells, identity, schema
+from train.lib.run.errors import reading
 
 METHOD_NAMES = {  # as people read them
     "values": "values only",
@@ -169,14 +169,10 @@ def read_net(
 
 def is_done(folder: Path, task: Task) -> bool:
     """Return whether a net's files are there and whole; one that is damaged is trained again."""
-    if not net_path(folder, **task.key).exists() or not saved_model(folder, **task.key).exists():
+    if not saved_model(folder, **task.key).exists():
         return False
-    try:
-        read_net(folder, **with_model(folder, task))
-    except DamagedError as error:
-        print(error)
-        return False
-    return True
+    path = net_path(folder, **task.key)
+    return cells.is_whole(path, lambda: read_net(folder, **with_model(folder, task)))
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Medians over seeds, and the tables that a run ends with."""
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from train.forces import clusters, dynamics, recipes
 from train.lib.run import text_table
+from train.lib.run.cells import median_and_range
 
 
 def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -21,7 +21,9 @@ def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         groups.setdefault((row["system"], row["method"]), []).append(row)
     spreads = {
-        key: {name: _spread([float(row[name]) for row in group]) for name in recipes.MEASURES}
+        key: {
+            name: median_and_range([float(row[name]) for row in group]) for name in recipes.MEASURES
+        }
         for key, group in groups.items()
     }
     return [
@@ -70,7 +72,3 @@ def drift_text(drifts: Mapping[str, Mapping[str, float]]) -> str:
         for name, d in drifts.items()
     ]
     return text_table.table(["forces by", "drift, meV", "off EMT, meV"], rows)
-
-
-def _spread(numbers: Sequence[float]) -> list[float]:
-    return [statistics.median(numbers), min(numbers), max(numbers)]

@@ -7,7 +7,6 @@ its root mean square: their lambda_j, with alpha : beta = 1 : D for means over D
 """
 
 import dataclasses
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import identity, schedule, schema
-from train.lib.run.errors import DamagedError, reading
+from train.lib.run import cells, identity, schedule, schema
+from train.lib.run.errors import reading
 from train.pricing import products
 
 PRESETS = {"paper": {"hidden": ["20"] * 4, "steps": 1600, "learning_rate": 0.1}}
@@ -72,13 +71,12 @@ def train(x: np.ndarray, labels: Sequence[np.ndarray], task: Task) -> st.Sobolev
     keras.utils.set_random_seed(task.seed)
     net = st.nets.mlp(x.shape[1], hidden=task.hidden, activation="softplus")
     model = st.SobolevModel(net)
-    together, _ = schedule.pieces(task.steps, STEPS_PER_EXECUTION)
     rate = st.schedules.OneCycle(task.learning_rate, task.steps)
     model.compile(
         keras.optimizers.Adam(rate),
         component_weights="rms",
         missing="nan",
-        steps_per_execution=together,
+        steps_per_execution=schedule.largest_divisor(task.steps, STEPS_PER_EXECUTION),
     )
     model.adapt(x, labels)
     batch_size = min(batch_size_of(len(x)), len(x))
@@ -164,14 +162,8 @@ def read_net(
 
 def is_done(folder: Path, task: Task) -> bool:
     """Return whether a net's file is there and whole; one that is damaged is trained again."""
-    if not net_path(folder, **task.key).exists():
-        return False
-    try:
-        read_net(folder, **dataclasses.asdict(task))
-    except DamagedError as error:
-        print(f"{error}", file=sys.stderr)
-        return False
-    return True
+    path = net_path(folder, **task.key)
+    return cells.is_whole(path, lambda: read_net(folder, **dataclasses.asdict(task)))
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Medians over seeds, and the table that a run ends with."""
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from train.lib.run import text_table
+from train.lib.run.cells import median_and_range
 from train.pricing import nets
 
 MEASURES = ("price_rmse", "delta_rmse")
@@ -23,7 +23,7 @@ def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault(key, []).append(row)
     return [
         {"product": product, "paths": paths, "method": methods[method]}
-        | {name: _spread([float(row[name]) for row in group]) for name in MEASURES}
+        | {name: median_and_range([float(row[name]) for row in group]) for name in MEASURES}
         for (product, paths, method), group in sorted(groups.items())
     ]
 
@@ -54,7 +54,3 @@ def text(medians: Iterable[Mapping[str, Any]]) -> str:
             cells += [f"{median:.2g}", f"({low:.2g} to {high:.2g})"]
         rows.append(cells)
     return text_table.table(header, rows)
-
-
-def _spread(numbers: list[float]) -> list[float]:
-    return [statistics.median(numbers), min(numbers), max(numbers)]

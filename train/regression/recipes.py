@@ -8,7 +8,6 @@ the paper.
 import dataclasses
 import hashlib
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,8 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import identity, schedule, schema
-from train.lib.run.errors import DamagedError, reading
+from train.lib.run import cells, identity, schedule, schema
+from train.lib.run.errors import reading
 from train.regression import functions
 
 PRESETS = {
@@ -31,7 +30,7 @@ NUM_LABELS = {"values": 1, "sobolev": 2}  # y, or y and dy
 METHOD_NAMES = {"values": "values only", "sobolev": "Sobolev"}  # as people read them
 TEST_POINTS, TEST_SEED = 10_000, 10**9
 FIRST_ROWS = 200  # points of large data that Gauss-Newton sees; see `modern`
-STEPS_PER_EXECUTION = 100  # at most: only a divisor of the steps trains as many as asked for
+STEPS_PER_EXECUTION = 100  # at most
 GRID_SIDE = 41  # points along each axis of the grid that figures are drawn from
 # What a net's file holds: its jet on the grid; test MSE, gradient MSE and seconds.
 NET_SHAPES = {"value": [GRID_SIDE] * 2, "gradient": [GRID_SIDE, GRID_SIDE, 2], "scores": [3]}
@@ -100,8 +99,10 @@ def paper(
 ) -> st.SobolevModel:
     """Train section 4.1's ReLU net by Adam at 3e-5 on the plain sum of squared norms."""
     model = st.SobolevModel(st.nets.mlp(2, hidden=hidden))
-    together, _ = schedule.pieces(steps, STEPS_PER_EXECUTION)
-    model.compile(keras.optimizers.Adam(3e-5), steps_per_execution=together)
+    model.compile(
+        keras.optimizers.Adam(3e-5),
+        steps_per_execution=schedule.largest_divisor(steps, STEPS_PER_EXECUTION),
+    )
     points = st.targets.Table(*(rows.astype("float32") for rows in (x, *labels)))
     model.fit(points.dataset(min(batch_size, len(x))), steps_per_epoch=steps, verbose=0)
     return model
@@ -196,14 +197,8 @@ def read_net(
 
 def is_done(folder: Path, task: Task) -> bool:
     """Return whether a net's file is there and whole; one that is damaged is trained again."""
-    if not net_path(folder, **task.key).exists():
-        return False
-    try:
-        read_net(folder, **dataclasses.asdict(task))
-    except DamagedError as error:
-        print(f"{error}", file=sys.stderr)
-        return False
-    return True
+    path = net_path(folder, **task.key)
+    return cells.is_whole(path, lambda: read_net(folder, **dataclasses.asdict(task)))
 
 
 def metrics_row(folder: Path, task: Task) -> dict[str, Any]:

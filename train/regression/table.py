@@ -1,10 +1,10 @@
 """Medians over seeds, and the table that a run ends with."""
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from train.lib.run import text_table
+from train.lib.run.cells import median_and_range
 from train.regression import recipes
 
 MEASURES = ("test_mse", "gradient_mse")
@@ -21,7 +21,7 @@ def medians(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((row["function"], int(row["size"]), row["method"]), []).append(row)
     return [
         {"function": function, "size": size, "method": method}
-        | {name: _spread([float(row[name]) for row in group]) for name in MEASURES}
+        | {name: median_and_range([float(row[name]) for row in group]) for name in MEASURES}
         for (function, size, method), group in sorted(groups.items())
     ]
 
@@ -55,7 +55,3 @@ def text(medians: Iterable[Mapping[str, Any]]) -> str:
             cells += [f"{median:.3g}", f"({low:.2g} to {high:.2g})"]
         rows.append(cells)
     return text_table.table(header, rows)
-
-
-def _spread(numbers: list[float]) -> list[float]:
-    return [statistics.median(numbers), min(numbers), max(numbers)]

@@ -1,12 +1,14 @@
 """The nets of an experiment's table: one task each; missing ones are trained, several at a time."""
 
 import functools
+import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from train.lib.run import files, metrics_csv, processes, progress, run_folder
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import DamagedError, UsageError
 from train.lib.run.settings import Settings
 
 Task = TypeVar("Task")
@@ -64,6 +66,28 @@ def train_missing(
     ordered = [rows[task] for task in tasks]
     write_metrics(run, ordered)
     return ordered
+
+
+def is_whole(path: Path, read: Callable[[], Any]) -> bool:
+    """Return whether a net's file is there and whole; one that is damaged is trained again.
+
+    Args:
+      path: the file.
+      read: reads it; the DamagedError that it raises is printed as a line.
+    """
+    if not path.exists():
+        return False
+    try:
+        read()
+    except DamagedError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
+def median_and_range(numbers: Sequence[float]) -> list[float]:
+    """Return [median, lowest, highest] of a measure's values over the seeds."""
+    return [statistics.median(numbers), min(numbers), max(numbers)]
 
 
 def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,14 +1,13 @@
 """Nets whose results are numbers: each has a small JSON file in the run's folder `nets`."""
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from train.lib.run import cells, files, identity, run_folder, schema
-from train.lib.run.errors import DamagedError, reading
+from train.lib.run.errors import reading
 
 Row = dict[str, Any]
 
@@ -50,14 +49,7 @@ class JsonNets:
 
     def is_done(self, folder: Path, task: Any) -> bool:
         """Return whether a net's file is there and whole; one that is damaged is trained again."""
-        if not net_path(folder, task).exists():
-            return False
-        try:
-            self.read(folder, task)
-        except DamagedError as error:
-            print(f"{error}", file=sys.stderr)
-            return False
-        return True
+        return cells.is_whole(net_path(folder, task), lambda: self.read(folder, task))
 
     def train_and_save(self, folder: Path, task: Any) -> str:
         """Train the net of a task and write its file; return a line of progress."""

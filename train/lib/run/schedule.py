@@ -60,5 +60,16 @@ def pieces(steps: int, most: int) -> tuple[int, int]:
     >>> pieces(100, 30)
     (25, 4)
     """
-    count = next(n for n in range(min(most, steps), 0, -1) if steps % n == 0)
+    count = largest_divisor(steps, most)
     return count, steps // count
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of `number` that is at most `most`.
+
+    Of a number of steps, it is a steps_per_execution that trains no more than these.
+
+    >>> largest_divisor(100, 30)
+    25
+    """
+    return next(n for n in range(min(most, number), 0, -1) if number % n == 0)
