@@ -88,6 +88,21 @@ def run_script(monkeypatch, capsys):
 
 
 @pytest.fixture
+def saved_figures(monkeypatch):
+    """Matplotlib's figures that are saved during a test, in their order."""
+    from matplotlib.figure import Figure
+
+    figures, save = [], Figure.savefig
+
+    def keep(figure, *arguments, **options):
+        figures.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+@pytest.fixture
 def killed_and_whole(tmp_path):
     """Runs a command to its end, and again with kills at random moments: the two run folders."""
 

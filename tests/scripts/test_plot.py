@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.scripts.images.test_table1 import write
+from tests.support.image_runs import write
 from train import plot
 from train.lib.run import errors
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from matplotlib import figure as matplotlib_figure
 
 from train.teacher import curve
 
@@ -12,16 +11,9 @@ RESULTS = Path(curve.__file__).parents[1] / "results"
 
 
 @pytest.mark.parametrize(("game", "bottom"), [("space_invaders", 0), ("pong", -21.5)])
-def test_a_curve_has_random_play_and_the_released_checkpoint(game, bottom, tmp_path, monkeypatch):
-    drawn = []
-    plain = matplotlib_figure.Figure.savefig
-    monkeypatch.setattr(
-        matplotlib_figure.Figure,
-        "savefig",
-        lambda self, *args, **kwargs: (drawn.append(self), plain(self, *args, **kwargs)),
-    )
+def test_a_curve_has_random_play_and_the_released_checkpoint(game, bottom, tmp_path, saved_figures):
     curve.draw(RESULTS / f"teacher_{game}", tmp_path)
-    [axis] = drawn[0].axes
+    [axis] = saved_figures[0].axes
     assert axis.get_ylim()[0] == bottom
     assert axis.get_xlim()[0] == 0
     assert axis.get_title() == f"A3C on {game.replace('_', ' ').title()}, one seed"

@@ -1,8 +1,6 @@
 """Learning curves of several runs, from folders that are written here by hand."""
 
-from matplotlib import figure as matplotlib_figure
-
-from tests.scripts.images.test_table1 import write
+from tests.support.image_runs import write
 from train import plot
 
 COSINES = "epoch,step,accuracy,cut1_cosine,cut2_cosine,cut3_cosine,val_accuracy\n"
@@ -22,18 +20,10 @@ def write_runs(folder):
     return [str(path) for path in sorted(folder.iterdir())]
 
 
-def test_each_run_is_a_line_and_labels_are_at_the_means(tmp_path, monkeypatch):
-    drawn = []
-    save = matplotlib_figure.Figure.savefig
-
-    def keep(figure, *args, **kwargs):
-        drawn.append(figure)
-        save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(matplotlib_figure.Figure, "savefig", keep)
+def test_each_run_is_a_line_and_labels_are_at_the_means(tmp_path, saved_figures):
     plot.main(write_runs(tmp_path))
     assert (tmp_path / "curves.png").stat().st_size > 5000
-    accuracy, *cosines = drawn[-1].axes
+    accuracy, *cosines = saved_figures[-1].axes
     lines = [list(line.get_ydata()) for line in accuracy.lines]
     assert sorted(lines) == [[20.0], [40.0, 60.0], [40.0, 70.0]]
     assert {text.get_text() for text in accuracy.texts} == {"Sobolev", "Noprop"}

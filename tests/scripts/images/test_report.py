@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from matplotlib import figure as matplotlib_figure
-
-from tests.scripts.images.test_table1 import write
+from tests.support.image_runs import write
 from train import plot
 from train.lib.images import figure, report, run_figure, table1
 from train.lib.run.settings import Settings
@@ -13,36 +11,24 @@ ROWS = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
 CUT_ROWS = [row | {"cut1_cosine": 0.1, "cut1_norm_ratio": 1.5, "cut1_loss": 1.0} for row in ROWS]
 
 
-def drawn(monkeypatch, path, rows, cuts, baselines):
-    """Draw, and return Matplotlib's figure."""
-    figures = []
-
-    class Kept(matplotlib_figure.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            figures.append(self)
-
-    monkeypatch.setattr(matplotlib_figure, "Figure", Kept)
-    figure.draw(path, "A title", rows, cuts, baselines)
-    assert path.stat().st_size > 5000
-    return figures[0]
-
-
 def labels(axis):
     """Those at the ends of the lines, from below."""
     texts = sorted(axis.texts, key=lambda text: text.get_position()[1])
     return [text.get_text() for text in texts]
 
 
-def test_figure_without_cuts(tmp_path, monkeypatch):
-    [axis] = drawn(monkeypatch, tmp_path / "plain.png", ROWS, [], {"chance": 0.1}).axes
+def test_figure_without_cuts(tmp_path, saved_figures):
+    figure.draw(tmp_path / "plain.png", "A title", ROWS, [], {"chance": 0.1})
+    assert (tmp_path / "plain.png").stat().st_size > 5000
+    [axis] = saved_figures[0].axes
     assert labels(axis) == ["accuracy\n(training)", "chance", "val_accuracy"]
     assert axis.get_ylim()[0] == 0
 
 
-def test_figure_with_a_cut(tmp_path, monkeypatch):
+def test_figure_with_a_cut(tmp_path, saved_figures):
     baselines = {"noprop": 0.15, "chance": 0.05}
-    result = drawn(monkeypatch, tmp_path / "cut.png", CUT_ROWS, ["conv1"], baselines)
+    figure.draw(tmp_path / "cut.png", "A title", CUT_ROWS, ["conv1"], baselines)
+    [result] = saved_figures
     accuracy, cosine, norm_ratio = result.axes
     assert labels(accuracy) == ["chance", "accuracy\n(training)", "noprop", "val_accuracy"]
     assert labels(cosine) == labels(norm_ratio) == ["cut 1"]
@@ -52,10 +38,10 @@ def test_figure_with_a_cut(tmp_path, monkeypatch):
     assert all(axis.get_legend() is None for axis in result.axes)
 
 
-def test_an_axis_of_cosines_goes_as_low_as_they_do(tmp_path, monkeypatch):
+def test_an_axis_of_cosines_goes_as_low_as_they_do(tmp_path, saved_figures):
     rows = [CUT_ROWS[0] | {"cut1_cosine": -0.3}, CUT_ROWS[1]]
-    axis = drawn(monkeypatch, tmp_path / "cut.png", rows, ["conv1"], {}).axes[1]
-    assert axis.get_ylim() == (-0.3, 1)
+    figure.draw(tmp_path / "cut.png", "A title", rows, ["conv1"], {})
+    assert saved_figures[0].axes[1].get_ylim() == (-0.3, 1)
 
 
 def test_runs_beside_a_run_are_its_baselines(tmp_path):

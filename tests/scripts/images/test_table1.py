@@ -4,26 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from matplotlib import figure as matplotlib_figure
 
+from tests.support.image_runs import write
 from train import plot
 from train.lib.images import table1
 from train.lib.run import compare
 from train.lib.run.errors import UsageError
-
-
-def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
-    """A finished run of `script`, as small as `train.plot` needs it."""
-    flags = {"seed": 0, "splits": "3", "method": "sobolev", "rate": 0.1} | (younger or {})
-    flags |= {name: facts[name] for name in flags if name in facts}
-    folder.mkdir(parents=True)
-    config = {"format": 1, "script": script, "flags": flags}
-    (folder / "config.json").write_text(json.dumps(config))
-    summary = {"method": flags["method"], "splits": int(flags["splits"]), "top1": top1}
-    summary |= {"top5": facts.get("top5", 0.9), "steps": facts.get("steps", 10)}
-    summary |= {"dataset": {"name": facts.get("dataset", script)}}
-    summary["dataset"]["notice"] = facts.get("notice", "")
-    (folder / "summary.json").write_text(json.dumps(summary))
 
 
 def test_cells_are_means_over_seeds_beside_the_paper_s(tmp_path, capsys):
@@ -157,26 +143,16 @@ def test_the_summary_of_another_run_is_noticed(tmp_path):
     assert compare.headline(tmp_path / "a") == ("", None, "")
 
 
-def drawn(monkeypatch, runs, path):
-    """Draw Table 1 of runs, and return Matplotlib's figure."""
-    figures = []
-    plain = matplotlib_figure.Figure.savefig
-    monkeypatch.setattr(
-        matplotlib_figure.Figure,
-        "savefig",
-        lambda self, *args, **kwargs: (figures.append(self), plain(self, *args, **kwargs)),
-    )
+def draw(runs, path):
     table1.draw(table1.cells(table1.read(run) for run in runs), path)
-    return figures[0]
 
 
-def test_the_paper_s_squares_are_drawn_on_its_own_data_only(tmp_path, monkeypatch):
+def test_the_paper_s_squares_are_drawn_on_its_own_data_only(tmp_path, saved_figures):
     write(tmp_path / "a")
     write(tmp_path / "b", seed=1)
     write(tmp_path / "c", "imagenet", dataset="tiny_imagenet50, 10 classes")
-    figure = drawn(
-        monkeypatch, [tmp_path / "a", tmp_path / "b", tmp_path / "c"], tmp_path / "t.png"
-    )
+    draw([tmp_path / "a", tmp_path / "b", tmp_path / "c"], tmp_path / "t.png")
+    [figure] = saved_figures
     cifar10, tiny = figure.axes
     assert [text.get_text() for text in tiny.texts] == ["50.0"]
     assert "93.5" in [text.get_text() for text in cifar10.texts]
@@ -188,9 +164,10 @@ def test_the_paper_s_squares_are_drawn_on_its_own_data_only(tmp_path, monkeypatc
     assert cifar10.get_xlim() == tiny.get_xlim() == (0, 100)
 
 
-def test_the_legend_has_the_size_of_the_runs(tmp_path, monkeypatch):
+def test_the_legend_has_the_size_of_the_runs(tmp_path, saved_figures):
     results = Path(plot.__file__).parent / "results/cifar10"
-    figure = drawn(monkeypatch, [results / "sobolev", results / "backprop"], tmp_path / "t.png")
+    draw([results / "sobolev", results / "backprop"], tmp_path / "t.png")
+    [figure] = saved_figures
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "here: quarter width, 4 epochs, one seed",
         "paper: CIFAR-10, full size",
