@@ -7,7 +7,7 @@ import pytest
 
 from train import plot
 from train.lib.images import table1
-from train.lib.run import compare, run_folder
+from train.lib.run import compare
 
 RESULTS = Path(plot.__file__).parent / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("config.json"))
@@ -69,11 +69,3 @@ def test_the_two_presets_of_section_4_1_are_compared():
         ["regression_modern", "64,64", "modern", "100", "16"],
         ["regression_paper", "256,256", "paper", "50000", "15"],
     ]
-
-
-def test_committed_flags_have_todays_names():
-    for run, script in SCRIPTS.items():
-        if script == "regression":
-            flags = run_folder.read_config(run / "config.json")["flags"]
-            assert flags["num_seeds"] == 3
-            assert "seeds" not in flags

@@ -1,6 +1,6 @@
 """Train small models under MultiWorkerMirroredStrategy, and write their weights.
 
-    TF_CONFIG=... python tests/workers.py OUT.npz
+    TF_CONFIG=... python tests/support/workers.py OUT.npz
 
 Without TF_CONFIG it does the same in one process. Run by test_strategies.py.
 """

@@ -3,7 +3,15 @@
 import pytest
 from absl import flags
 
-from train import attention_transfer, cifar10, cluster, imagenet, label_supervision, plot
+from train import (
+    attention_transfer,
+    cifar10,
+    cluster,
+    imagenet,
+    label_supervision,
+    plot,
+    quickstart,
+)
 from train.bench import __main__ as bench
 from train.distill import __main__ as distill
 from train.forces import __main__ as forces
@@ -11,11 +19,12 @@ from train.lib.run import cli, help_text
 from train.pricing import __main__ as pricing
 from train.record import __main__ as record
 from train.regression import __main__ as regression
+from train.regression import uncertainty
 from train.teacher import __main__ as teacher
 from train.theory import __main__ as theory
 
 SCRIPTS = [bench, cifar10, cluster, distill, forces, imagenet, plot, pricing, record, regression]
-SCRIPTS += [attention_transfer, label_supervision, teacher, theory]
+SCRIPTS += [attention_transfer, label_supervision, quickstart, teacher, theory, uncertainty]
 PRESETS = {"small": {"epochs": 2, "l2": 0.5}, "paper": {"epochs": 90, "deterministic": True}}
 
 

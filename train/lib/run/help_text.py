@@ -18,9 +18,9 @@ GROUPS = {
     "test_percent num_test_stacks",
     "Training": "steps epochs batch_size num_steps learning_rate optimizer schedule "
     "schedule_steps l2 alpha divergence num_projections learning_rates alphas search_steps "
-    "search_percent hidden width_multiplier residual_gamma_init bn_momentum critic_learning_rate "
-    "critic_width_multiplier gradient_target gradient_loss gradient_weight label_weight "
-    "label_weights critic_losses critic_updates critic_steps critic_batch "
+    "search_percent folds hidden width_multiplier residual_gamma_init bn_momentum "
+    "critic_learning_rate critic_width_multiplier gradient_target gradient_loss gradient_weight "
+    "label_weight label_weights critic_losses critic_updates critic_steps critic_batch "
     "derivative_share direct_init "
     "num_actors num_envs unroll_length discount gae_lambda value_cost entropy_cost "
     "normalize_advantages init_from",

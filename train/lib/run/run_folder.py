@@ -25,8 +25,8 @@ PARTS: dict[str, schema.Kind] = {
     "script": schema.OPTIONAL_TEXT,
     "facts": dict,
     "commit": schema.OPTIONAL_TEXT,
+    "versions": dict,
 }
-PARTS["versions"] = dict
 OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str}  # older runs have no id
 
 
