@@ -226,7 +226,7 @@ def _run_weights(folder, game):
     best = checkpoints.best(sorted((folder / "checkpoints").glob("step-*.npz")), "score")
     if best is None:
         raise UsageError(f"{folder} has no evaluated checkpoint yet: let it train on")
-    state, facts = checkpoints.read(best)
+    state, facts = checkpoints.read(best, remedy="remove it, and the best of the others is taken")
     identity.check(facts, run_folder.of_run(config))
     weights = {
         name.split("/", 2)[2]: array for name, array in state.items() if name.startswith("model/")

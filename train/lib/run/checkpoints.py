@@ -24,6 +24,7 @@ from train.lib.run.errors import CommandError, DamagedError, UsageError, reading
 
 FORMAT = 1
 FACTS = "checkpoint.json"
+IS_PASSED_OVER = "the one before it is used"  # what is done about a damaged checkpoint
 REQUIRED: dict[str, schema.Kind] = {"format": int, "step": int}
 OPTIONAL: dict[str, schema.Kind] = {
     "logs": dict,
@@ -257,15 +258,22 @@ def write(path: Path, state: State, facts: Mapping[str, Any]) -> None:
         files.write_npz(file, state, {FACTS: json.dumps(facts)})
 
 
-def read(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> tuple[State, dict]:
+def read(
+    path: Path, needs: Mapping[str, schema.Kind] | None = None, remedy: str = IS_PASSED_OVER
+) -> tuple[State, dict]:
     """Return (state, facts) of a checkpoint file, whose facts must have `needs`.
+
+    Args:
+      path: the file.
+      needs: {fact that it must have: its type}.
+      remedy: what to do about a damaged file, for the error.
 
     Raises:
       DamagedError: if it cannot be read, lacks a fact, or has weights that are not finite.
       UsageError: for a file of another format.
     """
-    facts = read_facts(path, needs)
-    with damaged(path):
+    facts = read_facts(path, needs, remedy)
+    with damaged(path, remedy):
         state = files.read_npz(path, leave_out=(FACTS,))
         for name, array in state.items():
             if not name.startswith("metrics/") and not finite(array):
@@ -273,9 +281,11 @@ def read(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> tuple[St
     return state, facts
 
 
-def read_facts(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> dict[str, Any]:
-    """Return the facts of a checkpoint file; raises as `read` does."""
-    with damaged(path):
+def read_facts(
+    path: Path, needs: Mapping[str, schema.Kind] | None = None, remedy: str = IS_PASSED_OVER
+) -> dict[str, Any]:
+    """Return the facts of a checkpoint file; takes and raises what `read` does."""
+    with damaged(path, remedy):
         with files.open_file(path) as file, zipfile.ZipFile(file) as archive:
             facts = json.loads(archive.read(FACTS))
         if isinstance(facts, dict) and facts.get("format", FORMAT) != FORMAT:
@@ -286,6 +296,6 @@ def read_facts(path: Path, needs: Mapping[str, schema.Kind] | None = None) -> di
     return facts
 
 
-def damaged(path: Path) -> contextlib.AbstractContextManager[None]:
+def damaged(path: Path, remedy: str) -> contextlib.AbstractContextManager[None]:
     """Turn what is raised while a checkpoint is read into a DamagedError."""
-    return reading(path, "the one before it serves", "is damaged")
+    return reading(path, remedy, "is damaged")
