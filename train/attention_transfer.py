@@ -5,14 +5,13 @@
 A teacher learns 1,297 of scikit-learn's digits of 8x8 pixels. Students learn the first 50 and 200
 of them: from labels only; by *distill*, from the teacher's probabilities; by *transfer*, which
 lowers their loss and matches its input gradient with the teacher's; and by *sobolev*, which matches
-the teacher's loss and its gradient. Prints test accuracies with deviations over five seeds, for
-several weights alpha of the gradient; writes accuracies.json and accuracies.png into --workdir.
-Takes a few minutes, and may be stopped at any moment: the same command trains the students that are
-not finished.
+the teacher's loss and its gradient. Prints test accuracies with deviations over five seeds, and
+gains over labels with standard errors, for several weights alpha of the gradient; writes
+accuracies.json and accuracies.png into --workdir. Takes a few minutes, and may be stopped at any
+moment: the same command trains the students that are not finished.
 """
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,24 +37,15 @@ from train.lib.run import (
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
-UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(without=UNUSED)
+FLAGS = cli.common_flags(without=cells.UNUSED_FLAGS)
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 300)
 FLAGS["steps"].help = "Number of training steps of a student."
 flags.DEFINE_list("num_points", ["50", "200"], "Numbers of training digits.", **OWN)
 flags.DEFINE_list("alphas", ["0.1", "1"], "Weights of the gradient's term.", **OWN)
 flags.DEFINE_float("learning_rate", 0.003, "Of Adam.", 1e-9, 1e3, **OWN)
-flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    **OWN,
-)
+cells.define_flags(FLAGS, num_seeds=5, fewest_seeds=2)
 
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 RESULTS = ["accuracies.json", "accuracies.png"]
 KINDS: dict[str, schema.Kind] = {"accuracy": schema.NUMBER, "teacher": schema.NUMBER}
 BATCH_SIZE = 50
@@ -223,9 +213,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def main(settings: Settings) -> None:
     """Train every student that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
-    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    folder = cli.workdir(settings, cells.FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
-        folder, settings.stored(), "attention_transfer", FLAGS_THAT_MAY_CHANGE, RESULTS
+        folder, settings.stored(), "attention_transfer", cells.FLAGS_THAT_MAY_CHANGE, RESULTS
     ) as run:
         training, test = digits.load()
         run.add_facts(training_digits=len(training[1]), test_digits=len(test[1]))

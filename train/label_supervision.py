@@ -6,13 +6,12 @@ SM 4.1 says that a third term in the critics' loss, |dm/dy - dL/dy|², "increase
 and stability" on a toy MNIST. Under a cross-entropy it compares the critic's log-probabilities of
 all classes with the network's. Here a net of three dense layers with one cut learns
 scikit-learn's 1,797 digits of 8x8 pixels, with several weights of that term, with and without the
-other terms of Sobolev training, and five seeds. Prints accuracies over the steps, the steps until
-90 %, and their deviations over seeds; writes curves.json and curves.png into --workdir. Takes a
-few minutes, and may be stopped at any moment: the same command trains the nets that are not
-finished.
+other terms of Sobolev training, and five seeds. Prints accuracies over the steps and the steps
+until 90 %, with deviations over seeds, and the steps that the term saves, with standard errors;
+writes curves.json and curves.png into --workdir. Takes a few minutes, and may be stopped at any
+moment: the same command trains the nets that are not finished.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +38,7 @@ from train.lib.run import (
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
-UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(without=UNUSED)
+FLAGS = cli.common_flags(without=cells.UNUSED_FLAGS)
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 500)
 FLAGS["steps"].help = "Number of training steps, a multiple of 10."
@@ -62,16 +60,8 @@ flags.DEFINE_float(
 flags.DEFINE_float(
     "critic_learning_rate", 1e-3, "Learning rate of the critic's Adam.", 1e-9, 1e3, **OWN
 )
-flags.DEFINE_integer("num_seeds", 5, "Number of seeds, from --seed on.", 2, **OWN)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    **OWN,
-)
+cells.define_flags(FLAGS, num_seeds=5, fewest_seeds=2)
 
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 CRITIC_FLAGS = ["label_weights", "critic_losses", "critic_learning_rate"]
 RESULTS = ["curves.json", "curves.png"]
 KINDS: dict[str, schema.Kind] = {"accuracy": list, "cosine": list}
@@ -282,9 +272,9 @@ def all_tasks(settings: Settings) -> list[Task]:
 def main(settings: Settings) -> None:
     """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
-    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    folder = cli.workdir(settings, cells.FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
-        folder, settings.stored(), "label_supervision", FLAGS_THAT_MAY_CHANGE, RESULTS
+        folder, settings.stored(), "label_supervision", cells.FLAGS_THAT_MAY_CHANGE, RESULTS
     ) as run:
         training, test = digits.load()
         run.add_facts(training_digits=len(training[1]), test_digits=len(test[1]))

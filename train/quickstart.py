@@ -8,7 +8,6 @@ dimension, a slope is worth about as much as a second value; in D dimensions, a 
 numbers, often for the price of one.
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +17,7 @@ import tensorflow as tf
 from absl import flags
 
 import sobolev_tf as st
-from train.lib.run import cli, files, memory, processes, run_folder, text_table
+from train.lib.run import cells, cli, files, memory, processes, run_folder, text_table
 from train.lib.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", "runs/quickstart", "Folder for picture.png.", flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "Seed of the net's first weights.", 0, 2**32 - 1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    flag_values=FLAGS,
-)
+cells.define_num_workers(FLAGS)
 
 LEFT, RIGHT = -2.5, 2.5
 ITERATIONS = 100

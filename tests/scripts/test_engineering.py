@@ -170,7 +170,7 @@ ENGINEERING = "--suite=engineering"
         ([ENGINEERING, "--num_workers=2"], "--num_workers is not for --suite=engineering"),
         (["--problem=robot_arm"], "--problem is not for --suite=functions, only for --suite=eng"),
         (["--slope_noise=x", "--points_per_input=-3"], "--points_per_input is not for --suite"),
-        ([ENGINEERING, "--seed=4294967295", "--num_seeds=2"], "seeds are below 4294967296"),
+        ([ENGINEERING, "--seed=4294967295", "--num_seeds=2"], "the last seed is 4294967296"),
         ([ENGINEERING, "--num_seeds=2000000000"], "--num_seeds=2000000000 needs"),
         ([ENGINEERING, "--points_per_input=1000000000"], "--points_per_input=1000000000 needs"),
     ],

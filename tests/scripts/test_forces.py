@@ -242,7 +242,7 @@ def task(method):
     [
         (["--system=water"], "--system=water: expected cu9al4 or mixed"),
         (["--num_configurations=3"], "--num_configurations=3"),
-        (["--seed=4294967295"], "seeds are below 4294967296, all 3 of them"),
+        (["--seed=4294967295"], "the last seed is 4294967297, expected at most"),
         (["--num_configuration=20"], "did you mean --num_configurations?"),
         (["--jit_compile"], "jit_compile"),
         (["--num_seeds=2147483647"], "--num_seeds=2147483647 needs 6e+03 GiB"),

@@ -13,7 +13,6 @@ Systems: `cu9al4`, 13 atoms; `mixed`, five compositions of 8 to 12 atoms, padded
 stopped at any moment; the same command trains the nets that are not finished.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +22,7 @@ from train.forces import clusters, dynamics, figures, recipes, table
 from train.lib.run import cells, cli, files, memory, progress, run_folder, summary
 from train.lib.run.settings import Settings
 
-UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(without=UNUSED)
+FLAGS = cli.common_flags(without=cells.UNUSED_FLAGS)
 flags.DEFINE_multi_enum(
     "system",
     list(clusters.SYSTEMS),
@@ -56,27 +54,17 @@ flags.DEFINE_integer(
     upper_bound=10_000_000,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    flag_values=FLAGS,
-)
+cells.define_flags(FLAGS, num_seeds=3)
 FLAGS.set_default("steps", 3000)
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 
 
 def main(settings: Settings) -> None:
     """Train every net that has no file yet, run the dynamics, and report."""
     tasks = all_tasks(settings)
     clusters.need_ase()
-    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    folder = cli.workdir(settings, cells.FLAGS_THAT_MAY_CHANGE)
     with run_folder.Run(
-        folder, settings.stored(), "forces", FLAGS_THAT_MAY_CHANGE, results=figures.NAMES
+        folder, settings.stored(), "forces", cells.FLAGS_THAT_MAY_CHANGE, results=figures.NAMES
     ) as run:
         run.add_facts(num_test=clusters.NUM_TEST)
         for name in ("nets", "data", "dynamics"):

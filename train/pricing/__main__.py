@@ -13,7 +13,6 @@ folder (`python -m train.plot RUN` draws them again). This takes about five minu
 A run may be stopped at any moment; the same command trains the nets that are not finished.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,8 +33,7 @@ from train.lib.run.settings import Settings
 from train.pricing import figures, nets, products, table
 
 PRESETS = nets.PRESETS
-UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(PRESETS, without=UNUSED)
+FLAGS = cli.common_flags(PRESETS, without=cells.UNUSED_FLAGS)
 flags.DEFINE_multi_enum(
     "product",
     list(products.NAMES),
@@ -56,27 +54,17 @@ flags.DEFINE_list("hidden", None, "Units of each hidden layer.", flag_values=FLA
 flags.DEFINE_float(
     "learning_rate", None, "Peak of the one-cycle learning rate.", 1e-9, 1e3, flag_values=FLAGS
 )
-flags.DEFINE_integer(
-    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    flag_values=FLAGS,
-)
+cells.define_flags(FLAGS, num_seeds=3)
 NUMBER_BYTES = 50  # of a number of a path, which is there several times
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds"]  # when a run is resumed
 
 
 def main(settings: Settings) -> None:
     """Train every net that has no file yet, and report on all of them."""
     tasks = all_tasks(settings)
-    folder = cli.workdir(settings, FLAGS_THAT_MAY_CHANGE)
+    folder = cli.workdir(settings, cells.FLAGS_THAT_MAY_CHANGE)
     results = figures.names(settings.product)
     with run_folder.Run(
-        folder, settings.stored(), "pricing", FLAGS_THAT_MAY_CHANGE, results=results
+        folder, settings.stored(), "pricing", cells.FLAGS_THAT_MAY_CHANGE, results=results
     ) as run:
         run.add_facts(test_points=nets.TEST_POINTS)
         run.path("nets").mkdir(exist_ok=True)

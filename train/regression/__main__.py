@@ -17,7 +17,6 @@ paper's recipe: 2x256 ReLU, Adam at 3e-5. `surrogate` is `st.fit_surrogate`. A r
 at any moment; the same command trains the nets that are not finished.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,8 +38,7 @@ from train.regression import engineering, figures, functions, recipes, table
 from train.regression.problems import PROBLEMS
 
 PRESETS = recipes.PRESETS
-UNUSED = ["epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard"]
-FLAGS = cli.common_flags(PRESETS, without=UNUSED)
+FLAGS = cli.common_flags(PRESETS, without=cells.UNUSED_FLAGS)
 flags.DEFINE_multi_string(
     "function",
     list(functions.SEVEN),
@@ -100,22 +98,13 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "num_seeds", 3, "Number of seeds, from --seed on.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "num_workers",
-    os.cpu_count(),
-    "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
-    lower_bound=0,
-    flag_values=FLAGS,
-)
+cells.define_flags(FLAGS, num_seeds=3)
 POINT_BYTES = 100  # of a point with its labels, which are there several times
 FUNCTIONS_FLAGS = ["preset", "function", "domain", "num_points", "hidden", "steps", "batch_size"]
 FUNCTIONS_FLAGS += ["num_workers"]
 ENGINEERING_FLAGS = ["points_per_input", "slope_noise", "problem", "fit"]
 # When a run is resumed:
-FLAGS_THAT_MAY_CHANGE = ["num_workers", "num_seeds", *ENGINEERING_FLAGS]
+FLAGS_THAT_MAY_CHANGE = [*cells.FLAGS_THAT_MAY_CHANGE, *ENGINEERING_FLAGS]
 
 
 def main(settings: Settings) -> None:

@@ -75,7 +75,8 @@ def test_a_folder_in_the_place_of_a_net_is_refused_before_a_net_is_trained(tmp_p
 def test_seeds_start_at_the_first_one():
     assert list(cells.seeds(settings(seed=3, num_seeds=2))) == [3, 4]
     assert cells.seeds(settings(seed=2**32 - 1, num_seeds=1))[-1] == 2**32 - 1
-    with pytest.raises(UsageError, match="--seed=4294967295: seeds are below 4294967296, all 2"):
+    message = "--num_seeds=2: the last seed is 4294967296, expected at most 4294967295"
+    with pytest.raises(UsageError, match=message):
         cells.seeds(settings(seed=2**32 - 1, num_seeds=2))
 
 

@@ -1,11 +1,14 @@
 """The nets of an experiment's table: one task each; missing ones are trained, several at a time."""
 
 import functools
+import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from absl import flags
 
 from train.lib.run import files, metrics_csv, processes, progress, run_folder
 from train.lib.run.errors import DamagedError, UsageError
@@ -13,7 +16,10 @@ from train.lib.run.settings import Settings
 
 Task = TypeVar("Task")
 TaskTaken = TypeVar("TaskTaken", contravariant=True)
-NUM_SEEDS = 2**32  # that there are
+LARGEST_SEED = 2**32 - 1
+# Of `cli.common_flags`, in scripts that train many small nets.
+UNUSED_FLAGS = ("epochs", "jit_compile", "strategy", "devices", "deterministic", "tensorboard")
+FLAGS_THAT_MAY_CHANGE = ("num_workers", "num_seeds")  # when a run is resumed
 
 
 class Recipes(Protocol[TaskTaken]):
@@ -96,6 +102,24 @@ def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> Non
         file.write(metrics_csv.as_csv(rows, header=True))
 
 
+def define_flags(values: flags.FlagValues, num_seeds: int, fewest_seeds: int = 1) -> None:
+    """Define --num_seeds, with its default and the fewest that there may be, and --num_workers."""
+    text = "Number of seeds, from --seed on."
+    flags.DEFINE_integer("num_seeds", num_seeds, text, fewest_seeds, flag_values=values)
+    define_num_workers(values)
+
+
+def define_num_workers(values: flags.FlagValues) -> None:
+    """Define --num_workers."""
+    flags.DEFINE_integer(
+        "num_workers",
+        os.cpu_count(),
+        "Number of nets to train at a time, on one core each; 0: one by one, in this process.",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
 def seeds(settings: Settings) -> range:
     """Return the seeds of --seed and --num_seeds.
 
@@ -103,9 +127,10 @@ def seeds(settings: Settings) -> range:
       UsageError: for seeds that are too large.
     """
     end = settings.seed + settings.num_seeds
-    if end > NUM_SEEDS:
+    if end - 1 > LARGEST_SEED:
         raise UsageError(
-            f"--seed={settings.seed}: seeds are below {NUM_SEEDS}, all {settings.num_seeds} of them"
+            f"--seed={settings.seed} --num_seeds={settings.num_seeds}: the last seed is {end - 1}, "
+            f"expected at most {LARGEST_SEED}"
         )
     return range(settings.seed, end)
 
