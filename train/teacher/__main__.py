@@ -147,7 +147,11 @@ flags.DEFINE_boolean(
     **OWN,
 )
 flags.DEFINE_integer(
-    "num_evals", 50, "Number of evaluations, evenly spaced over the training.", 1, **OWN
+    "num_evals",
+    50,
+    "Number of evaluations, evenly spaced over the training; by default fewer in a short one.",
+    1,
+    **OWN,
 )
 flags.DEFINE_integer(
     "eval_episodes", 10, "Episodes of each evaluation, and of --eval_policy.", 1, **OWN

@@ -75,12 +75,12 @@ def describe(scores: np.ndarray) -> str:
     Example:
 
     >>> describe(np.array([3.0, 5.0]))
-    'mean true score 4.0 +- 1.4 over 2 episodes: 3 5'
+    'mean true score 4.0 ±1.4 over 2 episodes: 3 5'
     """
     spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
     listed = " ".join(f"{score:.0f}" for score in scores)
     return (
-        f"mean true score {scores.mean():.1f} +- {spread:.1f} over {len(scores)} episodes: {listed}"
+        f"mean true score {scores.mean():.1f} ±{spread:.1f} over {len(scores)} episodes: {listed}"
     )
 
 
