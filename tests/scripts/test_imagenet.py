@@ -4,7 +4,6 @@ Tracing ResNet50 takes half a minute, so a small net with its layers' names stan
 """
 
 import csv
-import dataclasses
 import functools
 import json
 
@@ -135,14 +134,12 @@ def test_colors_of_shapes_that_stand_in_for_imagenet_are_not_distorted(run, tmp_
     assert "--color_distortion is for data sets that TFDS has prepared, not for shapes" in err
 
 
-def test_settings_are_frozen(run, monkeypatch):
+def test_a_flag_that_is_typed_goes_before_the_preset_and_others_are_its(run, monkeypatch):
     seen = []
     monkeypatch.setattr(imagenet, "train", lambda settings, *_: seen.append(settings))
     run("--strategy=none", "--residual_gamma_init=0.5")
     [settings] = seen
     assert (settings.splits, settings.residual_gamma_init, settings.bn_momentum) == (3, 0.5, 0.9)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        settings.splits = 1
 
 
 @pytest.mark.usefixtures("small")

@@ -255,26 +255,30 @@ def test_episodes_are_written_in_the_order_in_which_they_began(tmp_path):
     assert lengths == list(sizes.values())
 
 
-def test_a_recorder_numbers_episodes_as_they_begin():
-    def policy(frames):
-        return np.zeros([len(frames), 4]), np.zeros(len(frames))
+def policy(frames):
+    return np.zeros([len(frames), 4]), np.zeros(len(frames))
 
+
+def black_turn(ended):
+    """A turn of two games, of black frames."""
+    frames = np.zeros([2, 84, 84, 4], np.uint8)
+    return Trajectory(
+        step_type=np.full(2, StepType.MID),
+        observation=frames,
+        action=np.zeros(2, np.int32),
+        policy_info=PolicyInfo(*policy(frames)),
+        next_step_type=np.where(ended, StepType.LAST, StepType.MID),
+        reward=np.zeros(2),
+        discount=np.ones(2),
+        final_observation=frames,
+    )
+
+
+def test_a_recorder_numbers_episodes_as_they_begin():
     numbers = []
     recorder = Recorder(2, policy, 100, emit=lambda episode, number: numbers.append(number))
-    frames = np.zeros([2, 84, 84, 4], np.uint8)
     for ended in ([True, False], [True, False], [False, True], [True, True]):
-        recorder(
-            Trajectory(
-                step_type=np.full(2, StepType.MID),
-                observation=frames,
-                action=np.zeros(2, np.int32),
-                policy_info=PolicyInfo(*policy(frames)),
-                next_step_type=np.where(ended, StepType.LAST, StepType.MID),
-                reward=np.zeros(2),
-                discount=np.ones(2),
-                final_observation=frames,
-            )
-        )
+        recorder(black_turn(ended))
     assert numbers == [0, 2, 1, 3, 4]
 
 
@@ -304,26 +308,12 @@ def test_a_recording_says_at_the_start_how_much_it_will_be(arguments, lines):
 def test_the_time_left_of_a_recording_by_hand():
     """Two games; an episode of game 0 ends after 3 turns, and 6 steps are requested."""
 
-    def policy(frames):
-        return np.zeros([len(frames), 4]), np.zeros(len(frames))
-
     recorder = Recorder(2, policy, num_steps=6, emit=lambda episode, number: None)
     status = Status(recorder, recorded=10)
-    frames = np.zeros([2, 84, 84, 4], np.uint8)
 
     def play(*ended):
-        trajectory = Trajectory(
-            step_type=np.full(2, StepType.MID),
-            observation=frames,
-            action=np.zeros(2, np.int32),
-            policy_info=PolicyInfo(*policy(frames)),
-            next_step_type=np.where(ended, StepType.LAST, StepType.MID),
-            reward=np.zeros(2),
-            discount=np.ones(2),
-            final_observation=frames,
-        )
-        recorder(trajectory)
-        status(trajectory)
+        recorder(black_turn(ended))
+        status(black_turn(ended))
 
     play(False, False)
     assert recorder.turns_left() is None
