@@ -45,8 +45,8 @@ def test_an_axis_of_cosines_goes_as_low_as_they_do(tmp_path, saved_figures):
 
 
 def test_runs_beside_a_run_are_its_baselines(tmp_path):
-    """Only those that differ in their method alone."""
-    write(tmp_path / "a")
+    """Only those that differ in their method alone, or in flags of critics, which they lack."""
+    write(tmp_path / "a", younger={"critic_steps": 10})
     write(tmp_path / "b", method="noprop", top1=0.2, notice="in other words")
     write(tmp_path / "c", method="backprop", splits="0", top1=0.7)
     write(tmp_path / "d", method="noprop", top1=0.3, seed=1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from train.lib.images import figure, table1
+from train.lib.images import critic_flags, figure, table1
 from train.lib.images.run_title import data_name, scale
 from train.lib.run import files, metrics_csv, schema
 from train.lib.run.errors import UsageError, reading
@@ -53,8 +53,11 @@ def baselines(result: table1.Result, floors: Mapping[str, float]) -> dict[str, f
 
 
 def _like(result: table1.Result, other: table1.Result) -> bool:
-    """Return whether two runs differ in their method only; backpropagation has no cuts."""
-    free = table1.FLAGS_THAT_MAY_DIFFER - {"seed"} | table1.FLAGS_OF_A_METHOD
+    """Return whether two runs differ in their method only.
+
+    Those that are `COMPARED` have no critics, and backpropagation has no cuts.
+    """
+    free = table1.FLAGS_THAT_MAY_DIFFER - {"seed"} | table1.FLAGS_OF_A_METHOD | critic_flags.NAMES
     flags = (result.flags.keys() | other.flags.keys()) - free
     return (
         (result.script, result.data, result.steps) == (other.script, other.data, other.steps)
