@@ -237,6 +237,23 @@ def task(method):
     return recipes.Task("cu9al4", method, 0, 10, 2, 4)
 
 
+def test_what_a_killed_export_has_left_is_removed(mixed, tmp_path, monkeypatch):
+    class Untrained:
+        def predict_jet(self, inputs, batch_size):
+            return st.Jet(mixed.energies, [mixed.gradients])
+
+        def export(self, path):
+            (tmp_path / path).mkdir()
+
+    monkeypatch.setattr(clusters, "load", lambda *_: mixed)
+    monkeypatch.setattr(recipes, "train", lambda data, task: Untrained())
+    left = tmp_path / "nets" / "cu9al4-values-0.new-0123abcd"
+    left.mkdir(parents=True)
+    recipes.train_and_save(tmp_path, task("values"))
+    assert not left.exists()
+    assert recipes.net_path(tmp_path, **task("values").key).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

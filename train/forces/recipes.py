@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.keras_support import directories
 from train.forces import clusters, nets
 from train.lib.run import cells, identity, schema
 from train.lib.run.errors import reading
@@ -21,7 +22,6 @@ METHOD_NAMES = {  # as people read them
 }
 MEASURES = ("energy_rmse", "force_rmse", "seconds")  # meV, meV/Å
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 20, 3e-3, 0.5
-SHOWN = 2  # every second force component is in the figure
 MILLI = 1000
 
 
@@ -118,7 +118,9 @@ def train_and_save(folder: Path, task: Task) -> str:
     seconds = time.perf_counter() - began
     energies, forces = predictions(model, test)
     scores = [rmse(energies, test.energies), rmse(forces, test.forces), seconds]
-    model.export(str(saved_model(folder, **task.key)))
+    path = saved_model(folder, **task.key)
+    directories.remove_leftovers(path)
+    model.export(str(path))
     arrays = {"energies": energies, "forces": forces, "scores": np.array(scores)}
     identity.write_npz(net_path(folder, **task.key), arrays, with_model(folder, task))
     name = f"{clusters.SYSTEM_NAMES[task.system]}, {METHOD_NAMES[task.method]}"
