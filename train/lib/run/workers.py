@@ -105,7 +105,7 @@ def output(strategy: tf.distribute.Strategy, folder: Path) -> Iterator[Path]:
       CommandError: where another worker is gone.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_named_losses())
+        stack.enter_context(_lost_worker_named())
         if not is_chief(strategy):
             workers = _workers()
             print(
@@ -121,12 +121,12 @@ def output(strategy: tf.distribute.Strategy, folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _named_losses() -> Iterator[None]:
+def _lost_worker_named() -> Iterator[None]:
     """Turn what TensorFlow raises when a worker is gone into one line that names it."""
     try:
         yield
     except tf.errors.OpError as error:
-        if not is_loss(error):
+        if not is_of_lost_worker(error):
             raise
         if os.environ.get(STARTED_BY) and _workers().rank == 0:
             raise CommandError("") from error  # who has started it says who has died, and how
@@ -137,8 +137,8 @@ def _named_losses() -> Iterator[None]:
         ) from error
 
 
-def is_loss(error: tf.errors.OpError) -> bool:
-    """Return whether TensorFlow has raised an error because a worker is gone."""
+def is_of_lost_worker(error: tf.errors.OpError) -> bool:
+    """Return whether TensorFlow has raised an error because another worker is gone."""
     kinds = tf.errors.UnavailableError | tf.errors.AbortedError
     return isinstance(error, kinds) or "Collective ops is aborted" in error.message
 
