@@ -6,35 +6,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from train.lib.run import cli
 from train.regression import other_functions, uncertainty
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr("sys.argv", ["uncertainty", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.run(uncertainty.main, uncertainty.FLAGS)
-    return ended.value.code
-
-
 @pytest.mark.slow  # three fits
-def test_the_table_and_its_files(monkeypatch, capsys, tmp_path):
+def test_the_table_and_its_files(run_script, monkeypatch, tmp_path):
     monkeypatch.setattr(uncertainty, "HIDDEN", (8,))
     monkeypatch.setattr(uncertainty, "STEPS", 15)
     arguments = ["--function=wave", "--num_points=6", f"--workdir={tmp_path}"]
-    assert not run(monkeypatch, *arguments)
+    code, out, err = run_script(uncertainty, *arguments)
+    assert code == 0, err
     rows = json.loads((tmp_path / "uncertainty.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["values", "sobolev"]
     for row in rows:
         for term in ("value", "slope"):
             assert 0 < row[f"{term}_68"] <= row[f"{term}_95"] <= 100
     assert (tmp_path / "band.png").stat().st_size > 10_000
-    assert "mean, all, sobolev" in capsys.readouterr().out
+    assert "mean, all, sobolev" in out
 
 
-def test_an_unknown_function_is_one_line(monkeypatch, capsys):
-    assert run(monkeypatch, "--function=frank") == 2
-    assert "--function=frank: expected one of ackley, beale" in capsys.readouterr().err
+def test_an_unknown_function_is_one_line(refused):
+    message = "--function=frank: expected one of ackley, beale"
+    assert message in refused(uncertainty, "--function=frank")
 
 
 @pytest.mark.parametrize(
@@ -45,18 +38,15 @@ def test_an_unknown_function_is_one_line(monkeypatch, capsys):
         (["--function=wave", "--folds=11"], "--folds=11: expected 0, or from 2 to 10 (points)"),
     ],
 )
-def test_folds_that_cannot_be_leave_no_folder(arguments, message, monkeypatch, capsys, tmp_path):
-    assert run(monkeypatch, *arguments, f"--workdir={tmp_path / 'run'}") == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+def test_folds_that_cannot_be_leave_no_folder(arguments, message, refused):
+    assert message in refused(uncertainty, *arguments)
 
 
-def test_a_folder_in_the_figure_s_place_is_noticed_at_the_start(monkeypatch, capsys, tmp_path):
+def test_a_folder_in_the_figure_s_place_is_noticed_at_the_start(run_script, tmp_path):
     (tmp_path / "band.png").mkdir()
-    assert run(monkeypatch, f"--workdir={tmp_path}") == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err.count("\n")) == ("", 1)
-    assert "band.png is a folder, where a file is to be written" in captured.err
+    code, out, err = run_script(uncertainty, f"--workdir={tmp_path}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "band.png is a folder, where a file is to be written" in err
 
 
 def test_the_other_functions_are_those_of_their_sources():

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.image_runs import write
 from train import plot
-from train.lib.images import figure, report, run_figure, table1
+from train.lib.images import critic_flags, figure, report, run_figure, table1
 from train.lib.run.settings import Settings
 
 ROWS = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
@@ -75,3 +77,19 @@ def test_a_title_has_the_flags_that_were_typed():
     values["seed"] = 3
     settings = Settings(values, frozenset(values) - {"augmentation", "seed"})
     assert report.flags_of_title(settings) == ["--l2=0.0", "--seed=3", "--steps=20"]
+
+
+@pytest.mark.parametrize(
+    ("method", "num_cuts", "unused"),
+    [
+        ("sobolev", 3, ["--direct_init"]),
+        ("critic", 1, ["--direct_init", "--gradient_loss"]),
+        ("direct", 1, []),
+        ("noprop", 3, ["--critic_steps", "--direct_init", "--gradient_loss"]),
+        ("sobolev", 0, ["--critic_steps", "--direct_init", "--gradient_loss"]),
+    ],
+)
+def test_flags_of_critics_that_a_method_does_not_use_are_named(method, num_cuts, unused):
+    typed = {"steps", "critic_steps", "gradient_loss", "direct_init"}
+    settings = Settings({"method": method}, frozenset(typed))
+    assert critic_flags.without_effect(settings, num_cuts) == unused

@@ -24,6 +24,7 @@ NAMES = frozenset(
     | {"critic_width_multiplier", "direct_init"}
 )
 METHODS_WITHOUT = frozenset({"noprop", "backprop", "random", "flipped"})
+OF_GRADIENTS = frozenset({"gradient_loss", "gradient_weight"})
 
 
 def define(own: Mapping[str, flags.FlagValues]) -> None:
@@ -103,6 +104,19 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
         1.0,
         **own,
     )
+
+
+def without_effect(settings: Settings, num_cuts: int) -> list[str]:
+    """Return the flags of critics that were typed and that the method does not use.
+
+    They are not refused: Table 1 is one command with several methods.
+    """
+    unused = {"direct_init"} if settings.method != "direct" else set()
+    if settings.method == "critic":
+        unused |= OF_GRADIENTS
+    if settings.method in METHODS_WITHOUT or not num_cuts:
+        unused |= NAMES
+    return [f"--{name}" for name in sorted(settings.typed & unused)]
 
 
 def compile_options(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.images import pixel_baseline, run_figure
+from train.lib.images import critic_flags, pixel_baseline, run_figure
 from train.lib.images.run_title import data_name, scale
 from train.lib.images.share import WHOLE
 from train.lib.images.streams import Images
@@ -46,6 +46,8 @@ def announce(
         print(f"\n*** {images.notice} ***\n({images.where})\n")
     if settings.placement == "stages":
         print("Each stage is on its own device: true gradients are not computed, so no cosines")
+    if unused := critic_flags.without_effect(settings, len(cuts)):
+        print(f"No effect here, with method {settings.method}: {', '.join(unused)}")
     replicas = model.distribute_strategy.num_replicas_in_sync
     print(
         f"{net} on {images.name} ({images.train_size} training and {images.eval_size} held-out "
