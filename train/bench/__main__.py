@@ -11,7 +11,7 @@ Prints a table, and writes it to bench.json in --workdir. A number with a bar sa
     jacobians   a step on whole Jacobians of 1 to 400 inputs and outputs, over the same labels along
                 axes, and beside JAX by hand
     speed       `fit` against hand-written steps: TensorFlow, and JAX and PyTorch where they are
-                installed (`pip install -e ".[bench]"`); what looking at data costs
+                installed (`pip install -e ".[bench]"`); what the checks of data cost
     quickstart  the README's example with derivatives over without
     atari       agent steps a second of A3C and of recording, beside the environment alone, one
                 synchronous loop, and Stable-Baselines3's A2C, where it is installed

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import sobolev_tf as st
-from train.bench import benchmark, looking, peers
+from train.bench import benchmark, data_checks, peers
 
 
 def rows(turns: int = 40, steps: int = 100) -> benchmark.Rows:
@@ -31,7 +31,7 @@ def rows(turns: int = 40, steps: int = 100) -> benchmark.Rows:
     )
     yield from _fit_over_peers(table, turns, steps)
     yield from _small_arrays()
-    yield from looking.rows(turns=max(turns // 8, 1), steps=20 * steps // 32 * 32)
+    yield from data_checks.rows(turns=max(turns // 8, 1), steps=20 * steps // 32 * 32)
 
 
 def _fit_over_peers(table, turns, steps):

@@ -64,7 +64,7 @@ class Progress(keras.callbacks.Callback):
         out: TextIO | None = None,
     ):
         super().__init__()
-        self.names, self.unit, self.out = names_on_line(names), left, out or sys.stdout
+        self.names, self.left, self.out = names_on_line(names), left, out or sys.stdout
         self.every = TERMINAL_SECONDS if self.out.isatty() else seconds
         self.meter = Meter(total)
         self.traced = False
@@ -100,7 +100,7 @@ class Progress(keras.callbacks.Callback):
     def print(self, logs: Mapping[str, Any]) -> None:
         """Print the line."""
         self.printed_at = time.monotonic()
-        show(line(self.meter, logs, self.names, self.unit), self.out)
+        show(line(self.meter, logs, self.names, self.left), self.out)
 
 
 class Clock:
@@ -185,7 +185,7 @@ def line(
     meter: Meter,
     logs: Mapping[str, Any],
     names: Iterable[str] | Mapping[str, str],
-    unit: str = "left",
+    left: str = "left",
 ) -> str:
     """Return the line itself: step, time left, speed, and the logs in `names` that there are.
 
@@ -195,9 +195,9 @@ def line(
     'step 10/40, test_kl 0.5'
     """
     parts = [f"step {meter.done}/{meter.total}"]
-    left, rate = meter.left(), meter.rate()
-    if left is not None:
-        parts.append(f"{format_seconds(left)} {unit}")
+    seconds, rate = meter.left(), meter.rate()
+    if seconds is not None:
+        parts.append(f"{format_seconds(seconds)} {left}")
     if rate is not None:
         parts.append(f"{rate:.3g} steps/s")
     shown = names_on_line(names)

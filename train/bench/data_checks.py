@@ -1,4 +1,4 @@
-"""What `fit` costs over Keras's own: every number that it is given is looked at."""
+"""What `fit` costs over Keras's own: it checks that every number is finite."""
 
 import functools
 import time
@@ -21,7 +21,7 @@ WAYS = {  # of running steps
 def rows(turns: int = 5, steps: int = 1984) -> benchmark.Rows:
     """2x256 ReLU, 100 points, Adam: processor time of `SobolevModel.fit` over `keras.Model.fit`.
 
-    Both train one model, by turns. Where a fit starts with a look, a longer one costs less.
+    Both train one model, by turns. Arrays are checked once a fit, so that a longer one costs less.
     """
     table = benchmark.styblinski_tang(POINTS, seed=0)
     labels = {"value": table.labels[0], "d1": table.labels[1]}
@@ -45,7 +45,7 @@ def _row(name, settings, turns, **passed):
         times = {i: _processor_seconds(fits[i], passed) for i in order}
         seconds.append([times[0], times[1]])
     ours, keras_own = np.median(seconds[1:], axis=0)
-    yield f"looking at data, {name}: ratio to Keras's fit (bar 1.02)", ours / keras_own
+    yield f"checks of data, {name}: ratio to Keras's fit (bar 1.02)", ours / keras_own
 
 
 def _processor_seconds(fit, passed):
