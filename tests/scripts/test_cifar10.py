@@ -93,7 +93,7 @@ def test_critics_are_as_wide_as_the_net(method, flags, channels, settings_of):
 
 
 @pytest.mark.parametrize("start", ["zeros", "glorot_uniform"])
-def test_where_direct_modules_start(start, settings_of):
+def test_direct_modules_start_at_zero_or_as_direct_init_says(start, settings_of):
     settings = settings_of("--method=direct", f"--direct_init={start}")
     built = cifar10.make_critic(settings)((8, 8, 4), 10)
     gradient = built([np.ones([2, 8, 8, 4], "f"), np.eye(10, dtype="f")[:2]])
@@ -147,7 +147,7 @@ def test_a_baseline_that_fails_does_not_lose_the_summary(run, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_parts_on_devices_of_their_own(run, tmp_path):
+def test_stages_are_trained_on_devices_of_their_own(run, tmp_path):
     tiny = [flag for flag in TINY if "strategy" not in flag]
     length = ["--splits=1", "--steps=4", "--steps_per_execution=2", "--num_evals=2"]
     code, _, err = run(*tiny, "--placement=stages", *length, f"--workdir={tmp_path}")

@@ -182,7 +182,7 @@ def test_a_damaged_net_is_named(name, content, run, tmp_path):
     assert run(*arguments)[0] == 0  # as the line says
 
 
-def test_a_student_that_diverges(run, tmp_path, monkeypatch):
+def test_a_student_that_diverges_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setattr(st.nets, "atari_student", lambda *_: small_net(4, scale=np.nan))
     folder = tmp_path / "run"
     code, _, err = run(

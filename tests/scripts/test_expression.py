@@ -23,7 +23,7 @@ X, Y = tf.constant([[0.5], [2.0]], tf.float64), tf.constant([[3.0], [-1.0]], tf.
         ("-" * 200 + "x", [0.5, 2]),
     ],
 )
-def test_values(text, expected):
+def test_expressions_have_the_values_of_their_arithmetic(text, expected):
     np.testing.assert_allclose(expression.parse(text)(X, Y)[:, 0], expected, rtol=1e-12)
 
 

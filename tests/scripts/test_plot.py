@@ -126,21 +126,22 @@ def test_runs_of_one_script_are_compared(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("script", ROWS)
-def test_figures_of_a_run_that_is_not_to_be_touched(script, tmp_path):
+def test_with_a_workdir_the_folder_of_a_run_is_left_as_it_is(script, tmp_path):
     write_rows(tmp_path / "a", script)
     plot.main([str(tmp_path / "a")], tmp_path / "out")
     assert [*(tmp_path / "out").rglob("*.*")] == [tmp_path / "out" / "a" / FIGURES[script]]
-    assert sorted(path.name for path in (tmp_path / "a").iterdir())[0] == "config.json"
+    files = ["config.json", "metrics.csv", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == files
 
 
-def test_a_flag_that_a_figure_needs(tmp_path):
+def test_a_run_without_a_flag_that_its_figure_needs_is_refused(tmp_path):
     write_rows(tmp_path / "a", "distill")
     (tmp_path / "a" / "config.json").write_text('{"format": 1, "script": "distill", "flags": {}}')
     with pytest.raises(errors.UsageError, match=r"config\.json is damaged or not a config of"):
         plot.main([str(tmp_path / "a")])
 
 
-def test_what_is_no_folder_of_a_run(tmp_path):
+def test_what_is_no_folder_of_a_run_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for path, message in (("nothing", "does not exist"), ("file", "got the file"), ("", "config")):
         with pytest.raises(errors.UsageError, match=message):
@@ -148,7 +149,7 @@ def test_what_is_no_folder_of_a_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_line(tmp_path):
+def test_the_command_line_says_in_one_line_what_is_missing(tmp_path):
     command = [sys.executable, "-m", "train.plot", str(tmp_path / "nothing")]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)

@@ -201,7 +201,7 @@ def test_what_cannot_be_drawn_is_named(tmp_path, config, message):
         plot.main([str(tmp_path)])
 
 
-def test_damaged_files_of_a_run(tmp_path, run):
+def test_damaged_files_of_a_run_are_named_and_damaged_nets_trained_again(tmp_path, run):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
     assert run(*command)[0] == 0  # a constant, which has figures too
     net = next((tmp_path / "nets").iterdir())

@@ -115,7 +115,7 @@ flags.DEFINE_integer("num_projections", 1, "Random directions per stack of frame
 flags.DEFINE_float(
     "derivative_share",
     1.0,
-    "Share of a batch at which the gradients are compared; a step costs less, and is noisier.",
+    "Share of a batch at which gradients are compared; below 1, a step costs less and is noisier.",
     0.001,
     1.0,
     **OWN,

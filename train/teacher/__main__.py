@@ -73,7 +73,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "release",
     None,
-    "Run folder whose best teacher to write to train/teachers/, with its card.",
+    "Write the best teacher of this run folder to train/teachers/, with its card.",
     **OWN,
 )
 flags.DEFINE_string(

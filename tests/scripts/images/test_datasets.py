@@ -173,7 +173,7 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
         ),
     ],
 )
-def test_bad_options(intact, changes, message):
+def test_options_that_cannot_be_are_refused(intact, changes, message):
     with pytest.raises(UsageError, match=message):
         opened(intact, **changes)
 
@@ -207,13 +207,13 @@ def test_a_split_without_examples_is_named(broken):
         ("no/where", "no/where is not a folder"),
     ],
 )
-def test_a_data_folder_that_is_not_there(folder, message):
+def test_a_data_folder_that_is_not_there_is_named(folder, message):
     for name in (None, "mnist"):
         with pytest.raises(UsageError, match=message):
             datasets.load(name, data_dir=folder)
 
 
-def test_a_directory_without_labels(tmp_path):
+def test_a_directory_without_labels_is_refused(tmp_path):
     features = {"image": tfds.features.Image(shape=(None, None, 3))}
     folder = write(tmp_path / "tiny" / "1.0.0", features=features)
     with pytest.raises(
@@ -222,7 +222,7 @@ def test_a_directory_without_labels(tmp_path):
         opened(folder)
 
 
-def test_a_directory_without_held_out_images(tmp_path):
+def test_a_directory_without_held_out_images_is_refused(tmp_path):
     folder = write(tmp_path / "tiny" / "1.0.0", splits=[("train", 4)])
     with pytest.raises(UsageError, match=r"expected splits train and validation .*, got train"):
         opened(folder)

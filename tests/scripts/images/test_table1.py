@@ -88,7 +88,7 @@ def test_two_scripts_and_other_data_have_columns_of_their_own(tmp_path, capsys):
         ({"seed": 1, "rate": 0.2}, "but --learning_rate is 0.1 and 0.2"),
     ],
 )
-def test_what_does_not_make_one_cell(second, message, tmp_path):
+def test_what_does_not_make_one_cell_is_refused(second, message, tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", **second)
     with pytest.raises(UsageError, match=message):
@@ -118,7 +118,7 @@ def test_a_damaged_summary_is_named(damage, tmp_path):
         plot.main([str(tmp_path / "a")])
 
 
-def test_what_seeds_and_methods_must_share(tmp_path, capsys):
+def test_flags_that_differ_in_a_column_are_named_and_other_data_in_a_cell_refused(tmp_path, capsys):
     ten = {"critic_steps": 10}
     write(tmp_path / "a", rate=0.1, younger=ten)
     write(tmp_path / "b", method="noprop", rate=0.4)

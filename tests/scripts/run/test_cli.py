@@ -196,7 +196,7 @@ def test_library_errors_during_set_up_are_usage_errors():
         raise ValueError("no such layer")
 
 
-def test_strategies(values):
+def test_the_default_strategy_is_mirrored_and_none_has_one_replica(values):
     settings = cli.parse(values, ["script"])
     assert isinstance(strategies.strategy(settings), tf.distribute.MirroredStrategy)
     settings = cli.parse(values, ["script", "--strategy=none"])

@@ -13,7 +13,7 @@ CODE = "import train, keras; print(keras.backend.backend(), keras.config.floatx(
 keras.config.image_data_format(), keras.config.epsilon(), keras.config.dtype_policy().name)"
 
 
-def test_they_do_not_reach_the_scripts(tmp_path):
+def test_a_user_s_keras_json_does_not_reach_the_scripts(tmp_path):
     other = {
         "floatx": "float64",
         "epsilon": 0.5,

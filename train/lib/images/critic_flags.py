@@ -82,8 +82,8 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
     flags.DEFINE_integer(
         "critic_steps",
         1,
-        "Updates of the critics for each of the network's, over all replicas; the paper has one "
-        "from each of 10 or 34 workers.",
+        "Updates of the critics for each update of the network, over all replicas; the paper has "
+        "one from each of 10 or 34 workers.",
         1,
         **own,
     )
@@ -98,8 +98,8 @@ def define(own: Mapping[str, flags.FlagValues]) -> None:
     flags.DEFINE_float(
         "derivative_share",
         1.0,
-        "Share of the images whose gradients critics learn at an update; it costs less, and is "
-        "noisier.",
+        "Share of the images whose gradients critics learn at an update; below 1, a step costs "
+        "less and is noisier.",
         0.001,
         1.0,
         **own,

@@ -85,9 +85,10 @@ def common_flags(presets: Presets | None = None, without: Iterable[str] = ()) ->
         "auto",
         STRATEGIES,
         "How several devices share the work. auto: as mirrored. mirrored: each GPU, or the CPU if "
-        "there are none, has a replica of the model. multi_worker: so has each GPU or CPU of the "
-        "workers in TF_CONFIG, in step. parameter_server: the workers in TF_CONFIG update one "
-        "model asynchronously. For both see train.cluster. none: one device, no strategy.",
+        "there are none, has a replica of the model. multi_worker: each GPU or CPU of the "
+        "workers in TF_CONFIG has one, and all take each step together. parameter_server: the "
+        "workers in TF_CONFIG update one model asynchronously. For both see train.cluster. none: "
+        "one device, no strategy.",
         flag_values=own,
     )
     flags.DEFINE_integer(
