@@ -1,8 +1,9 @@
-"""Keras's `fit` under every strategy: two gaps of Keras 3.15 closed in one place.
+"""Keras's `fit` under every strategy: gaps of Keras 3.15 closed in one place.
 
 Keras builds a model's state from the first batch by adding up the replicas' shares of it, which
-fails where the shares differ in size and under MultiWorkerMirroredStrategy; and it averages logs
-over the workers along an axis that scalars do not have.
+fails where the shares differ in size and under MultiWorkerMirroredStrategy; it averages logs over
+the workers along an axis that scalars do not have; and where a step reports only some metrics, it
+takes the mean of the replicas' own results.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,6 +60,12 @@ class DistributedModel(keras.Model):
         )
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
+
+    def _get_metrics_result_or_logs(self, logs):
+        """The metrics that the last step reported, of the examples of all replicas."""
+        results = self.get_metrics_result()
+        known = isinstance(logs, dict) and logs.keys() <= results.keys()
+        return {name: results[name] for name in logs} if known else logs
 
     def make_train_function(self, force: bool = False) -> None:
         """Make the train function as Keras does; under XLA, one call's steps are one program."""
@@ -149,3 +156,15 @@ def apply_replicas_sequentially(
 def replicas() -> int:
     """Count the replicas that share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def mean_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Return the mean of the replicas' values inside a step; the value itself elsewhere.
+
+    >>> float(mean_over_replicas(tf.constant(2.0)))
+    2.0
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or replicas() == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, value)

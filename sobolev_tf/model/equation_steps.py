@@ -117,11 +117,14 @@ class EquationSteps(NetModel):
         if share == 1:
             comparison = self._compare_rows(batch, kind, training)
         else:
-            drawn = row_share.draw(tuple(batch), share, self.optimizer.iterations)
-            comparison = self._compare_rows(type(batch)(*drawn), kind, training)
-            if "value" in comparison.labels:
+            drawn = type(batch)(*row_share.draw(tuple(batch), share, self.optimizer.iterations))
+            if "value" in self.equation.requested(batch.labels, self.target, training):
+                with keras.StatelessScope():  # layers' state moves once, with all rows
+                    comparison = self._compare_rows(drawn, kind, training)
                 values = self._compare_rows(batch, kind, training, only_values=True)
                 comparison = mixed_rows.combine(values, comparison)
+            else:
+                comparison = self._compare_rows(drawn, kind, training)
             comparison = comparison._replace(x=batch.x)  # metrics count the batch, not the share
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 
@@ -152,6 +155,7 @@ class EquationSteps(NetModel):
         """Update metrics with the fields of a `Comparison`; return those of terms with labels."""
         if not isinstance(y_pred, dict):  # Keras builds its metrics from here
             y, y_pred = term_metrics.first_values(y, y_pred, self.order, self.objective.classes)
+            sample_weight = None
         comparison = terms.Comparison(x, y, y_pred, sample_weight or {})
         # Between class numbers and logits there is no error.
         numbers = [name for name, label in y.items() if label.dtype.is_floating]

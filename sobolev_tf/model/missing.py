@@ -67,14 +67,15 @@ def mask_missing(
 
 
 def present_share(label: tf.Tensor) -> tf.Tensor:
-    """Return the share of a label's entries [B,...] that are no NaN.
+    """Return the share of a label's entries [B,...] that are no NaN; 0 if there are no rows.
 
     >>> float(present_share(tf.constant([[float("nan"), 1.0]])))
     0.5
     """
     if not label.dtype.is_floating:
         return tf.constant(1.0)
-    return tf.reduce_mean(tf.cast(~tf.math.is_nan(label), tf.float32))
+    present = tf.cast(~tf.math.is_nan(label), tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(present), tf.cast(tf.size(label), tf.float32))
 
 
 def complete_rows(

@@ -8,6 +8,7 @@ z-scores of `scaling`, where the net lives.
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from sobolev_tf import jets
@@ -91,7 +92,8 @@ def predicted_terms(
 ) -> Terms:
     """Compute the terms of `fn` at z [B,*in]: its jet of one kind, and along directions.
 
-    `fn` runs once; under a projection, once more for each kind of directions.
+    `fn` runs once; under a projection, once more for each kind of directions. Only the last run
+    changes the state of layers: moving averages, and seeds of dropout.
 
     Args:
       fn: from z [B,*in] to [B,*out].
@@ -104,30 +106,47 @@ def predicted_terms(
     Returns:
       Terms by name, in float32 or wider.
     """
-    terms: Terms = {}
     full = order and isinstance(kind, FullDerivatives)
+    runs: list[Callable[[], Terms]] = []
     if order or not directions:
-        value, derivatives = kind.jet(fn, z, order)
-        terms |= dict(zip(labels.names(order), [value, *derivatives], strict=True))
-    if "jvp" in directions:
-        v = directions["jvp"]
-        if full:
-            terms["jvp"] = contractions.contract_inputs(terms["d1"], [v])
-        else:
-            terms["value"], [terms["jvp"]] = jets.directional_jet(fn, z, [v])
-    if "vjp" in directions:
-        u = directions["vjp"]
-        if full:
-            terms["vjp"] = contractions.contract_outputs(terms["d1"], u)
-        else:
-            terms["value"], [terms["vjp"]] = jets.projected_jet(fn, z, 1, lambda _: u)
-    if "hvp" in directions:
-        v = directions["hvp"]
-        if full and order > 1:
-            terms["hvp"] = contractions.contract_inputs(terms["d2"], [v], 2)
-        else:
-            terms["value"], [_, terms["hvp"]] = jets.partial_jet(fn, z, v, 2)
+        runs.append(lambda: _of_jet(kind.jet(fn, z, order)))
+    if "jvp" in directions and not full:
+        runs.append(lambda: _along_inputs(fn, z, directions["jvp"]))
+    if "vjp" in directions and not full:
+        runs.append(lambda: _along_outputs(fn, z, directions["vjp"]))
+    if "hvp" in directions and not (full and order > 1):
+        runs.append(lambda: _curvatures(fn, z, directions["hvp"]))
+    terms: Terms = {}
+    for run in runs[:-1]:
+        with keras.StatelessScope():  # layers' state moves once, and all runs drop the same units
+            terms |= run()
+    terms |= runs[-1]()
+    if "jvp" in directions and full:
+        terms["jvp"] = contractions.contract_inputs(terms["d1"], [directions["jvp"]])
+    if "vjp" in directions and full:
+        terms["vjp"] = contractions.contract_outputs(terms["d1"], directions["vjp"])
+    if "hvp" in directions and full and order > 1:
+        terms["hvp"] = contractions.contract_inputs(terms["d2"], [directions["hvp"]], 2)
     return {name: jets.at_least_float32(term) for name, term in terms.items()}
+
+
+def _of_jet(jet):
+    return dict(zip(labels.names(len(jet.derivatives)), [jet.value, *jet.derivatives], strict=True))
+
+
+def _along_inputs(fn, z, v):
+    value, [products] = jets.directional_jet(fn, z, [v])
+    return {"value": value, "jvp": products}
+
+
+def _along_outputs(fn, z, u):
+    value, [products] = jets.projected_jet(fn, z, 1, lambda _: u)
+    return {"value": value, "vjp": products}
+
+
+def _curvatures(fn, z, v):
+    value, [_, products] = jets.partial_jet(fn, z, v, 2)
+    return {"value": value, "hvp": products}
 
 
 def label_terms(

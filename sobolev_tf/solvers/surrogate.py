@@ -75,7 +75,7 @@ def fit_surrogate(
     that takes SciPy. `predict_std` then knows the part only.
 
     Args:
-      x: points [B,D].
+      x: points [B,D]. Equal rows, with equal labels, are one row with the sum of their weights.
       y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict with one or both; NaN
         marks missing entries.
       sample_weight: [B], at least 0. The noise of a row of weight w has 1/w of the variance; rows

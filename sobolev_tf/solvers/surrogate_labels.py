@@ -17,6 +17,8 @@ def checked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
     """Return points, labels and weights as arrays of float64, without rows of weight 0.
 
+    A row that repeats another one to the last bit is merged into it, with the sum of their weights.
+
     Args:
       caller: the function that errors name.
       x: [B,D].
@@ -56,6 +58,7 @@ def checked(
         raise ValueError(f"{caller}: there are no labels, y is {require.shown(y)}.")
     labels = _full(caller, given, x.shape[1])
     _refuse_output_without_labels(caller, labels, weights)
+    x, labels, weights = _merge_repeated(x, labels, weights)
     if weights is None:
         _refuse_one_point(caller, len(x))
         return x, labels, None
@@ -64,6 +67,20 @@ def checked(
     _refuse_one_point(caller, np.sum(kept))
     weights = np.maximum(weights[kept], _LEAST_WEIGHT * np.max(weights))
     return x[kept], {name: label[kept] for name, label in labels.items()}, weights
+
+
+def _merge_repeated(x, labels, weights):
+    """Merge equal rows: for the evidence, repeated labels would be proof that there is no noise."""
+    flat = [a.reshape(len(x), -1) for a in (x, *labels.values())]
+    rows = np.ascontiguousarray(np.concatenate(flat, 1) + 0.0)  # -0.0 becomes 0.0
+    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    if len(first) == len(x):
+        return x, labels, weights
+    total = np.bincount(group, None if weights is None else np.ravel(weights))
+    order = np.argsort(first)
+    kept = first[order]
+    return x[kept], {name: label[kept] for name, label in labels.items()}, total[order]
 
 
 def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], weights: Any) -> None:

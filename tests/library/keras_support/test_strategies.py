@@ -79,3 +79,29 @@ def test_several_steps_an_execution_on_two_replicas_end_in_one_line(two_replicas
     data = tf.data.Dataset.from_tensor_slices((x, (x[:, :1], x[:, None]))).batch(4)
     with pytest.raises(ValueError, match=r"^SobolevModel.fit: Keras cannot .* several replicas\."):
         model.fit(data, verbose=0)
+
+
+def test_two_replicas_report_and_learn_as_one_device(two_replicas):
+    """Metrics that are no means, such as rmse, are those of all examples."""
+    rng = np.random.default_rng(0)
+    x, y, dy = (rng.normal(size=s).astype("float32") for s in ([8, 2], [8, 1], [8, 1, 2]))
+    dy[:3] = np.nan  # most of the first replica's share
+    weights = rng.uniform(0, 2, 8).astype("float32")
+
+    def run():
+        keras.utils.set_random_seed(0)
+        model = st.SobolevModel(st.nets.mlp(2, hidden=[4], activation="tanh"))
+        settings = {"missing": "nan", "mean_over": "present", "jet_metrics": ["rmse"]}
+        model.compile(keras.optimizers.SGD(0.1), weighted_metrics=["mae"], **settings)
+        data = {"x": x, "y": (y, dy), "sample_weight": weights, "batch_size": 8, "verbose": 0}
+        first = model.evaluate(**data, return_dict=True)
+        return first | model.fit(**data, epochs=2).history, model.net.get_weights()
+
+    logs, trained = run()
+    with two_replicas.scope():
+        shared_logs, shared = run()
+    assert set(logs) == set(shared_logs) >= {"d1_rmse", "mae"}
+    for name, expected in logs.items():
+        np.testing.assert_allclose(shared_logs[name], expected, rtol=1e-5, err_msg=name)
+    for got, expected in zip(shared, trained, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)

@@ -101,3 +101,25 @@ def test_full_derivatives_serve_given_directions_too():
     calls.clear()
     model._step((tf.constant(X), labels), training=False)
     assert len(calls) == 1
+
+
+def test_a_step_with_several_kinds_of_directions_moves_layers_state_once():
+    normalization = keras.layers.BatchNormalization(momentum=0.5)
+    net = keras.Sequential([keras.Input([3]), normalization, keras.layers.Dense(2)])
+    model = compiled(net)
+    labels = {"jvp": Y, "vjp": X, "directions": {"jvp": X, "vjp": Y}}
+    with pytest.warns(UserWarning, match="normalizes over the batch"):
+        model.fit(X, labels, batch_size=64, verbose=0)
+    np.testing.assert_allclose(normalization.moving_mean, X.mean(0) / 2, atol=1e-6)
+
+
+def test_products_along_inputs_and_outputs_drop_the_same_units():
+    """<u, J v> is the same from both sides."""
+    dropout = keras.layers.Dropout(0.5, seed=0)
+    net = keras.Sequential(
+        [keras.Input([3]), keras.layers.Dense(16, "tanh"), dropout, keras.layers.Dense(2)]
+    )
+    directions = {"jvp": tf.constant(X), "vjp": tf.constant(Y)}
+    products = compiled(net).equation.full_terms(tf.constant(X), directions, 0, training=True)
+    along = np.sum(products["jvp"][:, 0] * Y, 1), np.sum(products["vjp"][:, 0] * X, 1)
+    np.testing.assert_allclose(*along, rtol=1e-4, atol=1e-4)

@@ -149,3 +149,11 @@ def test_xla_compiles_a_share():
 def test_the_number_of_rows_has_no_rounding_of_floats():
     assert len(drawn(0, 0.07, 100)) == 7
     assert len(drawn(0, 0.55, 100)) == 55
+
+
+def test_layers_state_moves_once_with_all_rows():
+    normalization = keras.layers.BatchNormalization(momentum=0.5)
+    model = compiled(net=keras.Sequential([keras.Input([2]), normalization, keras.layers.Dense(1)]))
+    with pytest.warns(UserWarning, match="normalizes over the batch"):
+        model.fit(X, (Y, DY), batch_size=8, verbose=0)
+    np.testing.assert_allclose(normalization.moving_mean, X.mean(0) / 2, atol=1e-6)

@@ -246,3 +246,15 @@ def test_progress_and_the_choice_are_shown_where_asked(capsys):
     assert "fit_surrogate: Surrogate(net='kernel'" in shown
     st.fit_surrogate(x, np.sin(3 * x))  # "auto", and no terminal
     assert not capsys.readouterr().out
+
+
+def test_repeated_rows_count_as_weights():
+    """Repeated labels are no proof that there is no noise, and cannot be left out one by one."""
+    x = np.linspace(-1, 1, 6)[:, None]
+    labels = np.sin(3 * x), 3 * np.cos(3 * x)
+    twice = [np.concatenate([a, a[:2]]) for a in (x, *labels)]
+    repeated = st.fit_surrogate(twice[0], tuple(twice[1:]), net="kernel")
+    weighted = st.fit_surrogate(x, labels, sample_weight=np.array([2, 2, 1, 1, 1, 1]), net="kernel")
+    at = np.linspace(-1, 1, 20)[:, None]
+    np.testing.assert_array_equal(repeated.predict(at, verbose=0), weighted.predict(at, verbose=0))
+    assert repeated.surrogate.errors == weighted.surrogate.errors
