@@ -117,16 +117,38 @@ def test_errors_with_slopes_are_divided_by_those_with_values_only():
     assert engineering.errors_over_values_only(found[:2]) == {}
 
 
-def test_a_run_names_its_folder_first_and_the_next_command_last(run_script, tmp_path, monkeypatch):
-    def measured(cell):
-        scores = dict.fromkeys(engineering.MEASURES, 0.5)
-        return dataclasses.asdict(cell) | scores | {"net": "kernel"}
+TINY = ["--suite=engineering", "--problem=rosenbrock", "--fit=surrogate", "--slope_noise=0.1"]
+TINY += ["--points_per_input=2", "--num_seeds=1"]
 
-    monkeypatch.setattr(engineering, "measure", measured)
-    tiny = ["--suite=engineering", "--problem=rosenbrock", "--fit=surrogate", "--slope_noise=0.1"]
-    code, out, err = run_script(
-        regression, *tiny, "--points_per_input=2", "--num_seeds=1", f"--workdir={tmp_path}"
+
+def measured(cell):
+    scores = dict.fromkeys(engineering.MEASURES, 0.5)
+    return dataclasses.asdict(cell) | scores | {"net": "kernel"}
+
+
+def test_a_damaged_cell_is_fitted_again_and_no_other(run_script, tmp_path, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        engineering, "measure", lambda cell: fitted.append(cell.noise) or measured(cell)
     )
+    assert run_script(regression, *TINY, f"--workdir={tmp_path}")[0] == 0
+    assert fitted == [0.0, 0.1]
+    damaged = tmp_path / "cells" / "rosenbrock-2-0.1-0-surrogate.json"
+    damaged.write_text("{")
+    code, _, err = run_script(regression, *TINY, f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert f"{damaged} cannot be read: " in err
+    assert fitted == [0.0, 0.1, 0.1]
+    damaged.unlink()
+    damaged.mkdir()
+    code, _, err = run_script(regression, *TINY, f"--workdir={tmp_path}")
+    assert code == 2
+    assert f"{damaged} is a folder, where a file is to be written" in err
+
+
+def test_a_run_names_its_folder_first_and_the_next_command_last(run_script, tmp_path, monkeypatch):
+    monkeypatch.setattr(engineering, "measure", measured)
+    code, out, err = run_script(regression, *TINY, f"--workdir={tmp_path}")
     assert code == 0, err
     assert out.startswith(f"2 fits of functions of 6 to 10 inputs, in {tmp_path}\n")
     assert f" -m train.plot {tmp_path} RUN\n" in out

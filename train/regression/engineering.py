@@ -5,6 +5,7 @@ of their own, so that a run goes on where it was stopped.
 """
 
 import dataclasses
+import functools
 import itertools
 import statistics
 import time
@@ -193,13 +194,16 @@ def slope_noises(settings: Settings) -> list[float]:
 
 
 def main(run: run_folder.Run, settings: Settings, chosen: Sequence[Cell]) -> None:
-    """Fit the cells that have no file yet, and report on all of them."""
+    """Fit the cells that have no file yet, or a damaged one, and report on all of them."""
     run.add_facts(test_points=TEST_POINTS)
-    run.path("cells").mkdir(exist_ok=True)
+    folder = run.path("cells")
+    folder.mkdir(exist_ok=True)
+    files.remove_leftovers(folder)
+    run_folder.check_places(folder, [cell.file_name for cell in chosen])
     rows = []
     for number, cell in enumerate(chosen, 1):
-        path = run.path("cells") / cell.file_name
-        if not path.exists():
+        path = folder / cell.file_name
+        if not cells.is_whole(path, functools.partial(read_row, path, cell)):
             row = measure(cell)
             files.write_json(path, row)
             line = f"{cell.problem}, {cell.points_per_input} points an input, {cell.fit}"
@@ -232,7 +236,7 @@ def main(run: run_folder.Run, settings: Settings, chosen: Sequence[Cell]) -> Non
 def read_row(path: Path, cell: Cell) -> dict[str, Any]:
     """Return what `measure` gave for a cell. Raises DamagedError for the file of another one."""
     fields: dict[str, schema.Kind] = {"problem": str, "fit": str, "net": str}
-    with reading(path, "remove it, and run the command again"):
+    with reading(path, "its command fits it again", "cannot be read"):
         row = files.read_json(path)
         schema.check(row, fields | dict.fromkeys(MEASURES, schema.NUMBER))
         identity.check(row, dataclasses.asdict(cell))
