@@ -33,11 +33,20 @@ def untrained(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["labels", "distill", "transfer", "sobolev"])
-def test_a_student_learns_and_the_teacher_does_not(method, untrained):
-    before = untrained.get_weights()
+def test_a_student_learns_and_the_teacher_does_not(method, untrained, monkeypatch):
+    before, made, make_net = untrained.get_weights(), [], script.make_net
+
+    def kept(width):
+        made.append(net := make_net(width))
+        made.append(net.get_weights())
+        return net
+
+    monkeypatch.setattr(script, "make_net", kept)
     alpha = 0.1 if method in ("transfer", "sobolev") else 0.0
     row = script.train(script.Task(50, method, alpha, 0, 20, 0.01))
-    assert 0 <= row["accuracy"] <= 1
+    student, first = made
+    for old, new in zip(first, student.get_weights(), strict=True):
+        assert (old != new).any()
     if method in ("labels", "transfer"):
         assert row["accuracy"] > 0.3  # chance, and an untrained teacher: 0.1
     for old, new in zip(before, untrained.get_weights(), strict=True):
