@@ -73,7 +73,11 @@ flags.DEFINE_float(
     **OWN,
 )
 flags.DEFINE_enum(
-    "direct_init", "zeros", ["zeros", "glorot_uniform"], "Start of direct's last layer.", **OWN
+    "direct_init",
+    "zeros",
+    ["zeros", "glorot_uniform"],
+    "Initial weights of the last layer of the modules of --method=direct.",
+    **OWN,
 )
 
 

@@ -51,14 +51,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 FLAGS = cli.common_flags(PRESETS, without=["epochs", "strategy", "devices", "tensorboard"])
 OWN = {"flag_values": FLAGS}
 FLAGS.set_default("steps", 2000)
-flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum(
+    "game", None, list(environment.ACTIONS), "The game (required).", required=True, **OWN
+)
 flags.DEFINE_list(
     "method",
     list(METHODS),
     "What students learn. values: the teacher's policy. sobolev: its input gradients too.",
     **OWN,
 )
-flags.DEFINE_string("recording", None, "Run folder of train.record.", required=True, **OWN)
+flags.DEFINE_string(
+    "recording", None, "Run folder of train.record (required).", required=True, **OWN
+)
 flags.DEFINE_string("teacher", None, "The recorded policy. Default: the one in --recording.", **OWN)
 flags.DEFINE_list(
     "train_percent",

@@ -54,7 +54,9 @@ FLAGS = cli.common_flags(
     ],
 )
 OWN = {"flag_values": FLAGS}
-flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum(
+    "game", None, list(environment.ACTIONS), "The game (required).", required=True, **OWN
+)
 flags.DEFINE_string(
     "teacher", "released", "The policy to record; see above for what it may be.", **OWN
 )

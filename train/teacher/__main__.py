@@ -60,7 +60,9 @@ UNUSED = ["epochs", "strategy", "devices", "deterministic", "tensorboard"]
 FLAGS = cli.common_flags(PRESETS, without=UNUSED)
 OWN = {"flag_values": FLAGS}
 FLAGS["steps"].help = "Number of agent steps, over all actors."
-flags.DEFINE_enum("game", None, list(environment.ACTIONS), "The game.", required=True, **OWN)
+flags.DEFINE_enum(
+    "game", None, list(environment.ACTIONS), "The game (required).", required=True, **OWN
+)
 flags.DEFINE_string(
     "eval_policy",
     None,

@@ -24,7 +24,9 @@ NAMES = frozenset(
     | {"critic_width_multiplier", "direct_init"}
 )
 METHODS_WITHOUT = frozenset({"noprop", "backprop", "random", "flipped"})
-OF_GRADIENTS = frozenset({"gradient_loss", "gradient_weight"})
+OF_GRADIENTS = frozenset(
+    {"gradient_target", "gradient_loss", "gradient_weight", "derivative_share"}
+)
 
 
 def define(own: Mapping[str, flags.FlagValues]) -> None:

@@ -132,7 +132,10 @@ def _define_data(dataset, own):
         text += " Default: imagenet2012 if it is prepared, else shapes."
     flags.DEFINE_string("dataset", dataset, text, **own)
     flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS's data sets. Default: TFDS_DATA_DIR.", **own
+        "data_dir",
+        None,
+        "Folder of TFDS's data sets. Default: TFDS_DATA_DIR, or else ~/tensorflow_datasets.",
+        **own,
     )
     flags.DEFINE_integer(
         "num_classes",
