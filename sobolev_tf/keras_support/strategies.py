@@ -52,14 +52,16 @@ class DistributedModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is None:
             return
-        strategy = self.distribute_strategy
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=self._first_share(iterator, data_batch))
+
+    def _first_share(self, iterator, data_batch):
+        """The first replica's share of the first batch."""
         if iterator is not None:
             data_batch = next(next(iter(iterator))[2])
-        data_batch = tf.nest.map_structure(
-            lambda share: strategy.experimental_local_results(share)[0], data_batch
+        return tf.nest.map_structure(
+            lambda share: self.distribute_strategy.experimental_local_results(share)[0], data_batch
         )
-        with strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
 
     def _get_metrics_result_or_logs(self, logs):
         """The metrics that the last step reported, of the examples of all replicas."""
@@ -158,13 +160,13 @@ def replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def mean_over_replicas(value: tf.Tensor) -> tf.Tensor:
-    """Return the mean of the replicas' values inside a step; the value itself elsewhere.
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Return the sum of the replicas' values inside a step; the value itself elsewhere.
 
-    >>> float(mean_over_replicas(tf.constant(2.0)))
+    >>> float(sum_over_replicas(tf.constant(2.0)))
     2.0
     """
     context = tf.distribute.get_replica_context()
     if context is None or replicas() == 1:
         return value
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, value)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

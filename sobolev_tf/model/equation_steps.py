@@ -173,6 +173,25 @@ class EquationSteps(NetModel):
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if self._distribute_strategy is None:
+            return
+        batch = self._first_share(iterator, data_batch)
+        super()._maybe_symbolic_build(data_batch=batch)
+        if "r2" in self._shown_metrics:
+            with self.distribute_strategy.scope():
+                self._build_r2(self.equation.read_batch(batch).labels)
+
+    def _build_r2(self, labeled):
+        """Make the state of r2: if a trace does, sums over replicas fail in it."""
+        shapes = self.equation.output_dims, self.scaling.mean.shape
+        outputs, inputs = (int(np.prod(shape)) for shape in shapes)
+        for name in labeled or labels.names(self.order):
+            dtype = getattr(labeled.get(name), "dtype", tf.float32)
+            metric = self._jet_metrics[f"{name}_r2"]
+            if tf.as_dtype(dtype).is_floating and not has_state(metric):
+                term_metrics.build(metric, terms.entries(name, outputs, inputs, self.projection))
+
     def _kind_of_derivatives(self, training):
         """The derivatives that this step compares: full ones, or along directions of its own."""
         if not self.projection:

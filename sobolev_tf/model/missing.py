@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sobolev_tf.keras_support.strategies import sum_over_replicas
+
 
 def refuse_keras_mask(net: Callable) -> Callable:
     """Return a net that raises ValueError if its output has a Keras mask.
@@ -67,15 +69,16 @@ def mask_missing(
 
 
 def present_share(label: tf.Tensor) -> tf.Tensor:
-    """Return the share of a label's entries [B,...] that are no NaN; 0 if there are no rows.
+    """Return the share of a label's entries [B,...] that are no NaN, among all replicas' rows.
 
     >>> float(present_share(tf.constant([[float("nan"), 1.0]])))
     0.5
     """
     if not label.dtype.is_floating:
         return tf.constant(1.0)
-    present = tf.cast(~tf.math.is_nan(label), tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum(present), tf.cast(tf.size(label), tf.float32))
+    present = tf.reduce_sum(tf.cast(~tf.math.is_nan(label), tf.float32))
+    counts = tf.stack([present, tf.cast(tf.size(label), tf.float32)])
+    return tf.math.divide_no_nan(*tf.unstack(sum_over_replicas(counts)))
 
 
 def complete_rows(

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, require, row_share
-from sobolev_tf.keras_support import strategies
 from sobolev_tf.model import labels
 from sobolev_tf.model.class_numbers import may_take_class_numbers
 from sobolev_tf.model.missing import mask_missing, present_share
@@ -186,7 +185,7 @@ class Objective:
         share = None
         if self.missing == "nan":
             if self.mean_over == "present":
-                share = strategies.mean_over_replicas(present_share(label))
+                share = present_share(label)
             label, predicted, weight = mask_missing(label, predicted, weight)
         if weight is not None:
             weight = losses.nan_where_negative(weight)

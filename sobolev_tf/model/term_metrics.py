@@ -41,6 +41,17 @@ def update(
     metric.update_state(label, predicted, sample_weight=weight)
 
 
+def build(metric: keras.Metric, entries: int) -> None:
+    """Make the state of an R2Score, for examples of so many entries.
+
+    >>> metric = keras.metrics.R2Score()
+    >>> build(metric, 3)
+    >>> tuple(metric.sum.shape)
+    (3,)
+    """
+    metric._build((None, entries), (None, entries))
+
+
 def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str]) -> set[str]:
     """Return the names of losses and jet metrics that a batch with these labels does not update.
 

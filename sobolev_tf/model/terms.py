@@ -249,6 +249,29 @@ def unscale_term(
     return scaling.unscale_y(term) if term.dtype.is_floating else term
 
 
+def entries(name: str, outputs: int, inputs: int, projection: Projection | None) -> int:
+    """Count the entries of an example's term, of each direction.
+
+    Args:
+      name: the term's.
+      outputs, inputs: K and D.
+      projection: the model's.
+
+    Example:
+
+    >>> entries("d1", 2, 3, None), entries("d1", 2, 3, Projection("output"))
+    (6, 3)
+    """
+    j = labels.order_of(name)
+    if not j:
+        return {"vjp": inputs, "hvp": outputs * inputs}.get(name, outputs)
+    if projection is None:
+        return outputs * inputs**j
+    if projection.side == "output":
+        return int(inputs**j)
+    return outputs * inputs ** (j - 1) if projection.contraction == "first" else outputs
+
+
 def scale_directions(
     directions: dict[str, Any], z: tf.Tensor, outputs: tuple, scaling: Scaling
 ) -> dict[str, tf.Tensor]:

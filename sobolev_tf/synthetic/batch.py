@@ -49,8 +49,7 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
       ValueError: there are no labels, or an example has several weights.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    if y is None:
-        raise ValueError("labels are missing: pass them as fit(x, y), or in the data set.")
+    refuse_no_labels("fit", y)
     if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
         raise ValueError(
             f"sample_weight has shape {list(sample_weight.shape)}, expected [B], one number for "
@@ -62,6 +61,19 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
     if len(y.shape) == 1 and output_shape[1:] == (1,):
         y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
     return Batch(x, y, sample_weight, example_weights(x, sample_weight, loss_scale))
+
+
+def refuse_no_labels(method: str, y: Any) -> None:
+    """Raise ValueError if there are no labels.
+
+    >>> refuse_no_labels("fit", None)
+    Traceback (most recent call last):
+    ValueError: fit: labels are missing: pass them as fit(x, y), or in the data set.
+    """
+    if y is None:
+        raise ValueError(
+            f"{method}: labels are missing: pass them as {method}(x, y), or in the data set."
+        )
 
 
 def example_weights(

@@ -11,7 +11,7 @@ from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.synthetic import placed_trainer
-from sobolev_tf.synthetic.batch import num_examples, unpack
+from sobolev_tf.synthetic.batch import num_examples, refuse_no_labels, unpack
 from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.trainer import Trainer
 
@@ -58,6 +58,7 @@ class DecoupledSteps(WatchedModel):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Compute the network's loss and metrics on one batch."""
+        refuse_no_labels("evaluate", keras.utils.unpack_x_y_sample_weight(data)[1])
         results = super().test_step(data)
         of_cuts = {m.name for cut in self.diagnostics for m in cut.trackers.values()}
         return reducible_logs({k: v for k, v in results.items() if k not in of_cuts})

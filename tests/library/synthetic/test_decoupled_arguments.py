@@ -112,6 +112,8 @@ def test_labels_are_needed():
     model = compiled(DecoupledModel(split(net(), CUTS), dense_critic))
     with pytest.raises(ValueError, match=r"fit: labels are missing: pass them as fit\(x, y\)"):
         model.fit(X, verbose=0)
+    with pytest.raises(ValueError, match=r"^evaluate: labels are missing: pass them as"):
+        model.evaluate(X, verbose=0)
 
 
 def test_a_loss_of_the_whole_batch_is_named():
