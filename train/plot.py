@@ -114,7 +114,7 @@ def table_1(runs: Sequence[PlottedRun], workdir: Path | None, problems: list[str
     print(f"\n{home / 'table1.md'}\n{home / 'table1.png'}")
     if len(results) > 1 and len({(result.script, result.dataset) for result, _ in results}) == 1:
         try:
-            curves.draw([result for result, _ in results], home / "curves.png")
+            curves.draw(columns, home / "curves.png")
             print(home / "curves.png")
         except UsageError as error:
             problems.append(str(error))

@@ -32,6 +32,31 @@ def test_each_run_is_a_line_and_labels_are_at_the_means(tmp_path, saved_figures)
     ] == [3, 3, 3]
 
 
+def test_each_number_of_cuts_has_a_row_of_panels(tmp_path, saved_figures):
+    write_runs(tmp_path)
+    write(tmp_path / "sobolev-1-cut", splits=1)
+    (tmp_path / "sobolev-1-cut" / "metrics.csv").write_text(
+        "epoch,step,accuracy,cut1_cosine,val_accuracy\n1,10,0.3,0.6,0.7\n"
+    )
+    write(tmp_path / "backprop", splits=0)
+    (tmp_path / "backprop" / "metrics.csv").write_text(
+        "epoch,step,accuracy,val_accuracy\n1,10,0.1,0.9\n"
+    )
+    plot.main([str(path) for path in sorted(tmp_path.iterdir())])
+    panels = [axis for axis in saved_figures[-1].axes if axis.get_visible()]
+    assert [axis.get_title() for axis in panels] == [
+        "held-out accuracy, %, 1 cut",
+        "cosine of synthetic and true gradient, cut 1",
+        "held-out accuracy, %, 3 cuts",
+        "cosine of synthetic and true gradient, cut 1 (lowest)",
+        "cosine of synthetic and true gradient, cut 2",
+        "cosine of synthetic and true gradient, cut 3 (top)",
+    ]
+    one_cut, _, three_cuts, *_ = panels
+    assert sorted(line.get_ydata()[-1] for line in one_cut.lines) == [70.0, 90.0]
+    assert len(three_cuts.lines) == 4  # two seeds, noprop, and backprop again
+
+
 def test_a_run_whose_metrics_are_damaged_is_named(tmp_path, capsys):
     runs = write_runs(tmp_path)
     (tmp_path / "noprop" / "metrics.csv").write_text("garbage\n")
