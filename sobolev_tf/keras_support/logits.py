@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.keras_support.errors import users_line
+
 _OF_PROBABILITIES = (
     "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
 )  # fmt: skip
@@ -105,13 +107,13 @@ def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable 
         warnings.warn(
             f"{caller}: the net ends in {last}, and the loss, with from_logits=True, takes it once "
             "more: leave the activation out, or from_logits.",
-            stacklevel=4,
+            stacklevel=users_line(),
         )
     if from_logits is False and last == "linear":
         warnings.warn(
             f"{caller}: the net ends in a linear layer, and the loss expects probabilities: give "
             "the loss from_logits=True, or the layer a softmax.",
-            stacklevel=4,
+            stacklevel=users_line(),
         )
 
 

@@ -73,6 +73,7 @@ def _merge_repeated(x, labels, weights):
     """Merge equal rows: for the evidence, repeated labels would be proof that there is no noise."""
     flat = [a.reshape(len(x), -1) for a in (x, *labels.values())]
     rows = np.ascontiguousarray(np.concatenate(flat, 1) + 0.0)  # -0.0 becomes 0.0
+    rows[np.isnan(rows)] = np.nan  # of one sign
     whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
     _, first, group = np.unique(whole, return_index=True, return_inverse=True)
     if len(first) == len(x):
@@ -98,8 +99,8 @@ def _refuse_output_without_labels(caller: str, labels: dict[str, np.ndarray], we
 def _refuse_one_point(caller: str, points: int) -> None:
     if points < 2:
         raise ValueError(
-            f"{caller}: there is 1 point, or 1 of weight above 0, expected at least 2: one point "
-            "does not tell how large values and their deviations are."
+            f"{caller}: there is 1 point, or 1 of weight above 0, expected at least 2 that differ: "
+            "one point does not tell how large values and their deviations are."
         )
 
 

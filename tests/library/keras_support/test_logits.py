@@ -35,8 +35,10 @@ def test_the_loss_takes_what_the_net_gives(make, recwarn):
     make("softmax").compile(loss="sparse_categorical_crossentropy")
     make(None).compile(loss="mse")
     assert not recwarn.list
-    with pytest.warns(UserWarning, match="ends in softmax, and the loss, with from_logits=True"):
+    expected = "ends in softmax, and the loss, with from_logits=True"
+    with pytest.warns(UserWarning, match=expected) as warned:
         make("softmax").compile(loss=entropy(from_logits=True))
+    assert warned[0].filename == __file__
     with pytest.warns(UserWarning, match="ends in a linear layer, and the loss expects prob"):
         make(None).compile(loss="sparse_categorical_crossentropy")
 
