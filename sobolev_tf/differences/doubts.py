@@ -1,13 +1,14 @@
 """Black boxes whose differences are no derivatives: they round, or are not analytic."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-_ROWS = 8  # at which a function's complex step is compared with its central differences
+ROWS = 8  # at which complex steps and forward differences are doubted
 _STEP = 2.0**-17  # of x's size
-_ROUNDED = 1e-8  # of f's size; smooth functions curve less than that over a step of 1e-5
+ROUNDED = 1e-8  # of f's size; smooth functions curve less than that over a step of 1e-5
+ROUNDED_SHORT = 1e-10  # the same for the step of forward differences, 1e-8
 _BENT = 0.05  # share of their sum by which both sides of a step may differ
 _SHARE = 0.25  # of the entries that change at all
 
@@ -34,7 +35,7 @@ imaginary parts); take scheme="central".
     """
     if not len(x):
         return
-    x = x[np.unique(np.linspace(0, len(x) - 1, _ROWS).astype(int))]
+    x = x[np.unique(np.linspace(0, len(x) - 1, ROWS).astype(int))]
     step = _STEP * np.maximum(np.abs(x), size)
     numbers = np.arange(step[0].size).reshape(step.shape[1:])
     step = step * (0.5 + 0.618 * numbers % 1)  # a direction in which components do not cancel
@@ -55,30 +56,76 @@ imaginary parts); take scheme="central".
     )
 
 
-def is_rounded(below: np.ndarray, value: np.ndarray, above: np.ndarray) -> bool:
-    """Tell whether values at the ends of short steps jump, where smooth ones are almost on a line.
+def warn_of_jumps(
+    base: np.ndarray, values: Sequence[np.ndarray], least: float, single: bool
+) -> bool:
+    """Warn if values at three points in a row show that differences are no derivatives.
 
     Args:
-      below, value, above: f at x - h, x and x + h, of one shape, with h 1e-5 of x's size.
+      base: f(x) [B,p,K].
+      values: f at the ends and in the middle of p steps from each row, in order along the step.
+      least: the share of f's size that a bend has to exceed.
+      single: whether steps are those for float32.
+
+    Returns:
+      Whether there was a warning.
+    """
+    if is_rounded(*values, np.abs(base).max((0, 1), initial=0.0) * least):
+        text = (
+            "fn jumps, or stays as it is, within a step of at most 1e-5 of x: its differences are "
+            "mostly rounding, noise or kinks: give step= of about the cube root of its relative "
+            "error, or values with more digits."
+        )
+    elif not single and is_single(*values):
+        text = (
+            "fn returns float64 that was computed in float32: steps for float64 are too short for "
+            "its digits: return float32, or give step=5e-3 of the size of x."
+        )
+    else:
+        return False
+    warnings.warn(f"FiniteDifferences: {text}", stacklevel=7)
+    return True
+
+
+def is_rounded(
+    below: np.ndarray, value: np.ndarray, above: np.ndarray, least: np.ndarray | float = 0.0
+) -> bool:
+    """Tell whether an output jumps within short steps, where a smooth one is almost on a line.
+
+    Args:
+      below, value, above: f [B,p,K] at the ends and in the middle of p steps from each row, of at
+        most 1e-5 of x's size.
+      least: [K], smaller bends are no jumps; where it is 0, nothing is known of f's size.
 
     Example:
 
-    >>> x = np.linspace(0, 1, 50)
+    >>> x = np.linspace(0, 1, 50)[:, None, None]
     >>> ends = [np.sin(x + h) for h in (-1e-5, 0.0, 1e-5)]
-    >>> is_rounded(*ends), is_rounded(*(np.round(end, 3) for end in ends))
-    (False, True)
+    >>> [is_rounded(*(np.round(end, digits) for end in ends), 1e-8) for digits in (15, 3, 1)]
+    [False, True, True]
     """
+    if not value.size:
+        return False
     bends, rises = np.abs(above + below - 2 * value), np.abs(above - below)
-    moving = (bends > 0) | (rises > 0)
-    jumps = (bends > _BENT * rises) & (bends > _ROUNDED * np.abs(value).max(initial=0.0))
-    return bool(jumps.sum() > _SHARE * moving.sum())
+    moving = ((bends > 0) | (rises > 0)).sum((0, 1))
+    jumps = (bends > _BENT * rises) & (bends > least) & np.greater(least, 0)
+    flat = (moving == 0) & (np.ptp(value, axis=(0, 1)) > 0)
+    return bool(np.any(flat | (jumps.sum((0, 1)) > _SHARE * moving)))
 
 
-def warn_of_rounding() -> None:
-    """Warn that derivatives are mostly rounding."""
-    warnings.warn(
-        "FiniteDifferences: fn jumps within a step of 1e-5 of x: its differences are mostly "
-        "rounding, noise or kinks: give step= of about the cube root of its relative error, or "
-        "values with more digits.",
-        stacklevel=6,
-    )
+def is_single(*values: np.ndarray) -> bool:
+    """Tell whether an output of float64 was computed in float32.
+
+    Args:
+      values: f [B,p,K] at points in a row.
+
+    Example:
+
+    >>> x = np.linspace(0, 1, 50)[:, None, None]
+    >>> [is_single(*(np.sin(x + h).astype(t) for h in (0.0, 1e-5))) for t in ("f4", "f8")]
+    [True, False]
+    """
+    # Zeros, and what does not change, may be exact in any precision.
+    telling = np.all([v != 0 for v in values], 0) & np.any([v != values[0] for v in values], 0)
+    exact = np.all([v == v.astype("f4") for v in values], 0)
+    return bool(np.any(telling.any((0, 1)) & (exact | ~telling).all((0, 1))))

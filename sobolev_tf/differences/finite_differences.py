@@ -22,11 +22,8 @@ from sobolev_tf.jets import arguments, contractions
 
 _CALLER = "FiniteDifferences"  # what errors name
 
-# Numbers in the x of one call to the black box: 32 MB of float64.
-_AT_ONCE = 2**22
-
-# Nothing is subtracted from an imaginary step, so it may be this short; a power of 2 stays exact.
-_IMAGINARY = 2.0**-66
+_AT_ONCE = 2**22  # numbers in the x of one call to the black box: 32 MB of float64
+_IMAGINARY = 2.0**-66  # a step: nothing is subtracted, so it may be short; a power of 2 is exact
 
 
 class FiniteDifferences:
@@ -45,9 +42,9 @@ class FiniteDifferences:
 
     If fn returns float32, steps are chosen for float32; results have the dtype of x. fn is called
     once for f(x) and once for each derivative, or more often if the points exceed 32 MB. With
-    "complex", it is called three more times, once, at a few rows, to check that it is analytic.
-    Inside `tf.function`, everything is one `tf.numpy_function`, which XLA (jit_compile=True)
-    refuses, and through which nothing can be differentiated. Models are saved without it.
+    "complex" and "forward", it is checked once at a few rows, by three more calls and one. Inside
+    `tf.function`, all is one `tf.numpy_function`, which XLA (jit_compile=True) refuses, and through
+    which nothing can be differentiated. Models are saved without it.
 
     Args:
       fn: a function x [B,*in] -> [B,*out] of NumPy arrays, whose rows are independent.
@@ -298,16 +295,22 @@ class FiniteDifferences:
         points = np.stack(corners, axis=1)  # [B,corners,p,D]
         y = self._black_box.evaluate(points.reshape(-1, *dims), rows)
         y = y.reshape(*points.shape[:3], base.shape[-1])
-        if self.scheme == "central" and len(ends) == 1 and self.step is None:
-            self._doubt(y[:, 0], np.broadcast_to(base, y[:, 0].shape), y[:, 1])
+        if len(ends) == 1 and self.scheme != "complex" and self.step is None and not self._doubted:
+            far = (x + 2 * ends[0][1])[: doubts.ROWS].reshape(-1, *dims)
+            self._doubt(far, np.broadcast_to(base, y[:, 0].shape), y)
         total = total + np.einsum("c,bcpk->bpk", signs, y)
         return (total.imag if self.scheme == "complex" else total) / width[..., None]
 
-    def _doubt(self, *values):
-        """Warn once of a function whose values jump within a step."""
-        if not self._doubted and doubts.is_rounded(*values):
-            doubts.warn_of_rounding()
-            self._doubted = True
+    def _doubt(self, points, base, y):
+        """Warn once of a function whose values jump within a step, or have too few digits."""
+        values, least = [y[:, 0], base, y[:, -1]], doubts.ROUNDED
+        if self.scheme == "forward":  # a few rows, stepped twice as far, for want of a side below
+            base, least = base[: doubts.ROWS], doubts.ROUNDED_SHORT
+            far = self._black_box.evaluate(points, len(base)).reshape(base.shape)
+            values = [base, y[: len(base), 0], far]
+        single = self._black_box.returned == "f4"
+        warned = doubts.warn_of_jumps(base, values, least, single)
+        self._doubted = warned or self.scheme == "forward"
 
 
 def _joined(*parts: Any) -> tf.TensorShape:

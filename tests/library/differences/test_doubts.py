@@ -39,10 +39,34 @@ def test_a_kink_at_some_rows_is_no_reason_to_refuse():
     assert dy[:, 0].tolist() == [0.0] * 5 + [1.0] * 4
 
 
-@pytest.mark.parametrize("digits", [3, 5, 6])
-def test_rounded_values_are_warned_of(digits):
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize("digits", [1, 3, 5, 6])
+def test_rounded_values_are_warned_of(digits, scheme):
+    def fn(x):  # one output of five
+        y = np.sin(x).sum(1, keepdims=True) + np.arange(5)
+        y[:, 3] = np.round(y[:, 3], digits)
+        return y
+
     with pytest.warns(UserWarning, match="mostly rounding"):
-        tabulate(FiniteDifferences(lambda x: np.round(np.sin(x).sum(1), digits)), X)
+        tabulate(FiniteDifferences(fn, scheme), X)
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_noise_is_warned_of(scheme):
+    rng = np.random.default_rng(0)
+    with pytest.warns(UserWarning, match="mostly rounding"):
+        tabulate(FiniteDifferences(lambda x: np.sin(x) + rng.normal(0, 1e-6, x.shape), scheme), X)
+
+
+def test_values_of_float32_in_float64_are_warned_of():
+    def fn(x):
+        return np.sin(x.astype("float32")).astype("float64")
+
+    with pytest.warns(UserWarning, match="computed in float32"):
+        _, wrong = tabulate(FiniteDifferences(fn), X)
+    _, right = tabulate(FiniteDifferences(lambda x: fn(x).astype("float32")), X)
+    errors = [np.abs(np.einsum("bkk->bk", dy) - np.cos(X)).max() for dy in (wrong, right)]
+    assert errors[1] < 1e-4 < errors[0]
 
 
 @pytest.mark.parametrize(
@@ -55,10 +79,12 @@ def test_rounded_values_are_warned_of(digits):
         lambda x: np.ones(len(x)),
         lambda x: np.sin(x.astype("float32")).sum(1),
         lambda x: (x**2).sum(1) * 1e-12,
+        lambda x: 2 * x,
     ],
 )
-def test_smooth_values_are_not(fn, recwarn):
-    tabulate(FiniteDifferences(fn), np.concatenate([X, np.zeros([1, 2])]))
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_smooth_values_are_not(fn, scheme, recwarn):
+    tabulate(FiniteDifferences(fn, scheme), np.concatenate([np.zeros([1, 2]), X]))
     assert not recwarn.list
 
 
