@@ -70,13 +70,14 @@ def warn_of_jumps(
     Returns:
       Whether there was a warning.
     """
-    if is_rounded(*values, np.abs(base).max((0, 1), initial=0.0) * least):
+    below, middle, above = values
+    if is_rounded(below, middle, above, np.abs(base).max((0, 1), initial=0.0) * least):
         text = (
             "fn jumps, or stays as it is, within a step of at most 1e-5 of x: its differences are "
             "mostly rounding, noise or kinks: give step= of about the cube root of its relative "
             "error, or values with more digits."
         )
-    elif not single and is_single(*values):
+    elif not single and is_single(below, middle, above):
         text = (
             "fn returns float64 that was computed in float32: steps for float64 are too short for "
             "its digits: return float32, or give step=5e-3 of the size of x."

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf import losses, require, targets
+from sobolev_tf import jets, losses, require, targets
 from sobolev_tf.distillation.policies import (
     DIVERGENCES,
     KL,
@@ -24,9 +24,29 @@ from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
+from sobolev_tf.model.scaling import UnscaledFunction
 from sobolev_tf.projections import Projection
 
 BYTE = 255.0  # the largest value of a uint8 image
+
+
+class FunctionOfBytes(UnscaledFunction):
+    """A function of images of 0..255, whose derivatives are those with respect to s / 255."""
+
+    def jet(self, x: tf.Tensor, order: int) -> jets.Jet:
+        """Compute f(s) and D^j f [B,*out,*in × j], j = 1..order."""
+        value, derivatives = super().jet(x, order)
+        return jets.Jet(value, tuple(d * BYTE**j for j, d in enumerate(derivatives, 1)))
+
+    def jvp(self, x: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute f(s) and Df[v], both [B,*out], for v [B,*in]."""
+        value, tangent = super().jvp(x, v)
+        return value, tangent * BYTE
+
+    def vjp(self, x: tf.Tensor, u: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute f(s) and the gradient of <f, u> [B,*in], for u [B,*out]."""
+        value, gradient = super().vjp(x, u)
+        return value, gradient * BYTE
 
 
 class PolicyEquation(Equation):
@@ -45,6 +65,11 @@ class PolicyEquation(Equation):
         """Return log π as a function of s."""
         net = super().net_at(x, training)
         return lambda point: log_policy(net(point))
+
+    def unscaled_at(self, x: tf.Tensor, training: bool | None = False) -> UnscaledFunction:
+        """Return log π as a function of s, with the derivatives that users see."""
+        kind = FunctionOfBytes if self.uint8_images else UnscaledFunction
+        return kind(self.net_at(x, training), self.scaling)
 
     def target_at(self, target: Callable, x: tf.Tensor) -> Callable:
         """Return log π* as a function of s."""
@@ -121,8 +146,8 @@ class PolicyDistiller(EquationModel):
         α during training, use `compile(loss_weights=[1, schedule])`.
       divergence: the KL divergence to minimize and to report, see `PolicyDivergence`.
       uint8_images: whether s are images of 0..255. If so, derivatives are with respect to s / 255
-        in student and teacher, integers are accepted, and `export` serves uint8. None decides by
-        the first s: True if its dtype is uint8.
+        in student and teacher, in `predict_jet` and exports too, integers are accepted, and
+        `export` serves uint8. None decides by the first s: True if its dtype is uint8.
       projections, orthogonal, unbiased, seed: as for `SobolevModel`.
 
     Raises:

@@ -156,6 +156,24 @@ def test_frames_are_differentiated_between_0_and_1():
     assert floats == pytest.approx(ours)  # what the first data decided stays
     with pytest.raises(ValueError, match="is uint8, but the first s was not"):
         shares.evaluate(FRAMES, verbose=0)
+    slopes = [
+        model.predict_jet(s).derivatives[0]
+        for model, s in ((bytes_, FRAMES), (shares, FRAMES / np.float32(255)))
+    ]
+    np.testing.assert_allclose(*slopes, rtol=1e-4, atol=1e-5)
+
+
+def test_exported_products_are_with_respect_to_shares_of_255(tmp_path):
+    model = distiller(uint8_images=True)
+    d1 = model.predict_jet(FRAMES).derivatives[0]
+    model.export(tmp_path / "saved")
+    served = tf.saved_model.load(str(tmp_path / "saved")).signatures
+    rng = np.random.default_rng(0)
+    u, v = (rng.normal(size=shape).astype("float32") for shape in ([10, 3], FRAMES.shape))
+    gradient = served["vjp"](x=tf.constant(FRAMES), u=u)["vjp"]
+    np.testing.assert_allclose(gradient, np.einsum("bahwc,ba->bhwc", d1, u), rtol=1e-3, atol=1e-5)
+    tangent = served["jvp"](x=tf.constant(FRAMES), v=v)["jvp"]
+    np.testing.assert_allclose(tangent, np.einsum("bahwc,bhwc->ba", d1, v), rtol=1e-3, atol=1e-4)
 
 
 def test_an_older_file_names_its_images_frames():
