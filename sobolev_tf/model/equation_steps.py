@@ -186,7 +186,7 @@ class EquationSteps(NetModel):
         """Make the state of r2: if a trace does, sums over replicas fail in it."""
         shapes = self.equation.output_dims, self.scaling.mean.shape
         outputs, inputs = (int(np.prod(shape)) for shape in shapes)
-        for name in labeled or labels.names(self.order):
+        for name in {*labels.names(self.order), *labeled}:  # a target may supply any order
             dtype = getattr(labeled.get(name), "dtype", tf.float32)
             metric = self._jet_metrics[f"{name}_r2"]
             if tf.as_dtype(dtype).is_floating and not has_state(metric):
