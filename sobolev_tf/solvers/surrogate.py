@@ -76,8 +76,7 @@ def fit_surrogate(
 
     Args:
       x: points [B,D]. Equal rows, with equal labels, are one row with the sum of their weights.
-        Copies that differ, if only by rounding or in what is missing, stay, and make labels look
-        free of noise: leave them out.
+        Leave out copies that differ by rounding or missing labels: they hide the noise.
       y: labels as for `SobolevModel.fit`: values, (value, d1), or a dict with one or both; NaN
         marks missing entries.
       sample_weight: [B], at least 0. The noise of a row of weight w has 1/w of the variance; rows
