@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from sobolev_tf import require
 from sobolev_tf.check.against_function import explain_rest, random_values, wrong_values
 from sobolev_tf.check.against_neighbors import explain_residuals
+from sobolev_tf.check.constant import constant_columns
 from sobolev_tf.check.data import Data, read_data
 from sobolev_tf.check.explain import explain
 from sobolev_tf.check.hypothesis import relative_misfit
@@ -106,7 +107,11 @@ def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     _, band, explained = min(tried, key=lambda t: t[0])
     error = math.sqrt(relative_misfit(band, implied_rises(data, band).sum(-1)))
     residual = secants.rise - implied_rises(data, secants).sum(-1)
-    findings = explained.findings or explain_residuals(data, secants, residual, error)
+    findings = (
+        explained.findings
+        or constant_columns(data, secants, residual, CLOSE)
+        or explain_residuals(data, secants, residual, error)
+    )
     return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbors")
 
 

@@ -91,12 +91,16 @@ def explain_residuals(
         if unrelated:
             return unrelated
     elif wrong:
-        text = f"dy is off by about {error:.2g}: residuals grow as the step, not as its cube"
-        return [Finding("disagree", error, text)]
+        return [_wrong(error)]
     if error**2 > INFORMATIVE:
         text = f"{len(data.x)} points in {size} dimensions are too few or too far apart: give fn"
         return [Finding("cannot tell", error, text)]
     return []
+
+
+def _wrong(error: float) -> Finding:
+    text = f"dy is off by about {error:.2g}: residuals grow as the step, not as its cube"
+    return Finding("disagree", error, text)
 
 
 def _growth(secants: Secants, residual: np.ndarray) -> float:
@@ -114,22 +118,28 @@ def _unrelated(
     data: Data, part: Secants, residual: np.ndarray, error: float, wrong: bool
 ) -> list[Finding]:
     """Shuffled, noisy or plainly other derivatives, where values are smooth."""
+    seen = np.isfinite(part.rise).any((0, 1))  # outputs of which something is known
+    part = part._replace(rise=part.rise[..., seen], scale=part.scale[..., seen])
+    residual = residual[..., seen]
     use = np.isfinite(part.rise).all(-1, keepdims=True)
     step, rise, r = (np.where(use, a, 0.0) for a in (part.step, part.rise, residual))
     fit = np.linalg.pinv(step)
     # Slopes fitted to the values: do they foretell each left out rise better than dy?
     left = np.maximum(1 - np.einsum("and,adn->an", step, fit), _LEVERAGE)[..., None]
     loss = robust_loss(part, part.rise - (rise - step @ (fit @ rise)) / left)
+    loss = np.where(use, loss, np.nan)  # unused rises are zero here, and would be foretold
     gain = mean_of(robust_loss(part, part.rise - residual) - loss, (1, 2))
     gain = gain[np.isfinite(gain)]
+    if not len(gain):  # no row in which all outputs are known
+        return [_wrong(error)] if wrong else []
     chance = _SIGNIFICANT * gain.std() / math.sqrt(len(gain))
     better = gain.mean() > _BETTER * mean_of(loss) + chance
     better = better and mean_of(loss) <= INFORMATIVE * mean_of(robust_loss(part, 0.0))
     if not better and not wrong:
         return []
-    slopes, fitted = data.slopes(part.tail), np.swapaxes(fit @ rise, 1, 2)
+    slopes, fitted = data.slopes(part.tail)[:, seen], np.swapaxes(fit @ rise, 1, 2)
     alike = _correlation(fitted, slopes)
-    near = np.abs(data.slopes(part.head[:, :_NEAREST]) - slopes[:, None])
+    near = np.abs(data.slopes(part.head[:, :_NEAREST])[:, :, seen] - slopes[:, None])
     any_two = median_of(np.abs(slopes - np.roll(slopes, 1, 0)), 0)
     rough = median_of(median_of(near, (0, 1)) / (any_two + TINY))
     # Errors that a row shares with all its steps are linear in the step; half of noise is not.
