@@ -90,7 +90,7 @@ def explain_residuals(
         unrelated = _unrelated(data, part, residual[:, :count], error, wrong)
         if unrelated:
             return unrelated
-    elif wrong:
+    elif wrong and not secants.has_few_rows():
         return [_wrong(error)]
     if error**2 > INFORMATIVE:
         text = f"{len(data.x)} points in {size} dimensions are too few or too far apart: give fn"

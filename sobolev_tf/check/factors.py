@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from sobolev_tf.check.data import Data
-from sobolev_tf.check.hypothesis import Hypothesis, component_names, judge, robust_fit
+from sobolev_tf.check.hypothesis import (
+    INFORMATIVE,
+    Hypothesis,
+    component_names,
+    judge,
+    relative_misfit,
+    robust_fit,
+)
 from sobolev_tf.check.report import Finding
 from sobolev_tf.check.secants import Secants, implied_rises
 from sobolev_tf.check.statistics import TINY
@@ -55,6 +62,10 @@ def scaled_labels(
             c[k, inputs], error[k, inputs] = robust_fit(
                 features[:, :, k], beside[:, :, k], target[:, :, k], 1.0
             )
+        if (
+            outputs is by_output
+        ):  # factors near 0 explain nothing, however well others are explained
+            c[relative_misfit(secants, (terms * c).sum(-1), (0, 1)) >= INFORMATIVE] = 1.0
         # What is left unexplained could have made a small deviation from 1.
         left = judge(secants, [], (terms * c).sum(-1)).misfit
         margin = np.maximum(_SIGNIFICANT * error, max(tolerance, _UNEXPLAINED * left))

@@ -46,10 +46,16 @@ def judge(secants: Secants, findings: list, rise: np.ndarray) -> Hypothesis:
     return Hypothesis(findings, rise, math.sqrt(mean_of(loss)) if seen else 1.0)
 
 
-def relative_misfit(secants: Secants, rise: np.ndarray) -> float:
-    """Compute the squared misfit as a share of that of zero labels, which say nothing."""
-    misfit, zero = mean_of(robust_loss(secants, rise)), mean_of(robust_loss(secants, 0.0))
-    return float(np.nan_to_num(misfit / (zero + _NO_MISFIT)))
+def relative_misfit(secants: Secants, rise: np.ndarray, axis: tuple | None = None) -> np.ndarray:
+    """Compute the squared misfit as a share of that of zero labels, which say nothing.
+
+    Args:
+      secants: the evidence.
+      rise: implied rises [A,N,K].
+      axis: what to take means over; None for all.
+    """
+    misfit, zero = (mean_of(robust_loss(secants, r), axis) for r in (rise, 0.0))
+    return np.nan_to_num(misfit / (zero + _NO_MISFIT))
 
 
 def robust_fit(

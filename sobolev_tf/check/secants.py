@@ -19,6 +19,7 @@ BUDGET = 2**22  # numbers in the largest array
 _POOL, _ROWS = 4096, 800  # rows that are searched for neighbors; rows that are checked
 _LEAST_ROWS = 16  # are checked, however many outputs there are
 _SAME_POINT = 1e-9  # standard deviations: a shorter step says nothing of slopes
+_FEW_ROWS = 8  # for each input: between fewer, curvature looks like a fault
 _FLAT = 0.1  # of the usual slope: flatter places count as if they were so steep
 
 _ALL_PROBES, _SOME_PROBES = 64, 32  # up to 64 inputs are all stepped along; of more, 32
@@ -44,6 +45,10 @@ class Secants(NamedTuple):
     def band(self, start: int, stop: int) -> "Secants":
         """Return the secants of ranks start to stop."""
         return Secants(self.tail, *(a[:, start:stop] for a in self[1:]))
+
+    def has_few_rows(self) -> bool:
+        """Whether there are too few rows for their dimensions to tell curvature from a fault."""
+        return len(self.tail) < _FEW_ROWS * self.step.shape[-1]
 
 
 def neighbor_secants(data: Data, rng: np.random.Generator) -> Secants | None:

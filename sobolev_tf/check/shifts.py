@@ -35,6 +35,9 @@ def shifted_labels(
       fitted: the secants that the shift is fitted to.
     """
 
+    if secants.has_few_rows():
+        return
+
     def change(part):
         return data.slopes(part.head) - data.slopes(part.tail)[:, None]
 

@@ -40,6 +40,18 @@ def test_right_labels_of_a_grid_pass():
         assert check_labels(x, *labels(sines, x)).ok
 
 
+def test_curvature_between_few_points_is_no_fault():
+    """Each of these sets has points so far apart that trapezoids are off by tens of percent."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, (v, w) = rng.uniform(-1, 1, [20, 8]), rng.normal(size=[2, 8])
+        growth = np.exp(x @ v / 2)
+        assert check_labels(x, growth, growth[:, None] * v / 2).ok
+        y = np.stack([x @ v, np.sin(2 * x @ w)], 1)
+        dy = np.stack([np.tile(v, (20, 1)), 2 * np.cos(2 * x @ w)[:, None] * w], 1)
+        assert check_labels(x, y, dy).ok
+
+
 def test_too_few_points_for_their_dimensions_are_not_decided():
     x = np.random.default_rng(0).uniform(-5, 5, [300, 20])
     y, dy = labels(styblinski_tang, x)
