@@ -31,8 +31,8 @@ def users_line() -> int:
 
     Example:
 
-    >>> users_line()
-    1
+    >>> users_line() >= 1
+    True
     """
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:

@@ -33,7 +33,8 @@ def checked(
 
     Example:
 
-    >>> x, y, _ = checked("fit", np.zeros([4, 1]), (np.ones(4), np.ones([4, 1])), None)
+    >>> x = np.arange(4.0)[:, None]
+    >>> x, y, _ = checked("fit", x, (x[:, 0], np.ones([4, 1])), None)
     >>> {name: label.shape for name, label in y.items()}
     {'value': (4, 1), 'd1': (4, 1, 1)}
     """
