@@ -62,9 +62,7 @@ def scaled_labels(
             c[k, inputs], error[k, inputs] = robust_fit(
                 features[:, :, k], beside[:, :, k], target[:, :, k], 1.0
             )
-        if (
-            outputs is by_output
-        ):  # factors near 0 explain nothing, however well others are explained
+        if outputs is by_output:  # other outputs do not excuse a factor that explains nothing
             c[relative_misfit(secants, (terms * c).sum(-1), (0, 1)) >= INFORMATIVE] = 1.0
         # What is left unexplained could have made a small deviation from 1.
         left = judge(secants, [], (terms * c).sum(-1)).misfit

@@ -33,8 +33,10 @@ def shifted_labels(
       secants: the evidence.
       rise: the rises that dy implies as it is, [A,N,K].
       fitted: the secants that the shift is fitted to.
-    """
 
+    Yields:
+      At most one hypothesis; none if there are few rows for their dimensions.
+    """
     if secants.has_few_rows():
         return
 
