@@ -1,9 +1,10 @@
 """Black boxes whose differences are no derivatives: they round, or are not analytic."""
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from sobolev_tf import warn
 
 ROWS = 8  # at which complex steps and forward differences are doubted
 _STEP = 2.0**-17  # of x's size
@@ -84,7 +85,7 @@ def warn_of_jumps(
         )
     else:
         return False
-    warnings.warn(f"FiniteDifferences: {text}", stacklevel=7)
+    warn.at_users_line(f"FiniteDifferences: {text}")
     return True
 
 

@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from sobolev_tf import jets, losses, require, targets
+from sobolev_tf import jets, losses, require, targets, warn
 from sobolev_tf.distillation.policies import (
     DIVERGENCES,
     KL,
@@ -305,8 +304,7 @@ def _frozen(teacher: Any) -> Any:
 
 def _warn_of_softmax(whose: str, net: Any) -> None:
     if logits.last_activation(net) == "softmax":
-        warnings.warn(
+        warn.at_users_line(
             f"PolicyDistiller: {whose} ends in softmax, and its outputs are taken for logits: "
-            "leave the softmax out.",
-            stacklevel=3,
+            "leave the softmax out."
         )

@@ -1,8 +1,8 @@
 """Parts of a function that have no gradient, beside others that have one."""
 
-import warnings
-
 import tensorflow as tf
+
+from sobolev_tf import warn
 
 _IN_PYTHON = ("PyFunc", "PyFuncStateless")  # what tf.numpy_function makes
 
@@ -21,6 +21,7 @@ def warn_of_detached_part(caller: str, value: tf.Tensor, x: tf.Tensor) -> None:
 
     Example:
 
+    >>> import warnings
     >>> @tf.function
     ... def sum_of_two(x):
     ...     y = tf.sin(x) + tf.numpy_function(lambda t: t**2, [x], tf.float32)
@@ -33,10 +34,9 @@ def warn_of_detached_part(caller: str, value: tf.Tensor, x: tf.Tensor) -> None:
     'jet: a part of fn runs in Python (numpy_function), a'
     """
     if has_detached_part(value, x):
-        warnings.warn(
+        warn.at_users_line(
             f"{caller}: a part of fn runs in Python (numpy_function), and has no gradient: it is "
-            "missing in derivatives. Use TensorFlow operations, or targets.FiniteDifferences(fn).",
-            stacklevel=5,
+            "missing in derivatives. Use TensorFlow operations, or targets.FiniteDifferences(fn)."
         )
 
 

@@ -1,10 +1,7 @@
-"""Errors that name what the user called, and warnings that name the line."""
+"""Errors that name what the user called."""
 
 import contextlib
-import sys
 from collections.abc import Iterator
-
-_BETWEEN = ("sobolev_tf", "keras", "contextlib")  # the user and a function that warns
 
 
 @contextlib.contextmanager
@@ -24,17 +21,3 @@ def errors_of(caller: str) -> Iterator[None]:
         if str(error).startswith(caller):
             raise
         raise ValueError(f"{caller}: {error}") from error
-
-
-def users_line() -> int:
-    """Return the `stacklevel` that gives a warning of the calling function the user's line.
-
-    Example:
-
-    >>> users_line() >= 1
-    True
-    """
-    frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:
-        frame, level = frame.f_back, level + 1
-    return level

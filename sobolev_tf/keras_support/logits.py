@@ -1,6 +1,5 @@
 """Logits that are taken for probabilities, and the other way round: what the last layer tells."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.keras_support.errors import users_line
+from sobolev_tf import warn
 
 _OF_PROBABILITIES = (
     "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
@@ -92,6 +91,7 @@ def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable 
 
     Example:
 
+    >>> import warnings
     >>> net = keras.Sequential([keras.Input([2]), keras.layers.Dense(3, "softmax")])
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
@@ -104,16 +104,14 @@ def warn_about_logits(caller: str, net: Any, loss: keras.losses.Loss | Callable 
         from_logits = False
     last = last_activation(net)
     if from_logits is True and last in ("softmax", "sigmoid"):
-        warnings.warn(
+        warn.at_users_line(
             f"{caller}: the net ends in {last}, and the loss, with from_logits=True, takes it once "
-            "more: leave the activation out, or from_logits.",
-            stacklevel=users_line(),
+            "more: leave the activation out, or from_logits."
         )
     if from_logits is False and last == "linear":
-        warnings.warn(
+        warn.at_users_line(
             f"{caller}: the net ends in a linear layer, and the loss expects probabilities: give "
-            "the loss from_logits=True, or the layer a softmax.",
-            stacklevel=users_line(),
+            "the loss from_logits=True, or the layer a softmax."
         )
 
 
@@ -126,6 +124,7 @@ def warn_of_probabilities(caller: str, numbers: np.ndarray) -> None:
 
     Example:
 
+    >>> import warnings
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     warn_of_probabilities("fit", np.array([[0.25, 0.75], [0.5, 0.5]]))
@@ -135,10 +134,9 @@ def warn_of_probabilities(caller: str, numbers: np.ndarray) -> None:
     if numbers.ndim != 2 or numbers.shape[1] < 2 or not len(numbers):
         return
     if numbers.min() >= 0 and np.all(np.abs(numbers.sum(1, dtype="float64") - 1) < _ROUNDING):
-        warnings.warn(
+        warn.at_users_line(
             f"{caller}: every row of the logits sums to 1, as probabilities do: the policy would "
-            "be their softmax. Pass logits, or the logarithm of probabilities.",
-            stacklevel=5,
+            "be their softmax. Pass logits, or the logarithm of probabilities."
         )
 
 

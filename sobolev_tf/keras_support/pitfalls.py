@@ -1,8 +1,8 @@
 """Warnings about nets that cannot learn derivatives, or not exactly."""
 
-import warnings
-
 import keras
+
+from sobolev_tf import warn
 
 # Between their kinks these are linear, and so is a net of them: its second derivative is zero.
 _LINEAR_PIECES = (
@@ -55,17 +55,15 @@ def warn_about_net(net: keras.Model, order: int) -> None:
     """
     layers = [layer for layer in net._flatten_layers() if not isinstance(layer, keras.Model)]
     if order >= 2 and _piecewise_linear(layers):
-        warnings.warn(
+        warn.at_users_line(
             "the net is piecewise linear: its derivatives of order 2 and up are zero, whatever "
-            'it learns. Use a smooth activation, such as "silu", "softplus" or "tanh".',
-            stacklevel=4,
+            'it learns. Use a smooth activation, such as "silu", "softplus" or "tanh".'
         )
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if order and any(layer.trainable for layer in norms):
-        warnings.warn(
+        warn.at_users_line(
             f"{norms[0].name} normalizes over the batch in training: derivatives carry the "
-            "other rows' share. Freeze it (layer.trainable = False), or use LayerNormalization.",
-            stacklevel=4,
+            "other rows' share. Freeze it (layer.trainable = False), or use LayerNormalization."
         )
 
 

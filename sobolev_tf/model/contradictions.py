@@ -1,12 +1,12 @@
 """Labels of one call that contradict each other: one warning, with the first row."""
 
 import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from sobolev_tf import warn
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels
 
@@ -109,8 +109,7 @@ def _first(wrong_rows):
 
 def _warn(model, caller, name, what):
     model.warned.add(f"contradiction of {name}")
-    warnings.warn(
+    warn.at_users_line(
         f"{caller}: label {name} {what}: labels that contradict each other are learned as their "
-        "mean; look at the order of axes, signs and units.",
-        stacklevel=5,
+        "mean; look at the order of axes, signs and units."
     )

@@ -1,11 +1,12 @@
 """Nets that couple the rows of a batch: found by one look at two rows."""
 
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from sobolev_tf import warn
 
 _ROWS = 2
 _ROUNDING = 1e-6  # share of the largest slope: rounding, where the slope should be 0
@@ -30,11 +31,10 @@ def warn_of_coupled_rows(caller: str, model: Any, x: Any) -> None:
     except Exception:
         return  # the net takes only batches of one size, or fails: the fit says why
     if other > _ROUNDING * own:
-        warnings.warn(
+        warn.at_users_line(
             f"{caller}: the net couples the rows of a batch: its value in row 0 depends on x in "
             "row 1, so derivatives carry other rows' shares and change with the batch. Look for "
-            "means, sums or attention over axis 0.",
-            stacklevel=4,
+            "means, sums or attention over axis 0."
         )
 
 

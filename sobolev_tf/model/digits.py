@@ -1,11 +1,11 @@
 """Digits that float32 cannot hold: numbers far from zero that differ by little."""
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
+from sobolev_tf import warn
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.column_ranges import are_finite
 
@@ -66,10 +66,9 @@ def _warn(model, caller, name, numbers, known):
     column = int(np.argmax(lost))
     where = f", component {column}," if len(lost) > 1 else ""
     model.warned.add(name)
-    warnings.warn(
+    warn.at_users_line(
         f"{caller}: {name}{where} varies by {spread[column]:.2g} around {low[column]:.9g}, and "
         f"float32 holds {resolved(offset[column], spread[column]):.0f} of its digits: build the "
         'net in float64 (nets.mlp(..., dtype="float64")) and pass float64 arrays, or subtract the '
-        "offset first.",
-        stacklevel=5,
+        "offset first."
     )

@@ -1,13 +1,11 @@
 """Losses in z-scores: those that need the user's own numbers are refused after `adapt`."""
 
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 
-from sobolev_tf import losses
-from sobolev_tf.keras_support.errors import users_line
+from sobolev_tf import losses, warn
 from sobolev_tf.keras_support.logits import warn_about_logits
 
 _WHY = (
@@ -55,4 +53,4 @@ def refuse_losses_of_raw_values(caller: str, objective: Any, mean: Any, deviatio
     name = losses.name_of(loss)
     if losses.is_ready_made(loss):
         raise ValueError(f"{caller}: the loss of value, {name}, {_WHY}")
-    warnings.warn(f"{caller}: the loss of value, {name}, {_WHY}", stacklevel=users_line())
+    warn.at_users_line(f"{caller}: the loss of value, {name}, {_WHY}")

@@ -1,10 +1,10 @@
 """Keras's callbacks in a full-batch fit: what they need, and which cannot work there."""
 
-import warnings
 from typing import Any
 
 import keras
 
+from sobolev_tf import warn
 from sobolev_tf.keras_support.fit_arguments import look_at_callbacks
 
 _RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
@@ -31,9 +31,8 @@ def callback_list(
     flat = look_at_callbacks(caller, callbacks)
     for callback in flat:
         if isinstance(callback, _RATES):
-            warnings.warn(
-                f"{caller} has no learning rate: {type(callback).__name__} changes nothing.",
-                stacklevel=4,
+            warn.at_users_line(
+                f"{caller} has no learning rate: {type(callback).__name__} changes nothing."
             )
     return keras.callbacks.CallbackList(
         [history, *flat], model=model, epochs=iterations, steps=1, verbose=verbose

@@ -1,14 +1,13 @@
 """One fit for small data: a kernel net, or an MLP if that predicts held-out points better."""
 
 import dataclasses
-import warnings
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import nets, require
+from sobolev_tf import nets, require, warn
 from sobolev_tf.keras_support.progress import is_shown
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers import surrogate_labels
@@ -308,7 +307,7 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
     try:
         data.refuse_mlp_without_scipy()
     except ImportError as error:
-        warnings.warn(f"{error} So no MLP was tried.", stacklevel=3)
+        warn.at_users_line(f"{error} So no MLP was tried.")
         return "kernel", model, {"kernel": left_out}
     order = np.random.default_rng(data.seed).permutation(len(data.x))
     cut = max(1, len(order) // 5)
@@ -327,10 +326,9 @@ def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
 def _warn_of_unused_slopes(processes: list[GaussianProcess]) -> None:
     unused = [k for k, process in enumerate(processes) if not process.prior.uses_slopes]
     if unused:
-        warnings.warn(
+        warn.at_users_line(
             f"{_CALLER}: slopes of output {', '.join(map(str, unused))} are left out, since values "
-            "alone predict left-out values better: they are noisy or wrong; check_labels tells.",
-            stacklevel=3,
+            "alone predict left-out values better: they are noisy or wrong; check_labels tells."
         )
 
 

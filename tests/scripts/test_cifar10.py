@@ -174,8 +174,22 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [("config.json", "is one run, and --seeds makes several"), ("seeds.json/", "is a folder")],
+)
+def test_seeds_start_only_where_their_results_have_a_place(name, message, run, tmp_path):
+    place = tmp_path / name
+    place.mkdir() if name.endswith("/") else place.write_text("{}")
+    code, _, err = run(*TINY, "--method=noprop", "--seeds=0,1", f"--workdir={tmp_path}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--data_dir=."], "--dataset=shapes is drawn, not read from --data_dir"),
         (["--seeds=0,0"], "expected different whole numbers"),
         (["--seeds=1", "--seed=1"], "and no --seed"),
         (["--seeds="], "expected different whole numbers"),

@@ -12,8 +12,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from sobolev_tf.keras_support import directories
 from train.forces import clusters, nets
-from train.lib.run import cells, identity, schema
-from train.lib.run.errors import reading
+from train.lib.run import cells, identity
 
 METHOD_NAMES = {  # as people read them
     "values": "values only",
@@ -163,10 +162,7 @@ def read_net(
     count = clusters.NUM_TEST
     shapes = {"energies": [count, 1], "forces": [count, most, 3], "scores": [len(MEASURES)]}
     path = net_path(folder, **key)
-    with reading(path, "its command trains it again", "cannot be read"):
-        arrays = identity.read_npz(path, key | recipe)
-        schema.check_arrays(arrays, shapes)
-    return arrays
+    return cells.read_arrays(path, key | recipe, shapes)
 
 
 def is_done(folder: Path, task: Task) -> bool:

@@ -16,8 +16,7 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import cells, identity, schedule, schema
-from train.lib.run.errors import reading
+from train.lib.run import cells, identity, schedule
 from train.pricing import products
 
 PRESETS = {"paper": {"hidden": ["20"] * 4, "steps": 1600, "learning_rate": 0.1}}
@@ -154,10 +153,7 @@ def read_net(
     """
     key: dict[str, Any] = {"product": product, "paths": paths, "method": method, "seed": seed}
     path = net_path(folder, **key)
-    with reading(path, "its command trains it again", "cannot be read"):
-        arrays = identity.read_npz(path, key | recipe)
-        schema.check_arrays(arrays, NET_SHAPES)
-    return arrays
+    return cells.read_arrays(path, key | recipe, NET_SHAPES)
 
 
 def is_done(folder: Path, task: Task) -> bool:

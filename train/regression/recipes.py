@@ -17,8 +17,7 @@ import keras
 import numpy as np
 
 import sobolev_tf as st
-from train.lib.run import cells, identity, schedule, schema
-from train.lib.run.errors import reading
+from train.lib.run import cells, identity, schedule
 from train.regression import functions
 
 PRESETS = {
@@ -189,10 +188,7 @@ def read_net(
     """
     key: dict[str, Any] = {"function": function, "size": size, "method": method, "seed": seed}
     path = net_path(folder, **key)
-    with reading(path, "its command trains it again", "cannot be read"):
-        arrays = identity.read_npz(path, key | recipe)
-        schema.check_arrays(arrays, NET_SHAPES)
-    return arrays
+    return cells.read_arrays(path, key | recipe, NET_SHAPES)
 
 
 def is_done(folder: Path, task: Task) -> bool:

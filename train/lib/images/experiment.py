@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from train.lib.images import devices, image_flags, report
-from train.lib.run import cli, strategies, workers
+from train.lib.run import cli, run_folder, strategies, workers
+from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
 
@@ -38,6 +39,11 @@ def _train_all(train, settings, layers, folder):
     if settings.seeds is None:
         train(settings, layers, folder)
         return
+    if (folder / "config.json").exists():
+        raise UsageError(
+            f"{folder} is one run, and --seeds makes several: choose another --workdir"
+        )
+    run_folder.check_places(folder, ["seeds.json"])
     summaries = []
     for seed in settings.seeds:
         keras.backend.clear_session()

@@ -254,6 +254,8 @@ def check(settings: Settings) -> None:
         raise UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
     if settings.dataset == "":
         raise UsageError("--dataset= names no data set: name one, or leave the flag out")
+    if settings.dataset == "shapes" and "data_dir" in settings.typed:
+        raise UsageError("--dataset=shapes is drawn, not read from --data_dir: give one of them")
     unused = sorted(settings.typed & {"augmentation", "color_distortion"})
     if unused and datasets.is_drawn(settings.dataset, settings.data_dir):
         raise UsageError(f"--{unused[0]} is for data sets that TFDS has prepared, not for shapes")

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from absl import flags
 
-from train.lib.run import files, metrics_csv, processes, progress, run_folder
-from train.lib.run.errors import DamagedError, UsageError
+from train.lib.run import files, identity, metrics_csv, processes, progress, run_folder, schema
+from train.lib.run.errors import DamagedError, UsageError, reading
 from train.lib.run.settings import Settings
 
 Task = TypeVar("Task")
@@ -89,6 +90,25 @@ def is_whole(path: Path, read: Callable[[], Any]) -> bool:
         print(error, file=sys.stderr)
         return False
     return True
+
+
+def read_arrays(
+    path: Path, of: Mapping[str, Any], shapes: Mapping[str, list[int]]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a net's file.
+
+    Args:
+      path: the file, of `identity.write_npz`.
+      of: what the net is of, as far as it is known.
+      shapes: {name of an array: its shape}.
+
+    Raises:
+      DamagedError: it is missing, cut short, of another net, or holds something else.
+    """
+    with reading(path, "its command trains it again", "cannot be read"):
+        arrays = identity.read_npz(path, of)
+        schema.check_arrays(arrays, shapes)
+    return arrays
 
 
 def median_and_range(numbers: Sequence[float]) -> list[float]:
