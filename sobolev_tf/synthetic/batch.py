@@ -1,5 +1,6 @@
 """The input and the output of a training step of a split network."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -24,6 +25,10 @@ class Batch(NamedTuple):
     sample_weight: tf.Tensor | None
     example_weights: tf.Tensor
 
+    def objective(self, losses: tf.Tensor) -> tf.Tensor:
+        """Add up the losses of the examples [B], times their factors."""
+        return tf.reduce_sum(losses * tf.cast(self.example_weights, losses.dtype))
+
 
 class Step(NamedTuple):
     """The result of a training step.
@@ -37,12 +42,18 @@ class Step(NamedTuple):
     outputs: tf.Tensor
 
 
-def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Batch:
+def unpack(
+    data: Any,
+    output_shape: tuple,
+    loss: keras.losses.Loss | Callable,
+    loss_scale: tf.Tensor | float = 1.0,
+) -> Batch:
     """Make a `Batch` from the data that Keras's `fit` passes.
 
     Args:
       data: x, (x, y) or (x, y, sample_weight).
       output_shape: (B,*out), the shape of the network's outputs.
+      loss: the network's, of labels and outputs.
       loss_scale: the factor of the objective by loss scaling.
 
     Raises:
@@ -57,10 +68,24 @@ def unpack(data: Any, output_shape: tuple, loss_scale: tf.Tensor | float) -> Bat
         )
     if sample_weight is not None:
         sample_weight = nan_where_negative(sample_weight)
+    y = _labels(y, output_shape)
+    weights = example_weights(x, sample_weight, loss_scale)
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is not None:  # Keras's mean is over the labels that count.
+        counts = tf.cast(y, weights.dtype) != tf.cast(ignored, weights.dtype)
+        share = tf.reduce_mean(tf.cast(counts, weights.dtype))
+        weights = tf.math.divide_no_nan(weights, share)
+    return Batch(x, y, sample_weight, weights)
+
+
+def _labels(y, output_shape):
+    """Labels as a tensor; numbers in the shape of the outputs, which plain functions need."""
     y = tf.convert_to_tensor(y)  # train_on_batch passes NumPy arrays when run eagerly
-    if len(y.shape) == 1 and output_shape[1:] == (1,):
-        y = y[:, None]  # As Keras does inside its losses; plain functions would broadcast.
-    return Batch(x, y, sample_weight, example_weights(x, sample_weight, loss_scale))
+    if len(y.shape) == len(output_shape) - 1 and output_shape[-1] == 1:
+        y = y[..., None]
+    if not y.dtype.is_floating and y.shape.is_compatible_with(output_shape):
+        y = tf.cast(y, keras.config.floatx())
+    return y
 
 
 def refuse_no_labels(method: str, y: Any) -> None:

@@ -10,6 +10,7 @@ from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
+from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import placed_trainer
 from sobolev_tf.synthetic.batch import num_examples, refuse_no_labels, unpack
 from sobolev_tf.synthetic.fitting import WatchedModel
@@ -63,6 +64,25 @@ class DecoupledSteps(WatchedModel):
         of_cuts = {m.name for cut in self.diagnostics for m in cut.trackers.values()}
         return reducible_logs({k: v for k, v in results.items() if k not in of_cuts})
 
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Compute the mean of the examples' losses, which critics learn, plus the penalties.
+
+        Without critics it is Keras's, which knows masks, and losses of a whole batch, but
+        multiplies weights [B] into the last axis of the losses [B,T] of sequences.
+        """
+        if not self.synthetic_gradients:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        batch = unpack((x, y, sample_weight), self.stages[-1].output_shape, self.loss)
+        loss = batch.objective(per_example(self.loss, batch.y, at_least_float32(y_pred)))
+        return loss + sum(self._aggregate_additional_loss(penalty) for penalty in self.losses)
+
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, tf.Tensor]:
@@ -81,7 +101,8 @@ class DecoupledSteps(WatchedModel):
 
     def _unpack(self, data):
         with errors_of("fit"):
-            return unpack(data, self.stages[-1].output_shape, self.optimizer.scale_loss(1.0))
+            scale = self.optimizer.scale_loss(1.0)
+            return unpack(data, self.stages[-1].output_shape, self.loss, scale)
 
     def _update_logs(self, loss, batch, outputs):
         """Return a step's logs."""

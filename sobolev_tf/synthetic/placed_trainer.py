@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import uses_loss_scaling
-from sobolev_tf.losses import batch_mean, per_example
+from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.batch import Batch, Step, num_examples
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
@@ -182,7 +182,7 @@ class PlacedTrainer:
             h = passes[-1].cut.h_out
         with device_scope(self.devices[-1]), passes[-1].tape:
             value = per_example(self.loss, batch.y, at_least_float32(h))
-            loss = batch_mean(value, batch.sample_weight)
+            loss = batch.objective(value)
         arriving = self._backward(number, passes, loss)
         gradients = [
             self._critic_gradients(k, number, passes[k], value, arriving[k], batch, h)

@@ -245,3 +245,43 @@ def test_two_replicas_by_default_update_a_critic_one_after_another(two_replicas,
     for (before, after), gradient in zip(pairs, expected, strict=True):
         moved = before.numpy() - keras.ops.convert_to_numpy(after)
         np.testing.assert_allclose(moved, gradient, rtol=1e-9, atol=1e-12)
+
+
+def sequence_net(outputs):
+    inputs = keras.Input([7, 4])
+    h = keras.layers.Dense(6, "tanh", name="first")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(outputs)(h))
+
+
+def squares(y, outputs):
+    return (y - outputs) ** 2
+
+
+IGNORES_0 = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
+NUMBERS = np.arange(49).reshape(7, 7) % 3  # labels [B,T]
+
+
+@pytest.mark.parametrize(("outputs", "loss"), [(1, squares), (3, IGNORES_0)])
+@pytest.mark.parametrize("placement", [None, ["CPU:0", "CPU:1"]])
+def test_weights_of_sequences_and_ignored_classes(outputs, loss, placement):
+    """As many steps T as examples; a critic that is the true upper part has nothing to learn."""
+    keras.utils.set_random_seed(0)
+    stages = split(sequence_net(outputs), at=["first"])
+    model = DecoupledModel(stages, critic=[stages[1]], diagnose_every=1, placement=placement)
+    model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0), loss)
+    x, weight = keras.random.normal([7, 7, 4]).numpy(), np.arange(7.0)
+    outputs = model.predict(x, verbose=0)
+    if loss is squares:
+        values, counts = (NUMBERS - outputs[..., 0]) ** 2, np.ones([7, 7])
+    else:
+        values = np.log(np.exp(outputs).sum(-1)) - np.take_along_axis(
+            outputs, NUMBERS[..., None], -1
+        ).squeeze(-1)
+        counts = NUMBERS > 0
+    expected = (values * counts * weight[:, None]).sum() / counts.sum()
+    logs = model.fit(x, NUMBERS, sample_weight=weight, verbose=0).history
+    evaluated = model.evaluate(x, NUMBERS, sample_weight=weight, verbose=0)
+    np.testing.assert_allclose([logs["loss"][0], evaluated], expected, rtol=1e-5)
+    np.testing.assert_allclose(logs["cut1_loss"] + logs["cut1_gradient_loss"], 0, atol=1e-4)
+    if placement is None:
+        np.testing.assert_allclose(logs["cut1_cosine"] + logs["cut1_norm_ratio"], 1, rtol=1e-5)
