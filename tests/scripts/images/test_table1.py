@@ -133,6 +133,16 @@ def test_flags_that_differ_in_a_column_are_named_and_other_data_in_a_cell_refuse
         plot.main([str(tmp_path / name) for name in "ac"])
 
 
+def test_only_methods_that_use_a_flag_can_differ_in_it(tmp_path, capsys):
+    write(tmp_path / "a", younger={"gradient_loss": "mae", "critic_steps": 2})
+    for name, method in {"b": "critic", "c": "noprop"}.items():  # neither learns gradients
+        write(tmp_path / name, method=method, younger={"gradient_loss": "l1", "critic_steps": 1})
+    plot.main([str(tmp_path / name) for name in "abc"])
+    printed = capsys.readouterr().out
+    assert "RUNS OF DIFFERENT --critic_steps: sobolev 2, critic 1." in printed
+    assert "DIFFERENT --gradient_loss" not in printed
+
+
 def test_the_summary_of_another_run_is_noticed(tmp_path):
     write(tmp_path / "a")
     for name, change in (("config", {"id": "a"}), ("summary", {"run": "b"})):

@@ -113,12 +113,20 @@ def without_effect(settings: Settings, num_cuts: int) -> list[str]:
 
     They are not refused: Table 1 is one command with several methods.
     """
-    unused = {"direct_init"} if settings.method != "direct" else set()
-    if settings.method == "critic":
-        unused |= OF_GRADIENTS
-    if settings.method in METHODS_WITHOUT or not num_cuts:
-        unused |= NAMES
+    unused = unused_by(settings.method) if num_cuts else NAMES
     return [f"--{name}" for name in sorted(settings.typed & unused)]
+
+
+def unused_by(method: str) -> frozenset[str]:
+    """Return the flags of critics that a method does not use.
+
+    >>> "gradient_loss" in unused_by("critic"), "gradient_loss" in unused_by("sobolev")
+    (True, False)
+    """
+    if method in METHODS_WITHOUT:
+        return NAMES
+    unused = OF_GRADIENTS if method == "critic" else frozenset()
+    return unused if method == "direct" else unused | {"direct_init"}
 
 
 def compile_options(settings: Settings) -> dict[str, Any]:

@@ -238,8 +238,11 @@ def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterato
     """Yield a line for every flag, but the method, in which the runs of one column differ."""
     cells = {name: results[0].flags for name, results in methods.items()}
     for flag in sorted(set().union(*cells.values()) - FLAGS_THAT_MAY_DIFFER - FLAGS_OF_A_METHOD):
-        unused = critic_flags.METHODS_WITHOUT if flag in critic_flags.NAMES else ()
-        values = {name: flags.get(flag) for name, flags in cells.items() if name not in unused}
+        values = {
+            name: flags.get(flag)
+            for name, flags in cells.items()
+            if flag not in critic_flags.unused_by(name)
+        }
         if len(set(map(str, values.values()))) > 1:
             listed = ", ".join(f"{name} {value}" for name, value in values.items())
             yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {listed}."
