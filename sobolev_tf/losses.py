@@ -164,13 +164,14 @@ def resolve(loss: Any) -> Callable:
     >>> resolve("mse").__name__
     'mean_squared_error'
     """
+    kinds = "a Keras loss, its name, or a function (y_true, y_pred)"
+    wrong = f"loss is {kinds}, got {require.shown(loss)}."
     try:
         loss = keras.losses.get(loss)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"loss is a Keras loss, its name, or a function (y_true, y_pred), got "
-            f"{require.shown(loss)}."
-        ) from error
+        raise ValueError(wrong) from error
+    if loss is None:
+        raise ValueError(wrong)
     reduction = getattr(loss, "reduction", "mean")
     if reduction not in ("sum_over_batch_size", "mean"):
         raise ValueError(

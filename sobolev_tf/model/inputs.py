@@ -114,7 +114,9 @@ class Inputs:
         entries = self._entries(x)
         if not isinstance(self.wrt, list):
             return entries[self.wrt]
-        return tf.concat([_flat(entries[name]) for name in self.wrt], 1)
+        parts = [_flat(entries[name]) for name in self.wrt]
+        widest = max((part.dtype for part in parts), key=lambda dtype: dtype.size)
+        return tf.concat([tf.cast(part, widest) for part in parts], 1)
 
     def put_back(self, x: Any, point: tf.Tensor) -> Any:
         """Return x with the point in its place, as the net is called."""
@@ -124,7 +126,7 @@ class Inputs:
         shapes = [entries[name].shape[1:] for name in self.wrt]
         parts = tf.split(point, [shape.num_elements() for shape in shapes], axis=1)
         for name, part, shape in zip(self.wrt, parts, shapes, strict=True):
-            entries[name] = tf.reshape(part, [-1, *shape])
+            entries[name] = tf.cast(tf.reshape(part, [-1, *shape]), entries[name].dtype)
         return self._structure(x, entries)
 
     def at(self, fn: Callable, x: Any) -> Callable:

@@ -237,6 +237,11 @@ def test_a_loss_that_averages_over_the_batch_is_refused_in_one_line():
         loss_net(net(), lambda y_true, y_pred: tf.reduce_mean(y_pred - y_true))
 
 
+def test_no_loss_is_refused():
+    with pytest.raises(ValueError, match=r"^loss is a Keras loss, its name, or .* got None\.$"):
+        loss_net(net(), None)
+
+
 def test_probabilities_taken_for_logits_are_noticed():
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2, "softmax")])
     with pytest.warns(UserWarning, match="loss_net: the net ends in softmax"):

@@ -127,3 +127,16 @@ def test_layers_and_nets_that_cannot_be_cut_are_refused():
         offset_net(net(1), "iner")
     with pytest.raises(ValueError, match="takes a built net of one input"):
         offset_net(keras.Sequential([keras.layers.Dense(1)]), "dense")
+
+
+def test_inputs_of_two_dtypes_have_the_derivatives_of_each():
+    """An offset of a half-precision layer beside x in float32."""
+    keras.config.set_dtype_policy("mixed_float16")
+    layers = [keras.layers.Dense(4, name="inner"), keras.layers.Dense(2)]
+    f = keras.Sequential([keras.Input([3]), *layers])
+    keras.config.set_dtype_policy("float32")
+    model = st.SobolevModel(offset_net(f, "inner"), wrt=["x", "offset"])
+    [derivative] = model.predict_jet({"x": X, "offset": ZEROS}).derivatives
+    lower, _, upper, _ = f.get_weights()
+    expected = np.concatenate([(lower @ upper).T, upper.T], 1)  # [2,3 + 4]
+    np.testing.assert_allclose(derivative, [expected] * 5, atol=2e-3)
