@@ -8,7 +8,7 @@ from sobolev_tf.check.data import Data
 from sobolev_tf.check.hypothesis import INFORMATIVE, robust_loss
 from sobolev_tf.check.report import Finding
 from sobolev_tf.check.secants import BANDS, CLOSE, Secants
-from sobolev_tf.check.statistics import TINY, mean_of, median_of, spread_of
+from sobolev_tf.check.statistics import TINY, leave_one_out, mean_of, median_of, spread_of
 
 _NEAREST = BANDS[1]
 
@@ -30,7 +30,6 @@ _PASSES = CLOSE / 2  # the usual residual, of a rise: less is no fault
 _SCATTER = 3e-3  # of the spread of y: less noise is not named
 
 # Derivatives that are unlike slopes fitted to the values.
-_LEVERAGE = 1e-3  # the least that leaves a rise to foretell
 _BETTER = 0.5  # of the fitted slopes' own loss, by which dy has to be worse
 _SIGNIFICANT = 5  # standard errors over rows
 _ALIKE = 0.3  # correlation of dy and fitted slopes: noisy ones have more, shuffled ones less
@@ -123,10 +122,9 @@ def _unrelated(
     residual = residual[..., seen]
     use = np.isfinite(part.rise).all(-1, keepdims=True)
     step, rise, r = (np.where(use, a, 0.0) for a in (part.step, part.rise, residual))
-    fit = np.linalg.pinv(step)
     # Slopes fitted to the values: do they foretell each left out rise better than dy?
-    left = np.maximum(1 - np.einsum("and,adn->an", step, fit), _LEVERAGE)[..., None]
-    loss = robust_loss(part, part.rise - (rise - step @ (fit @ rise)) / left)
+    fitted, errors = leave_one_out(step, rise)
+    loss = robust_loss(part, part.rise - errors)
     loss = np.where(use, loss, np.nan)  # unused rises are zero here, and would be foretold
     gain = mean_of(robust_loss(part, part.rise - residual) - loss, (1, 2))
     gain = gain[np.isfinite(gain)]
@@ -137,13 +135,14 @@ def _unrelated(
     better = better and mean_of(loss) <= INFORMATIVE * mean_of(robust_loss(part, 0.0))
     if not better and not wrong:
         return []
-    slopes, fitted = data.slopes(part.tail)[:, seen], np.swapaxes(fit @ rise, 1, 2)
-    alike = _correlation(fitted, slopes)
+    slopes = data.slopes(part.tail)[:, seen]
+    alike = _correlation(np.swapaxes(fitted, 1, 2), slopes)
     near = np.abs(data.slopes(part.head[:, :_NEAREST])[:, :, seen] - slopes[:, None])
     any_two = median_of(np.abs(slopes - np.roll(slopes, 1, 0)), 0)
     rough = median_of(median_of(near, (0, 1)) / (any_two + TINY))
     # Errors that a row shares with all its steps are linear in the step; half of noise is not.
-    scatter = ((r - step @ (fit @ r)) ** 2).sum(1) / (step.shape[1] - step.shape[2])
+    own = r - step @ (np.linalg.pinv(step) @ r)
+    scatter = (own**2).sum(1) / (step.shape[1] - step.shape[2])
     shared = 1 - np.median(scatter / ((r**2).mean(1) + TINY))
     if alike < _ALIKE and rough > _ROUGH:
         text = "dy differs between neighbors as between any rows, y does not: in another order?"

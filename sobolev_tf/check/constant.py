@@ -8,12 +8,11 @@ from sobolev_tf.check.data import Data
 from sobolev_tf.check.hypothesis import component_names, robust_loss
 from sobolev_tf.check.report import Finding
 from sobolev_tf.check.secants import Secants
-from sobolev_tf.check.statistics import TINY, mean_of
+from sobolev_tf.check.statistics import leave_one_out, mean_of
 
 # Chosen by hand on the cases of tests/library/check.
 _GAIN = 0.15  # of the old squared misfit, that a slope of each row's own has to gain
 _SIGNIFICANT = 5  # standard errors of the gain over rows: a smaller one is chance
-_LEVERAGE = 1e-3  # the least that leaves a rise to foretell
 
 
 def constant_columns(
@@ -35,12 +34,11 @@ def constant_columns(
     old = robust_loss(secants, secants.rise - residual)
     findings = []
     for k, d in np.argwhere(constant):
-        seen = np.isfinite(residual[..., k])
-        step, rest = (np.where(seen, a, 0.0) for a in (secants.step[..., d], residual[..., k]))
-        share = step / (np.sum(step**2, 1, keepdims=True) + TINY)
-        slope = np.sum(share * rest, 1, keepdims=True)
+        seen = np.isfinite(residual[..., [k]])
+        step, rest = (np.where(seen, a, 0.0) for a in (secants.step[..., [d]], residual[..., [k]]))
+        _, errors = leave_one_out(step, rest)
         left = residual.copy()
-        left[..., k] = (left[..., k] - slope * step) / np.maximum(1 - share * step, _LEVERAGE)
+        left[..., [k]] = np.where(seen, errors, np.nan)
         new = robust_loss(secants, secants.rise - left)
         gain = mean_of(old[..., k] - new[..., k], 1)
         gain = gain[np.isfinite(gain)]

@@ -1,8 +1,10 @@
-"""Means, medians and spreads of what is not NaN."""
+"""Means, medians and spreads of what is not NaN; rises that fitted slopes foretell."""
 
 import numpy as np
 
 TINY = 1e-30  # keeps quotients finite
+
+_LEVERAGE = 1e-3  # the least that leaves a rise to foretell
 
 # Of the largest number in a column: the spread of a column that is constant but for rounding.
 _CONSTANT = 1e-5
@@ -23,3 +25,26 @@ def spread_of(a: np.ndarray) -> np.ndarray:
     """Take the standard deviation along the first axis of what is not NaN; it is never 0."""
     size = np.nanmax(np.abs(a), 0, initial=0.0)
     return np.nan_to_num(np.sqrt(mean_of((a - mean_of(a, 0)) ** 2, 0))) + _CONSTANT * size + TINY
+
+
+def leave_one_out(step: np.ndarray, rise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit slopes to the rises of each row, and foretell each rise from the others.
+
+    Args:
+      step: [A,N,D], zero where a rise is not known.
+      rise: [A,N,K], zero there too.
+
+    Returns:
+      The slopes of all rises [A,D,K], and the errors of the foretold ones [A,N,K].
+
+    Example:
+
+    >>> step = np.array([[[1.0], [1.0], [2.0]]])
+    >>> slopes, errors = leave_one_out(step, np.array([[[1.0], [1.0], [5.0]]]))
+    >>> slopes.round(6).ravel(), errors.round(6).ravel()
+    (array([2.]), array([-1.2, -1.2,  3. ]))
+    """
+    fit = np.linalg.pinv(step)
+    slopes = fit @ rise
+    others = np.maximum(1 - np.einsum("and,adn->an", step, fit), _LEVERAGE)
+    return slopes, (rise - step @ slopes) / others[..., None]
