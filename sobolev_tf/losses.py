@@ -186,7 +186,8 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
 
     Args:
       loss: as `resolve` returns it.
-      y_true: [B,...], cast to the dtype of y_pred if it is floating.
+      y_true: [B,...], cast to the dtype of y_pred if it is floating. Labels of one output may lack
+        its axis.
       y_pred: [B,...].
 
     Returns:
@@ -204,6 +205,8 @@ def per_example(loss: Callable, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tens
         y_true = tf.cast(y_true, y_pred.dtype)
     if y_pred.shape.rank == 1:  # Keras's losses are means over the last axis, which is B here
         y_true, y_pred = y_true[:, None], y_pred[:, None]
+    if y_pred.shape[-1] == 1 and y_true.shape.rank == y_pred.shape.rank - 1:
+        y_true = y_true[..., None]  # a plain function would broadcast [B] and [B,1] to [B,B]
     values = getattr(loss, "call", loss)(y_true, y_pred)
     if not hasattr(values, "shape"):
         raise ValueError(

@@ -39,7 +39,7 @@ class DecoupledModel(DecoupledSteps):
     compute the plain network, without critics.
 
     The metrics of each cut are those of `diagnostics.CutDiagnostics`; cosine and norm ratio are
-    computed over the whole batch, on the steps that `diagnose_every` chooses.
+    computed over the whole batch (of each replica), on the steps that `diagnose_every` chooses.
 
     BatchNormalization couples the examples of a batch; dL/dh of an example is then the gradient of
     the summed loss with respect to its h, which is what the stage below needs.

@@ -31,6 +31,14 @@ def test_integers_and_booleans_are_numbers(loss, dtype):
     assert losses.per_example(loss, tf.cast(true, dtype), predicted).numpy().tolist() == [1.0]
 
 
+@pytest.mark.parametrize("shape", [[2], [1, 2]])
+def test_labels_of_one_output_may_lack_its_axis_for_a_plain_function_too(shape):
+    """Squares of errors 1 and -2; broadcasting would mix the rows."""
+    true, predicted = tf.reshape([3.0, 5.0], shape), tf.reshape([4.0, 3.0], [*shape, 1])
+    squares = losses.per_example(lambda y, outputs: (y - outputs) ** 2, true, predicted)
+    assert squares.numpy().tolist() == ([1.0, 4.0] if shape == [2] else [2.5])
+
+
 def test_the_norm_has_a_gradient_at_zero():
     e = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
     with tf.GradientTape() as tape:
