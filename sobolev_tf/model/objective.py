@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, require, row_share
+from sobolev_tf.keras_support.class_losses import may_take_class_numbers
 from sobolev_tf.model import labels
-from sobolev_tf.model.class_numbers import may_take_class_numbers
 from sobolev_tf.model.missing import mask_missing, present_share
 
 

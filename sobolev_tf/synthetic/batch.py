@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.class_losses import may_take_class_numbers
 from sobolev_tf.keras_support.strategies import replicas
-from sobolev_tf.losses import nan_where_negative
+from sobolev_tf.losses import name_of, nan_where_negative
 
 
 class Batch(NamedTuple):
@@ -57,7 +59,8 @@ def unpack(
       loss_scale: the factor of the objective by loss scaling.
 
     Raises:
-      ValueError: there are no labels, or an example has several weights.
+      ValueError: there are no labels, they are not one array, their shape is not that of the
+        outputs and the loss compares numbers, or an example has several weights.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     refuse_no_labels("fit", y)
@@ -68,7 +71,7 @@ def unpack(
         )
     if sample_weight is not None:
         sample_weight = nan_where_negative(sample_weight)
-    y = _labels(y, output_shape)
+    y = _labels(y, output_shape, loss)
     weights = example_weights(x, sample_weight, loss_scale)
     ignored = getattr(loss, "ignore_class", None)
     if ignored is not None:  # Keras's mean is over the labels that count.
@@ -78,13 +81,21 @@ def unpack(
     return Batch(x, y, sample_weight, weights)
 
 
-def _labels(y, output_shape):
+def _labels(y, output_shape, loss):
     """Labels as a tensor; numbers in the shape of the outputs, which plain functions need."""
+    if isinstance(y, dict | list | tuple):
+        raise ValueError(f"y is one array of labels, [B,...], got a {type(y).__name__}.")
     y = tf.convert_to_tensor(y)  # train_on_batch passes NumPy arrays when run eagerly
     if len(y.shape) == len(output_shape) - 1 and output_shape[-1] == 1:
         y = y[..., None]
     if not y.dtype.is_floating and y.shape.is_compatible_with(output_shape):
         y = tf.cast(y, keras.config.floatx())
+    broadcasts = len(y.shape) <= len(output_shape) and not y.shape.is_compatible_with(output_shape)
+    if broadcasts and not may_take_class_numbers(loss):
+        raise ValueError(
+            f"y has shape {list(y.shape)}, and the network's outputs "
+            f"{batch_shape(output_shape[1:])}: {name_of(loss)} needs one label for each output."
+        )
     return y
 
 

@@ -138,3 +138,20 @@ def test_batches_of_more_than_three_parts_are_refused():
             run(data, verbose=0)
     with pytest.raises(ValueError, match=message):
         model.fit(X, Y, validation_data=(X, Y, Y, Y), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (Y[:3], r"y has shape \[3\], and the network's outputs \[B, 3\]: mean_squared_error"),
+        (Y[:3, None], r"y has shape \[3, 1\], and"),
+        ({"y": np.eye(3)}, "y is one array"),
+    ],
+)
+def test_labels_that_would_broadcast_over_the_outputs_are_refused(y, message):
+    model = decoupled()
+    model.compile("sgd", "adam", "mse", run_eagerly=True)
+    data = tf.data.Dataset.from_tensors((X[:3], y))
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=message):
+            run(data, verbose=0)
