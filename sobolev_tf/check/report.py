@@ -53,7 +53,7 @@ class LabelCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether no fault was found."""
+        """Whether no fault was found; True also where the data cannot tell, see `decided`."""
         return all(f.kind == "cannot tell" for f in self.findings)
 
     @property
