@@ -1,18 +1,15 @@
 """Columns of dy that hold one number, such as zeros that were never filled, where y has slopes."""
 
-import math
-
 import numpy as np
 
 from sobolev_tf.check.data import Data
 from sobolev_tf.check.hypothesis import component_names, robust_loss
 from sobolev_tf.check.report import Finding
 from sobolev_tf.check.secants import Secants
-from sobolev_tf.check.statistics import leave_one_out, mean_of
+from sobolev_tf.check.statistics import exceeds, leave_one_out, mean_of
 
 # Chosen by hand on the cases of tests/library/check.
 _GAIN = 0.15  # of the old squared misfit, that a slope of each row's own has to gain
-_SIGNIFICANT = 5  # standard errors of the gain over rows: a smaller one is chance
 
 
 def constant_columns(
@@ -41,12 +38,8 @@ def constant_columns(
         left[..., [k]] = np.where(seen, errors, np.nan)
         new = robust_loss(secants, secants.rise - left)
         gain = mean_of(old[..., k] - new[..., k], 1)
-        gain = gain[np.isfinite(gain)]
-        least = max(tolerance**2, _GAIN * mean_of(old[..., k]))
-        if len(gain) < 2:
-            continue
-        if gain.mean() > max(least, _SIGNIFICANT * gain.std() / math.sqrt(len(gain))):
+        if exceeds(gain, max(tolerance**2, _GAIN * float(mean_of(old[..., k])))):
             text = f"dy is {low[:, k, d].min():.4g} in all rows, y has other slopes: left out?"
             where = (component_names(data.shape_out, [k]), component_names(data.shape_in, [d]))
-            findings.append(Finding("disagree", float(gain.mean()), text, *where))
+            findings.append(Finding("disagree", float(mean_of(gain)), text, *where))
     return findings

@@ -1,7 +1,5 @@
 """The choice among hypotheses: factors, another order, other points, or the labels as they are."""
 
-import math
-
 import numpy as np
 
 from sobolev_tf.check.data import Data
@@ -16,7 +14,7 @@ from sobolev_tf.check.hypothesis import (
 from sobolev_tf.check.orders import rearranged_labels
 from sobolev_tf.check.secants import Secants, implied_rises
 from sobolev_tf.check.shifts import shifted_labels
-from sobolev_tf.check.statistics import mean_of
+from sobolev_tf.check.statistics import exceeds, mean_of
 
 # Chosen by hand on the cases of tests/library/check.
 _NOTHING_WRONG = 1e-3  # of the tolerance: with a smaller misfit no hypothesis is tried
@@ -24,7 +22,6 @@ _AS_GOOD = 1.2  # times the least misfit: of hypotheses within it the simplest o
 _LEAVES_NOTHING = 0.1  # of the old misfit: a hypothesis that leaves less is right
 _GAIN_OF_FACTORS = 0.1  # of the old squared misfit, that signs and scales have to gain
 _GAIN = 0.5  # the same for all others, which can fit more of noise
-_SIGNIFICANT = 5  # standard errors of the gain over rows: a smaller one is chance
 
 
 def explain(data: Data, secants: Secants, tolerance: float, fitted: Secants) -> Hypothesis:
@@ -64,9 +61,6 @@ def _is_clearly_better(
     if new.misfit < _LEAVES_NOTHING * old.misfit:
         return old.misfit > tolerance
     gain = mean_of(robust_loss(secants, old.rise) - robust_loss(secants, new.rise), (1, 2))
-    gain = gain[np.isfinite(gain)]
     factors = new.findings[0].kind in ("wrong sign", "wrong scale")
-    least = max(tolerance**2, (_GAIN_OF_FACTORS if factors else _GAIN) * old.misfit**2)
-    if len(gain) < 2:
-        return False
-    return gain.mean() > max(least, _SIGNIFICANT * gain.std() / math.sqrt(len(gain)))
+    share = _GAIN_OF_FACTORS if factors else _GAIN
+    return exceeds(gain, max(tolerance**2, share * old.misfit**2))

@@ -1,9 +1,12 @@
-"""Means, medians and spreads of what is not NaN; rises that fitted slopes foretell."""
+"""Means, medians and spreads of what is not NaN; gains, and rises that fitted slopes foretell."""
+
+import math
 
 import numpy as np
 
 TINY = 1e-30  # keeps quotients finite
 
+_SIGNIFICANT = 5  # standard errors of a mean over rows: a smaller one is chance
 _LEVERAGE = 1e-3  # the least that leaves a rise to foretell
 
 # Of the largest number in a column: the spread of a column that is constant but for rounding.
@@ -25,6 +28,19 @@ def spread_of(a: np.ndarray) -> np.ndarray:
     """Take the standard deviation along the first axis of what is not NaN; it is never 0."""
     size = np.nanmax(np.abs(a), 0, initial=0.0)
     return np.nan_to_num(np.sqrt(mean_of((a - mean_of(a, 0)) ** 2, 0))) + _CONSTANT * size + TINY
+
+
+def exceeds(gain: np.ndarray, least: float) -> bool:
+    """Tell whether the mean of a gain over rows exceeds `least`, and chance.
+
+    Args:
+      gain: [A]; NaN where it is not known. One row alone may be chance.
+      least: the least mean that counts.
+    """
+    gain = gain[np.isfinite(gain)]
+    if len(gain) < 2:
+        return False
+    return bool(gain.mean() > max(least, _SIGNIFICANT * gain.std() / math.sqrt(len(gain))))
 
 
 def leave_one_out(step: np.ndarray, rise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

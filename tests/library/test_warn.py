@@ -1,4 +1,4 @@
-"""Every warning shows the line from which the user called the library."""
+"""Warnings show the line from which the user called the library."""
 
 import keras
 import numpy as np
