@@ -1,8 +1,9 @@
-"""Which losses may take class numbers as labels."""
+"""Losses of classes: which labels they take, and which of these count."""
 
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from sobolev_tf import losses
 
@@ -18,6 +19,36 @@ _FUNCTIONS_OF_CLASSES = (
     keras.losses.circle,
     keras.losses.ctc,
 )
+_CROSS_ENTROPIES = (
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.CategoricalCrossentropy,
+)
+_FUNCTIONS_OF_CROSS_ENTROPIES = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.categorical_crossentropy,
+)
+
+
+def takes_classes(loss: Any) -> bool:
+    """Tell whether a loss takes class numbers, as four of Keras's do.
+
+    >>> takes_classes(losses.resolve("sparse_categorical_crossentropy"))
+    True
+    >>> takes_classes(keras.losses.CategoricalCrossentropy())
+    False
+    """
+    return isinstance(loss, _OF_CLASSES) or loss in _FUNCTIONS_OF_CLASSES
+
+
+def is_cross_entropy(loss: Any) -> bool:
+    """Tell whether a loss is a cross-entropy of classes, as numbers or one-hot.
+
+    >>> is_cross_entropy(keras.losses.CategoricalCrossentropy())
+    True
+    >>> is_cross_entropy(keras.losses.BinaryCrossentropy())
+    False
+    """
+    return isinstance(loss, _CROSS_ENTROPIES) or loss in _FUNCTIONS_OF_CROSS_ENTROPIES
 
 
 def may_take_class_numbers(loss: Any) -> bool:
@@ -36,6 +67,53 @@ def may_take_class_numbers(loss: Any) -> bool:
     >>> may_take_class_numbers(losses.resolve("mse"))
     False
     """
-    if isinstance(loss, _OF_CLASSES) or loss in _FUNCTIONS_OF_CLASSES:
+    if loss is None or takes_classes(loss):
         return True
-    return loss is None or not (isinstance(loss, losses.NORMS) or losses.is_ready_made(loss))
+    return not (isinstance(loss, losses.NORMS) or losses.is_ready_made(loss))
+
+
+def labels_that_count(loss: Any, y: tf.Tensor) -> tf.Tensor | None:
+    """Tell which labels count: those that are not the loss's `ignore_class`.
+
+    Args:
+      loss: as `losses.resolve` returns it, or a `functools.partial` of a Keras function.
+      y: labels [B,...].
+
+    Returns:
+      Booleans [B,...]; None if the loss ignores no class.
+
+    Example:
+
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)
+    >>> labels_that_count(loss, tf.constant([2, -1])).numpy().tolist()
+    [True, False]
+    """
+    keywords = getattr(loss, "keywords", {})
+    ignored = getattr(loss, "ignore_class", keywords.get("ignore_class"))
+    return None if ignored is None else tf.cast(y, tf.int64) != ignored
+
+
+def over_labels_that_count(mean: tf.Tensor, loss: Any, y: tf.Tensor) -> tf.Tensor:
+    """Turn a mean over all labels into one over those that count, as Keras averages.
+
+    `losses.per_example` gives 0 for the others. Sample weights do not change the divisor.
+
+    Args:
+      mean: over all labels, or a factor 1/B of it, in any shape.
+      loss, y: as for `labels_that_count`.
+
+    Returns:
+      The mean divided by the share of labels that count; 0 if none does.
+
+    Example:
+
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)
+    >>> float(over_labels_that_count(tf.constant(1.0), loss, tf.constant([2, -1, -1, -1])))
+    4.0
+    """
+    counts = labels_that_count(loss, y)
+    if counts is None:
+        return mean
+    total, counting = tf.size(counts), tf.math.count_nonzero(counts)
+    factor = tf.math.divide_no_nan(tf.cast(total, tf.float64), tf.cast(counting, tf.float64))
+    return mean * tf.cast(factor, mean.dtype)

@@ -177,7 +177,7 @@ def _of_layer(error: Exception) -> str | None:
 
 
 def _is_unnamed(error: Exception) -> bool:
-    """Whether the library itself has refused something, and has not said for whom."""
+    """Tell whether an error is the library's own and names no caller."""
     if type(error) is not ValueError or _NAMED.match(str(error)):
         return False
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)

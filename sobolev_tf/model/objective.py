@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import losses, require, row_share
-from sobolev_tf.keras_support.class_losses import may_take_class_numbers
+from sobolev_tf.keras_support.class_losses import may_take_class_numbers, over_labels_that_count
 from sobolev_tf.model import labels
 from sobolev_tf.model.missing import mask_missing, present_share
 
@@ -168,6 +168,8 @@ class Objective:
     ) -> tf.Tensor:
         """Compute l_j of one term, averaged over the batch.
 
+        Labels of the loss's `ignore_class` are not in the mean, as in Keras.
+
         Args:
           name: the term's.
           label, predicted: [B,...].
@@ -179,7 +181,9 @@ class Objective:
         components = self._components(name, predicted.shape[1:])
         if components is not None:
             if not label.dtype.is_floating and label.shape != predicted.shape:
-                raise ValueError(f"component_weights of {name} do not go with class numbers.")
+                raise ValueError(
+                    f"component_weights of {name} need labels that are numbers, got class numbers"
+                )
             components = tf.cast(components, predicted.dtype)
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
         share = None
@@ -189,8 +193,9 @@ class Objective:
             label, predicted, weight = mask_missing(label, predicted, weight)
         if weight is not None:
             weight = losses.nan_where_negative(weight)
-        values = losses.per_example(self.losses[name], label, predicted)
-        mean = losses.batch_mean(values, weight)
+        loss = self.losses[name]
+        mean = losses.batch_mean(losses.per_example(loss, label, predicted), weight)
+        mean = over_labels_that_count(mean, loss, label)
         return mean if share is None else tf.math.divide_no_nan(mean, tf.cast(share, mean.dtype))
 
     def terms(

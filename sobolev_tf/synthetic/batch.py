@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support.arrays import batch_shape
-from sobolev_tf.keras_support.class_losses import may_take_class_numbers
+from sobolev_tf.keras_support.class_losses import may_take_class_numbers, over_labels_that_count
 from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import name_of, nan_where_negative
 
@@ -73,12 +73,7 @@ def unpack(
         sample_weight = nan_where_negative(sample_weight)
     y = _labels(y, output_shape, loss)
     weights = example_weights(x, sample_weight, loss_scale)
-    ignored = getattr(loss, "ignore_class", None)
-    if ignored is not None:  # Keras's mean is over the labels that count.
-        counts = tf.cast(y, weights.dtype) != tf.cast(ignored, weights.dtype)
-        share = tf.reduce_mean(tf.cast(counts, weights.dtype))
-        weights = tf.math.divide_no_nan(weights, share)
-    return Batch(x, y, sample_weight, weights)
+    return Batch(x, y, sample_weight, over_labels_that_count(weights, loss, y))
 
 
 def _labels(y, output_shape, loss):

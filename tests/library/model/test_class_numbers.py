@@ -1,5 +1,7 @@
 """Integers among the labels: numbers like any other, or class numbers of a sparse loss."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -130,3 +132,38 @@ def test_jet_metrics_leave_class_numbers_out(missing):
 def test_one_integer_for_several_outputs_is_refused_by_losses_of_numbers():
     with pytest.raises(ValueError, match=r"label value has shape \[.*\], expected \[B, 3\]"):
         model_of(3, "mse").fit(X, np.arange(40) % 3, verbose=0)
+
+
+def partial_of_keras(**settings):
+    return functools.partial(keras.losses.sparse_categorical_crossentropy, **settings)
+
+
+IGNORED = np.where(np.arange(40) % 4 == 0, np.arange(40) % 3, -1)  # 10 of 40 count
+WEIGHTS = np.linspace(0, 2, 40).astype("float32")
+
+
+@pytest.mark.parametrize("kind", [keras.losses.SparseCategoricalCrossentropy, partial_of_keras])
+@pytest.mark.parametrize("weight", [None, WEIGHTS])
+def test_the_mean_is_over_the_labels_that_the_loss_does_not_ignore(kind, weight):
+    loss = kind(from_logits=True, ignore_class=-1)
+    model = model_of(3, [loss, "mse"], order=1)
+    logs = model.evaluate(
+        X, (IGNORED, SLOPES), batch_size=40, sample_weight=weight, verbose=0, return_dict=True
+    )
+    values = tf.nn.sparse_softmax_cross_entropy_with_logits(np.maximum(IGNORED, 0), model(X))
+    counting = np.where(IGNORED >= 0, values, 0) * (1 if weight is None else weight)
+    assert logs["value_loss"] == pytest.approx(np.sum(counting) / 10, rel=1e-5)
+    model.net.compile("sgd", loss, run_eagerly=True)
+    stock = model.net.evaluate(X, IGNORED, batch_size=40, sample_weight=weight, verbose=0)
+    assert logs["value_loss"] == pytest.approx(stock, rel=1e-5)
+
+
+def test_ignored_labels_of_sequences_count_neither_and_none_may_be_left():
+    net = keras.Sequential([keras.Input([5, 2]), keras.layers.Dense(3, kernel_initializer="zeros")])
+    model = st.SobolevModel(net, order=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    model.compile(loss=loss, run_eagerly=True)
+    x, y = X.reshape(8, 5, 2), IGNORED.reshape(8, 5)
+    for labels, expected in ((y, np.log(3)), (np.full_like(y, -1), 0)):
+        loss, _ = model.evaluate(x, labels, batch_size=8, verbose=0)
+        assert loss == pytest.approx(expected, rel=1e-5)
