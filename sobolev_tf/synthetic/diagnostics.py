@@ -6,8 +6,12 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
+from sobolev_tf.keras_support.class_losses import (
+    is_cross_entropy,
+    labels_that_count,
+    takes_classes,
+)
 from sobolev_tf.synthetic.cut import Cut, scale_examples
-from sobolev_tf.synthetic.network_loss import CROSS_ENTROPIES
 
 
 class CutDiagnostics:
@@ -30,36 +34,41 @@ class CutDiagnostics:
         }
 
     def track(
-        self, name: str, value: tf.Tensor, examples: tf.Tensor, finite_only: bool = False
+        self, name: str, value: tf.Tensor, number: tf.Tensor, finite_only: bool = False
     ) -> None:
         """Add a batch's value; `finite_only` leaves out a step that loss scaling will skip.
 
         Args:
-          name: what it is of.
+          name: the tracker's name, such as "loss".
           value: the mean over the batch, a scalar.
-          examples: how many examples the batch has: the weight of the value.
+          number: of how many examples or labels it is the mean: the weight of the value.
           finite_only: whether a value that is not finite is left out.
         """
-        counts = examples > 0
+        counts = number > 0
         if finite_only:
             counts &= tf.math.is_finite(value)
-        weight = tf.where(counts, tf.cast(examples, tf.float32), 0)
+        weight = tf.where(counts, tf.cast(number, tf.float32), 0)
         self.trackers[name].update_state(tf.where(counts, value, 0), sample_weight=weight)
 
     def track_accuracy(
         self, loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor | None
     ) -> None:
-        """Add the share of classes that the critic's outputs [B,...,K] name.
+        """Add the share of the labels that count whose class the critic's outputs [B,...,K] name.
 
         Does nothing unless the network's loss is a cross-entropy and there are outputs.
         """
-        if outputs is None or not isinstance(loss, CROSS_ENTROPIES):
+        if outputs is None or not is_cross_entropy(loss):
             return
-        sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-        named = tf.argmax(outputs, -1)
-        classes = tf.reshape(y, tf.shape(named)) if sparse else tf.argmax(y, -1)
+        axis = getattr(loss, "axis", -1)  # that of the classes
+        named = tf.argmax(outputs, axis)
+        classes = tf.reshape(y, tf.shape(named)) if takes_classes(loss) else tf.argmax(y, axis)
         right = tf.equal(named, tf.cast(classes, tf.int64))
-        self.track("accuracy", tf.reduce_mean(tf.cast(right, tf.float32)), tf.shape(outputs)[0])
+        counts = labels_that_count(loss, classes)
+        if counts is None:
+            counts = tf.ones_like(right)
+        number = tf.math.count_nonzero(counts, dtype=tf.float32)
+        share = tf.math.count_nonzero(right & counts, dtype=tf.float32) / number
+        self.track("accuracy", share, number)
 
     def compare(self, synthetic: tf.Tensor, true: tf.Tensor, finite_only: bool = False) -> None:
         """Add cosine and norm ratio of a synthetic gradient [B, *H] to the true one."""
@@ -70,7 +79,7 @@ class CutDiagnostics:
 
     def metrics(self, loss: keras.losses.Loss | Callable | None) -> list[keras.metrics.Metric]:
         """List what can be reported under the network's loss."""
-        known = isinstance(loss, CROSS_ENTROPIES)
+        known = is_cross_entropy(loss)
         return [metric for name, metric in self.trackers.items() if known or name != "accuracy"]
 
 

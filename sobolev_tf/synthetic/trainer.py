@@ -123,7 +123,7 @@ class Trainer:
             for gradient in arriving
         ]
         finite_only = uses_loss_scaling(self.optimizer)
-        noted = {"examples": num_examples(batch.x), "finite_only": finite_only}
+        noted = {"number": num_examples(batch.x), "finite_only": finite_only}
         track = [functools.partial(d.track, **noted) for d in self.diagnostics]
         with tape:
             objective = self._critic_objective(batch, outputs, cuts, targets, track)

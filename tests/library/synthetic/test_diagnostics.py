@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
@@ -51,3 +52,39 @@ def test_a_smaller_last_batch_counts_by_its_examples():
     whole, first, last = train(x, y), train(x[:8], y[:8]), train(x[8:], y[8:])
     for name, [value] in whole.items():
         np.testing.assert_allclose(value, 0.8 * first[name][0] + 0.2 * last[name][0], rtol=1e-5)
+
+
+IGNORING = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+
+
+def test_a_critics_accuracy_is_that_of_the_labels_that_count():
+    """Batches count by their labels: 1 of 2 and 3 of 3 that count, and one without any."""
+    diagnostics = CutDiagnostics(1)
+    named = tf.eye(4)  # the critic names classes 0, 1, 2, 3
+    for labels in ([0, 2, -1, -1], [0, 1, 2, -1], [-1, -1, -1, -1]):
+        diagnostics.track_accuracy(IGNORING, tf.constant(labels), named)
+    tracker = diagnostics.trackers["accuracy"]
+    assert float(tracker.result()) == pytest.approx(4 / 5)
+    assert float(tracker.count) == 5
+
+
+def test_a_critics_accuracy_follows_the_axis_of_the_classes():
+    diagnostics, loss = CutDiagnostics(1), keras.losses.CategoricalCrossentropy(axis=1)
+    labels, outputs = (tf.one_hot([a], 3, axis=1) for a in ([0, 1, 1, 2], [0, 1, 2, 2]))
+    diagnostics.track_accuracy(loss, labels, outputs)
+    assert float(diagnostics.trackers["accuracy"].result()) == 3 / 4
+
+
+def test_accuracy_on_two_replicas_is_that_of_all_labels_that_count(two_replicas):
+    """One replica has 1 label that counts, the other 3, of which the critics name none and all."""
+    with two_replicas.scope():
+        diagnostics = CutDiagnostics(1)
+    labels = tf.constant([[2, -1, -1, -1], [0, 1, 2, -1]])
+
+    def step():
+        context = tf.distribute.get_replica_context()
+        mine = labels[context.replica_id_in_sync_group]
+        diagnostics.track_accuracy(IGNORING, mine, tf.eye(4))
+
+    two_replicas.run(tf.function(step))
+    assert float(diagnostics.trackers["accuracy"].result()) == 3 / 4
