@@ -1,6 +1,5 @@
 """A net's loss as a function of its input, to match what the loss is sensitive to (SM 5)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets import at_least_float32
+from sobolev_tf.keras_support.class_losses import takes_classes
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.logits import warn_about_logits
 from sobolev_tf.losses import per_example, resolve
@@ -59,8 +59,8 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     Args:
       net: a built net with one input x [B,*in], or with several inputs in a dict.
       loss: a Keras loss, its name, or a function (y_true, y_pred), for each example.
-      labels: a keras.Input with the shape and dtype of y. Default: class numbers [B] for a sparse
-        cross-entropy, otherwise like the net's outputs.
+      labels: a keras.Input with the shape and dtype of y. Default: class numbers [B] for a loss
+        that takes them, such as a sparse cross-entropy; otherwise like the net's outputs.
 
     Returns:
       A Keras model {"x": [B,*in], "y": [B,...]} -> [B,1]; several inputs keep their names.
@@ -89,7 +89,7 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     known = net.input if named else {"x": net.inputs[0]}
     loss = resolve(loss)
     warn_about_logits("loss_net", net, loss)
-    if labels is None and not _takes_classes(loss):
+    if labels is None and not takes_classes(loss):
         labels = outputs
     shape, dtype = ([], "int32") if labels is None else (labels.shape[1:], labels.dtype)
     known = {**known, "y": keras.KerasTensor([None, *shape], dtype)}
@@ -101,8 +101,3 @@ def loss_net(net: keras.Model, loss: Any, labels: keras.KerasTensor | None = Non
     x = {name: inputs[name] for name in net.input} if named else inputs["x"]
     with own_errors("loss_net"):
         return keras.Model(inputs, ExampleLoss(loss)(net(x), y))
-
-
-def _takes_classes(loss: Callable) -> bool:
-    of_classes = keras.losses.SparseCategoricalCrossentropy
-    return isinstance(loss, of_classes) or loss is keras.losses.sparse_categorical_crossentropy

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, guarded_data
+from sobolev_tf.keras_support.class_losses import is_cross_entropy, takes_classes
 from sobolev_tf.keras_support.watched_data import WatchedData
 
 
@@ -76,7 +77,7 @@ def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> No
     Traceback (most recent call last):
     ValueError: fit: y is 1.5 in row 1, and the loss takes class numbers: whole numbers from 0 to 2.
     """
-    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    sparse = is_cross_entropy(loss) and takes_classes(loss)
     numbers = arrays.on_host(y) if sparse and arrays.is_array(y) else None
     if numbers is None or numbers.dtype.kind not in "fiu":
         return
@@ -87,8 +88,9 @@ def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> No
             "CategoricalCrossentropy."
         )
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= output_shape[-1])
-    if loss.ignore_class is not None:
-        wrong &= numbers != loss.ignore_class
+    ignored = getattr(loss, "ignore_class", None)  # a function has it not
+    if ignored is not None:
+        wrong &= numbers != ignored
     wrong = wrong.reshape(len(numbers), -1)
     if wrong.any():
         row = int(np.argmax(wrong.any(axis=1)))

@@ -6,16 +6,17 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import jet
+from sobolev_tf.keras_support.class_losses import (
+    is_cross_entropy,
+    labels_that_count,
+    takes_classes,
+)
 from sobolev_tf.keras_support.logits import warn_about_logits
 from sobolev_tf.losses import per_example, resolve
 
-CROSS_ENTROPIES = (
-    keras.losses.SparseCategoricalCrossentropy,
-    keras.losses.CategoricalCrossentropy,
-)
 LOSS_CLASSES = {  # in Keras, names of losses stand for functions
-    keras.losses.sparse_categorical_crossentropy: CROSS_ENTROPIES[0],
-    keras.losses.categorical_crossentropy: CROSS_ENTROPIES[1],
+    keras.losses.sparse_categorical_crossentropy: keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.categorical_crossentropy: keras.losses.CategoricalCrossentropy,
 }
 
 
@@ -48,10 +49,11 @@ def network_loss(
 def label_gradient(
     loss: keras.losses.Loss | Callable, y: tf.Tensor, outputs: tf.Tensor
 ) -> tf.Tensor:
-    """Compute dL/dy [B, *K] of a loss of labels y and a network's outputs (SM 4.1).
+    """Compute dL/dy [B, *K] of a loss L [B] of labels y and a network's outputs (SM 4.1).
 
     For a cross-entropy it is -log p of all classes, with y as the one-hot label also if labels are
-    integers. The result is differentiable in the outputs.
+    integers. Like L, it is a mean over the T labels of a sequence or an image, so that each has
+    1/T of it; it is 0 for labels that do not count. The result is differentiable in the outputs.
 
     Args:
       loss: a function of labels and outputs.
@@ -70,14 +72,19 @@ def label_gradient(
     >>> [round(float(t), 4) for t in label_gradient(loss, tf.constant([1]), tf.zeros([1, 2]))[0]]
     [0.6931, 0.6931]
     """
-    if isinstance(loss, CROSS_ENTROPIES):
-        if loss.from_logits:
-            return -tf.nn.log_softmax(outputs)
-        return -tf.math.log(tf.maximum(outputs, keras.config.epsilon()))
-    y = tf.convert_to_tensor(y)
+    y, counts = tf.convert_to_tensor(y), None
+    if is_cross_entropy(loss) and takes_classes(loss):
+        classes = tf.cast(tf.reshape(y, tf.shape(outputs)[:-1]), tf.int32)
+        counts = labels_that_count(loss, classes)
+        y = tf.one_hot(classes, outputs.shape[-1], dtype=outputs.dtype)
+        from_logits = getattr(loss, "from_logits", False)  # a function has it not
+        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits)
+    elif is_cross_entropy(loss):
+        y = tf.cast(y, outputs.dtype)
     if not y.dtype.is_floating:
         raise ValueError(
             f"dL/dy needs a cross-entropy or labels that are floating; got {loss} and labels of "
             f"{y.dtype.name}."
         )
-    return jet(lambda y: per_example(loss, y, outputs), y).derivatives[0]
+    gradient = jet(lambda y: per_example(loss, y, outputs), y).derivatives[0]
+    return gradient if counts is None else tf.where(counts[..., None], gradient, 0)
