@@ -24,6 +24,7 @@ from sobolev_tf.check.constant import constant_columns
 from sobolev_tf.check.data import Data, read_data
 from sobolev_tf.check.explain import explain
 from sobolev_tf.check.hypothesis import relative_misfit
+from sobolev_tf.check.judged import judged_outputs, name_judged, not_judged, without_others
 from sobolev_tf.check.kinks import find_kinks
 from sobolev_tf.check.report import Finding, LabelCheck
 from sobolev_tf.check.secants import (
@@ -39,12 +40,11 @@ from sobolev_tf.check.values import values_of
 __all__ = ["Finding", "LabelCheck", "check_labels"]
 
 # Chosen by hand on the cases of tests/library/check.
-_RISES = 8  # fewer rises between neighbors cannot decide
 _FITTED = 3  # factors and shifts are fitted to this many times the chosen neighbors
 _CERTAIN = 0.5  # if a smaller share of finite differences is certain, fn is not smooth
 _UNEXPLAINED = 3  # a misfit above this many times EXACT is examined again
 
-_NO_LABELS = Finding("cannot tell", 1.0, "too few rows have both a value and a derivative")
+_NO_LABELS = Finding("cannot tell", math.nan, "no row has both a value and a derivative")
 
 
 def check_labels(
@@ -54,7 +54,8 @@ def check_labels(
 
     With `fn`, each component is compared with finite differences at some rows. Without it,
     neighboring rows are compared, y_j - y_i with ½ (dy_i + dy_j) (x_j - x_i), which needs points
-    close to each other. At most a few thousand rows are used.
+    close to each other, and all slopes of an output: one that lacks some is reported as not
+    judged. At most a few thousand rows are used.
 
     Kinds of findings: "wrong sign", "wrong scale", "swapped axes", "shuffled rows", "other
     points", "kinks", "noise", "wrong values" (with `fn`), "disagree" (none of these), and "cannot
@@ -95,8 +96,12 @@ def check_labels(
 
 def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     secants = neighbor_secants(data, rng)
-    if secants is None or np.isfinite(secants.rise).sum() < _RISES:
-        return LabelCheck((_NO_LABELS,), 1.0, "no pairs of neighbors")
+    judged = judged_outputs(data, secants)
+    rest = not_judged(data, judged)
+    if secants is None or not judged.any():
+        return LabelCheck(tuple(rest), math.nan, "no pairs of neighbors")
+    few = np.where(judged, 0.0, np.nan)  # rises of outputs with a few are no evidence
+    secants = secants._replace(rise=secants.rise + few)
     tried: list = []
     # Near rows, for curvature's sake; farther ones if nothing explains those, since noise may.
     for start, stop in itertools.pairwise(BANDS):
@@ -110,14 +115,16 @@ def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     findings = (
         explained.findings
         or constant_columns(data, secants, residual, CLOSE)
-        or explain_residuals(data, secants, residual, error)
+        or explain_residuals(*without_others(data, secants, judged, residual), error)
     )
-    return LabelCheck(tuple(findings), error, f"{band.rise[..., 0].size} pairs of neighbors")
+    pairs = int(np.isfinite(band.rise).any(-1).sum())
+    findings = [*name_judged(data, judged, findings), *rest]
+    return LabelCheck(tuple(findings), error, f"{pairs} pairs of neighbors")
 
 
 def _check_by_function(data: Data, fn: Callable, rng: np.random.Generator) -> LabelCheck:
     if not len(data.draw(1, rng)):
-        return LabelCheck((_NO_LABELS,), 1.0, "no rows")
+        return LabelCheck((_NO_LABELS,), math.nan, "no rows")
     values = values_of(fn, data)
     secants = difference_secants(data, values, rng)
     rows, terms = secants.tail, implied_rises(data, secants)

@@ -62,6 +62,7 @@ def scaled_labels(
             c[k, inputs], error[k, inputs] = robust_fit(
                 features[:, :, k], beside[:, :, k], target[:, :, k], 1.0
             )
+        c = np.where(np.isfinite(c), c, 1.0)  # too few labels for a factor: taken as right
         if outputs is by_output:  # other outputs do not excuse a factor that explains nothing
             c[relative_misfit(secants, (terms * c).sum(-1), (0, 1)) >= INFORMATIVE] = 1.0
         # What is left unexplained could have made a small deviation from 1.
@@ -70,8 +71,8 @@ def scaled_labels(
         for sign in (1.0, -1.0):
             away = np.maximum(c * sign, 1 / np.maximum(c * sign, TINY)) - 1
             c = np.where(away < margin, sign, c)
-        sound = np.isfinite(c).all() and (c != 1).any()
-        yield [judge(secants, _name_factors(data, c), (terms * c).sum(-1))] if sound else []
+        wrong = (c != 1).any()
+        yield [judge(secants, _name_factors(data, c), (terms * c).sum(-1))] if wrong else []
 
 
 def _name_factors(data: Data, c: np.ndarray) -> list[Finding]:

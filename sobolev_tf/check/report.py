@@ -1,6 +1,7 @@
 """The report of the label check: findings, and a verdict to print."""
 
 import dataclasses
+import math
 
 _COMPONENTS, _FINDINGS = 6, 12  # that are printed
 
@@ -43,7 +44,8 @@ class LabelCheck:
     Attributes:
       findings: a tuple of `Finding`; empty if the labels agree.
       error: the relative distance of the rises that dy implies from those of y: 0 if they agree,
-        about 1 if dy carries no information about y, above 1 if dy is misleading.
+        about 1 if dy carries no information about y, above 1 if dy is misleading; NaN if nothing
+        was compared.
       evidence: what was compared.
     """
 
@@ -58,7 +60,7 @@ class LabelCheck:
 
     @property
     def decided(self) -> bool:
-        """Whether the data could have shown a fault."""
+        """Whether the data could have shown a fault in every output."""
         return all(f.kind != "cannot tell" for f in self.findings)
 
     def __str__(self) -> str:
@@ -66,8 +68,10 @@ class LabelCheck:
         if not self.ok:
             only_kinks = {f.kind for f in self.findings} == {"kinks"}
             verdict = "labels agree, but for kinks" if only_kinks else "labels disagree"
-        error = f"error {self.error:.2g} (0: they agree, 1: unrelated)"
-        lines = [f"{verdict}: {error} over {self.evidence}"]
+        error = f"error {self.error:.2g} (0: they agree, 1: unrelated) over {self.evidence}"
+        if math.isnan(self.error):
+            error = f"there were {self.evidence} to compare"
+        lines = [f"{verdict}: {error}"]
         lines += [f"- {f}" for f in self.findings[:_FINDINGS]]
         if len(self.findings) > _FINDINGS:
             lines.append("- ...")

@@ -21,7 +21,8 @@ def test_missing_labels_are_left_out(function):
     assert [(f.kind, f.inputs) for f in check.findings] == [("wrong sign", (1,))]
     dy[:, 0] = np.nan
     check = check_labels(x, y, dy, function(pair))
-    assert kinds(check) == {"wrong sign"}
+    # Without the function an output that has no slopes is named as not judged.
+    assert kinds(check) == {"wrong sign"} | (set() if function(pair) else {"cannot tell"})
     assert kinds(check_labels(x, y, dy * np.nan, function(pair))) == {"cannot tell"}
 
 
@@ -131,3 +132,41 @@ def test_masked_labels_are_missing_and_masked_points_refused(function):
         check_labels(np.ma.masked_array(x, mask=True), y, dy)
     with pytest.raises(ValueError, match="dy is a csr_matrix, expected a dense array"):
         check_labels(x, y, csr_matrix(dy[:, 0]))
+
+
+def test_an_output_without_one_slope_is_named_as_not_judged():
+    x, y, dy = data(pair, 400)
+    dy[:, 0, 1] = np.nan
+    dy[:, 0, 0] *= -1
+    check = check_labels(x, y, dy)
+    assert (check.ok, check.decided) == (True, False)
+    assert check.error < 0.1  # of the other output
+    assert "output 0: not judged: the slope of input 1 is missing in every row" in str(check)
+    [finding] = check_labels(x, y, dy, lambda x: pair(x).numpy()).findings
+    assert (finding.kind, finding.outputs) == ("wrong sign", (0,))
+    dy[:, 1, 1] *= -1  # a fault of the other output has its name
+    fault, rest = check_labels(x, y, dy).findings
+    assert (fault.kind, fault.outputs, fault.inputs) == ("wrong sign", (1,), (1,))
+    assert (rest.kind, rest.outputs) == ("cannot tell", (0,))
+    dy[:, 1] *= [3, -3]  # as has one of all its slopes
+    fault, rest = check_labels(x, y, dy).findings
+    assert (fault.kind, fault.outputs, fault.inputs) == ("wrong scale", (1,), ())
+    assert (rest.kind, rest.outputs) == ("cannot tell", (0,))
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ((slice(None), 1), "the slope of input 1 is missing in every row"),
+        ((slice(5, None), 1), "5 of 400 rows have its value and all its slopes"),
+        (slice(None), "its slopes are missing in every row"),
+    ],
+)
+def test_one_output_that_is_not_judged_has_no_error(missing, reason):
+    x, y, dy = data(sines)
+    dy[:, 0][missing] = np.nan
+    check = check_labels(x, y, dy)
+    assert (check.ok, check.decided) == (True, False)
+    assert np.isnan(check.error)
+    assert str(check).startswith("labels not decided: there were no pairs of neighbors to compare")
+    assert f"cannot tell: not judged: {reason}" in str(check)
