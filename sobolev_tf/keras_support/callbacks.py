@@ -1,4 +1,4 @@
-"""Callbacks that every `fit` of a SobolevModel runs."""
+"""Callbacks that every `fit` of the library's models runs."""
 
 import math
 from typing import Any
@@ -10,32 +10,47 @@ class StopAtNaN(keras.callbacks.Callback):
     """A callback that ends training when a loss is NaN or infinite, and names the loss.
 
     It checks after steps 1, 2, 4, ... and at the end of an epoch, before any other callback runs.
-    That is enough, because a running mean keeps a NaN; reading it at every step would slow training
-    down. A callback that saves weights between those steps may save NaN, one that saves at the end
-    of an epoch cannot.
+    Where Keras takes several steps in one call, it checks after the first call that has reached
+    such a step. That is enough, because a running mean keeps a NaN; reading it at every step would
+    slow training down. A callback that saves weights between those steps may save NaN, one that
+    saves at the end of an epoch cannot. A subclass may name more by `error`.
 
     Raises:
       FloatingPointError: a loss is not finite.
     """
 
     async_safe = True
+    _due = 1  # the next step to check
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Begin with step 1 again."""
+        self._due = 1
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Check the losses after steps 1, 2, 4, ..."""
-        if (batch + 1) & batch == 0:
-            self.on_epoch_end(None, logs)
+        steps = batch + 1
+        if steps >= self._due:
+            self._due = 1 << steps.bit_length()  # the next power of two
+            self.check(logs or {})
 
-    def on_epoch_end(self, epoch: int | None, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Check the losses of an epoch."""
-        for name, value in reversed((logs or {}).items()):
+        self.check(logs or {})
+
+    def check(self, logs: dict) -> None:
+        """Raise `error` if a training loss is not finite."""
+        for name, value in reversed(logs.items()):
             own = name.endswith("loss") and not name.startswith("val_")
             if own and not math.isfinite(float(value)):
-                raise FloatingPointError(
-                    f"{name} became {'NaN' if math.isnan(float(value)) else 'infinite'}: lower the "
-                    "learning rate, or scale x and labels by adapt; in data that was not passed as "
-                    "arrays, look for NaN and infinity. The weights of this model are lost; go "
-                    "back to a checkpoint."
-                )
+                raise self.error(name, float(value))
+
+    def error(self, name: str, value: float) -> FloatingPointError:
+        """Return the error of a loss that is not finite."""
+        return FloatingPointError(
+            f"{name} became {'NaN' if math.isnan(value) else 'infinite'}: lower the learning rate, "
+            "or scale x and labels by adapt; in data that was not passed as arrays, look for NaN "
+            "and infinity. The weights of this model are lost; go back to a checkpoint."
+        )
 
 
 _OF_BATCHES = [

@@ -54,7 +54,7 @@ class WatchedModel(DistributedModel):
             passed["validation_data"] = streams[-1].data
         callbacks = passed.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            stop = gate.StopAtNaN(self.stages, self.critics)
+            stop = gate.StopAtLostStage(self.stages, self.critics)
             passed["callbacks"] = [stop, *keras.tree.flatten(callbacks or [])]
         try:
             return super().fit(**passed)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, guarded_data
+from sobolev_tf.keras_support.callbacks import StopAtNaN
 from sobolev_tf.keras_support.class_losses import is_cross_entropy, takes_classes
 from sobolev_tf.keras_support.watched_data import WatchedData
 
@@ -125,12 +126,11 @@ def sound(batch: Any) -> tf.Tensor:
     return guarded_data.all_true([finite, guarded_data.same_rows(tensors)])
 
 
-class StopAtNaN(keras.callbacks.Callback):
-    """Ends training when the loss or a weight is not finite, and names the stage.
+class StopAtLostStage(StopAtNaN):
+    """A callback that ends training when a loss or a weight is not finite, and names the stage.
 
     A finite loss does not prove that the stages below it are finite, since activations may hide
-    NaN. So it checks the loss after steps 1, 2, 4, ..., and the loss and all weights at the end of
-    an epoch, before any other callback runs.
+    NaN. So it also checks all weights at the end of an epoch, before any other callback runs.
 
     Args:
       stages: the network's stages.
@@ -140,24 +140,26 @@ class StopAtNaN(keras.callbacks.Callback):
       FloatingPointError: something is not finite.
     """
 
-    async_safe = True
-
     def __init__(self, stages: Sequence[keras.Model], critics: Sequence[keras.Model]) -> None:
         super().__init__()
         self._parts = [(f"stage {k}", stage) for k, stage in enumerate(stages, 1)]
         self._parts += [(f"the critic of cut {k}", each) for k, each in enumerate(critics, 1)]
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Check the loss after steps 1, 2, 4, ..."""
-        if (batch + 1) & batch == 0 and not _finite((logs or {}).get("loss", 0.0)):
-            self._stop("loss")
-
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Check the loss and the weights."""
-        if not _finite((logs or {}).get("loss", 0.0)):
-            self._stop("loss")
+        """Check the losses and the weights."""
+        super().on_epoch_end(epoch, logs)
         if (lost := self._lost_weight()) is not None:
-            self._stop(lost)
+            raise self.error(lost, math.nan)
+
+    def error(self, name: str, value: float) -> FloatingPointError:
+        """Return the error of a loss or weight, with the first weight that is not finite."""
+        lost = self._lost_weight() or "none of the weights"
+        first = "" if name == lost else f" (first not finite: {lost})"
+        return FloatingPointError(
+            f"DecoupledModel.fit: {name} is not finite any more{first}: lower the learning rates, "
+            "or look for NaN and infinity in the data. These weights are lost; go back to a "
+            "checkpoint."
+        )
 
     def _lost_weight(self):
         for part, model in self._parts:
@@ -167,16 +169,3 @@ class StopAtNaN(keras.callbacks.Callback):
                 ):
                     return f"{variable.path} of {part}"
         return None
-
-    def _stop(self, what):
-        lost = self._lost_weight() or "none of the weights"
-        first = "" if what == lost else f" (first not finite: {lost})"
-        raise FloatingPointError(
-            f"DecoupledModel.fit: {what} is not finite any more{first}: lower the learning rates, "
-            "or look for NaN and infinity in the data. These weights are lost; go back to a "
-            "checkpoint."
-        )
-
-
-def _finite(value):
-    return math.isfinite(float(value))
