@@ -187,7 +187,6 @@ class PolicyDistiller(EquationModel):
         require.one_of(caller, "divergence", divergence, DIVERGENCES)
         require.one_of(caller, "uint8_images", uint8_images, (True, False, None))
         teacher = _frozen(teacher)
-        arguments.refuse_no_target(caller, teacher)
         _warn_of_softmax("the student", net)
         _warn_of_softmax("the teacher", getattr(teacher, "model", None))
         self.alpha, self.divergence = alpha, divergence

@@ -17,7 +17,7 @@ from sobolev_tf.model.compiled_jet import CompiledFunctions, CompiledJet
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.input_batches import input_batches, shown_batches
 from sobolev_tf.model.posterior import Posterior
-from sobolev_tf.model.settled import refuse_replacement
+from sobolev_tf.model.settled import as_target, refuse_replacement
 from sobolev_tf.projections import Projection
 
 
@@ -49,10 +49,10 @@ class NetModel(strategies.DistributedModel):
         self.solver_functions = CompiledFunctions()
 
     @property
-    def losses(self) -> list[tf.Tensor]:
-        """The model's regularization losses, such as L2, without those of a teacher."""
-        others = getattr(self.target, "losses", ())
-        return [loss for loss in super().losses if all(loss is not other for other in others)]
+    def layers(self) -> list[keras.layers.Layer]:
+        """The net, its scaling, and a target that is a layer: what Keras writes to files."""
+        target = self.target
+        return super().layers + ([target] if isinstance(target, keras.layers.Layer) else [])
 
     def build(self, input_shape: Any) -> None:
         """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
@@ -183,6 +183,10 @@ class NetModel(strategies.DistributedModel):
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_replacement(self, name, value)
+        if name == "target":
+            # Past Keras's tracking: a target is no part of the student, and may be replaced.
+            object.__setattr__(self, name, as_target(self, value))
+            return
         super().__setattr__(name, value)
 
     def traced_from(self) -> list:

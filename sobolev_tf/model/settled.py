@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import keras
+
 from sobolev_tf.model import arguments
 from sobolev_tf.projections import Projection
+from sobolev_tf.targets import Teacher
 
 SETTLED = ("net", "order", "wrt", "equation", "scaling", "alpha", "divergence")
 
@@ -27,8 +30,6 @@ def refuse_replacement(model: Any, name: str, value: Any) -> None:
             f"{owner}.{name} is settled by the constructor: make a new model, as in "
             f"{owner}(net, ...); layers and weights of the net may change."
         )
-    if name == "target" and name in before:
-        arguments.refuse_no_target(f"{owner}.target", value)
     if name in ("projection", "_projection") and name in before:
         both = isinstance(value, Projection) and before[name] is not None
         if not both and value is not before[name]:
@@ -36,3 +37,23 @@ def refuse_replacement(model: Any, name: str, value: Any) -> None:
                 f"{owner}.projection can be replaced by another Projection only: make a new model "
                 "for full derivatives, or for a first projection."
             )
+
+
+def as_target(model: Any, target: Any) -> Any:
+    """Return a target as a model holds it: a Keras layer as a `Teacher`, which is frozen.
+
+    Args:
+      model: a `SobolevModel` or `PolicyDistiller` that has its net.
+      target: what `model.target` is set to.
+
+    Raises:
+      ValueError: the target is no function of x, or shares weights with the net.
+    """
+    caller = type(model).__name__ + (".target" if "target" in vars(model) else "")
+    arguments.refuse_no_target(caller, target)
+    is_net = isinstance(target, keras.layers.Layer) and not hasattr(target, "jet")
+    if is_net and not isinstance(target, Teacher):
+        target = Teacher(target)
+    if isinstance(target, Teacher):
+        target.refuse_shared_weights(caller, model.net)
+    return target

@@ -13,7 +13,6 @@ from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.statistics import fit_statistics
 from sobolev_tf.projections import Projection
-from sobolev_tf.targets import Teacher
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -34,7 +33,8 @@ class SobolevModel(EquationModel):
       order: J, the highest order of derivatives; 0 compares values only.
       target: `targets.Function`, `targets.Teacher`, `targets.FiniteDifferences` or any callable
         of tensors, which supplies the labels of `fit(x)` inside the step. If labels are passed to
-        `fit`, only these are compared.
+        `fit`, only these are compared. A Keras model becomes a `targets.Teacher`, which is frozen.
+        `model.target` may be set again at any time.
       wrt: for a net with several inputs, the name or names of those to differentiate.
       projection: a `Projection`, or its side: "output" for D^j <m, v>, "input" for derivatives
         along v. None compares full derivatives. Every evaluation uses the same directions.
@@ -75,9 +75,6 @@ class SobolevModel(EquationModel):
         options.refuse_unknown(caller, kwargs, SobolevModel.__init__, SobolevModel.compile)
         require.model(caller, "net", net)
         order = require.whole_number(caller, "order", order, at_least=0)
-        arguments.refuse_no_target(caller, target)
-        if isinstance(target, Teacher):
-            target.refuse_shared_weights(caller, net)
         chosen = arguments.as_projection(
             caller,
             projection,
