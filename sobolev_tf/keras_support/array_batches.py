@@ -85,7 +85,7 @@ class ArrayBatches(DataAdapter):
       whole: whether a batch is all rows.
       full: whether every batch has as many.
       most: steps that a call takes at most.
-      xla: whether a loop that may be an XLA program is one: see `pays`.
+      xla: whether a loop that may be an XLA program is one: see `xla_pays`.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ArrayBatches(DataAdapter):
         return tf.nest.map_structure(lambda array: tf.gather(array, numbers), self.arrays)
 
     def on_epoch_begin(self) -> None:
-        """Begin an epoch; rows that the last one left are left out."""
+        """Begin an epoch; skip rows that the last epoch did not take."""
         self._order = self._order[self._left :]
         self._left, self._ahead = self._rows_of_epoch, 0
 

@@ -56,9 +56,8 @@ def as_projection(
         return projection
     if projection is None and not is_plain:
         raise ValueError(
-            f"{caller}: projections, contraction, unbiased and orthogonal are of random "
-            'directions, and there is no projection: give projection="output" or "input", or leave '
-            "them out."
+            f"{caller}: projections, contraction, unbiased and orthogonal need a "
+            'projection: give projection="output" or "input", or leave them out.'
         )
     require.one_of(caller, "projection", projection, (None, *SIDES))
     require.whole_number(caller, "projections", count, at_least=1)

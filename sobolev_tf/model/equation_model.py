@@ -81,8 +81,8 @@ class EquationModel(EquationSteps):
             drawn as a batch of their own. Evaluation and full-batch solvers compare all rows.
           **kwargs: Keras's `jit_compile`, `run_eagerly`, `auto_scale_loss`, `steps_per_execution`.
             Where the last is not given, or "auto", `fit` of arrays measures how many steps fit into
-            a call; data sets take one. With `jit_compile`, XLA trains on arrays from the `fit` on
-            with which the optimizer's steps save what XLA takes to compile.
+            a call; data sets take one. With `jit_compile`, `fit` of arrays uses XLA once the
+            optimizer's past and coming steps are enough to repay compiling.
 
         Raises:
           ValueError: a setting is unknown.

@@ -11,8 +11,7 @@ or [B,P,*out]; from order 2 on `hvp`, the Hessian-vector product D²f[v] [B,*out
 names.
 
 `normalize` turns all of these into a dict in the order value, d1, ..., dJ, jvp, vjp, hvp,
-directions;
-`read_batch` does so for one batch of a data set.
+directions; `read_batch` does so for one batch of a data set.
 """
 
 from typing import Any, NamedTuple

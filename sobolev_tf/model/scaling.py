@@ -96,7 +96,7 @@ class Scaling(keras.layers.Layer):
         return (y - _like(y, self.value_mean)) / _like(y, self.value_deviation)
 
     def unscale_y(self, y: tf.Tensor) -> tf.Tensor:
-        """Unscale values g [..., *out] to f; half precision has no room for that: float32."""
+        """Unscale values g [..., *out] to f; half precision cannot hold these numbers: float32."""
         y = jets.at_least_float32(y)
         return y * _like(y, self.value_deviation) + _like(y, self.value_mean)
 
@@ -143,7 +143,7 @@ class Scaling(keras.layers.Layer):
 class UnscaledFunction:
     """A net g in z-scores as the function f in the user's units, with its derivatives.
 
-    They are taken in z-scores, and of unit size: half precision has no room for other units.
+    They are taken in z-scores, and of unit size: half precision cannot hold numbers in other units.
 
     Args:
       fn: g, from z [B,*in] to [B,*out].

@@ -102,7 +102,7 @@ class Statistics:
         weights: dict[str, np.ndarray] | None = None,
         mask: np.ndarray | None = None,
     ) -> None:
-        """Take in a batch; NaN entries, rows of weight 0 and masked entries count nothing.
+        """Take in a batch; NaN entries, rows of weight 0 and masked entries do not count.
 
         Args:
           points: [B,*in].

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from sobolev_tf.keras_support.progress import is_shown
 from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
 
 _NOISY = 0.04  # deviation of the slopes' noise over their typical size
@@ -39,18 +40,23 @@ def choose_prior(labels: Labels, seed: int, verbose: str | int = 0) -> Prior:
 
 
 def _choose(labels, seed, verbose):
-    prior = most_probable(labels, seed, verbose=verbose)
+    def search(what, labels, **how):
+        if is_shown(verbose):
+            print(f"kernel net: length scales and noise, {what}")
+        return most_probable(labels, seed, verbose=verbose, **how)
+
+    prior = search("all labels", labels)
     values, slopes = labels.present[:, 0].sum(), labels.present[:, 1:].any()
     if not values or not slopes or _slope_noise(GaussianProcess(labels, prior)) <= _NOISY:
         return prior
     dims = labels.points.shape[1]
     if dims > 1:
-        share = 1 / dims
-        prior = most_probable(labels, seed, start=prior, slope_share=share, verbose=verbose)
+        what = "noisy slopes of a point as one label"
+        prior = search(what, labels, start=prior, slope_share=1 / dims)
     if values < _VALUES * (1 + dims):
         return prior
     process = GaussianProcess(labels, prior)
-    alone = most_probable(labels.without("d1"), seed, verbose=verbose)
+    alone = search("values only", labels.without("d1"))
     of_values = GaussianProcess(labels.without("d1"), alone)
     if not _is_better(of_values, process):
         return prior

@@ -200,6 +200,8 @@ class _Data:
           ImportError: there are so many labels that it takes SciPy, which is not installed.
         """
         self.refuse_mlp_without_scipy()
+        if self.shown:
+            print(f"MLP: fit to {len(self.x)} points")
         count = self._first_points()
         dims = self.x.shape[1]
         net = nets.mlp(dims, self.outputs, _HIDDEN, activation="silu", dtype="float64")

@@ -26,7 +26,7 @@ def test_teacher_is_a3c_for_80_million_steps():
     assert (paper.steps, paper.num_actors, paper.num_envs) == (80_000_000, 16, 1)
     assert (paper.optimizer, paper.learning_rate, paper.unroll_length) == ("rmsprop", 7e-4, 5)
     assert (paper.gae_lambda, paper.normalize_advantages) == (1.0, False)
-    own = teacher.A2CSettings.of(settings(teacher))
+    own = teacher.LearnerSettings.of(settings(teacher))
     assert own == teacher.DEFAULTS  # without a preset nothing is changed
     assert settings(teacher).steps == 10_000_000
 

@@ -22,7 +22,7 @@ from train.lib.run import cli, errors
 from train.lib.run.settings import Settings
 from train.teacher import __main__ as teacher
 from train.teacher import a3c, checks, losses
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 TINY = ["--game=breakout", "--num_envs=2", "--unroll_length=4", "--steps=64", "--num_evals=2"]
 TINY += ["--eval_episodes=1", "--seed=3"]
@@ -215,7 +215,7 @@ class Bandit:
         return environment.Step((actions == 1).astype(np.float32) * 7, none, none, none, None)
 
 
-SETTINGS = A2CSettings(num_envs=4, unroll_length=4, entropy_cost=0.0)
+SETTINGS = LearnerSettings(num_envs=4, unroll_length=4, entropy_cost=0.0)
 
 
 def rollout(net, **options):
@@ -276,7 +276,7 @@ def test_the_actor_critic_loss_by_hand():
 
 def test_rmsprop_begins_at_one_and_rates_fall_to_zero():
     net = st.nets.atari_teacher(3)
-    a3c.compile_net(net, A2CSettings(optimizer="rmsprop", learning_rate=0.5), num_updates=4)
+    a3c.compile_net(net, LearnerSettings(optimizer="rmsprop", learning_rate=0.5), num_updates=4)
     squares = [v for v in net.optimizer.variables if "velocity" in v.path]
     assert len(squares) == len(net.trainable_variables)
     assert all((v.numpy() == 1).all() for v in squares)
@@ -309,5 +309,7 @@ def test_released_teachers_are_those_of_their_cards(card, monkeypatch):
 
 @pytest.mark.parametrize(("typed", "expected"), [(frozenset(), 5), (frozenset(["num_evals"]), 50)])
 def test_a_short_run_has_fewer_evaluations_unless_they_are_typed(typed, expected):
-    flags = {"steps": 2600, "num_evals": 50} | dataclasses.asdict(A2CSettings())  # 512 an update
+    flags = {"steps": 2600, "num_evals": 50} | dataclasses.asdict(
+        LearnerSettings()
+    )  # 512 an update
     assert checks.with_fewer_evaluations(Settings(flags, typed)).num_evals == expected

@@ -18,10 +18,10 @@ from train.lib.atari.driver import DynamicStepDriver
 from train.record.recorder import Recorder
 from train.record.writer import Writer
 from train.teacher import a3c
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 GAME, CORES = "breakout", os.cpu_count() or 1
-DEFAULTS = A2CSettings()
+DEFAULTS = LearnerSettings()
 GAMES, ACTORS = DEFAULTS.num_envs, DEFAULTS.num_actors
 
 
@@ -78,7 +78,7 @@ def _recording():
 
 def _learning(actors, unroll_length):
     net = policies.new_teacher(GAME)
-    settings = A2CSettings(num_actors=actors, unroll_length=unroll_length)
+    settings = LearnerSettings(num_actors=actors, unroll_length=unroll_length)
     a3c.compile_net(net, settings, num_updates=10**6)
     made = [a3c.Actor(net, GAME, settings, seed=[0, k]) for k in range(actors)]
 

@@ -26,7 +26,7 @@ from train.lib.run import files, processes
 from train.lib.run.checkpoints import Checkpoints
 from train.lib.run.line_labels import label_ends
 from train.teacher import a3c
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 MEGABYTES_AN_HOUR = 10.0  # that the second half may add and still be called flat
 SAMPLES = 120
@@ -195,7 +195,7 @@ def _fits(folder: Path, keras_saves: bool = False, **data: Any) -> Iterator[int]
 
 
 def _actor_critic(folder: Path) -> Iterator[int]:
-    net, settings = policies.new_teacher(GAME), A2CSettings(num_envs=4)
+    net, settings = policies.new_teacher(GAME), LearnerSettings(num_envs=4)
     a3c.compile_net(net, settings, num_updates=10**7)
     actors = [a3c.Actor(net, GAME, settings, seed=[0, k]) for k in range(settings.num_actors)]
     checkpoints = Checkpoints(folder / "checkpoints", keep=2)

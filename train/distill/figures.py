@@ -46,7 +46,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     Where the run has no net of values only, those of a run beside it are drawn; and the best
     constant policy, if this run or one beside it knows it.
 
-    Raises UsageError if what the run has left is damaged.
+    Raises UsageError if a file of the run is damaged.
     """
     folder = Path(folder)
     flags = run_folder.read_config(

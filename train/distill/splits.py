@@ -39,7 +39,7 @@ def split(
         is the same for all shares.
 
     Raises:
-      UsageError: if one of both sides is empty.
+      UsageError: if either side is empty.
 
     Example:
 

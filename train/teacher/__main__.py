@@ -36,9 +36,9 @@ from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings
 from train.teacher import a3c, checks, curve, evaluate
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
-DEFAULTS = A2CSettings()
+DEFAULTS = LearnerSettings()
 # Of A3C the paper names the steps alone; the rest of its preset is that of Mnih et al. (2016).
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"steps": 10_000_000},
@@ -207,7 +207,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
       run: the open run folder, from whose last checkpoint the training goes on.
       caught: signals that have arrived; training stops with a checkpoint after the first.
     """
-    learner = A2CSettings.of(settings)
+    learner = LearnerSettings.of(settings)
     net = policies.new_teacher(settings.game)
     a3c.compile_net(net, learner, num_updates=math.ceil(settings.steps / learner.batch_size))
     checkpoints = Checkpoints(

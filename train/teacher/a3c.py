@@ -19,7 +19,7 @@ from train.lib.atari import environment
 from train.lib.atari.driver import sample_actions
 from train.lib.atari.policies import FRAMES, Policy
 from train.teacher import losses
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 
 def num_threads(num_actors: int) -> int:
@@ -27,7 +27,7 @@ def num_threads(num_actors: int) -> int:
     return max(1, (os.cpu_count() or 1) // num_actors)
 
 
-def compile_net(net: keras.Model, settings: A2CSettings, num_updates: int) -> None:
+def compile_net(net: keras.Model, settings: LearnerSettings, num_updates: int) -> None:
     """Compile `net` with Adam or A3C's RMSprop; the rate falls to zero within `num_updates`."""
     rate = keras.optimizers.schedules.PolynomialDecay(settings.learning_rate, num_updates, 0.0)
     if settings.optimizer == "adam":
@@ -58,7 +58,7 @@ class Actor:
     """
 
     def __init__(
-        self, net: keras.Model, game: str, settings: A2CSettings, seed: int | Sequence[int]
+        self, net: keras.Model, game: str, settings: LearnerSettings, seed: int | Sequence[int]
     ):
         self.settings = settings
         self.rng = np.random.default_rng(seed)
@@ -134,7 +134,7 @@ def update_net(
     actions: tf.Tensor,
     advantages: tf.Tensor,
     targets: tf.Tensor,
-    settings: A2CSettings,
+    settings: LearnerSettings,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Take one step of the optimizer on a batch; return the loss's terms.
 

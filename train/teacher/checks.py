@@ -4,7 +4,7 @@ from train.lib.atari import environment
 from train.lib.run import memory, unused_flags
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 # What the commands that do not train use.
 USED = {
@@ -31,7 +31,7 @@ def check(settings: Settings) -> None:
     if commands:
         return
     refuse_too_many_games(settings)
-    learner = A2CSettings.of(settings)
+    learner = LearnerSettings.of(settings)
     between, needed = settings.steps // settings.num_evals, learner.round_size
     if settings.num_evals > 1 and between < needed:
         raise UsageError(
@@ -50,7 +50,7 @@ def with_fewer_evaluations(settings: Settings) -> Settings:
     """Return `settings` with as many evaluations as a short run has room for, if none is typed."""
     if "num_evals" in settings.typed:
         return settings
-    room = max(1, settings.steps // A2CSettings.of(settings).round_size)
+    room = max(1, settings.steps // LearnerSettings.of(settings).round_size)
     return settings.replace(num_evals=min(settings.num_evals, room))
 
 

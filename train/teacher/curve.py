@@ -14,17 +14,17 @@ from train.lib.run.errors import UsageError, reading
 from train.lib.run.line_labels import label_ends
 from train.teacher.a3c import Actor
 from train.teacher.losses import TERMS
-from train.teacher.settings import A2CSettings
+from train.teacher.settings import LearnerSettings
 
 SHOWN = {name: name for name in ("training_score", "score", "entropy", "value_loss")}
 # Random play, as Mnih et al. (2015) report it; and where an axis of scores begins, if not at 0.
 RANDOM_PLAY = {"breakout": 1.7, "pong": -20.7, "space_invaders": 148.0}
 LOWEST = {"pong": -21.5}
-TITLE = {"seed": 0, "init_from": None, **dataclasses.asdict(A2CSettings())}
+TITLE = {"seed": 0, "init_from": None, **dataclasses.asdict(LearnerSettings())}
 
 
 def logs(actors: Iterable[Actor]) -> dict[str, float]:
-    """Return means over the actors; NaN as long as there was no episode, or no update."""
+    """Return means over the actors; NaN until there is an episode, or an update."""
     actors = list(actors)
     scores = [score for actor in actors for score in list(actor.scores)]
     means = {name: float(np.mean([actor.logs[name] for actor in actors])) for name in TERMS}
@@ -32,7 +32,7 @@ def logs(actors: Iterable[Actor]) -> dict[str, float]:
 
 
 def finite_logs(logs: Mapping[str, float]) -> dict[str, float]:
-    """Return the logs to print: no training score as long as no episode has ended."""
+    """Return the logs to print: no training score until an episode has ended."""
     return {n: v for n, v in logs.items() if n != "training_score" or not np.isnan(v)}
 
 
@@ -44,7 +44,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
       into: folder to draw into; None for the run's own.
 
     Raises:
-      UsageError: as long as there is no evaluation, and where what the run has left is damaged.
+      UsageError: until there is an evaluation, and where a file of the run is damaged.
     """
     from matplotlib.figure import Figure
 

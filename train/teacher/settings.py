@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class A2CSettings:
+class LearnerSettings:
     """Settings of the actor-critic learner, named as the flags of `python -m train.teacher`.
 
     Args:
@@ -46,7 +46,7 @@ class A2CSettings:
         return self.batch_size * self.num_actors
 
     @classmethod
-    def of(cls, settings) -> "A2CSettings":
+    def of(cls, settings) -> "LearnerSettings":
         """Return those of a script's settings, which have the same names."""
         return cls(
             **{field.name: getattr(settings, field.name) for field in dataclasses.fields(cls)}

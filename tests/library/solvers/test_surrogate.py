@@ -244,6 +244,7 @@ def test_progress_and_the_choice_are_shown_where_asked(capsys):
     shown = capsys.readouterr().out
     assert "136/136" in shown  # three starts of 12 steps, and 100 from the best
     assert "fit_surrogate: Surrogate(net='kernel'" in shown
+    assert "kernel net: length scales and noise, all labels" in shown
     st.fit_surrogate(x, np.sin(3 * x))  # "auto", and no terminal
     assert not capsys.readouterr().out
 

@@ -17,7 +17,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     """Draw the figure of a finished run into the folder `into`, or its own; return [its path].
 
     Raises:
-      UsageError: what the run has left is damaged.
+      UsageError: a file of the run is damaged.
     """
     folder = Path(folder)
     result = table1.read(folder)

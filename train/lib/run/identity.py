@@ -61,7 +61,7 @@ def check(stated: Any, expected: Mapping[str, Any]) -> None:
     ValueError: it is the file of seed 1, expected that of seed 0
     """
     if not isinstance(stated, dict):
-        raise ValueError(f"what it is of is {stated!r:.60}, expected a dict")
+        raise ValueError(f"its identity is {stated!r:.60}, expected a dict")
     wanted = json.loads(json.dumps(expected))
     differ = [name for name in wanted if name in stated and stated[name] != wanted[name]]
     if differ:
