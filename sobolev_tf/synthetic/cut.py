@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
@@ -60,6 +61,25 @@ def refuse_mask(h: tf.Tensor) -> tf.Tensor:
             "sample weights, and no mask_zero=True or Masking."
         )
     return h
+
+
+def refuse_added_losses(stage: keras.Model, number: int) -> None:
+    """Raise ValueError if a stage that has just run added losses of its activations.
+
+    They are not in the loss L that critics learn, but their gradient would arrive at the cut below.
+    Regularizers of weights are no such losses.
+
+    Args:
+      stage: above a cut.
+      number: its number, from 1 at the bottom.
+    """
+    for layer in stage._flatten_layers():
+        if layer._get_own_losses():
+            raise ValueError(
+                f"DecoupledModel: layer {layer.name!r} of stage {number} adds a loss of its "
+                "activations (activity_regularizer or add_loss), which the gradients at the cuts "
+                'leave out: regularize its weights, or take method="backprop".'
+            )
 
 
 def true_gradients(

@@ -44,6 +44,10 @@ class DecoupledModel(DecoupledSteps):
     BatchNormalization couples the examples of a batch; dL/dh of an example is then the gradient of
     the summed loss with respect to its h, which is what the stage below needs.
 
+    Regularizers of weights act as in Keras. L is without penalties; a loss that a layer adds of its
+    activations (an activity regularizer, `add_loss`) is refused above the first cut, unless
+    `method` is "noprop" or "backprop".
+
     Args:
       stages: a list of Keras models, as `split` returns it.
       critic: a function (shape of h without B, number of outputs) -> critic, such as

@@ -29,7 +29,7 @@ from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.batch import Batch, Step, num_examples
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
-from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask
+from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_added_losses, refuse_mask
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.placement import device_scope
 
@@ -197,6 +197,8 @@ class PlacedTrainer:
                 h = tf.identity(h)
                 tape.watch(h)
             out = refuse_mask(self.stages[k](h, training=True))
+            if k and self.layers:
+                refuse_added_losses(self.stages[k], k + 1)
             penalties = list(self.stages[k].losses)
             cut, critic_tape = Cut(out, out), tf.GradientTape()
             if k < len(self.layers):

@@ -16,7 +16,13 @@ from sobolev_tf.synthetic.batch import Batch, Step, num_examples
 from sobolev_tf.synthetic.controls import CONTROLS
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
-from sobolev_tf.synthetic.cut import Cut, per_example_gradient, refuse_mask, true_gradients
+from sobolev_tf.synthetic.cut import (
+    Cut,
+    per_example_gradient,
+    refuse_added_losses,
+    refuse_mask,
+    true_gradients,
+)
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
 
 
@@ -85,8 +91,8 @@ class Trainer:
     def _forward(self, batch, tape, critic_tape):
         """Return the network's outputs, and every cut on the way."""
         h, cuts = batch.x, []
-        for k, stage in enumerate(self.stages[:-1]):
-            h = stage(h, training=True)
+        for k in range(len(self.stages) - 1):
+            h = self._run(k, h)
             cut = Cut(h, h)
             if self.method != "backprop":
                 refuse_mask(h)
@@ -101,8 +107,15 @@ class Trainer:
                 tape.watch(cut.h_out)
             cuts.append(cut)
             h = cut.h_out
-        outputs = self.stages[-1](h, training=True)
+        outputs = self._run(len(self.stages) - 1, h)
         return refuse_mask(outputs) if self.layers else outputs, cuts
+
+    def _run(self, k, h):
+        """Return the outputs of a stage."""
+        outputs = self.stages[k](h, training=True)
+        if k and (self.layers or self.method in CONTROLS):
+            refuse_added_losses(self.stages[k], k + 1)
+        return outputs
 
     def _control(self, tape, objective, variables, cuts, arriving):
         """Return the network's gradients where a control replaces the true ones at the cuts."""

@@ -139,6 +139,60 @@ def test_a_mask_would_be_lost_at_a_cut():
         model.fit(RNG.integers(0, 7, [6, 4]), RNG.integers(0, 3, [6, 4]), verbose=0)
 
 
+class AddsLoss(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(tf.reduce_sum(x**2))
+        return x
+
+
+def net_with(layer, cut):
+    """A net of three layers: `layer` follows the first or the second, which is a cut's."""
+    x = start = keras.Input([4])
+    for name in CUTS:
+        x = keras.layers.Dense(5, "tanh", name=name, kernel_regularizer="l2")(x)
+        x = layer(x) if name == cut else x
+    return keras.Model(start, keras.layers.Dense(3, kernel_regularizer="l2")(x))
+
+
+@pytest.mark.parametrize("layer", [AddsLoss, keras.layers.ActivityRegularization])
+@pytest.mark.parametrize("options", [{}, {"placement": ["CPU:0", "CPU:1", "CPU:0"]}])
+@pytest.mark.parametrize("method", ["sobolev", "flipped", "noprop", "backprop"])
+def test_losses_of_activations_above_a_cut_are_refused(layer, options, method):
+    if method == "flipped" and options:
+        return
+    layer = layer(**({} if layer is AddsLoss else {"l2": 0.1}), name="adds")
+    model = DecoupledModel(split(net_with(layer, "second"), CUTS), dense_critic, method, **options)
+    before = model.get_weights()
+    message = "^DecoupledModel: layer 'adds' of stage 3 adds a loss of its activations .*backprop"
+    if method in ("noprop", "backprop"):
+        assert np.isfinite(compiled(model).fit(X, Y, verbose=0).history["loss"]).all()
+        return
+    with pytest.raises(ValueError, match=message):
+        compiled(model).fit(X, Y, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_below_the_first_cut_they_change_the_first_stage_only():
+    """Its update has the gradient of 0.3 |h|², Keras's mean over the batch, beside the critic's."""
+    kernels = []
+    for l2 in (0.0, 0.3):
+        keras.utils.set_random_seed(0)
+        inside = keras.layers.ActivityRegularization(l2=l2)
+        model = DecoupledModel(split(net_with(inside, "first"), ["second"]), dense_critic)
+        model.compile(keras.optimizers.SGD(1.0), loss=CROSS_ENTROPY, run_eagerly=True)
+        kernel = model.stages[0].layers[1].kernel
+        h = tf.Variable(kernel.numpy())
+        with tf.GradientTape() as tape:
+            penalty = l2 * tf.reduce_sum(tf.tanh(X @ h) ** 2) / len(X)
+        expected = tape.gradient(penalty, h)
+        model.fit(X, Y, batch_size=12, verbose=0)
+        kernels.append((kernel.numpy(), expected.numpy(), model.critics[0].get_weights()[0]))
+    (plain, _, critic), (penalized, gradient, same) = kernels
+    np.testing.assert_allclose(plain - penalized, gradient, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(critic, same)
+
+
 def dense_per_step(outputs):
     return keras.Sequential([keras.Input([4, 5]), keras.layers.Dense(outputs)])
 
