@@ -1,10 +1,10 @@
 """Networks whose stages train on synthetic gradients (section 4.3, SM 4)."""
 
-from sobolev_tf.synthetic.controls import METHODS
 from sobolev_tf.synthetic.critic_updates import CRITIC_UPDATES
 from sobolev_tf.synthetic.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
 from sobolev_tf.synthetic.decoupled import DecoupledModel
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
+from sobolev_tf.synthetic.methods import METHODS
 from sobolev_tf.synthetic.splitting import split
 
 __all__ = [

@@ -7,22 +7,7 @@ each example. If a stage below a cut learns as well from a random one, it only n
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf import require
 from sobolev_tf.jets import at_least_float32
-from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS
-
-CONTROLS = ("random", "flipped")
-METHODS = (*TERM_WEIGHTS, "noprop", "backprop", *CONTROLS)
-
-
-def check_method(caller: str, method: str, placed: bool) -> None:
-    """Raise ValueError for an unknown method, or for a control with a placement."""
-    require.one_of(caller, "method", method, METHODS)
-    if placed and method in CONTROLS:
-        raise ValueError(
-            f"{caller}: placement: method={method!r} needs full backpropagation, for which every "
-            "stage waits."
-        )
 
 
 def replacement(

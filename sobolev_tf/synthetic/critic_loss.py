@@ -16,16 +16,8 @@ from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.losses import SquaredNorm, batch_mean, per_example, resolve
 from sobolev_tf.synthetic.batch import Batch
 from sobolev_tf.synthetic.cut import Cut
+from sobolev_tf.synthetic.methods import TERM_WEIGHTS
 from sobolev_tf.synthetic.network_loss import label_gradient
-
-# Weights of |m - L| and of |SG - dL/dh|. `noprop` has no critic and sends nothing below a cut;
-# `backprop` has none either, and is plain training.
-TERM_WEIGHTS = {
-    "sobolev": (1.0, 1.0),
-    "critic": (1.0, 0.0),
-    "vfbn": (0.0, 1.0),
-    "direct": (0.0, 1.0),
-}
 
 
 @dataclasses.dataclass(frozen=True)

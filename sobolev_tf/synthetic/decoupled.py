@@ -13,12 +13,12 @@ from sobolev_tf.keras_support.loss_scaling import scale_half_precision, scaled_l
 from sobolev_tf.losses import L1Norm
 from sobolev_tf.synthetic import critics, placed_trainer, splitting
 from sobolev_tf.synthetic import placement as placing
-from sobolev_tf.synthetic.controls import check_method
-from sobolev_tf.synthetic.critic_loss import TERM_WEIGHTS, CriticLoss
+from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.decoupled_steps import DecoupledSteps
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
+from sobolev_tf.synthetic.methods import TERM_WEIGHTS, check_method
 from sobolev_tf.synthetic.network_loss import network_loss
 from sobolev_tf.synthetic.trainer import network_variables
 

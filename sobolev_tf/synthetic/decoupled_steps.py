@@ -13,8 +13,8 @@ from sobolev_tf.keras_support.strategies import reducible_logs, replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import placed_trainer
 from sobolev_tf.synthetic.batch import num_examples, refuse_no_labels, unpack
-from sobolev_tf.synthetic.fitting import WatchedModel
 from sobolev_tf.synthetic.trainer import Trainer
+from sobolev_tf.synthetic.watched_model import WatchedModel
 
 
 class DecoupledSteps(WatchedModel):

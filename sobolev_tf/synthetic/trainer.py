@@ -13,7 +13,6 @@ from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import controls
 from sobolev_tf.synthetic.batch import Batch, Step, num_examples
-from sobolev_tf.synthetic.controls import CONTROLS
 from sobolev_tf.synthetic.critic_loss import CriticLoss
 from sobolev_tf.synthetic.critic_updates import CriticUpdates
 from sobolev_tf.synthetic.cut import (
@@ -24,6 +23,7 @@ from sobolev_tf.synthetic.cut import (
     true_gradients,
 )
 from sobolev_tf.synthetic.diagnostics import CutDiagnostics, compare_when
+from sobolev_tf.synthetic.methods import CONTROLS
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.synthetic import DecoupledModel, split
-from sobolev_tf.synthetic.controls import CONTROLS, replacement, signs
+from sobolev_tf.synthetic.controls import replacement, signs
+from sobolev_tf.synthetic.methods import CONTROLS
 from tests.support.cut_nets import CUTS, compiled, points, tanh_net
 
 GRADIENT = np.random.default_rng(0).normal(size=[5, 4, 4, 7]).astype("float32")

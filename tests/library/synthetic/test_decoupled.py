@@ -14,7 +14,7 @@ from sobolev_tf.synthetic import (
     imagenet_critic,
     split,
 )
-from sobolev_tf.synthetic.controls import CONTROLS
+from sobolev_tf.synthetic.methods import CONTROLS
 from tests.support.cut_nets import CROSS_ENTROPY, CUTS, compiled, conv_net, images, points, tanh_net
 from tests.support.hand_gradients import hand_gradients
 
