@@ -174,15 +174,23 @@ class ProjectedDerivatives:
           j: the order.
           x: [B,*in].
           value: f(x) [B,*out].
+
+        Returns:
+          The projected label; NaN in rows of which `among` knows no component.
         """
         if j == 0:
             return label
         if self.projection.side == "output":
             return contractions.contract_outputs(label, self.directions(value, 0))
         along = 1 if self.projection.contraction == "first" else j
-        if self.known is not None:
-            label = self._without_unknown(label, j)
-        return contractions.contract_inputs(label, [self.directions(x, i) for i in range(along)], j)
+        directions = [self.directions(x, i) for i in range(along)]
+        if self.known is None:
+            return contractions.contract_inputs(label, directions, j)
+        label = contractions.contract_inputs(self._without_unknown(label, j), directions, j)
+        # Where nothing is known, the direction is zero: its 0 would pass for a label.
+        known = tf.reduce_any(self.known, list(range(1, len(self.known.shape))))
+        known = tf.reshape(known, [-1, *[1] * (len(label.shape) - 1)])
+        return tf.where(known, label, tf.constant(math.nan, label.dtype))
 
     def _without_unknown(self, label, j):
         """D^j with zeros for unknown arguments: zero times NaN would be NaN."""

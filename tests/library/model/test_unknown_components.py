@@ -49,7 +49,37 @@ def test_labels_are_projected_along_the_known_part_of_the_directions():
     seen = Projection("input", seed=3).sample(1).among(tf.constant(known))
     seen.jet(lambda x: x[:, :2] ** 2, x, 2)
     projected = seen.label(full, 2, x, None)
+    expected[2] = np.nan  # nothing is known there
     np.testing.assert_allclose(projected[:, 0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("order", "contraction"), [(1, "distinct"), (2, "first")])
+def test_rows_without_a_derivative_do_not_count_as_perfect(order, contraction):
+    """One of four rows has labels: the metrics are those of this row, the loss its quarter."""
+    x, y = X[:4], np.zeros([4, 1], "f")
+    labels = [np.full([4, 1, *[3] * j], 5.0, "f") for j in range(1, order + 1)]
+    for label in labels:
+        label[1:] = np.nan
+    logs = []
+    for rows in (1, 4):
+        model = SobolevModel(
+            linear(), order, projection="input", projections=2, contraction=contraction, seed=0
+        )
+        model.net.set_weights([np.ones([3, 1]), np.zeros(1)])
+        settings = {"missing": "nan", "jet_metrics": ["rmse", "cosine"]}
+        model.compile(keras.optimizers.SGD(0.1), **settings)
+        taken = y[:rows], *(label[:rows] for label in labels)
+        logs.append(model.evaluate(x[:rows], taken, verbose=0, return_dict=True))
+    known, mixed = logs
+    for j in range(1, order + 1):
+        assert known[f"d{j}_rmse"] > 0.1
+        assert mixed[f"d{j}_rmse"] == pytest.approx(known[f"d{j}_rmse"], rel=1e-5)
+        assert mixed[f"d{j}_cosine"] == pytest.approx(known[f"d{j}_cosine"], rel=1e-5)
+        assert mixed[f"d{j}_loss"] == pytest.approx(known[f"d{j}_loss"] / 4, rel=1e-5)
+    before = model.net.get_weights()
+    model.train_on_batch(x, taken)
+    assert np.all(np.isfinite(model.net.get_weights()[0]))
+    assert np.any(model.net.get_weights()[0] != before[0])
 
 
 def test_where_all_is_known_nothing_changes():
