@@ -38,10 +38,11 @@ class StopAtNaN(keras.callbacks.Callback):
         self.check(logs or {})
 
     def check(self, logs: dict) -> None:
-        """Raise `error` if a training loss is not finite."""
+        """Raise `error` if a training loss is not finite; a term without labels may be NaN."""
+        unlabeled = getattr(self.model, "has_no_labels", lambda name: False)
         for name, value in reversed(logs.items()):
             own = name.endswith("loss") and not name.startswith("val_")
-            if own and not math.isfinite(float(value)):
+            if own and not math.isfinite(float(value)) and not unlabeled(name):
                 raise self.error(name, float(value))
 
     def error(self, name: str, value: float) -> FloatingPointError:

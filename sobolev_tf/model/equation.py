@@ -172,13 +172,18 @@ class Equation:
 
         The lowest order decides, since all orders are projected along the same directions.
         """
-        point, outputs = self.inputs.point(batch.x), len(self.output_dims)
+        point = self.inputs.point(batch.x)
         for name, label in batch.labels.items():
             if j := labels.order_of(name):
-                label = tf.convert_to_tensor(self.inputs.join(label, outputs, j))
                 dims = len(point.shape) - 1
-                return kind.among(known_components(label, dims, j))
+                return kind.among(known_components(self.joined(name, label), dims, j))
         return kind
+
+    def joined(self, name: str, label: Any) -> tf.Tensor:
+        """Return a label as one tensor, which may have come input by input."""
+        if j := labels.order_of(name):
+            label = self.inputs.join(label, len(self.output_dims), j)
+        return tf.convert_to_tensor(label)
 
     def full_terms(
         self, x: Any, directions: dict[str, tf.Tensor], order: int, training: bool = False

@@ -70,11 +70,12 @@ class EquationModel(EquationSteps):
             one in the term, whichever is larger. Not with a projection.
           missing: "nan" ignores NaN entries of labels; None, the default, makes NaN an error.
             `jet_metrics` are then over the other entries; Keras's metrics and r2 are over rows
-            without NaN.
+            without NaN. Metrics of labels that are all missing are NaN.
           mean_over: what the loss of a term is averaged over. "batch": all rows, so that a term
             shrinks with the share of its labels that are missing, and every label has the same
             weight. "present": the labels that are present, so that the term keeps its weight
-            relative to the others. Not with a projection.
+            relative to the others: those of a step in training, those of the whole epoch or
+            evaluation in logs, where `loss` sums these means. Not with a projection.
           derivative_share: the share of a batch's rows at which `fit` compares derivatives, drawn
             anew at every step; values are compared at all rows. Below 1, a step is cheaper and
             its gradient noisier, without bias. Layers that couple rows see the rows that were

@@ -91,22 +91,27 @@ class EquationSteps(NetModel):
         with tf.control_dependencies([loss]):
             together = skipped_together(self.optimizer, of_loss)
             self.optimizer.apply_gradients(zip(together, variables, strict=True))
-        return strategies.reducible_logs(self.compute_metrics(*comparison))
+        return strategies.reducible_logs(self.compute_metrics(*comparison[:4]))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Compute the logs of a batch (x, y, sample_weight)."""
         _, comparison = self._step(data, training=False)
-        return strategies.reducible_logs(self.compute_metrics(*comparison))
+        return strategies.reducible_logs(self.compute_metrics(*comparison[:4]))
 
     def _step(self, data, training):
         """The loss of a batch, and the comparison that it comes from."""
         comparison = self._compare(data, training)
-        x, y, y_pred, sample_weight = comparison
-        loss = self.compute_loss(x, y, y_pred, sample_weight, training)
+        x, y, y_pred, sample_weight, shares = comparison
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training, shares)
         # Keras's tracker; the loss was divided by the number of replicas for the gradient.
-        divided = strategies.replicas()
-        self._loss_tracker.update_state(loss * divided, sample_weight=terms.batch_size(x))
+        tracked = loss * strategies.replicas()
+        if self._means_of_present():  # of other numbers of rows: `get_metrics_result` adds them
+            tracked = tf.add_n([tf.zeros([]), *(tf.cast(t, tf.float32) for t in self.losses)])
+        self._loss_tracker.update_state(tracked, sample_weight=terms.batch_size(x))
         return loss, comparison
+
+    def _means_of_present(self):
+        return self.missing == "nan" and self.objective.mean_over == "present"
 
     def _compare(self, data, training, fold=True):
         """Labels and predictions of a batch, by name of term; a projection is an example."""
@@ -118,6 +123,9 @@ class EquationSteps(NetModel):
             comparison = self._compare_rows(batch, kind, training)
         else:
             drawn = type(batch)(*row_share.draw(tuple(batch), share, self.optimizer.iterations))
+            # The rows drawn would give a ratio of two means, which is biased.
+            whole = batch.labels.items() if self._means_of_present() else ()
+            shares = {n: self.objective.share(self.equation.joined(n, y)) for n, y in whole}
             if "value" in self.equation.requested(batch.labels, self.target, training):
                 with keras.StatelessScope():  # layers' state moves once, with all rows
                     comparison = self._compare_rows(drawn, kind, training)
@@ -125,7 +133,8 @@ class EquationSteps(NetModel):
                 comparison = mixed_rows.combine(values, comparison)
             else:
                 comparison = self._compare_rows(drawn, kind, training)
-            comparison = comparison._replace(x=batch.x)  # metrics count the batch, not the share
+            # Metrics count the batch, not the share.
+            comparison = comparison._replace(x=batch.x, shares=shares)
         return comparison.fold_projections(bool(self.projection)) if fold else comparison
 
     def _compare_rows(self, batch, kind, training, only_values=False):
@@ -137,14 +146,22 @@ class EquationSteps(NetModel):
         )
 
     def compute_loss(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any,
+        y: Any,
+        y_pred: Any,
+        sample_weight: Any = None,
+        training: bool = True,
+        shares: dict[str, tf.Tensor] | None = None,
     ) -> tf.Tensor:
         """Compute equation 1 for the fields of a `Comparison`, plus regularization losses."""
         step, dtype, size = self.optimizer.iterations, y_pred["value"].dtype, terms.batch_size(x)
         total = []
         self.objective.refuse_no_weight(y if training else ())
-        for name, weight, value in self.objective.terms(y, y_pred, sample_weight or {}, step):
-            self._loss_trackers[name].update_state(value, sample_weight=size)
+        compared = self.objective.terms(y, y_pred, sample_weight or {}, step, shares)
+        for name, weight, value, share in compared:
+            rows = size if share is None else tf.cast(size, share.dtype) * share
+            self._loss_trackers[name].update_state(value, sample_weight=rows)
             total.append(tf.cast(value, dtype) * tf.cast(weight, dtype))
         total += [tf.cast(loss, dtype) for loss in self.losses]
         return tf.add_n(total) / strategies.replicas()
@@ -172,6 +189,28 @@ class EquationSteps(NetModel):
         absent = term_metrics.absent(self._loss_trackers, labeled=numbers, taken=taken)
         results = self.get_metrics_result()
         return {name: value for name, value in results.items() if name not in absent}
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """Compute the results of metrics; NaN for those of labels that were all missing.
+
+        With mean_over="present" the loss is the sum of the terms' means over all labels since the
+        last reset, with the weights of the current step.
+        """
+        results = super().get_metrics_result()
+        if self.missing != "nan":
+            return results
+        if self._means_of_present():
+            step = self.optimizer.iterations
+            for name in filter(self.objective.takes, self._loss_trackers):
+                weight = tf.cast(self.objective.weight(name, step), tf.float32)
+                results["loss"] += weight * self._loss_trackers[name].result()
+        compiled = getattr(self._compile_metrics, "metrics", [])
+        return term_metrics.nan_without_labels(results, [*self.metrics, *compiled])
+
+    def has_no_labels(self, loss: str) -> bool:
+        """Tell whether a loss, such as "d1_loss", is NaN because no label of it was present."""
+        tracker = self._loss_trackers.get(loss.removesuffix("_loss"))
+        return tracker is not None and self._means_of_present() and not float(tracker.count)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is None:

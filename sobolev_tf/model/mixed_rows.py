@@ -13,7 +13,7 @@ def combine(values: Comparison, derivatives: Comparison) -> Comparison:
     Returns:
       A comparison whose terms have different numbers of rows.
     """
-    fields = zip(values[1:], derivatives[1:], strict=True)
+    fields = zip(values[1:4], derivatives[1:4], strict=True)
     labels, predicted, weights = ({**terms, **_value_of(all_rows)} for all_rows, terms in fields)
     order = ["value", *(name for name in labels if name != "value")]
     return Comparison(values.x, {name: labels[name] for name in order}, predicted, weights)

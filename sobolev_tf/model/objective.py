@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -68,6 +68,22 @@ def weights_per_term(weights: Any, order: int) -> dict[str, float | Callable | N
                 "function of the step."
             )
     return by_term
+
+
+class TermLoss(NamedTuple):
+    """A term of equation 1 at one batch.
+
+    Attributes:
+      name: the term's.
+      weight: w_j.
+      value: l_j, a scalar.
+      share: the share of the batch that l_j is a mean over; None for all of it.
+    """
+
+    name: str
+    weight: Any
+    value: tf.Tensor
+    share: tf.Tensor | None
 
 
 class Objective:
@@ -163,8 +179,19 @@ class Objective:
                 "nothing to learn."
             )
 
+    def share(self, label: tf.Tensor) -> tf.Tensor | None:
+        """Return the share of a label's entries that a mean is over; None for all of them."""
+        if self.missing == "nan" and self.mean_over == "present":
+            return present_share(label)
+        return None
+
     def term(
-        self, name: str, label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None
+        self,
+        name: str,
+        label: tf.Tensor,
+        predicted: tf.Tensor,
+        weight: tf.Tensor | None = None,
+        share: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Compute l_j of one term, averaged over the batch.
 
@@ -174,6 +201,7 @@ class Objective:
           name: the term's.
           label, predicted: [B,...].
           weight: weights of the examples [B], or None for 1.
+          share: the share of the labels to average over, if it is not that of these rows.
 
         Returns:
           A scalar. Missing labels have no gradient under missing="nan".
@@ -186,10 +214,8 @@ class Objective:
                 )
             components = tf.cast(components, predicted.dtype)
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
-        share = None
+        share = self.share(label) if share is None else share
         if self.missing == "nan":
-            if self.mean_over == "present":
-                share = present_share(label)
             label, predicted, weight = mask_missing(label, predicted, weight)
         if weight is not None:
             weight = losses.nan_where_negative(weight)
@@ -204,12 +230,14 @@ class Objective:
         predicted: dict[str, tf.Tensor],
         weights: dict[str, tf.Tensor],
         step: Any,
-    ) -> Iterator[tuple[str, Any, tf.Tensor]]:
-        """Yield (name, w_j, l_j) of every term that has labels, a loss and a weight.
+        shares: dict[str, tf.Tensor] | None = None,
+    ) -> Iterator[TermLoss]:
+        """Yield w_j and l_j of every term that has labels, a loss and a weight.
 
         Args:
           true, predicted, weights: by name of term, as the fields of a `terms.Comparison`.
           step: the training step, for weights that follow it.
+          shares: the shares of labels to average over, by name; those of these rows by default.
 
         Raises:
           ValueError: there is no such term.
@@ -218,8 +246,10 @@ class Objective:
         if not taken:
             raise ValueError(f"no term has both a label and a loss: labels are {list(true)}.")
         for name in taken:
-            value = self.term(name, true[name], predicted[name], weights.get(name))
-            yield name, self.weight(name, step), value
+            share = (shares or {}).get(name)
+            share = self.share(true[name]) if share is None else share
+            value = self.term(name, true[name], predicted[name], weights.get(name), share)
+            yield TermLoss(name, self.weight(name, step), value, share)
 
     def balance(self, sizes: dict[str, np.ndarray] | None) -> bool:
         """Set the component weights of "rms", 1 over the size of each component of the labels.

@@ -90,7 +90,7 @@ class Problem:
 
     def loss_of(self, comparison: terms.Comparison) -> tf.Tensor:
         """Compute the loss as a function of the predictions."""
-        return self.model.compute_loss(*comparison, training=False)
+        return self.model.compute_loss(*comparison[:4], training=False)
 
     def full_terms(self, x: Any, order: int, directions: dict[str, tf.Tensor]) -> terms.Terms:
         """Compute the full terms of any rows, as `compare` does of all: see `Equation.full_terms`.

@@ -1,5 +1,6 @@
 """Metrics of terms: their updates, without missing labels, and which of them have a result."""
 
+import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -67,6 +68,30 @@ def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str
     """
     metrics = {f"{name}_{kind}" for name in names if name not in labeled for kind in NAMES}
     return metrics | {f"{name}_loss" for name in names if name not in taken}
+
+
+def nan_without_labels(
+    results: dict[str, tf.Tensor], metrics: Iterable[keras.Metric]
+) -> dict[str, tf.Tensor]:
+    """Replace results of metrics that have seen no label by NaN: Keras's 0 would look perfect.
+
+    Args:
+      results: by name of metric.
+      metrics: those of them that count labels are looked at.
+
+    Example:
+
+    >>> float(nan_without_labels({"a": tf.zeros([])}, [keras.metrics.Mean("a")])["a"])
+    nan
+    """
+    results = dict(results)
+    for metric in metrics:
+        count = getattr(metric, "num_samples", getattr(metric, "count", None))  # R2Score has both
+        if count is not None and metric.name in results:
+            result = tf.convert_to_tensor(results[metric.name])
+            seen = tf.cast(tf.convert_to_tensor(count), tf.float32) > 0
+            results[metric.name] = tf.where(seen, result, tf.constant(math.nan, result.dtype))
+    return results
 
 
 def first_values(y: Any, predicted: tf.Tensor, order: int, classes: bool) -> tuple[dict, dict]:

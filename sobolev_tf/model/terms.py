@@ -31,12 +31,14 @@ class Comparison(NamedTuple):
       x: the net's inputs, as tensors.
       labels, predicted: terms [B,...].
       weights: weights of the examples, [B], by name of term; a name that is absent has weight 1.
+      shares: of labels that a term is a mean over, by name, where these rows do not tell them.
     """
 
     x: Any
     labels: Terms
     predicted: Terms
     weights: Terms
+    shares: Terms | None = None
 
     def fold_projections(self, derivatives: bool) -> "Comparison":
         """Fold projections into the batch, [B,P,...] -> [B·P,...]; each is an example then.
@@ -46,7 +48,9 @@ class Comparison(NamedTuple):
         Args:
           derivatives: whether d1, ..., dJ have an axis of projections; jvp, vjp and hvp always do.
         """
-        folded = Comparison(self.x, dict(self.labels), dict(self.predicted), dict(self.weights))
+        folded = self._replace(
+            labels=dict(self.labels), predicted=dict(self.predicted), weights=dict(self.weights)
+        )
         for name in self.labels:
             if name not in labels.DIRECTIONAL and not (derivatives and name != "value"):
                 continue

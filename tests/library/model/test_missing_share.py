@@ -36,11 +36,54 @@ def test_over_present_entries_neither():
     assert logs["d1_loss"] == pytest.approx(np.sum(error**2) / 64 * 3 / 2, rel=1e-5)
 
 
-def test_a_batch_without_labels_of_a_term_has_no_loss_there():
+def test_without_any_label_a_term_is_nan_and_adds_nothing_to_the_loss():
+    """A monitor would take 0 for perfect; training goes on."""
     labels = Y, np.full_like(DY, np.nan)
-    _, logs = evaluate(labels, mean_over="present")
-    assert logs["d1_loss"] == 0
-    assert np.isfinite(logs["loss"])
+    settings = {"jet_metrics": ["rmse", "r2", "cosine"], "metrics": ["mae"]}
+    model, logs = evaluate(labels, mean_over="present", **settings)
+    for name in ("d1_loss", "d1_rmse", "d1_r2", "d1_cosine"):
+        assert np.isnan(logs[name])
+    assert logs["loss"] == pytest.approx(logs["value_loss"], rel=1e-6)
+    assert np.isnan(model.evaluate(X, (0 * Y + np.nan, DY), verbose=0, return_dict=True)["mae"])
+    history = model.fit(X, labels, epochs=2, verbose=0).history
+    assert np.isnan(history["d1_loss"]).all()
+    assert history["loss"] == pytest.approx(history["value_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_an_evaluation_does_not_depend_on_the_size_of_its_batches(eager):
+    """The net has slopes [1, 1] and an L2 of 2; rows 0 and 2 of 4 have labels, one in half."""
+    penalty = keras.regularizers.L2(1.0)
+    dense = keras.layers.Dense(1, kernel_initializer="ones", kernel_regularizer=penalty)
+    x, y = np.zeros([4, 2], "f"), np.zeros([4, 1], "f")
+    dy = np.full([4, 1, 2], np.nan, "f")
+    dy[0], dy[2, 0, 0] = 4, 3  # squared errors 9, 9 and 4, in 3 of 8 entries
+    weights = np.array([1, 1, 3, 1], "f")
+    for batch_size in (1, 2, 3, 4):
+        model = SobolevModel(keras.Sequential([keras.Input([2]), dense]))
+        settings = {"missing": "nan", "mean_over": "present", "loss_weights": [1, 0.5]}
+        model.compile(keras.optimizers.SGD(0.0), run_eagerly=eager, **settings)
+        logs = model.evaluate(x, (y, dy), batch_size=batch_size, verbose=0, return_dict=True)
+        by_hand = (9 + 9 + 4) / (4 * 3 / 8)
+        assert logs["d1_loss"] == pytest.approx(by_hand, rel=1e-5)
+        assert logs["loss"] == pytest.approx(0.5 * by_hand + 2, rel=1e-5)
+        history = model.fit(
+            x, (y, dy), batch_size=batch_size, sample_weight=weights, verbose=0
+        ).history
+        assert history["d1_loss"][0] == pytest.approx((9 + 9 + 3 * 4) / (4 * 3 / 8), rel=1e-5)
+
+
+def test_a_drawn_share_of_the_rows_has_no_bias():
+    """Of 2 rows one is drawn, and one has a label, of error 8: 0 and 16 in turn, not 0 and 8."""
+    dense = keras.layers.Dense(1, kernel_initializer="ones")
+    model = SobolevModel(keras.Sequential([keras.Input([2]), dense]))
+    settings = {"missing": "nan", "mean_over": "present", "derivative_share": 0.5}
+    model.compile(keras.optimizers.SGD(0.0), steps_per_execution=50, **settings)
+    dy = np.array([[[3.0, 3.0]], [[np.nan, np.nan]]], "f")
+    data = np.zeros([2, 2], "f"), (np.zeros([2, 1], "f"), dy)
+    history = model.fit(*data, batch_size=2, steps_per_epoch=400, verbose=0).history
+    assert history["d1_loss"][0] == pytest.approx(8, abs=4 * 8 / np.sqrt(400))
+    assert history["loss"] == pytest.approx(history["d1_loss"], rel=1e-5)
 
 
 def test_with_all_labels_nothing_changes():
