@@ -78,7 +78,6 @@ class Feed:
             return passed | {"batch_size": batch_size} | options
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
         self.gate.nothing_to_learn(y)
-        self.gate.weights_without_labels(y, sample_weight)
         if options["class_weight"] and (keras.tree.is_nested(y) or options["steps_per_epoch"]):
             raise ValueError(
                 f"{caller}: class_weight is for class numbers as the only labels, in whole passes "
@@ -132,6 +131,7 @@ class Feed:
         """
         passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         if cached:
+            self.gate.seen = True
             if isinstance(x, tf.data.Dataset):
                 self._stream(x)
             return passed
@@ -140,6 +140,7 @@ class Feed:
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
         x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
+        self.gate.nothing_to_learn(y, "compare")
         return self._one_pass((x, y, sample_weight), batch_size)
 
     def batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:

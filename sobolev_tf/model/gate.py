@@ -2,7 +2,7 @@
 
 Arrays are checked as a whole, before a weight changes; batches of streams before their step.
 Afterwards labels and weights have one row for each row of x, numbers are finite, weights are not
-negative, and there is something to learn.
+negative, and none is for a term without labels. Of arrays, some label is present.
 """
 
 from typing import Any
@@ -39,9 +39,11 @@ class Gate:
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
+      seen: whether streams are the library's own, made of data that have passed; False until set.
     """
 
     squared = False
+    seen = False
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class Gate:
           ValueError: names the array and the first row that is wrong.
         """
         x, y, sample_weight = self._plain(x, y, sample_weight)
-        self._look_at(self._named(x, y, sample_weight), at_least=at_least)
+        named = self._named(x, y, sample_weight)
+        self._refuse_idle_weights(named)
+        self._look_at(named, at_least=at_least)
         return x, y, sample_weight
 
     def plain(self, x: Any) -> Any:
@@ -87,13 +91,15 @@ class Gate:
         """Return a data set, generator or PyDataset whose batches are checked.
 
         Raises:
-          ValueError: for a data set of (x, y, third) whose third may be derivatives, or of
-            numbers that are not real.
+          ValueError: for a data set of (x, y, third) whose third may be derivatives, of numbers
+            that are not real, or of weights without labels.
         """
         if isinstance(data, tf.data.Dataset):
             spec = data.element_spec
             self.refuse_derivatives_as_weights(spec)
-            for name, leaf in self._named(*arrays.parts(self.caller, spec)).items():
+            named = self._named(*arrays.parts(self.caller, spec))
+            self._refuse_idle_weights(named)
+            for name, leaf in named.items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
         sound = Sound(self.order, self.missing, self.masked, in_part=self.axes is not None)
@@ -112,7 +118,9 @@ class Gate:
         """
         self.refuse_derivatives_as_weights(batch)
         parts = self._plain(*arrays.parts(self.caller, batch))
-        self._look_at(self._named(*parts), start, f" (batch {number})", at_least=0)
+        named = self._named(*parts)
+        self._refuse_idle_weights(named)
+        self._look_at(named, start, f" (batch {number})", at_least=0)
         # A tuple stays one, of as many parts; a dict or an array is x.
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 
@@ -134,25 +142,23 @@ class Gate:
                 "is (x, y, sample_weight); derivatives belong to the labels, (x, (y, dy))."
             )
 
-    def nothing_to_learn(self, y: Any) -> None:
-        """Raise ValueError for arrays whose labels are all missing."""
+    def nothing_to_learn(self, y: Any, purpose: str = "learn") -> None:
+        """Raise ValueError for arrays whose labels are all missing.
+
+        Args:
+          y: labels in any form.
+          purpose: what there is nothing to do for, as the error says.
+        """
         named = self._named(None, y, None)
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
         if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
-            raise ValueError(f"{self.caller}: every label is missing, there is nothing to learn.")
+            raise ValueError(
+                f"{self.caller}: every label is missing, there is nothing to {purpose}."
+            )
         for name, array in named.items():
             if name.startswith("directions") and not np.any(arrays.on_host(array)):
-                raise ValueError(f"{self.caller}: {name} are all zero, there is nothing to learn.")
-
-    def weights_without_labels(self, y: Any, sample_weight: Any) -> None:
-        """Raise ValueError for weights by name of a term that has no labels."""
-        if self.target or not isinstance(sample_weight, dict):
-            return
-        labeled = labels.normalize(y, self.order)
-        for name, weight in sample_weight.items():
-            if weight is not None and name not in labeled:
                 raise ValueError(
-                    f"{self.caller}: sample_weight has {name!r}, and y has no label of that name."
+                    f"{self.caller}: {name} are all zero, there is nothing to {purpose}."
                 )
 
     def _plain(self, x, y, sample_weight):
@@ -184,6 +190,19 @@ class Gate:
         if self.axes is not None and self.projection is not None:
             given = {name.removeprefix("label "): array for name, array in numbers.items()}
             refuse_lost(self.caller, given, self.projection, self.axes, start, where)
+
+    def _refuse_idle_weights(self, named):
+        """Raise ValueError for weights by name of a term that has no labels."""
+        labeled = {name.split()[1] for name in named if name.startswith("label ")}
+        # A target supplies labels where there are none; of policies, those beside stored logits.
+        if self.seen or not labeled or (self.target and self.masked):
+            return
+        for name in named:
+            _, weight, term = name.partition("sample_weight of ")
+            if weight and term not in labeled:
+                raise ValueError(
+                    f"{self.caller}: sample_weight has {term!r}, and y has no label of that name."
+                )
 
     def _refuse_extreme(self, name, array):
         largest = float(np.nanmax(np.abs(array), initial=0.0))

@@ -108,10 +108,58 @@ def test_infinite_labels_are_refused_where_nan_is_missing():
     assert "row 5" in line(model.fit, X, (with_entry(y, np.inf, row=5), DY), verbose=0)
 
 
+def batches_of(*data):
+    return tf.data.Dataset.from_tensor_slices(data).batch(8)
+
+
+@pytest.mark.parametrize("y", [Y, {"value": Y}, (Y, None)], ids=["array", "dict", "tuple"])
+@pytest.mark.parametrize(
+    "weight", [{"d1": np.ones(16)}, (None, np.ones(16))], ids=["dict", "tuple"]
+)
+def test_weights_of_a_term_without_labels_are_refused_by_every_method(y, weight):
+    model = compiled()
+    stream = batches_of(X, Y, {"d1": np.ones(16)})
+    calls = [
+        (model.fit, (X, y), {"sample_weight": weight}),
+        (model.evaluate, (X, y), {"sample_weight": weight}),
+        (model.train_on_batch, (X, y, weight), {}),
+        (model.test_on_batch, (X, y, weight), {}),
+        (model.problem, (X, y, weight), {}),
+        (model.adapt, (X, y), {"sample_weight": weight}),
+        (model.fit, (X, Y), {"validation_data": (X, y, weight)}),
+        (model.fit, (stream,), {}),
+        (model.evaluate, (stream,), {}),
+        (model.adapt, (stream,), {}),
+        (model.fit, (X, Y), {"validation_data": stream}),
+        (model.fit, (iter(stream.as_numpy_iterator()),), {}),
+    ]
+    for method, given, options in calls:
+        text = line(method, *given, **options)
+        assert "sample_weight has 'd1', and y has no label of that name." in text
+
+
+def test_one_array_of_weights_is_for_whatever_has_labels():
+    """In validation too, which `fit` keeps as a data set of its own."""
+    model, weight = compiled(), np.ones(16, "f")
+    held_out = {"validation_data": (X, Y, weight), "batch_size": 8, "verbose": 0}
+    for steps in (None, 2):
+        history = model.fit(X, Y, sample_weight=weight, validation_steps=steps, **held_out).history
+        assert history["val_loss"] == history["val_value_loss"]
+    live = SobolevModel(
+        nets.mlp(2, hidden=[4], activation="tanh"), target=lambda x: x[:, :1] * x[:, 1:]
+    )
+    live.compile("sgd")
+    assert live.evaluate(X, sample_weight={"d1": 0 * weight}, return_dict=True)["d1_loss"] == 0
+    with pytest.raises(ValueError, match="sample_weight has 'd1', and y has no label"):
+        live.evaluate(X, Y, sample_weight={"d1": weight})  # with labels, the target is not run
+
+
 def test_nothing_to_learn_from_is_refused():
     model = compiled(missing="nan")
     none = (Y * np.nan, DY * np.nan)
     assert "every label is missing" in line(model.fit, X, none, verbose=0)
+    assert "every label is missing, there is nothing to compare" in line(model.evaluate, X, none)
+    assert "every label is missing" in line(model.fit, X, (Y, DY), validation_data=(X, none))
     weights = {"value": np.zeros(16), "d1": np.ones(16)}
     assert model.fit(X, (Y, DY), sample_weight=weights, verbose=0).history["d1_loss"][0] > 0
     # As in Keras, weights of 0 leave examples out, all of them if need be.
