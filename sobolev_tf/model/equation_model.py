@@ -106,7 +106,7 @@ class EquationModel(EquationSteps):
             derivative_share,
         )
         self.objective.balance(self.label_sizes)
-        scores.look_at_loss("compile", self.net, self.objective, self.scaling)
+        scores.look_at_loss("compile", self.net, self.objective, self.scaling, self.projection)
         self.missing = missing
         self._shown_metrics = refuse_unknown(jet_metrics)
         automatic = bool(kwargs.get("auto_scale_loss", True))

@@ -149,7 +149,9 @@ class SobolevModel(EquationModel):
         )
         scales = statistics.scales()
         if self.compiled:
-            scores.refuse_losses_of_raw_values(gate.caller, self.objective, *scales[2:])
+            scores.refuse_losses_of_raw_numbers(
+                gate.caller, self.objective, scales, self.projection
+            )
         self.scaling.set(*scales)
         self.set_label_sizes(statistics.label_sizes())
 

@@ -64,6 +64,35 @@ LOSSES = [
 ]
 
 
+@pytest.mark.parametrize("loss", [st.losses.RelativeNorm(), keras.losses.CosineSimilarity()])
+@pytest.mark.parametrize("adapt_first", [True, False])
+def test_ratios_of_derivatives_are_refused_where_scaling_changes_them(loss, adapt_first):
+    """A factor for all components leaves ratios and angles as they are, one for each does not."""
+    x = RNG.normal(size=[30, 2]) * [1, 100]
+    y, dy = x @ [[1], [0.01]], np.tile([[[1.0, 0.01]]], [30, 1, 1])
+
+    def run(scale_x, loss=loss):
+        model = st.SobolevModel(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]))
+        steps = [
+            lambda: model.compile("sgd", loss=["mse", loss]),
+            lambda: model.adapt(x, (y, dy), scale_x=scale_x),
+        ]
+        for step in steps[::-1] if adapt_first else steps:
+            step()
+
+    run(scale_x=False)
+    run(scale_x=True, loss="mse")
+    with pytest.raises(ValueError, match=r": the loss of d1, .* an angle\), and after adapt") as e:
+        run(scale_x=True)
+    assert "\n" not in str(e.value)
+
+    def own(true, predicted):
+        return tf.reduce_mean((predicted / true - 1) ** 2 + tf.abs(true), [1, 2])
+
+    with pytest.warns(UserWarning, match="the loss of d1, own, compares more"):
+        run(scale_x=True, loss=own)
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=loss_name)
 @pytest.mark.parametrize("adapt_first", [True, False])
 def test_losses_of_the_values_themselves_are_refused_between_z_scores(loss, adapt_first):
