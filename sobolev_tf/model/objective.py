@@ -210,7 +210,7 @@ class Objective:
         if components is not None:
             if not label.dtype.is_floating and label.shape != predicted.shape:
                 raise ValueError(
-                    f"component_weights of {name} need labels that are numbers, got class numbers"
+                    f"component_weights of {name} need labels that are numbers, got class numbers."
                 )
             components = tf.cast(components, predicted.dtype)
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
