@@ -100,7 +100,9 @@ class EquationSteps(NetModel):
 
     def _step(self, data, training):
         """The loss of a batch, and the comparison that it comes from."""
-        comparison = self._compare(data, training)
+        # The number of rows so far makes directions new in each batch of an evaluation.
+        start = 0 if training else tf.cast(self._loss_tracker.count, tf.int64)
+        comparison = self._compare(data, training, start=start)
         x, y, y_pred, sample_weight, shares = comparison
         loss = self.compute_loss(x, y, y_pred, sample_weight, training, shares)
         # Keras's tracker; the loss was divided by the number of replicas for the gradient.
@@ -113,11 +115,11 @@ class EquationSteps(NetModel):
     def _means_of_present(self):
         return self.missing == "nan" and self.objective.mean_over == "present"
 
-    def _compare(self, data, training, fold=True):
+    def _compare(self, data, training, fold=True, start=0):
         """Labels and predictions of a batch, by name of term; a projection is an example."""
         batch = self.equation.read_batch(data)
         batch = batch._replace(x=self._cast(batch.x))
-        kind = self._kind_of_derivatives(training)
+        kind = self._kind_of_derivatives(training, start)
         share = self.objective.derivative_share if training else 1.0
         if share == 1:
             comparison = self._compare_rows(batch, kind, training)
@@ -231,12 +233,12 @@ class EquationSteps(NetModel):
             if tf.as_dtype(dtype).is_floating and not has_state(metric):
                 term_metrics.build(metric, terms.entries(name, outputs, inputs, self.projection))
 
-    def _kind_of_derivatives(self, training):
+    def _kind_of_derivatives(self, training, start=0):
         """The derivatives that this step compares: full ones, or along directions of its own."""
         if not self.projection:
             return FullDerivatives()
         if not training:
-            return self.projection.sample(0)
+            return self.projection.sample(start)
         step = tf.convert_to_tensor(self._steps_drawn) + 1
         self._steps_drawn.assign(step)
         return self.projection.sample(step)

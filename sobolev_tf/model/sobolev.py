@@ -37,7 +37,8 @@ class SobolevModel(EquationModel):
         `model.target` may be set again at any time.
       wrt: for a net with several inputs, the name or names of those to differentiate.
       projection: a `Projection`, or its side: "output" for D^j <m, v>, "input" for derivatives
-        along v. None compares full derivatives. Every evaluation uses the same directions.
+        along v. None compares full derivatives. Every evaluation in batches of one size uses the
+        same directions, which are others for every row.
       projections, contraction, unbiased, orthogonal, seed: `count` and the other fields of the
         `Projection`, if `projection` is a side.
 

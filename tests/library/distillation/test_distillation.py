@@ -80,6 +80,7 @@ def test_the_objective_by_hand_and_its_gradient_by_finite_differences(divergence
         values, norms = by_hand()
         return np.mean(WEIGHTS * (values + 0.7 * norms))
 
+    model.reset_metrics()  # as an evaluation begins, with the directions of its first batch
     with tf.GradientTape() as tape:
         ours, _ = model._step((x, None, WEIGHTS), training=False)
     gradients = tape.gradient(ours, student.trainable_variables)
