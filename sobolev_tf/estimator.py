@@ -1,5 +1,7 @@
 """SobolevRegressor: `fit_surrogate` as a scikit-learn estimator."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, dy: ArrayLike | None = None, sample_weight: Any = None
-    ) -> "SobolevRegressor":
+    ) -> SobolevRegressor:
         """Fit values, and gradients if they are given.
 
         Args:
@@ -66,6 +68,11 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         for name, array in (("X", X), ("y", y), ("dy", dy), ("sample_weight", sample_weight)):
             if isinstance(array, np.ma.MaskedArray):  # scikit-learn would drop the mask
                 refuse_not_dense(f"SobolevRegressor.fit: {name}", array)
+        if isinstance(y, tuple) and len(y) == 2 and np.ndim(y[0]):
+            raise ValueError(
+                "SobolevRegressor.fit: y is a tuple, expected values [B] or [B,K]: pass "
+                "derivatives as in fit(X, y, dy=dy)."
+            )
         points, values = validate_data(
             self,
             X,
@@ -143,7 +150,8 @@ class SobolevRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if slopes.shape != shape and not (outputs == 1 and slopes.shape == (shape[0], shape[2])):
             raise ValueError(
                 f"SobolevRegressor.fit: dy has shape {list(slopes.shape)}, expected {list(shape)}"
-                f"{f' or {[shape[0], shape[2]]}' if outputs == 1 else ''}."
+                f"{f' or {[shape[0], shape[2]]}' if outputs == 1 else ''}"
+                f"{': pass weights of rows as sample_weight=' if slopes.ndim == 1 else ''}."
             )
         return slopes.reshape(shape)
 

@@ -5,6 +5,8 @@ training step; `FiniteDifferences` computes derivatives itself, by its method `j
 labels that were computed beforehand.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import os
@@ -111,7 +113,7 @@ class Function:
         return {"fn": keras.saving.serialize_keras_object(self.fn)}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Function":
+    def from_config(cls, config: dict) -> Function:
         return cls(keras.saving.deserialize_keras_object(config["fn"]))
 
 
@@ -213,7 +215,7 @@ class Teacher(OneLineLayer):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "Teacher":
+    def from_config(cls, config: dict) -> Teacher:
         model = keras.saving.deserialize_keras_object(config["model"])
         if not isinstance(model, keras.layers.Layer):  # a path would bypass safe_mode
             raise ValueError(f"Teacher's configuration holds {model!r}, expected a Keras model.")

@@ -10,6 +10,8 @@ x [B,*in], y [B,*out], dy [B,*out,*in] are flattened to [B,D], [B,K], [B,K,D]. S
 [A,N]: N steps from each of A rows.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Callable
@@ -36,6 +38,7 @@ from sobolev_tf.check.secants import (
     neighbor_secants,
 )
 from sobolev_tf.check.values import values_of
+from sobolev_tf.keras_support.calls import called_as
 
 __all__ = ["Finding", "LabelCheck", "check_labels"]
 
@@ -47,6 +50,7 @@ _UNEXPLAINED = 3  # a misfit above this many times EXACT is examined again
 _NO_LABELS = Finding("cannot tell", math.nan, "no row has both a value and a derivative")
 
 
+@called_as("check_labels(x, y, dy)")
 def check_labels(
     x: ArrayLike, y: ArrayLike, dy: ArrayLike, fn: Callable | None = None, *, seed: int = 0
 ) -> LabelCheck:

@@ -5,6 +5,8 @@ The best step for order j, relative to the size of x, is eps^(1/(j+2)) for centr
 for forward differences. It depends on eps, and so on the dtype in which the black box computes.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math

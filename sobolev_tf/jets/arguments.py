@@ -26,7 +26,7 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
 
     >>> as_differentiable([1, 2])
     Traceback (most recent call last):
-    ValueError: x holds int32, which cannot be differentiated: pass x.astype("float32").
+    ValueError: x holds int32, which cannot be differentiated: pass np.asarray(x, "float32").
     """
     argument = name.split()[-1]
     several = isinstance(x, list | tuple) and any(hasattr(entry, "shape") for entry in x)
@@ -40,9 +40,20 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
     if not point.dtype.is_floating:
         raise ValueError(
             f"{name} holds {point.dtype.name}, which cannot be differentiated: "
-            f'pass {argument}.astype("float32").'
+            f"pass {_as_float(x, argument, point)}."
         )
     return point
+
+
+def _as_float(x: Any, name: str, integers: tf.Tensor) -> str:
+    """The code that makes x floating; pixels become numbers up to 1."""
+    how = f'np.asarray({name}, "float32")'
+    if isinstance(x, np.ndarray):
+        how = f'{name}.astype("float32")'
+    elif isinstance(x, tf.Tensor):
+        how = f'tf.cast({name}, "float32")'
+    pixels = integers.dtype == tf.uint8 and integers.shape.rank is not None
+    return f"{how} / 255" if pixels and integers.shape.rank > 2 else how
 
 
 def refuse_not_dense(name: str, array: Any) -> None:

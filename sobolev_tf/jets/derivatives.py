@@ -10,6 +10,8 @@ around the call sees the weights. A part of f without a gradient (`stop_gradient
 `ValueError` where x is not floating, or no output depends on x.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -70,8 +70,7 @@ imaginary part as components.
         )
     if kind in "OMmVU" or (kind == "S" and not name.startswith("x")):
         raise ValueError(
-            f"{caller}: {name} holds {_dtype(array)}, expected numbers: pass "
-            f'{name}.astype("float32").'
+            f"{caller}: {name} holds {_dtype(array)}, expected numbers: {_as_numbers(name, array)}."
         )
     if isinstance(array, tf.Tensor):
         return array
@@ -211,7 +210,24 @@ def _unmasked(caller, name, array, missing):
 
 
 def _dtype(array):
-    return array.dtype.name
+    return array.dtype.name if isinstance(array, tf.Tensor) else str(array.dtype)
+
+
+def _as_numbers(name: str, array: Any) -> str:
+    """What to do with an array of text, dates or objects: code by the user's own names."""
+    argument = {"label value": "y", "label d1": "dy"}.get(name, name)
+    if not argument.replace("_", "").isalnum():
+        argument = "a"  # an entry of several has no name of its own
+    if isinstance(array, tf.Tensor):
+        return f"pass tf.strings.to_number({argument})"
+    try:
+        array[:1].astype("float32")
+    except (TypeError, ValueError):
+        if name != "label value":
+            return "these are not numerals"
+        return f"these are not numerals; names of classes need numbers, as np.unique({argument}, \
+return_inverse=True)[1] gives them"
+    return f'pass {argument}.astype("float32")'
 
 
 def _kind(dtype):
@@ -219,6 +235,16 @@ def _kind(dtype):
     if dtype == tf.string:
         return "S"
     return "c" if dtype.is_complex else "f"
+
+
+def shown_shape(shape: Any) -> str:
+    """Return an array's shape as errors show it; rows of no known number are "B".
+
+    >>> shown_shape(tf.TensorShape([None, 3])), shown_shape(tf.TensorShape([5, 3]))
+    ('[B, 3]', '[5, 3]')
+    """
+    sizes = list(shape)
+    return batch_shape(sizes[1:]) if sizes[:1] == [None] else str(sizes)
 
 
 def batch_shape(dims: Iterable[Any]) -> str:

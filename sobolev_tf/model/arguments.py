@@ -145,6 +145,7 @@ def label_batches(
       ValueError: a stream is endless and `steps` is None, a mask is passed with a stream, or x is
         not an array.
     """
+    refuse_labels_as_batch_size(batch_size, where)
     batch_size = require.whole_number(where, "batch_size", batch_size, at_least=1)
     if is_stream(x):
         if mask is not None:

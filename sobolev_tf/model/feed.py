@@ -20,6 +20,8 @@ from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.input_batches import as_arrays
 from sobolev_tf.model.sample_weights import beside_labels
+from sobolev_tf.model.shape_errors import with_rows
+from sobolev_tf.model.sound import named_arrays
 
 
 class Feed:
@@ -187,6 +189,12 @@ class Feed:
                 not_finite.explain(self.model, self._streams[-1].again(steps), error)
             raise
         except (tf.errors.OpError, StopIteration, ValueError) as error:
+            if type(error) is ValueError and self._arrays is not None:
+                x, y, sample_weight = self._arrays
+                passed = named_arrays(x, y, sample_weight, self.gate.order)
+                text = with_rows(str(error), passed)
+                if text != str(error):
+                    raise ValueError(text) from error
             for stream in self._streams:
                 stream.reraise(error)
             raise
@@ -233,7 +241,9 @@ class Feed:
         watched = singly or want_batches(self._callbacks)
         settings |= {"steps_per_call": per_call, "watched": watched}
         batches = ArrayBatches(tensors, batch_size or 32, **settings)
-        self.model.build_for(keras.tree.map_structure(lambda a: a[:1], tensors[0]))
+        self.model.build_for(
+            keras.tree.map_structure(lambda a: a[:1], tensors[0]), self.gate.caller
+        )
         if self.model.jit_compile:
             weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
             steps = self.epochs * batches.num_batches

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.arrays import batch_shape, shown_shape
 from sobolev_tf.model.class_numbers import are_class_numbers
 
 
@@ -47,8 +47,8 @@ order value, d1, ..., with the axes batch, outputs, inputs.
             return tf.expand_dims(label, 1)
         forms.append(batch_shape(short))
     raise ValueError(
-        f"label {name} has shape {list(label.shape)}, expected {' or '.join(forms)}: labels come "
-        "in the order value, d1, ..., with the axes batch, outputs, inputs."
+        f"label {name} has shape {shown_shape(label.shape)}, expected {' or '.join(forms)}: labels "
+        "come in the order value, d1, ..., with the axes batch, outputs, inputs."
     )
 
 
@@ -70,7 +70,7 @@ def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
     if len(v.shape) == len(dims) + 2 and _fits(v.shape[2:], dims):
         return v
     raise ValueError(
-        f"directions of {name} have shape {list(v.shape)}, expected {batch_shape(dims)} or "
+        f"directions of {name} have shape {shown_shape(v.shape)}, expected {batch_shape(dims)} or "
         f"{batch_shape(['P', *dims])}."
     )
 
@@ -102,8 +102,8 @@ def fit_directional_shape(label: Any, expected: Sequence, name: str, output: int
         forms += [form[1:] for form in forms]
     if not any(_fits(label.shape[1:], form) for form in forms):
         raise ValueError(
-            f"label {name} has shape {list(label.shape)}, expected {batch_shape(dims)}: one for "
-            "each of its directions."
+            f"label {name} has shape {shown_shape(label.shape)}, expected {batch_shape(dims)}: one "
+            "for each of its directions."
         )
     return tf.reshape(label, [-1, *dims])
 

@@ -14,13 +14,24 @@ names.
 directions; `read_batch` does so for one batch of a data set.
 """
 
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from sobolev_tf.model import sample_weights
 
 DIRECTIONAL = ("jvp", "vjp", "hvp")
+
+# What labels are called elsewhere.
+_ALSO_CALLED = {
+    "value": ("y", "f", "label", "labels", "target", "values"),
+    "d1": ("dy", "dydx", "dy_dx", "df", "grad", "grads", "gradient", "gradients", "jacobian")
+    + ("derivative", "derivatives", "slope", "slopes"),
+    "d2": ("d2y", "ddy", "hess", "hessian"),
+}
 
 
 class Batch(NamedTuple):
@@ -86,6 +97,8 @@ def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) ->
         return {}
     if isinstance(y, list | tuple):
         if len(y) > len(known):
+            if what == "y" and all(isinstance(entry, list | tuple | float) for entry in y):
+                raise ValueError(f"{what} is a list of {len(y)} rows: pass np.asarray({what}).")
             raise ValueError(
                 f"{what} has {len(y)} entries, but order={order} takes at most {len(known)} "
                 f"({', '.join(known)}): raise the model's order or give fewer."
@@ -94,13 +107,47 @@ def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) ->
     if not isinstance(y, dict):
         y = {"value": y}
     known = all_terms(order)
-    if unknown := [name for name in y if name not in known and name not in extra]:
-        hint = "; hvp needs order=2" if unknown[0] == "hvp" else ""
-        raise ValueError(
-            f"{what} has the unknown name {unknown[0]!r}: order={order} knows "
-            f"{', '.join(known)}{hint}."
-        )
+    refuse_unknown(what, y, known, extra, f"order={order} knows {', '.join(known)}")
     return {name: y[name] for name in known if y.get(name) is not None}
+
+
+def refuse_unknown(
+    what: str, given: Iterable, known: Sequence[str], extra: Sequence[str], takes: str
+) -> None:
+    """Refuse a name that is not known, and suggest the nearest one.
+
+    Args:
+      what: how an error names what has the names.
+      given: names.
+      known: those that are taken.
+      extra: further ones that are.
+      takes: the part of the error that says which are taken.
+
+    Raises:
+      ValueError: names the first that is not known.
+
+    Example:
+
+    >>> refuse_unknown("y", ["value", "dy"], ["value", "d1"], [], "labels are value and d1")
+    Traceback (most recent call last):
+    ValueError: y has the unknown name 'dy': labels are value and d1; did you mean 'd1'?
+    """
+    for name in given:
+        if name in known or name in extra:
+            continue
+        advice = "."
+        if name in ("d2", "hvp") and "d1" in known:
+            advice = f"; {name} needs order=2."
+        elif near := _nearest(str(name), [*known, *extra]):
+            advice = f"; did you mean {near!r}?"
+        raise ValueError(f"{what} has the unknown name {name!r}: {takes}{advice}")
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    """The label that a name is most likely meant for; None if there is none."""
+    meant = [label for label, others in _ALSO_CALLED.items() if name.lower() in others]
+    meant = meant or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return meant[0] if meant and meant[0] in known else None
 
 
 def normalize(y: Any, order: int) -> dict[str, Any]:
@@ -163,6 +210,15 @@ def weights_by_name(sample_weight: Any, order: int) -> dict[str, Any]:
     >>> weights_by_name(3, order=1)["d1"], weights_by_name((3, None), order=1)
     (3, {'value': 3})
     """
+    if (
+        isinstance(sample_weight, list | tuple)
+        and sample_weight
+        and (all(map(np.isscalar, sample_weight)))
+    ):
+        raise ValueError(
+            "sample_weight is one array [B], or a list of arrays, got a list of numbers: pass "
+            "np.asarray(sample_weight)."
+        )
     if isinstance(sample_weight, dict | list | tuple) or sample_weight is None:
         weights = by_name(sample_weight, order, "sample_weight", extra=("directions",))
     else:

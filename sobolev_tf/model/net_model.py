@@ -10,6 +10,7 @@ import tensorflow as tf
 from sobolev_tf import jets, require
 from sobolev_tf.keras_support import export, strategies
 from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.model import posterior
@@ -85,7 +86,7 @@ class NetModel(strategies.DistributedModel):
         """
         caller = f"{type(self).__name__}.predict_jet"
         batches = input_batches(x, batch_size, steps, caller, self.equation.inputs)
-        cast = (self._cast(batch) for batch in shown_batches(batches, verbose))
+        cast = (self._cast(batch, caller) for batch in shown_batches(batches, verbose))
         first = next(cast)  # builds a net that is not built yet
         self.forget_stale_functions()
         with own_errors(caller):
@@ -125,7 +126,7 @@ class NetModel(strategies.DistributedModel):
         posterior.refuse_without(caller, self.posterior, self.has_current_posterior())
         size = posterior.BATCH_SIZE if batch_size is None else batch_size
         batches = input_batches(x, size, steps, caller, self.equation.inputs)
-        cast = (self._cast(batch) for batch in shown_batches(batches, verbose))
+        cast = (self._cast(batch, caller) for batch in shown_batches(batches, verbose))
         self.forget_stale_functions()
         first = next(cast)
         if not len(self.equation.inputs.point(first)):
@@ -209,13 +210,14 @@ class NetModel(strategies.DistributedModel):
         self._std.forget()
         self.solver_functions.forget()
 
-    def build_for(self, x: Any) -> None:
-        """Build a model that is not built yet for inputs such as x [B,*in]."""
-        self._cast(x)
+    def build_for(self, x: Any, caller: str = "") -> None:
+        """Build a model that is not built yet for x [B,*in]; errors name the caller."""
+        self._cast(x, caller)
 
-    def _cast(self, x):
+    def _cast(self, x, caller=""):
         """x as tensors of the net's dtype; builds a model that is not built yet."""
-        x = self.equation.cast(x)
+        with errors_of(caller):
+            x = self.equation.cast(x)
         if not self.built:
             self.build(keras.tree.map_structure(lambda t: tuple(t.shape), x))
         return x

@@ -165,11 +165,13 @@ def refuse_without(caller: str, posterior: Posterior | None, current: bool) -> N
     """
     fit = 'fit_least_squares(..., regularization="evidence")'
     if posterior is None:
-        raise ValueError(f"{caller}: the model has no posterior; {fit} gives it one.")
+        raise ValueError(
+            f"{caller}: the model has no posterior; fit_surrogate gives one, or {fit}."
+        )
     if not current:
         raise ValueError(
             f"{caller}: the weights or the scaling have changed since the posterior was computed: "
-            f"call {fit} again."
+            f"call {fit} or fit_surrogate again."
         )
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.model import labels, terms
 
 
@@ -53,7 +54,7 @@ class Problem:
             tf.convert_to_tensor, keras.tree.lists_to_tuples(batch)
         )
         self.directions = self.data[1].get("directions", {})
-        self.model = model
+        self.model, self.caller = model, gate.caller
 
     def at(self, data: tuple) -> "Problem":
         """Return the same problem with other data, such as the arguments of a compiled function.
@@ -75,7 +76,7 @@ class Problem:
 
     def build(self) -> None:
         """Make the variables of a model that is not built yet."""
-        self.model._cast(self.data[0])
+        self.model._cast(self.data[0], self.caller)
 
     def loss(self) -> tf.Tensor:
         """Compute the loss at the model's weights: equation 1 with regularization, as `evaluate`.
@@ -86,7 +87,8 @@ class Problem:
 
     def compare(self) -> terms.Comparison:
         """Compute labels and predictions by name of term; projections are folded into the batch."""
-        return self.model._compare(self.data, training=False)
+        with errors_of(self.caller):
+            return self.model._compare(self.data, training=False)
 
     def loss_of(self, comparison: terms.Comparison) -> tf.Tensor:
         """Compute the loss as a function of the predictions."""

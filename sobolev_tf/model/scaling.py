@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sobolev_tf import jets
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.arrays import batch_shape, shown_shape
 
 _SHARE = 1e-3  # of a deviation by which a rounded mean may be off
 
@@ -74,7 +74,7 @@ class Scaling(keras.layers.Layer):
             and x.shape[x.shape.rank - len(dims) :].is_compatible_with(dims)
         ):
             raise ValueError(
-                f"x has shape {list(x.shape)}, expected {batch_shape(dims)} for this net."
+                f"x has shape {shown_shape(x.shape)}, expected {batch_shape(dims)} for this net."
             )
         x = x if x.dtype.is_floating else tf.cast(x, self.mean.dtype)
         return (x - _like(x, self.mean)) / _like(x, self.deviation)

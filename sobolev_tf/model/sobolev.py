@@ -142,12 +142,13 @@ class SobolevModel(EquationModel):
         # With a projection, full derivatives of the target may be too large.
         order = 0 if self.projection else self.order
         known = (
-            (*self.equation.known(self._cast(x), y, weights, self.target, order), real)
+            (*self.equation.known(self._cast(x, gate.caller), y, weights, self.target, order), real)
             for x, y, weights, real in batches
         )
-        statistics = fit_statistics(
-            known, lambda: self.equation.output_dims, self.equation.is_float64(), scale_x
-        )
+        with errors_of(gate.caller):
+            statistics = fit_statistics(
+                known, lambda: self.equation.output_dims, self.equation.is_float64(), scale_x
+            )
         scales = statistics.scales()
         if self.compiled:
             scores.refuse_losses_of_raw_numbers(

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.keras_support.calls import called_as
 from sobolev_tf.model.problem import Problem
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.full_batch import FullBatch
@@ -32,6 +33,7 @@ def scipy_optimize(caller: str) -> Any:
     return optimize
 
 
+@called_as("fit_lbfgs(model, x, (y, dy))")
 def fit_lbfgs(
     model: SobolevModel,
     x: Any,

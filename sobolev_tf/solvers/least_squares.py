@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import require
+from sobolev_tf.keras_support.calls import called_as
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers.evidence import most_probable_rho
 from sobolev_tf.solvers.full_batch import FullBatch
@@ -29,6 +30,7 @@ _FIRST_RHO = (
 )
 
 
+@called_as("fit_least_squares(model, x, (y, dy))")
 def fit_least_squares(
     model: SobolevModel,
     x: Any,

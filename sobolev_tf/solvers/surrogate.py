@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import nets, require, warn
+from sobolev_tf.keras_support.calls import called_as
 from sobolev_tf.keras_support.progress import is_shown
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers import surrogate_labels
@@ -51,6 +52,7 @@ class Surrogate:
     uses_slopes: np.ndarray | None = None
 
 
+@called_as("fit_surrogate(x, (y, dy))")
 def fit_surrogate(
     x: Any,
     y: Any,

@@ -9,6 +9,8 @@ from sobolev_tf.keras_support import arrays
 from sobolev_tf.model import labels as label_forms
 from sobolev_tf.model.gate import Gate
 
+_LABELS = label_forms.names(1)
+_OTHERS = (*label_forms.DIRECTIONAL[:2], "directions")  # refused with advice of their own
 _LEAST_WEIGHT = 1e-20  # over the largest: such a row counts for nothing, and 1/w can be squared
 
 
@@ -44,7 +46,14 @@ def checked(
     if not arrays.is_array(x):
         raise ValueError(f"{caller}: x is one array [B, D], got {require.shown(x)}.")
     if weights is not None and not arrays.is_array(weights):
-        raise ValueError(f"{caller}: sample_weight is one array [B], got {require.shown(weights)}.")
+        raise ValueError(
+            f"{caller}: sample_weight is one array [B], got {require.shown(weights)}: pass "
+            "np.asarray(sample_weight)."
+        )
+    if isinstance(y, dict):
+        label_forms.refuse_unknown(f"{caller}: y", y, _LABELS, _OTHERS, "labels are value and d1")
+    if isinstance(y, list | tuple) and len(y) > len(_LABELS) and arrays.is_array(y[-1]):
+        raise ValueError(f"{caller}: y has {len(y)} entries, expected values, or (value, d1).")
     x, y, weights = gate.arrays(x, y, weights)
     gate.nothing_to_learn(y)
     x = np.asarray(x, "float64")

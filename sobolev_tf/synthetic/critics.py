@@ -159,9 +159,12 @@ def build(
     else:
         critics = list(critic or []) if isinstance(critic, (list, tuple, type(None))) else [critic]
     if len(critics) != len(cuts):
+        builder = "imagenet_critic" if len(cuts[0].output_shape) == 4 else "dense_critic"
+        builder = "direct_module" if direct else builder
+        advice = "" if critic else f": pass a builder, as in critic=st.synthetic.{builder}"
         raise ValueError(
             f"expected a critic builder, or {len(cuts)} critics, one for each cut; got "
-            f"{len(critics)}."
+            f"{len(critics)}{advice}."
         )
     for k, (model, stage) in enumerate(zip(critics, cuts, strict=True)):
         _check(model, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)

@@ -192,9 +192,9 @@ def test_perfect_labels_of_any_dtype_have_no_loss(projection, net_dtype, dtype):
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (X.astype("int32"), (Y, DY), r"x holds int32.*astype"),
-        (X, (DY[:, 0], Y), r"label value has shape \[None, 2\], expected \[B, 1\] or \[B\]"),
-        (X, (Y, DY[:, :, :1]), r"label d1 has shape \[None, 1, 1\], expected \[B, 1, 2\]"),
+        (X.astype("int32"), (Y, DY), r"SobolevModel.fit: x holds int32.*float32"),
+        (X, (DY[:, 0], Y), r"label value has shape \[\d\d, 2\], expected \[B, 1\] or \[B\]"),
+        (X, (Y, DY[:, :, :1]), r"label d1 has shape \[\d\d, 1, 1\], expected \[B, 1, 2\]"),
         (X, (Y, DY, DY), "3 entries, but order=1 takes at most 2"),
         (X, {"value": Y, "dx": DY}, "unknown name 'dx'"),
         (X, (Y, DY * np.nan), "label d1 has NaN, first in row 0"),

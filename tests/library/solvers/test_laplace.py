@@ -216,7 +216,7 @@ def test_data_sets_are_taken_and_no_rows_are_refused(shared):
 def test_a_model_without_a_posterior_is_refused():
     x, value, slope = noisy_labels()
     model = polynomial()
-    with pytest.raises(ValueError, match="predict_std: the model has no posterior; fit_least"):
+    with pytest.raises(ValueError, match="predict_std: the model has no posterior; fit_surrogate"):
         model.predict_std(x)
     st.fit_least_squares(model, x, (value, slope), iterations=2, verbose=0)
     with pytest.raises(ValueError, match="no posterior"):
