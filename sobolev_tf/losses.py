@@ -98,8 +98,8 @@ class RelativeNorm(keras.losses.Loss):
     Use it for labels whose sizes span orders of magnitude.
 
     Args:
-      floor: a number above 0, in units of the label. It keeps labels near zero from outweighing all
-        others.
+      floor: a number above 0, in the units in which labels are compared: the user's, or z-scores
+        after `SobolevModel.adapt`. It keeps labels near zero from outweighing all others.
 
     Example:
 

@@ -97,6 +97,7 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     assert (folder / "figure4.png").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_before_the_renaming_is_drawn_and_resumed(run, tmp_path):
     """Its method of values is called regular, also by its folders and in its tables."""
     folder = tmp_path / "run"

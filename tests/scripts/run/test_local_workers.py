@@ -104,6 +104,7 @@ def test_two_workers_whoever_is_killed_end_as_if_nobody_was(tmp_path):
             np.testing.assert_allclose(expected[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_signal_is_passed_on_and_a_second_one_kills(tmp_path):
     log = tmp_path / "log"
     for number_of_signals, code in ((1, 128 + signal.SIGTERM), (2, 128 + signal.SIGKILL)):

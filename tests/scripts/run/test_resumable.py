@@ -212,6 +212,7 @@ def break_off(workdir, number, *arguments):
     return log
 
 
+@pytest.mark.slow
 def test_killed_processes_end_with_the_same_weights(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = start(whole)

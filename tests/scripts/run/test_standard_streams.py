@@ -32,7 +32,7 @@ def started(redirect, arguments=(), text="yes", **environment):
     ("redirect", "arguments", "code"),
     [
         pytest.param("2>&-", (), 0, marks=pytest.mark.slow),
-        (">&-", (), 0),
+        pytest.param(">&-", (), 0, marks=pytest.mark.slow),
         pytest.param("<&- >&- 2>&-", (), 0, marks=pytest.mark.slow),
         ("2>&-", ("--help",), 0),
         pytest.param("2>&-", ("--nope",), 2, marks=pytest.mark.slow),
