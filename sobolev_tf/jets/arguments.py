@@ -47,13 +47,14 @@ def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
 
 def _as_float(x: Any, name: str, integers: tf.Tensor) -> str:
     """The code that makes x floating; pixels become numbers up to 1."""
-    how = f'np.asarray({name}, "float32")'
-    if isinstance(x, np.ndarray):
-        how = f'{name}.astype("float32")'
-    elif isinstance(x, tf.Tensor):
-        how = f'tf.cast({name}, "float32")'
-    pixels = integers.dtype == tf.uint8 and integers.shape.rank is not None
-    return f"{how} / 255" if pixels and integers.shape.rank > 2 else how
+    ways = [f'np.asarray({name}, "float32")']
+    if isinstance(x, np.ndarray | tf.Tensor):
+        ways = [f'{name}.astype("float32")']
+    if isinstance(x, tf.Tensor):  # which may have been an array
+        ways.append(f'of a tensor tf.cast({name}, "float32")')
+    if integers.dtype == tf.uint8 and integers.shape.rank is not None and integers.shape.rank > 2:
+        ways = [f"{way} / 255" for way in ways]
+    return ", or ".join(ways)
 
 
 def refuse_not_dense(name: str, array: Any) -> None:

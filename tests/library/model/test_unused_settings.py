@@ -38,7 +38,7 @@ def test_directions_without_their_derivatives(y, words):
     [{"projections": 4}, {"unbiased": True}, {"orthogonal": True}, {"contraction": "same"}],
 )
 def test_settings_of_a_projection_that_is_absent(settings):
-    with pytest.raises(ValueError, match="there is no projection"):
+    with pytest.raises(ValueError, match="need a projection"):
         make(**settings)
 
 
