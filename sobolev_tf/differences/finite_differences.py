@@ -120,9 +120,7 @@ class FiniteDifferences:
         return self._contracted(order, x, [], lambda j: 0)
 
     def projected_jet(self, x: ArrayLike, order: int, directions: Callable) -> jets.Jet:
-        """Compute the value and D^j <f(x), v>, as `jets.projected_jet`.
-
-        Full derivatives are computed, then contracted.
+        """Compute the value and D^j <f(x), v>, as `jets.projected_jet`, from full derivatives.
 
         Args:
           x: [B,*in].

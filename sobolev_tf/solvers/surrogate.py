@@ -196,11 +196,7 @@ class _Data:
         return model
 
     def mlp_model(self) -> SobolevModel:
-        """Fit an MLP.
-
-        Raises:
-          ImportError: there are so many labels that it takes SciPy, which is not installed.
-        """
+        """Fit an MLP. Raises ImportError if that takes SciPy, which is not installed."""
         self.refuse_mlp_without_scipy()
         if self.shown:
             print(f"MLP: fit to {len(self.x)} points")
