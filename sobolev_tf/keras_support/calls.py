@@ -8,8 +8,9 @@ from typing import ParamSpec, TypeVar
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# What derivatives may be called by whoever passes them by name.
-_DERIVATIVES = ("dy", "d1", "grad", "gradient", "gradients", "derivatives", "slopes")
+# What first derivatives are called by whoever passes them by name.
+DERIVATIVES = ("d1", "dy", "dydx", "dy_dx", "df", "grad", "grads", "gradient", "gradients")
+DERIVATIVES += ("jacobian", "derivative", "derivatives", "slope", "slopes")
 
 
 def called_as(form: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -43,7 +44,7 @@ other arguments by name.
                 signature.bind(*args, **kwargs)
             except TypeError as error:
                 unknown = [name for name in kwargs if name not in signature.parameters]
-                if not unknown or unknown[0] in _DERIVATIVES:
+                if not unknown or unknown[0] in DERIVATIVES:
                     raise ValueError(
                         f"{function.__name__}: {error}: pass derivatives as in {form}, and other "
                         "arguments by name."

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from sobolev_tf.keras_support import calls
 from sobolev_tf.model import sample_weights
 
 DIRECTIONAL = ("jvp", "vjp", "hvp")
@@ -28,8 +29,7 @@ DIRECTIONAL = ("jvp", "vjp", "hvp")
 # What labels are called elsewhere.
 _ALSO_CALLED = {
     "value": ("y", "f", "label", "labels", "target", "values"),
-    "d1": ("dy", "dydx", "dy_dx", "df", "grad", "grads", "gradient", "gradients", "jacobian")
-    + ("derivative", "derivatives", "slope", "slopes"),
+    "d1": calls.DERIVATIVES,
     "d2": ("d2y", "ddy", "hess", "hessian"),
 }
 
@@ -213,7 +213,7 @@ def weights_by_name(sample_weight: Any, order: int) -> dict[str, Any]:
     if (
         isinstance(sample_weight, list | tuple)
         and sample_weight
-        and (all(map(np.isscalar, sample_weight)))
+        and all(map(np.isscalar, sample_weight))
     ):
         raise ValueError(
             "sample_weight is one array [B], or a list of arrays, got a list of numbers: pass "
