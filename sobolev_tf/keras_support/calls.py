@@ -9,8 +9,10 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 # What first derivatives are called by whoever passes them by name.
-DERIVATIVES = ("d1", "dy", "dydx", "dy_dx", "df", "grad", "grads", "gradient", "gradients")
-DERIVATIVES += ("jacobian", "derivative", "derivatives", "slope", "slopes")
+DERIVATIVES = (
+    *("d1", "dy", "dydx", "dy_dx", "df", "grad", "grads", "gradient", "gradients"),
+    *("jacobian", "derivative", "derivatives", "slope", "slopes"),
+)
 
 
 def called_as(form: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
