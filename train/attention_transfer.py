@@ -206,8 +206,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axis.margins(y=0.1)
         axis.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    files.write_png(path, figure, dpi=130)
 
 
 def main(settings: Settings) -> None:

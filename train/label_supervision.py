@@ -219,8 +219,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("test accuracy, %")
     panels[-1].legend(frameon=False, loc="lower right")
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    files.write_png(path, figure, dpi=130)
 
 
 def _band(axis: Any, curves: Sequence[Sequence[float]], color: str, label: str) -> None:

@@ -109,8 +109,7 @@ def draw(fits: dict[Labels, Fit], path: Path) -> None:
     for axis, (labels, fitted) in zip(panels, fits.items(), strict=True):
         draw_panel(axis, labels, fitted)
     panels[0].legend(frameon=False, loc="upper left", fontsize="small")
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    files.write_png(path, figure, dpi=130)
 
 
 def main(settings: Settings) -> None:

@@ -159,8 +159,7 @@ def draw(path: Path, samples: Mapping[str, Sequence[Sample]]) -> None:
         axis.set_xlabel("minutes")
         axis.spines[["top", "right"]].set_visible(False)
         label_ends(axis, ends)
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=80)
+    files.write_png(path, figure, dpi=80)
 
 
 # Each of these trains in its folder, and yields its number of steps every few seconds.

@@ -64,8 +64,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         beside.constant_policies(folder),
         values_from=source,
     )
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=100)
+    files.write_png(path, figure, dpi=100)
     return [path]
 
 

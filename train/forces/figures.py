@@ -15,6 +15,7 @@ from train.lib.run.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DPI = 120
 COLORS = {"values": "C7", "half": "C2", "sobolev": "C0", "emt": "k"}
 NAMES = ("errors.png", "forces.png", "dynamics.png")
 FLAGS: dict[str, schema.Kind] = {"seed": int, "md_steps": int, "system": list}
@@ -48,7 +49,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     if {row["system"] for row in rows if row["method"] == "values"} != systems:
         raise UsageError(f"{path} lacks a net on values only: run its command again")
     paths = [into / "errors.png"]
-    _save(errors_figure(rows), paths[0])
+    files.write_png(paths[0], errors_figure(rows), dpi=DPI)
     if not (folder / "nets").exists():
         print(f"{folder} has no nets: forces and energies over time are not drawn again")
         return paths
@@ -59,12 +60,12 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         for method in recipes.METHOD_NAMES
     }
     paths.append(into / "forces.png")
-    _save(forces_figure(true, predicted, system), paths[-1])
+    files.write_png(paths[-1], forces_figure(true, predicted, system), dpi=DPI)
     names = ["emt", *recipes.METHOD_NAMES]
     stated = {"system": system, "md_steps": flags["md_steps"], "seed": flags["seed"]}
     runs = {name: dynamics.read(folder, {**stated, "method": name}) for name in names}
     paths.append(into / "dynamics.png")
-    _save(dynamics_figure(runs, system), paths[-1])
+    files.write_png(paths[-1], dynamics_figure(runs, system), dpi=DPI)
     return paths
 
 
@@ -141,8 +142,3 @@ def dynamics_figure(runs: Mapping[str, np.ndarray], system: str) -> Figure:
     right.set(title=title, ylabel="meV", xlabel="time, ps", yscale="log")
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)

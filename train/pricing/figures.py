@@ -15,6 +15,7 @@ from train.pricing import nets, products, table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DPI = 110
 COLORS = {"values": "C7", "sobolev": "C0", "sobolev_half": "C1"}
 MEASURE_NAMES = {"price_rmse": "price RMSE", "delta_rmse": "delta RMSE"}
 FLAGS: dict[str, schema.Kind] = {"seed": int, "num_assets": int}
@@ -52,7 +53,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
         raise UsageError(f"{path} lacks a net on values only: run its command again")
     chosen = {name: products.make(name, flags["num_assets"]) for name in _unique(rows, "product")}
     paths = [into / "errors.png"]
-    _save(errors_figure(table.medians(rows), chosen), paths[0])
+    files.write_png(paths[0], errors_figure(table.medians(rows), chosen), dpi=DPI)
     if not (folder / "nets").exists():
         print(f"{folder} has no nets: the curves are not drawn again")
         return paths
@@ -64,7 +65,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
             for method in nets.METHOD_NAMES
         }
         paths.append(into / f"curves-{name}.png")
-        _save(curves_figure(product, predicted, smallest), paths[-1])
+        files.write_png(paths[-1], curves_figure(product, predicted, smallest), dpi=DPI)
     return paths
 
 
@@ -138,8 +139,3 @@ def curves_figure(
 
 def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     return list(dict.fromkeys(row[name] for row in rows))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)

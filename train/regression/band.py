@@ -43,6 +43,5 @@ def draw(path: Path) -> Path:
         ax.set_ylim(truth.min() - margin, truth.max() + margin)
     axes[0].legend(ncols=4, loc="upper center")
     axes[1].set_xlabel("x")
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    files.write_png(path, figure, dpi=110)
     return path

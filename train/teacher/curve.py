@@ -85,8 +85,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     axis.set_title(title(subject, flags, TITLE), fontsize="medium")
     axis.spines[["top", "right"]].set_visible(False)
     path = Path(into or folder) / "curve.png"
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    files.write_png(path, figure, dpi=110)
     return [path]
 
 

@@ -24,8 +24,7 @@ def draw(folder: Path) -> list[Path]:
     drawn = [figure_2_left(), lemma_1(), proposition_1(), gaussians()]
     paths = [folder / name for name in NAMES]
     for figure, path in zip(drawn, paths, strict=True):
-        with files.replacing(path) as file:
-            figure.savefig(file, format="png", dpi=130)
+        files.write_png(path, figure, dpi=130)
     return paths
 
 

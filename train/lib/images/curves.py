@@ -32,8 +32,7 @@ def draw(columns: table1.Columns, path: Path) -> None:
     grid = figure.subplots(len(columns), 1 + widest, squeeze=False)
     for panels, (column, runs) in zip(grid, lines.items(), strict=True):
         _draw_row(panels, runs, "" if len(columns) == 1 else f", {table1.count_of_cuts(column[2])}")
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    files.write_png(path, figure, dpi=110)
 
 
 def _lines(methods: Mapping[str, Sequence[table1.Result]]) -> list[Line]:

@@ -45,8 +45,7 @@ def draw(
         axis.set_xlabel("training step")
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    files.write_png(path, figure, dpi=110)
 
 
 def cut_labels(cuts: Sequence[str]) -> list[str]:

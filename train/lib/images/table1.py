@@ -291,8 +291,7 @@ def draw(columns: Columns, path: Path) -> None:
         handles.values(), handles.keys(), loc="outside lower center", frameon=False,
         fontsize="small", ncols=min(len(columns), 2),
     )  # fmt: skip
-    with files.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+    files.write_png(path, figure, dpi=110)
 
 
 def on_paper_data(column: Column) -> dict[str, Scores]:

@@ -1,5 +1,7 @@
 """Atomic files: a reader finds the old content or the new one, never half of either."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import json
@@ -9,9 +11,12 @@ import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEMPORARY = ".tmp"
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of a zip file, which has none before
@@ -90,8 +95,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
       OSError: with `path` in it, when the disk is full or the folder is not writable.
 
     Example:
-        with replacing("figure.png") as file:
-            plot.savefig(file)
+        with replacing("text.txt") as file:
+            file.write(b"whole, or not at all")
     """
     path = Path(path)
     beside = path.with_name(f".{path.name}{TEMPORARY}")
@@ -109,6 +114,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def write_png(path: Path, figure: Figure, dpi: int) -> None:
+    """Write a figure of Matplotlib as PNG, atomically, with `dpi` pixels an inch."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=dpi)
 
 
 def write_json(path: Path, value: Any) -> None:
