@@ -95,6 +95,12 @@ def test_a_run_is_stopped_goes_on_plays_and_is_released(run, tmp_path, monkeypat
     with Image.open(clip) as film:
         assert film.n_frames > 50
     assert "expected pong" in run(*play_it, "--game=pong")[2]
+    code, out, err = run(*play_it, f"--compare_with={folder}")
+    assert code == 0, err
+    assert "KL 0 nats, other actions at 0.0 % of the states" in out
+    code, _, err = run(*play_it, "--compare_with=nowhere")
+    assert code == 2
+    assert "nowhere does not exist" in err
 
     monkeypatch.setattr(policies, "RELEASED", tmp_path / "teachers")
     monkeypatch.setattr(teacher.evaluate, "RELEASE_EPISODES", 2)
@@ -142,6 +148,7 @@ def test_a_teacher_is_trained_on(run, tmp_path):
         ([], "game"),
         (["--game=pong", "--num_actors=0"], "--num_actors=0: expected a positive integer"),
         (["--game=pong", "--eval_policy=x", "--release=y"], "give one of them"),
+        (["--game=pong", "--compare_with=x"], "is compared with --eval_policy=POLICY: give both"),
         (["--game=pong", "--gif=clip.gif"], "films the play of --eval_policy=POLICY"),
         (["--game=pong", "--eval_policy=x"], "--workdir is not for --eval_policy, which does not"),
         (["--game=pong", "--release=x"], "--workdir is not for --release, which does not train"),

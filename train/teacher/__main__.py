@@ -17,7 +17,8 @@ To play episodes with a trained policy:
     python -m train.teacher --game=breakout --eval_policy=runs/teacher-game=breakout --gif=clip.gif
 
 The policy is a run folder, `released`, an .npz of a teacher, a .keras file or a SavedModel from
-frames [B,84,84,4] to logits.
+frames [B,84,84,4] to logits. `--compare_with=released` tells how far a student is from its teacher
+in games of its own.
 """
 
 import math
@@ -67,6 +68,12 @@ flags.DEFINE_string(
     "eval_policy",
     None,
     "Play with this policy instead of training; see above for what it may be.",
+    **OWN,
+)
+flags.DEFINE_string(
+    "compare_with",
+    None,
+    "Policy to compare that of --eval_policy with, at the states that the latter visits.",
     **OWN,
 )
 flags.DEFINE_string(
@@ -187,6 +194,7 @@ def main(settings: Settings) -> None:
             episodes=settings.eval_episodes,
             seed=settings.seed,
             gif=settings.gif,
+            compare_with=settings.compare_with,
         )
     if settings.release is not None:
         return evaluate.release(settings.release, settings.game, settings.seed)

@@ -8,7 +8,7 @@ from train.teacher.settings import LearnerSettings
 
 # What the commands that do not train use.
 USED = {
-    "eval_policy": {"eval_policy", "game", "seed", "eval_episodes", "gif"},
+    "eval_policy": {"eval_policy", "game", "seed", "eval_episodes", "gif", "compare_with"},
     "release": {"release", "game", "seed"},
 }
 
@@ -23,6 +23,8 @@ def check(settings: Settings) -> None:
         unused_flags.refuse(settings, unused, f"--{command}, which does not train")
     if settings.gif and "eval_policy" not in commands:
         raise UsageError("--gif films the play of --eval_policy=POLICY: give both")
+    if settings.compare_with is not None and "eval_policy" not in commands:
+        raise UsageError("--compare_with is compared with --eval_policy=POLICY: give both")
     if "release" not in commands:
         memory.refuse_more_than_there_is(
             f"--eval_episodes={settings.eval_episodes}",

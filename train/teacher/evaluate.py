@@ -10,6 +10,7 @@ from train.lib.atari.driver import Observer
 from train.lib.atari.trajectory import Trajectory
 from train.lib.run import cli, files, run_folder
 from train.lib.run.errors import UsageError
+from train.teacher.agreement import Agreement
 
 RELEASE_EPISODES = 30
 CLIP_STEPS = 450  # half a minute of play
@@ -42,7 +43,15 @@ class Film:
         self._over |= bool(trajectory.is_last()[0])
 
 
-def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None = None) -> None:
+def evaluate(
+    path: str,
+    game: str,
+    *,
+    episodes: int,
+    seed: int,
+    gif: str | None = None,
+    compare_with: str | None = None,
+) -> None:
     """Play a policy and print its true scores.
 
     Args:
@@ -51,6 +60,7 @@ def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None 
       episodes: number of episodes.
       seed: seed of the games and the actions.
       gif: file for a clip of the first episode.
+      compare_with: path of another policy; print how much the two differ at the states visited.
     """
     if gif and Path(gif).suffix != ".gif":
         raise UsageError(f"--gif={gif}: expected a path that ends in .gif")
@@ -59,8 +69,13 @@ def evaluate(path: str, game: str, *, episodes: int, seed: int, gif: str | None 
     policy = policies.load(path, game)
     film, printed = Film(), PrintedScores(episodes)
     observers: list[Observer] = [film, printed] if gif else [printed]
+    if compare_with is not None:
+        agreement = Agreement(policies.load(compare_with, game), episodes)
+        observers.append(agreement)
     scores = play.scores(policy, game, episodes, seed, observers=observers)
     print(f"{game}, {path}: {describe(scores)}")
+    if compare_with is not None:
+        print(f"Beside {compare_with}: {agreement}")
     if gif:
         write_gif(gif, film.frames)
         print(f"Clip: {gif}")

@@ -1,0 +1,41 @@
+"""How far a policy is from another one in games of its own: numbers by hand."""
+
+import numpy as np
+
+from train.lib.atari.trajectory import PolicyInfo, StepType, Trajectory
+from train.teacher.agreement import Agreement
+
+
+def step(shares, ended):
+    """A step of two games, whose player acts with the probabilities `shares` [2,2]."""
+    logits = np.log(np.float32(shares))
+    last = np.where(ended, StepType.LAST, StepType.MID)
+    return Trajectory(
+        step_type=np.full(2, StepType.MID),
+        observation=np.zeros([2, 84, 84, 4], np.uint8),
+        action=np.zeros(2, np.int32),
+        policy_info=PolicyInfo(logits, np.zeros(2)),
+        next_step_type=last,
+        reward=np.zeros(2, np.float32),
+        discount=np.ones(2, np.float32),
+        final_observation=None,
+    )
+
+
+def test_divergence_is_that_of_the_player_and_only_over_first_episodes():
+    shown = []
+
+    def other(frames):
+        shown.append(len(frames))
+        return np.log(np.float32([[0.25, 0.75]] * len(frames))), np.zeros(len(frames))
+
+    agreement = Agreement(other, num_envs=2)
+    agreement(step([[0.5, 0.5], [0.25, 0.75]], ended=[False, True]))
+    agreement(step([[0.75, 0.25], [0.99, 0.01]], ended=[True, False]))
+    agreement(step([[0.99, 0.01], [0.99, 0.01]], ended=[False, False]))
+    assert shown == [2, 1]
+    first = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
+    second = 0.75 * np.log(0.75 / 0.25) + 0.25 * np.log(0.25 / 0.75)
+    np.testing.assert_allclose(float(agreement.kl.result()), (first + 0 + second) / 3, rtol=1e-5)
+    # Equal shares count as the first action, so the player differs at two of the three states.
+    assert str(agreement) == "KL 0.231 nats, other actions at 66.7 % of the states"
