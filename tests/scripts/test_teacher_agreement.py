@@ -36,6 +36,13 @@ def test_divergence_is_that_of_the_player_and_only_over_first_episodes():
     assert shown == [2, 1]
     first = 0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75)
     second = 0.75 * np.log(0.75 / 0.25) + 0.25 * np.log(0.25 / 0.75)
-    np.testing.assert_allclose(float(agreement.kl.result()), (first + 0 + second) / 3, rtol=1e-5)
+    np.testing.assert_allclose(agreement.kl, [first + second, 0], atol=1e-6)
+    assert agreement.steps.tolist() == [2, 1]
     # Equal shares count as the first action, so the player differs at two of the three states.
-    assert str(agreement) == "KL 0.231 nats, other actions at 66.7 % of the states"
+    assert agreement.errors.tolist() == [2, 0]
+    assert agreement.mean() == "KL 0.231 nats, other actions at 66.7 % of the states"
+    assert agreement.by_episode(np.array([21.0, -3.0])).splitlines() == [
+        "true score steps    KL other actions",
+        "21             2 0.347       100.0 %",
+        "-3             1     0         0.0 %",
+    ]

@@ -3,39 +3,58 @@
 import numpy as np
 import tensorflow as tf
 
-import sobolev_tf as st
+from sobolev_tf import distillation
 from train.lib.atari.driver import Policy
 from train.lib.atari.trajectory import Trajectory
+from train.lib.run import text_table
 
 
 class Agreement:
     """Observer: KL(player ‖ other) and action error, over every game's first episode.
 
     A student is tested at states of its teacher's games. Its own games lead to other states, and
-    what it does there decides its score.
+    what it does there decides its score. One long episode may outweigh all others in the mean over
+    states, so both are also told by episode.
 
     Args:
       other: frames uint8 [N,84,84,4] -> logits [N,A] and values [N].
       num_envs: number of games, N.
 
     Attributes:
-      kl, action_error: Keras metrics.
+      steps: [N], states so far.
+      kl: [N], the sum of KL over them, in nats.
+      errors: [N], at how many of them the most probable actions differ.
     """
 
     def __init__(self, other: Policy, num_envs: int):
-        self.kl, self.action_error = st.distillation.KL(), st.distillation.ActionError()
+        self.steps, self.errors = np.zeros(num_envs, int), np.zeros(num_envs, int)
+        self.kl = np.zeros(num_envs)
         self._other = other
+        self._divergence = distillation.PolicyDivergence()
         self._playing = np.ones(num_envs, bool)
 
     def __call__(self, trajectory: Trajectory) -> None:
-        if not self._playing.any():
+        at = np.flatnonzero(self._playing)
+        if not at.size:
             return
-        logits, _ = self._other(trajectory.observation[self._playing])
-        other, player = map(tf.constant, (logits, trajectory.policy_info.logits[self._playing]))
-        self.kl.update_state(other, player)
-        self.action_error.update_state(other, player)
+        other, _ = self._other(trajectory.observation[at])
+        player = trajectory.policy_info.logits[at]
+        self.steps[at] += 1
+        self.kl[at] += self._divergence.call(tf.constant(other), tf.constant(player))
+        self.errors[at] += np.argmax(player, -1) != np.argmax(other, -1)
         self._playing &= ~trajectory.is_last()
 
-    def __str__(self) -> str:
-        kl, wrong = float(self.kl.result()), float(self.action_error.result())
-        return f"KL {kl:.3g} nats, other actions at {100 * wrong:.1f} % of the states"
+    def mean(self) -> str:
+        """Return KL and action error over all states as one line."""
+        kl, errors = self.kl.sum() / self.steps.sum(), self.errors.sum() / self.steps.sum()
+        return f"KL {kl:.3g} nats, other actions at {text_table.percent(errors)} of the states"
+
+    def by_episode(self, scores: np.ndarray) -> str:
+        """Return a table with a row for each episode, whose true scores are `scores` [N]."""
+        header = ["true score", "steps", "KL", "other actions"]
+        per_step = self.kl / self.steps, self.errors / self.steps
+        rows = [
+            [f"{score:.0f}", steps, f"{kl:.3g}", text_table.percent(errors)]
+            for score, steps, kl, errors in zip(scores, self.steps, *per_step, strict=True)
+        ]
+        return text_table.table(header, rows)
