@@ -76,6 +76,16 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     assert f" -m train.teacher --game=breakout --eval_policy={tmp_path}" in out
     played = summary["true_scores"]
     assert [len(each) for each in played.values()] == [len(LENGTHS), 1, 1]
+    with open(folder / "episodes.csv") as file:
+        tested = list(csv.DictReader(file))
+    for net in summary["nets"]:
+        of_net = [row for row in tested if row["method"] == net["method"]]
+        assert [float(row["length"]) for row in of_net] == LENGTHS[-len(of_net) :]
+        for name in ("test_kl", "test_action_error"):  # means over steps are those of fit
+            steps = [float(row["test_steps"]) for row in of_net]
+            mean = np.average([float(row[name]) for row in of_net], weights=steps)
+            np.testing.assert_allclose(mean, net[name], rtol=1e-4, atol=1e-6)
+    assert "by test episode" in out
     assert (folder / "figure4.png").stat().st_size > 10_000
     with pytest.raises(UsageError, match=r"expected one of teacher: .*saved_model is its net"):
         policies.load(folder, "breakout")

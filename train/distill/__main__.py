@@ -14,11 +14,11 @@ at first and pays later.
 hours. The paper gives neither the number of steps (10,000 here, also in the search) nor alpha.
 
 The run folder holds metrics.csv, summary.json, figure4.png (test KL, and action error: how often
-the most probable actions differ), every student in nets/, and the best student's saved_model, which
-`python -m train.teacher --eval_policy` plays. The printed table compares students with the best
-constant policy. The same command resumes a stopped run (a trial starts over); --train_percent and
---method may then have more values. A Sobolev step takes four times as long as one on values only
-(`python -m train.bench --suite=distill`).
+the most probable actions differ), episodes.csv (both by test episode), every student in nets/, and
+the best student's saved_model, which `python -m train.teacher --eval_policy` plays. The printed
+table compares students with the best constant policy. The same command resumes a stopped run (a
+trial starts over); --train_percent and --method may then have more values. A Sobolev step takes
+four times as long as one on values only (`python -m train.bench --suite=distill`).
 """
 
 from pathlib import Path

@@ -4,14 +4,14 @@ import math
 import shutil
 
 from sobolev_tf.keras_support import directories
-from train.distill import baselines, figures, splits, students, tables
+from train.distill import baselines, episodes, figures, splits, students, tables
 from train.distill.students import METHODS, Study
 from train.lib.atari import environment
 from train.lib.run import cli, files, metrics_csv, run_folder, summary
 
 
 def finish(study: Study, run: run_folder.Run) -> None:
-    """Write metrics.csv, summary.json, figure and the best SavedModel; print table and scores."""
+    """Write CSV files, summary.json, figure and the best SavedModel; print tables and scores."""
     settings, recording = study.settings, study.recording
     summaries = students.summaries(run)
     rows = [
@@ -23,6 +23,19 @@ def finish(study: Study, run: run_folder.Run) -> None:
         file.write(metrics_csv.as_csv(rows, header=True))
     constant = {percent: constant_policy(study, percent) for percent, _ in summaries}
     print(f"\n{tables.results(summaries, constant, rows)}\n")
+
+    measured = {
+        (percent, method): episodes.measure(students.folder(run, percent, method), study, percent)
+        for percent, method in summaries
+    }
+    by_episode = [
+        {"train_percent": percent, "method": method, **row}
+        for (percent, method), of_net in measured.items()
+        for row in of_net
+    ]
+    with files.replacing(run.path("episodes.csv")) as file:
+        file.write(metrics_csv.as_csv(by_episode, header=True))
+    print(f"{episodes.table(measured)}\n")
 
     ranked = sorted(summaries, key=lambda key: summaries[key]["test_kl"])
     best = {method: percent for percent, method in reversed(ranked)}  # the lowest KL comes last
