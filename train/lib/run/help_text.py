@@ -10,7 +10,7 @@ from absl import flags
 # Names in order of importance. A flag that is in no group stands at the end, under Other.
 GROUPS = {
     "What": "game system product num_assets function domain method splits cuts suite problem fit "
-    "learner eval_policy "
+    "learner eval_policy compare_with "
     "gif release preset workdir seed seeds num_seeds",
     "Data": "dataset data_dir recording teacher train_percent train_boundary num_points "
     "points_per_input slope_noise "
