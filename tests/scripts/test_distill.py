@@ -106,6 +106,12 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     plot.main([str(folder)])
     assert (folder / "figure4.png").exists()
 
+    (folder / "nets" / "20-values" / "episodes.json").write_text("{}")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "episodes.json" in err
+    assert "remove it, and run the command again" in err
+
 
 @pytest.mark.slow
 def test_a_run_of_before_the_renaming_is_drawn_and_resumed(run, tmp_path):

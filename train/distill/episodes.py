@@ -27,20 +27,23 @@ def measure(folder: Path, study: Study, percent: float) -> list[dict[str, Any]]:
       percent: the share of the recording that the student was trained on.
     """
     path = folder / "episodes.json"
-    stated = {"saved_model": identity.digest(folder / "saved_model")}
-    if path.exists():
-        with reading(path, "remove it, and run the command again"):
-            kept = files.read_json(path)
-            schema.check(kept, {"saved_model": str, "episodes": list})
-            if kept["saved_model"] == stated["saved_model"]:
-                for row in kept["episodes"]:
-                    schema.check(row, dict.fromkeys(MEASURES, schema.NUMBER))
-                return kept["episodes"]
+    digest = identity.digest(folder / "saved_model")
+    if path.exists() and (kept := _read(path))["saved_model"] == digest:
+        return kept["episodes"]
     _, steps = splits.by_time(study.settings, study.recording.lengths, percent)
     policy = policies.load(folder / "saved_model", study.settings.game)
     rows = by_episode(policy, study, steps)
-    files.write_json(path, {**stated, "episodes": rows})
+    files.write_json(path, {"saved_model": digest, "episodes": rows})
     return rows
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with reading(path, "remove it, and run the command again"):
+        kept = files.read_json(path)
+        schema.check(kept, {"saved_model": str, "episodes": list})
+        for row in kept["episodes"]:
+            schema.check(row, dict.fromkeys(MEASURES, schema.NUMBER))
+    return kept
 
 
 def by_episode(policy: policies.Policy, study: Study, steps: np.ndarray) -> list[dict[str, Any]]:
@@ -77,6 +80,7 @@ def table(measured: Mapping[tuple[float, str], Sequence[Mapping[str, Any]]]) -> 
     10 %, values only        3       0.4         0.4 (0.2 to 0.6)              40.0 %
     """
     header = ["by test episode", "episodes", "median KL", "mean (lowest to highest)"]
+    header += ["median action error"]
     lines = []
     for (percent, method), rows in measured.items():
         kl = [row["test_kl"] for row in rows]
@@ -85,4 +89,4 @@ def table(measured: Mapping[tuple[float, str], Sequence[Mapping[str, Any]]]) -> 
         name = f"{percent:g} %, {METHODS[method]}"
         median = f"{statistics.median(kl):.3g}"
         lines.append([name, len(rows), median, spread, text_table.percent(errors)])
-    return text_table.table([*header, "median action error"], lines)
+    return text_table.table(header, lines)

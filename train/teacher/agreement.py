@@ -4,13 +4,14 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import distillation
+from train.lib.atari import play
 from train.lib.atari.driver import Policy
 from train.lib.atari.trajectory import Trajectory
 from train.lib.run import text_table
 
 
-class Agreement:
-    """Observer: KL(player ‖ other) and action error, over every game's first episode.
+class Agreement(play.Scores):
+    """Observer: true scores, KL(player ‖ other) and action error, of every game's first episode.
 
     A student is tested at states of its teacher's games. Its own games lead to other states, and
     what it does there decides its score. One long episode may outweigh all others in the mean over
@@ -27,14 +28,14 @@ class Agreement:
     """
 
     def __init__(self, other: Policy, num_envs: int):
+        super().__init__(num_envs)
         self.steps, self.errors = np.zeros(num_envs, int), np.zeros(num_envs, int)
         self.kl = np.zeros(num_envs)
         self._other = other
         self._divergence = distillation.PolicyDivergence()
-        self._playing = np.ones(num_envs, bool)
 
     def __call__(self, trajectory: Trajectory) -> None:
-        at = np.flatnonzero(self._playing)
+        at = np.flatnonzero(self.playing)
         if not at.size:
             return
         other, _ = self._other(trajectory.observation[at])
@@ -42,19 +43,19 @@ class Agreement:
         self.steps[at] += 1
         self.kl[at] += self._divergence.call(tf.constant(other), tf.constant(player))
         self.errors[at] += np.argmax(player, -1) != np.argmax(other, -1)
-        self._playing &= ~trajectory.is_last()
+        super().__call__(trajectory)
 
     def mean(self) -> str:
         """Return KL and action error over all states as one line."""
         kl, errors = self.kl.sum() / self.steps.sum(), self.errors.sum() / self.steps.sum()
         return f"KL {kl:.3g} nats, other actions at {text_table.percent(errors)} of the states"
 
-    def by_episode(self, scores: np.ndarray) -> str:
-        """Return a table with a row for each episode, whose true scores are `scores` [N]."""
+    def by_episode(self) -> str:
+        """Return a table with a row for each episode."""
         header = ["true score", "steps", "KL", "other actions"]
         per_step = self.kl / self.steps, self.errors / self.steps
         rows = [
             [f"{score:.0f}", steps, f"{kl:.3g}", text_table.percent(errors)]
-            for score, steps, kl, errors in zip(scores, self.steps, *per_step, strict=True)
+            for score, steps, kl, errors in zip(self.totals, self.steps, *per_step, strict=True)
         ]
         return text_table.table(header, rows)

@@ -75,7 +75,7 @@ def evaluate(
     scores = play.scores(policy, game, episodes, seed, observers=observers)
     print(f"{game}, {path}: {describe(scores)}")
     if compare_with is not None:
-        print(f"Beside {compare_with}: {agreement.mean()}\n{agreement.by_episode(scores)}")
+        print(f"Beside {compare_with}: {agreement.mean()}\n{agreement.by_episode()}")
     if gif:
         write_gif(gif, film.frames)
         print(f"Clip: {gif}")
