@@ -231,6 +231,7 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
         (["--teacher=nowhere"], "nowhere does not exist"),
         (["--frames=9"], "--frames has a new name: --num_steps"),
         (["--num_steps=0"], "--num_steps=0: expected a positive integer"),
+        (["--max_episode_steps=0"], "--max_episode_steps=0: expected a positive integer"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teacher):
@@ -282,6 +283,15 @@ def test_a_recorder_numbers_episodes_as_they_begin():
     assert numbers == [0, 2, 1, 3, 4]
 
 
+def test_longer_episodes_are_cut_off_and_are_not_terminal(run, tmp_path):
+    run(f"--workdir={tmp_path / 'run'}", "--num_steps=30", "--max_episode_steps=12")
+    for steps, _ in read(tmp_path / "run/data"):
+        assert len(steps["action"]) - 1 == 12
+        assert steps["is_last"][-1]
+        assert not steps["is_terminal"][-1]
+        assert steps["discount"][-2] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
@@ -297,6 +307,12 @@ def test_a_recorder_numbers_episodes_as_they_begin():
             "pong: records at least 100,000 steps, 500 so far; a step is one action, which lasts 4 "
             "frames of the game\n--num_envs=1 plays 1 game at a time, each to its end: at least "
             "1 more episode",
+        ),
+        (
+            ["--game=pong", "--max_episode_steps=4500"],
+            "pong: records at least 100,000 steps, 500 so far; a step is one action, which lasts 4 "
+            "frames of the game\n--num_envs=16 plays 16 games at a time, each to its end: at least "
+            "16 more episodes of about 4,500 steps",
         ),
     ],
 )

@@ -14,6 +14,10 @@ All games start together, and every episode is recorded to its end, so a recordi
 `--num_envs` whole episodes (of about 2,000 steps in Breakout, 8,000 in Pong, 700 in Space
 Invaders). For a small recording, lower --num_envs as well as --num_steps.
 
+The released teacher of Pong sometimes returns the ball for ever: such a game ends after half an
+hour of play, 27,000 steps, and a few of them make up most of a recording. With
+`--max_episode_steps=4500` games end after five minutes, as in Mnih et al. (2015).
+
 `--teacher` takes a run folder of train.teacher, an .npz of its weights, a .keras file or a
 SavedModel from frames [B,84,84,4], uint8 or float, to logits.
 """
@@ -74,6 +78,13 @@ flags.DEFINE_integer(
     1,
     **OWN,
 )
+flags.DEFINE_integer(
+    "max_episode_steps",
+    environment.LONGEST // environment.FRAMES_PER_STEP,
+    "Cut an episode off after so many agent steps.",
+    1,
+    **OWN,
+)
 
 # Steps of an episode of the released teachers, about: means of recordings of 100,000 steps.
 USUAL_LENGTHS = {"breakout": 2000, "pong": 8000, "space_invaders": 700}
@@ -121,7 +132,11 @@ def record(settings: Settings, policy: policies.Policy, writer: Writer, caught: 
     # A resumed recording begins with new games, so their seeds depend on how much there is.
     rng = np.random.default_rng([settings.seed, writer.num_steps])
     env = environment.Atari(
-        settings.game, settings.num_envs, seed=int(rng.integers(2**30)), num_threads=2
+        settings.game,
+        settings.num_envs,
+        seed=int(rng.integers(2**30)),
+        max_frames=settings.max_episode_steps * environment.FRAMES_PER_STEP,
+        num_threads=2,
     )
     missing = settings.num_steps - writer.num_steps
     recorder = Recorder(settings.num_envs, policy, missing, emit=writer.add)
@@ -157,7 +172,9 @@ def plan(settings: Settings, recorded: int) -> str:
 
 def usual_length(settings: Settings) -> int | None:
     """Return about how many steps an episode of the released teacher has; None for others."""
-    return USUAL_LENGTHS[settings.game] if settings.teacher == "released" else None
+    if settings.teacher != "released":
+        return None
+    return min(USUAL_LENGTHS[settings.game], settings.max_episode_steps)
 
 
 def counted(number: int, noun: str) -> str:

@@ -22,8 +22,8 @@ GROUPS = {
     "critic_learning_rate critic_width_multiplier gradient_target gradient_loss gradient_weight "
     "label_weight label_weights critic_losses critic_updates critic_steps critic_batch "
     "derivative_share direct_init "
-    "num_actors num_envs unroll_length discount gae_lambda value_cost entropy_cost "
-    "normalize_advantages init_from",
+    "num_actors num_envs max_episode_steps unroll_length discount gae_lambda value_cost "
+    "entropy_cost normalize_advantages init_from",
     "Running": "num_evals eval_episodes md_steps pixel_baseline minutes save_minutes tensorboard "
     "strategy devices placement steps_per_execution jit_compile deterministic num_workers workers",
 }
