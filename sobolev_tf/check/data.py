@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sobolev_tf.jets.arguments import refuse_not_dense
-from sobolev_tf.keras_support.arrays import batch_shape, is_array, plain_array
+from sobolev_tf.keras_support.arrays import is_array, plain_array
+from sobolev_tf.keras_support.shapes import batch_shape
 
 
 class Data(NamedTuple):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets import at_least_float32
-from sobolev_tf.keras_support.class_losses import takes_classes
+from sobolev_tf.keras_support.class_losses import refuse_broadcast, takes_classes
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.logits import warn_about_logits
 from sobolev_tf.losses import per_example, resolve
@@ -32,6 +32,7 @@ class ExampleLoss(keras.layers.Layer):
 
     def call(self, outputs: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Compute L [B,1]."""
+        refuse_broadcast(self.loss, y, outputs.shape)
         return per_example(self.loss, y, at_least_float32(outputs))[:, None]
 
     def get_config(self) -> dict:

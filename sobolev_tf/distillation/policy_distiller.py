@@ -18,8 +18,8 @@ from sobolev_tf.distillation.policies import (
 )
 from sobolev_tf.jets.arguments import answer
 from sobolev_tf.keras_support import logits, options
-from sobolev_tf.keras_support.arrays import batch_shape
 from sobolev_tf.keras_support.errors import errors_of
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel

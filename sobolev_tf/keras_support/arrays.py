@@ -1,7 +1,7 @@
 """Arrays of any library, converted to what TensorFlow takes: NumPy arrays of native numbers."""
 
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -235,22 +235,3 @@ def _kind(dtype):
     if dtype == tf.string:
         return "S"
     return "c" if dtype.is_complex else "f"
-
-
-def shown_shape(shape: Any) -> str:
-    """Return an array's shape as errors show it; rows of no known number are "B".
-
-    >>> shown_shape(tf.TensorShape([None, 3])), shown_shape(tf.TensorShape([5, 3]))
-    ('[B, 3]', '[5, 3]')
-    """
-    sizes = list(shape)
-    return batch_shape(sizes[1:]) if sizes[:1] == [None] else str(sizes)
-
-
-def batch_shape(dims: Iterable[Any]) -> str:
-    """Return the shape of a batch as errors show it; axes of no known size are "?".
-
-    >>> batch_shape([None, 3])
-    '[B, ?, 3]'
-    """
-    return "[" + ", ".join(["B", *("?" if n is None else str(n) for n in dims)]) + "]"

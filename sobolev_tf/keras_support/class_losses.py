@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import losses
+from sobolev_tf.keras_support.shapes import batch_shape, shown_shape
 
 _OF_CLASSES = (
     keras.losses.SparseCategoricalCrossentropy,
@@ -70,6 +71,32 @@ def may_take_class_numbers(loss: Any) -> bool:
     if loss is None or takes_classes(loss):
         return True
     return not (isinstance(loss, losses.NORMS) or losses.is_ready_made(loss))
+
+
+def refuse_broadcast(loss: Any, y: tf.Tensor, output_shape: Any) -> None:
+    """Raise ValueError for labels that the loss would spread over several outputs.
+
+    Args:
+      loss: as `losses.resolve` returns it; one that may take class numbers passes.
+      y: labels [B,...]; those of one output may lack its axis.
+      output_shape: [B,*out], the shape of the outputs.
+
+    Example:
+
+    >>> refuse_broadcast(losses.resolve("mse"), tf.zeros([4, 1]), [None, 3])
+    Traceback (most recent call last):
+    ValueError: y has shape [4, 1], and the network's outputs [B, 3]: mean_squared_error needs one \
+label for each output.
+    """
+    if may_take_class_numbers(loss) or y.shape.rank is None or y.shape.rank > len(output_shape):
+        return
+    without_axis = y.shape.rank == len(output_shape) - 1 and output_shape[-1] == 1
+    if not y.shape.is_compatible_with(output_shape[:-1] if without_axis else output_shape):
+        raise ValueError(
+            f"y has shape {shown_shape(y.shape)}, and the network's outputs "
+            f"{batch_shape(output_shape[1:])}: {losses.name_of(loss)} needs one label for each "
+            "output."
+        )
 
 
 def labels_that_count(loss: Any, y: tf.Tensor) -> tf.Tensor | None:

@@ -23,6 +23,11 @@ _NAMED = re.compile(r"[\w.]+: ")  # a function or class in front of an error's t
 _NUMBER = re.compile(r"^\(\d+\) (?:[A-Z_]+: *)?")  # before each of several errors
 # TensorFlow 2.21's message about Keras 3.15's loop over steps on several replicas.
 _LOOP = "You must feed a value for placeholder tensor"
+# Its report of `shapes.with_axes`, whose operation has the name of the array.
+_SHAPE = re.compile(
+    r"Shape of tensor \S+ (\[[\d,]*\]) is not compatible with expected shape (\[[\d?,]*\])\."
+    r"(?:.|\n)*?\{\{node (?:[^}]*/)?([a-z]\w*?)(?:_\d+)?\}\}"
+)
 _LOOP_ON_REPLICAS = (
     "Keras cannot run several steps an execution on several replicas. Compile the model with "
     "steps_per_execution=1."
@@ -118,6 +123,12 @@ def one_line(error: tf.errors.OpError) -> str | None:
     '7 is not in [0, 3)'
     """
     text = error.message
+    if found := _SHAPE.search(text):
+        shape, expected = (part.replace(",", ", ") for part in found.groups()[:2])
+        return (
+            f"{found[3].replace('_', ' ')} has shape {shape} in a batch, expected "
+            f"{expected.replace('[?', '[B')}."
+        )
     if "Graph execution error" not in text or "IteratorGetNext" in text:
         return None
     lines = [line.strip() for line in text.split("\n") if line.strip()]

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.keras_support import multi_step
+from sobolev_tf.keras_support.by_shape import ByShape
 from sobolev_tf.keras_support.fingerprint import Fingerprint
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.keras_support.loss_scaling import skipped_together
@@ -70,41 +71,55 @@ class DistributedModel(keras.Model):
         return {name: results[name] for name in logs} if known else logs
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make the train function as Keras does; under XLA, one call's steps are one program."""
+        """Make the train function, as Keras does for each shape of data."""
         self.forget_stale_functions()
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force)
-        compiled = self.jit_compile and not self.run_eagerly
-        if compiled and self.steps_per_execution > 1 and self._distribute_strategy is None:
-            self.train_function = multi_step.fuse_steps(
-                self.train_step, self.steps_per_execution, self.train_function
-            )
-        self.train_function = multi_step.over_arrays(self.train_step, compiled, self.train_function)
-        self.train_function = self._in_own_words(self.train_function, "fit")
+        if self.train_function is None or force:
+            self.train_function = self._in_own_words(self._new_train_function, "fit")
 
     def make_test_function(self, force: bool = False) -> None:
-        """Make the test function as Keras does."""
+        """Make the test function, as Keras does for each shape of data."""
         self.forget_stale_functions()
         if self.test_function is None or force:
-            super().make_test_function(force)
-            compiled = self.jit_compile and not self.run_eagerly
-            self.test_function = multi_step.over_arrays(
-                self.test_step, compiled, self.test_function
-            )
-            self.test_function = self._in_own_words(self.test_function, "evaluate")
+            self.test_function = self._in_own_words(self._new_test_function, "evaluate")
 
     def make_predict_function(self, force: bool = False) -> None:
-        """Make the predict function as Keras does."""
+        """Make the predict function, as Keras does for each shape of data."""
         self.forget_stale_functions()
         if self.predict_function is None or force:
-            super().make_predict_function(force)
-            self.predict_function = self._in_own_words(self.predict_function, "predict")
+            self.predict_function = self._in_own_words(self._new_predict_function, "predict")
 
-    def _in_own_words(self, function: Callable, method: str) -> Callable:
+    def _new_train_function(self) -> Callable:
+        """Keras's train function; under XLA, one call's steps are one program."""
+        function = self._of_keras("train_function", keras.Model.make_train_function)
+        compiled = self.jit_compile and not self.run_eagerly
+        if compiled and self.steps_per_execution > 1 and self._distribute_strategy is None:
+            function = multi_step.fuse_steps(self.train_step, self.steps_per_execution, function)
+        return multi_step.over_arrays(self.train_step, compiled, function)
+
+    def _new_test_function(self) -> Callable:
+        function = self._of_keras("test_function", keras.Model.make_test_function)
+        compiled = self.jit_compile and not self.run_eagerly
+        return multi_step.over_arrays(self.test_step, compiled, function)
+
+    def _new_predict_function(self) -> Callable:
+        return self._of_keras("predict_function", keras.Model.make_predict_function)
+
+    def _of_keras(self, name: str, make: Callable) -> Callable:
+        """A function that Keras makes, which puts it in the place of the model's own."""
+        own = getattr(self, name)
+        make(self, force=True)
+        function = getattr(self, name)
+        setattr(self, name, own)
+        return function
+
+    def has_open_axes(self) -> bool:
+        """Tell whether the net takes axes of any size beside the rows."""
+        return False
+
+    def _in_own_words(self, make: Callable[[], Callable], method: str) -> Callable:
         """A compiled function whose errors are one line; its first call may build: noted."""
         caller = f"{type(self).__name__}.{method}"
-        called = False
+        function, called = ByShape(make, self.has_open_axes), False
 
         def run(iterator):
             nonlocal called

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets, targets
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model import labels, terms
 from sobolev_tf.model.inputs import Inputs
 from sobolev_tf.model.label_shapes import fit_shape

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets.arguments import refuse_not_dense
-from sobolev_tf.keras_support.arrays import batch_shape, parts, plain_array
+from sobolev_tf.keras_support.arrays import parts, plain_array
 from sobolev_tf.keras_support.progress import progress_bar
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model.inputs import Inputs
 
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf import jets
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model.label_blocks import join_blocks
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sobolev_tf.keras_support.arrays import batch_shape, shown_shape
+from sobolev_tf.keras_support.shapes import batch_shape, shown_shape, with_axes
 from sobolev_tf.model.class_numbers import are_class_numbers
 
 
@@ -38,13 +38,16 @@ order value, d1, ..., with the axes batch, outputs, inputs.
     if classes and name == "value" and are_class_numbers(label, outputs):
         return label
     if label.shape.rank is None:  # known at run time only
-        label = tf.reshape(label, [tf.shape(label)[0], *dims])
+        rank, in_full = tf.rank(label), len(dims) + 1
+        if list(outputs) == [1]:
+            label = tf.cond(rank < in_full, lambda: tf.expand_dims(label, 1), lambda: label)
+        label = with_axes(label, [None], dims, f"label {name}")
     if _fits(label.shape[1:], dims):
-        return label
+        return with_axes(label, [None], dims, f"label {name}")
     forms = [batch_shape(dims)]
     if list(outputs) == [1]:
         if _fits(label.shape[1:], short):
-            return tf.expand_dims(label, 1)
+            return tf.expand_dims(with_axes(label, [None], short, f"label {name}"), 1)
         forms.append(batch_shape(short))
     raise ValueError(
         f"label {name} has shape {shown_shape(label.shape)}, expected {' or '.join(forms)}: labels "
@@ -65,10 +68,10 @@ def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:
     """
     v = tf.convert_to_tensor(v)
     dims = list(dims)
-    if _fits(v.shape[1:], dims):
-        return tf.expand_dims(v, 1)
-    if len(v.shape) == len(dims) + 2 and _fits(v.shape[2:], dims):
-        return v
+    if v.shape.rank is not None and _fits(v.shape[1:], dims):
+        return tf.expand_dims(with_axes(v, [None], dims, f"directions of {name}"), 1)
+    if v.shape.rank == len(dims) + 2 and v.shape[1] is not None and _fits(v.shape[2:], dims):
+        return with_axes(v, [None, v.shape[1]], dims, f"directions of {name}")
     raise ValueError(
         f"directions of {name} have shape {shown_shape(v.shape)}, expected {batch_shape(dims)} or "
         f"{batch_shape(['P', *dims])}."
@@ -100,12 +103,15 @@ def fit_directional_shape(label: Any, expected: Sequence, name: str, output: int
         forms.append([dims[0], *(rest[1:] if output == 0 else rest[:-1])])
     if dims[0] == 1:
         forms += [form[1:] for form in forms]
-    if not any(_fits(label.shape[1:], form) for form in forms):
+    fitting = [
+        form for form in forms if label.shape.rank is not None and _fits(label.shape[1:], form)
+    ]
+    if not fitting:
         raise ValueError(
             f"label {name} has shape {shown_shape(label.shape)}, expected {batch_shape(dims)}: one "
             "for each of its directions."
         )
-    return tf.reshape(label, [-1, *dims])
+    return tf.reshape(with_axes(label, [None], fitting[0], f"label {name}"), [-1, *dims])
 
 
 def _fits(shape, dims):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import jets, require
 from sobolev_tf.keras_support import export, strategies
+from sobolev_tf.keras_support.by_shape import has_open_axes
 from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
@@ -196,6 +197,10 @@ class NetModel(strategies.DistributedModel):
         settings += [self.jit_compile, self.run_eagerly, repr(self.projection)]
         nets = [self.net, self.scaling, self.target, getattr(self.target, "fn", None)]
         return parts_of(nets, *settings)
+
+    def has_open_axes(self) -> bool:
+        """Tell whether an input of the net has axes of any size beside the rows."""
+        return has_open_axes(self.equation.inputs.known_shape())
 
     def make_train_function(self, force: bool = False) -> None:
         """Make Keras's train function, after a check that the optimizer knows all weights."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from sobolev_tf import jets
 from sobolev_tf.jets import contractions
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model.scaling import Scaling
 
 

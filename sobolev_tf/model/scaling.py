@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sobolev_tf import jets
-from sobolev_tf.keras_support.arrays import batch_shape, shown_shape
+from sobolev_tf.keras_support.shapes import batch_shape, shown_shape, with_axes
 
 _SHARE = 1e-3  # of a deviation by which a rounded mean may be off
 
@@ -76,6 +76,8 @@ class Scaling(keras.layers.Layer):
             raise ValueError(
                 f"x has shape {shown_shape(x.shape)}, expected {batch_shape(dims)} for this net."
             )
+        if x.shape.rank is not None:  # a size may be known at run time only
+            x = with_axes(x, [None] * (x.shape.rank - len(dims)), dims, name="x")
         x = x if x.dtype.is_floating else tf.cast(x, self.mean.dtype)
         return (x - _like(x, self.mean)) / _like(x, self.deviation)
 

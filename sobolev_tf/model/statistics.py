@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from sobolev_tf.keras_support.arrays import batch_shape
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model import labels
 from sobolev_tf.model.class_numbers import are_class_numbers
 from sobolev_tf.model.label_shapes import fit_shape

@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support.arrays import batch_shape
-from sobolev_tf.keras_support.class_losses import may_take_class_numbers, over_labels_that_count
+from sobolev_tf.keras_support.class_losses import (
+    may_take_class_numbers,
+    over_labels_that_count,
+    refuse_broadcast,
+)
+from sobolev_tf.keras_support.shapes import with_axes
 from sobolev_tf.keras_support.strategies import replicas
-from sobolev_tf.losses import name_of, nan_where_negative
+from sobolev_tf.losses import nan_where_negative
 
 
 class Batch(NamedTuple):
@@ -85,12 +89,9 @@ def _labels(y, output_shape, loss):
         y = y[..., None]
     if not y.dtype.is_floating and y.shape.is_compatible_with(output_shape):
         y = tf.cast(y, keras.config.floatx())
-    broadcasts = len(y.shape) <= len(output_shape) and not y.shape.is_compatible_with(output_shape)
-    if broadcasts and not may_take_class_numbers(loss):
-        raise ValueError(
-            f"y has shape {list(y.shape)}, and the network's outputs "
-            f"{batch_shape(output_shape[1:])}: {name_of(loss)} needs one label for each output."
-        )
+    refuse_broadcast(loss, y, output_shape)
+    if len(y.shape) == len(output_shape) and not may_take_class_numbers(loss):
+        y = with_axes(y, [None], output_shape[1:], name="y")
     return y
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
+from sobolev_tf.keras_support.by_shape import has_open_axes
 from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
@@ -39,16 +40,20 @@ class DecoupledSteps(WatchedModel):
         return self._train([data])
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make what `fit` calls; with a placement, all of an execution's steps in one graph."""
-        self.forget_stale_functions()
+        """Make what `fit` calls, after a check that the optimizers know all weights."""
         self._refuse_unseen_weights("DecoupledModel.fit")
-        if self.train_function is None or force:
-            super().make_train_function(force)
-            if self.placed and not self.run_eagerly:
-                steps = placed_trainer.unrolled(
-                    self._train, self.steps_per_execution, self.train_function
-                )
-                self.train_function = self._in_own_words(steps, "fit")
+        super().make_train_function(force)
+
+    def _new_train_function(self):
+        """A train function; with a placement, all of an execution's steps are in one graph."""
+        function = super()._new_train_function()
+        if self.placed and not self.run_eagerly:
+            return placed_trainer.unrolled(self._train, self.steps_per_execution, function)
+        return function
+
+    def has_open_axes(self) -> bool:
+        """Tell whether the first stage takes axes of any size beside the rows."""
+        return has_open_axes(self.stages[0].input_shape)
 
     def traced_from(self) -> list:
         """List what the compiled functions depend on: stages, critics, settings."""

@@ -12,6 +12,7 @@ from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, guarded_data
 from sobolev_tf.keras_support.callbacks import StopAtNaN
 from sobolev_tf.keras_support.class_losses import is_cross_entropy, takes_classes
+from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.keras_support.watched_data import WatchedData
 
 
@@ -85,7 +86,7 @@ def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> No
     if numbers.ndim == len(output_shape) and numbers.shape[-1] > 1:
         raise ValueError(
             f"{caller}: y has shape {list(numbers.shape)}, and the loss takes class numbers "
-            f"{arrays.batch_shape(output_shape[1:-1])}: pass np.argmax(y, -1), or take "
+            f"{batch_shape(output_shape[1:-1])}: pass np.argmax(y, -1), or take "
             "CategoricalCrossentropy."
         )
     wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= output_shape[-1])

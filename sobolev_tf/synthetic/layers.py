@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sobolev_tf import require
 from sobolev_tf.jets import Jet, at_least_float32, jet
+from sobolev_tf.keras_support.class_losses import refuse_broadcast
 from sobolev_tf.keras_support.graph_errors import OneLineLayer
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic.cut import Cut, replace_gradient
@@ -149,6 +150,7 @@ class SyntheticGradient(_CutLayer):
 
         def m(h):
             outputs.append(at_least_float32(self.critic(h, training=training)))
+            refuse_broadcast(self.loss, y, outputs[-1].shape)
             return per_example(self.loss, y, outputs[-1])
 
         value, (gradient,) = jet(m, h)
