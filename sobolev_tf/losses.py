@@ -296,7 +296,7 @@ def batch_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor
 def nan_where_negative(weights: tf.Tensor) -> tf.Tensor:
     """Replace negative weights by NaN, so that a loss that is unbounded below becomes NaN.
 
-    Data sets are not checked before a step; a loss of NaN makes the step check its batch.
+    Weights that follow the step, and batches in a loop of the user's own, are not checked before.
 
     >>> nan_where_negative(tf.constant([1.0, -1.0])).numpy().tolist()
     [1.0, nan]
