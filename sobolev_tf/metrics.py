@@ -20,7 +20,7 @@ def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, ker
 
     Args:
       terms: names of terms, such as "value", "d1", "jvp".
-      dtype: the dtype in which metrics compute; None for Keras's.
+      dtype: the dtype in which rmse and cosine compute; None for Keras's. r2 computes in float64.
 
     Returns:
       The metrics by name.
@@ -33,34 +33,71 @@ def jet_metrics(terms: Iterable[str], dtype: str | None = None) -> dict[str, ker
     metrics = []
     for term in terms:
         metrics.append(keras.metrics.RootMeanSquaredError(name=f"{term}_rmse", dtype=dtype))
-        metrics.append(_R2Score("variance_weighted_average", name=f"{term}_r2", dtype=dtype))
+        metrics.append(_R2Score(name=f"{term}_r2"))
         if term != "value":
             metrics.append(keras.metrics.CosineSimilarity(name=f"{term}_cosine", dtype=dtype))
     return {metric.name: metric for metric in metrics}
 
 
-def in_float64(metrics: Any) -> Any:
+def in_float64(metrics: Any, kinds: type | tuple[type, ...] = keras.metrics.Metric) -> Any:
     """Replace names of Keras metrics by metrics that compute in float64.
 
     Names whose class depends on the labels, such as "accuracy", stay names.
+
+    Args:
+      metrics: as for Keras's `compile`.
+      kinds: classes of the metrics to replace.
 
     Example:
 
     >>> in_float64(["mae", "accuracy"])[0].dtype, in_float64(None) is None
     ('float64', True)
+    >>> in_float64(["mae", "r2_score"], keras.metrics.R2Score)[0]
+    'mae'
     """
     if isinstance(metrics, list | tuple):
-        return [in_float64(metric) for metric in metrics]
+        return [in_float64(metric, kinds) for metric in metrics]
     if not isinstance(metrics, str) or metrics in ("accuracy", "acc", "crossentropy", "ce"):
         return metrics
     known = keras.metrics.get(metrics)
-    is_metric = isinstance(known, keras.metrics.Metric)
-    return type(known)(name=metrics, dtype="float64") if is_metric else metrics
+    if not isinstance(known, kinds):
+        return metrics
+    kind: Any = R2Score if isinstance(known, keras.metrics.R2Score) else type(known)
+    return kind(name=metrics, dtype="float64")
 
 
-class _R2Score(keras.metrics.R2Score):
-    """Keras's R², which can make its state only in the first trace of a step; this one in any."""
+@keras.saving.register_keras_serializable(package="sobolev_tf")
+class R2Score(keras.metrics.R2Score):
+    """Keras's R², whose sums have the dtype of the metric; Keras's have that of the session.
 
+    The spread of labels is a difference of sums of their squares, which float32 loses where labels
+    are far from 0. Sums, unlike means, are also right when replicas add up theirs.
+
+    Example:
+
+    >>> R2Score(dtype="float64").num_samples.dtype
+    'float64'
+    """
+
+    def add_variable(self, shape: Any, initializer: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Make a variable, of the metric's dtype by default."""
+        return super().add_variable(shape, initializer, dtype or self.dtype, **kwargs)
+
+
+class _R2Score(R2Score):
+    """R² over all components together, from sums in float64."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("variance_weighted_average", name=name, dtype="float64")
+
+    def result(self) -> tf.Tensor:
+        """Return 1 - |e|² / |y - mean|²; 0 without a spread, as Keras."""
+        # Keras leaves out the errors of a constant component, and gives NaN if these are 0 too.
+        spread = self.squared_sum - tf.math.divide_no_nan(self.sum**2, self.count)
+        share = tf.reduce_sum(self.total_mse) / tf.reduce_sum(tf.maximum(spread, 0))
+        return tf.where(tf.math.is_inf(share), tf.zeros_like(share), 1 - share)
+
+    # Keras can make its state only in the first trace of a step; this in any.
     def _build(self, y_true_shape, y_pred_shape):
         alone = not tf.distribute.has_strategy()
         with tf.init_scope() if alone else contextlib.nullcontext():

@@ -115,8 +115,8 @@ class EquationModel(EquationSteps):
         metrics = arguments.metrics_of_values(metrics, self.order)
         compile_settings.refuse_unknown_metrics("metrics", metrics)
         compile_settings.refuse_unknown_metrics("weighted_metrics", weighted_metrics)
-        if self.equation.is_float64():
-            metrics, weighted_metrics = in_float64(metrics), in_float64(weighted_metrics)
+        kinds = keras.metrics.Metric if self.equation.is_float64() else keras.metrics.R2Score
+        metrics, weighted_metrics = (in_float64(m, kinds) for m in (metrics, weighted_metrics))
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
         self._steps_by_time = by_time
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}

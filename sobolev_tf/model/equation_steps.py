@@ -47,7 +47,8 @@ class EquationSteps(NetModel):
             )
         names = labels.all_terms(self.order)
         self._loss_trackers = {name: keras.metrics.Mean(f"{name}_loss") for name in names}
-        # Metrics of a float64 net are float64: float32 would round values far from zero.
+        # Metrics of a float64 net are float64: float32 would round values far from zero. r2 is
+        # always.
         self._jet_metrics = jet_metrics(names, "float64" if equation.is_float64() else None)
         self._shown_metrics: tuple[str, ...] = ()
         # Now, if the net knows its inputs: a built model accepts no more state.
@@ -182,7 +183,10 @@ class EquationSteps(NetModel):
         for name, true, predicted, weight in unscaled:
             for kind in self._shown_metrics if name in numbers else ():
                 if metric := self._jet_metrics.get(f"{name}_{kind}"):
-                    term_metrics.update(metric, true, predicted, weight, self.missing)
+                    pair = true, predicted
+                    if (name, kind) == ("value", "r2"):  # around adapt's mean, for digits' sake
+                        pair = tuple(map(self.scaling.unscale_jvp, (y[name], y_pred[name])))
+                    term_metrics.update(metric, *pair, weight, self.missing)
             if name == "value":
                 if self.missing == "nan":
                     true, predicted, weight = complete_rows(true, predicted, weight)

@@ -155,6 +155,7 @@ class SobolevModel(EquationModel):
                 gate.caller, self.objective, scales, self.projection
             )
         self.scaling.set(*scales)
+        self.reset_metrics()  # their sums are of other predictions, and around another mean
         self.set_label_sizes(statistics.label_sizes())
 
     def get_config(self) -> dict[str, Any]:
