@@ -17,7 +17,7 @@ from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.graph_errors import no_rows_refused, refuse_no_results
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
-from sobolev_tf.model import arguments, gradients, saving, scores
+from sobolev_tf.model import arguments, gradients, labels, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
 from sobolev_tf.model.feed import Feed
 from sobolev_tf.model.gate import Gate
@@ -70,7 +70,9 @@ class EquationModel(EquationSteps):
             one in the term, whichever is larger. Not with a projection.
           missing: "nan" ignores NaN entries of labels; None, the default, makes NaN an error.
             `jet_metrics` are then over the other entries; Keras's metrics and r2 are over rows
-            without NaN. Metrics of labels that are all missing are NaN.
+            without NaN. Metrics of labels that are all missing are NaN. Where a loss compares the
+            entries of a row with each other, as a softmax cross-entropy does, all of them must be
+            known, or all missing.
           mean_over: what the loss of a term is averaged over. "batch": all rows, so that a term
             shrinks with the share of its labels that are missing, and every label has the same
             weight. "present": the labels that are present, so that the term keeps its weight
@@ -297,9 +299,27 @@ class EquationModel(EquationSteps):
         equation, target = self.equation, self.target is not None
         caller = caller or f"{type(self).__name__}.{method}"
         axes = len(self.scaling.mean.shape) if self.built else None
+        objective = self.objective if self.missing == "nan" else None
         return Gate(
-            caller, self.order, self.missing, equation.masked, target, self.projection, axes
+            caller,
+            self.order,
+            self.missing,
+            equation.masked,
+            target,
+            self.projection,
+            axes,
+            objective,
+            self._coupled() if objective else (),
         )
+
+    def _coupled(self):
+        """The terms whose loss compares the entries of a label with each other."""
+        names = labels.names(self.order)
+        if not self.built:
+            return names  # which do is not known yet: all are looked at
+        outputs, inputs = tuple(self.equation.output_dims), tuple(self.scaling.mean.shape)
+        sizes = {name: (*outputs, *inputs * labels.order_of(name)) for name in names}
+        return [name for name in names if self.objective.couples(name, (1, *sizes[name])[-1])]
 
     def _forget_traces_without_state(self):
         """Under a strategy, a new R2Score makes its state in a new trace only."""

@@ -5,6 +5,7 @@ Afterwards labels and weights have one row for each row of x, numbers are finite
 negative, and none is for a term without labels. Of arrays, some label is present.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -36,6 +37,8 @@ class Gate:
       target: whether the model has a target.
       projection: the model's, or None for full derivatives.
       axes: the number of axes of *in, if a projection needs to know.
+      objective: the model's, if labels may be missing.
+      coupled: terms whose loss compares the entries of a label; missing ones are looked at.
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
@@ -54,11 +57,14 @@ class Gate:
         target: bool = False,
         projection: Projection | None = None,
         axes: int | None = None,
+        objective: Any = None,
+        coupled: Iterable[str] = (),
     ) -> None:
         self.caller, self.order, self.missing = caller, order, missing
         self.masked, self.target = masked, target
         self.axes = axes if missing == "nan" and projection is not None else None
         self.projection = projection
+        self._objective, self._coupled = objective, frozenset(coupled)
         self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
 
     def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
@@ -102,7 +108,8 @@ class Gate:
             for name, leaf in named.items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
-        sound = Sound(self.order, self.missing, self.masked, in_part=self.axes is not None)
+        in_part = self.axes is not None
+        sound = Sound(self.order, self.missing, self.masked, in_part, self._coupled)
         return WatchedData(data, self.look, sound)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
@@ -190,6 +197,12 @@ class Gate:
         if self.axes is not None and self.projection is not None:
             given = {name.removeprefix("label "): array for name, array in numbers.items()}
             refuse_lost(self.caller, given, self.projection, self.axes, start, where)
+        if self._objective is None:
+            return
+        for name, array in numbers.items():
+            derivative = name.startswith("label d") and self.projection is None
+            if derivative or name.startswith("label value"):  # others have axes of their own
+                self._objective.refuse_torn_rows(self.caller, name, array, start, where)
 
     def _refuse_idle_weights(self, named):
         """Raise ValueError for weights by name of a term that has no labels."""

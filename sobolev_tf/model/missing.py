@@ -35,16 +35,21 @@ def refuse_keras_mask(net: Callable) -> Callable:
 
 
 def mask_missing(
-    label: tf.Tensor, predicted: tf.Tensor, weight: tf.Tensor | None = None
+    label: tf.Tensor,
+    predicted: tf.Tensor,
+    weight: tf.Tensor | None = None,
+    filler: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """Mask the NaN entries of a label, so that they contribute no error and no gradient.
 
     Label and prediction of a missing entry become 0 before they are subtracted, so that norms do
-    not contain it either. Rows without any entry get weight 0, for losses that are not 0 there.
+    not contain it either. Rows without any entry get weight 0. For losses that are not 0 there, see
+    `coupled_entries`.
 
     Args:
       label, predicted: [B,...].
       weight: [B], or None for 1.
+      filler: the prediction of a missing entry, see `coupled_entries.filler`.
 
     Returns:
       label, predicted and weight [B]; all as they are if the label holds integers.
@@ -61,7 +66,8 @@ def mask_missing(
     label = tf.cast(label, predicted.dtype)
     missing = tf.math.is_nan(label)
     present = tf.reduce_any(~missing, list(range(1, len(label.shape))))
-    label, predicted = (tf.where(missing, tf.zeros_like(t), t) for t in (label, predicted))
+    label = tf.where(missing, tf.zeros_like(label), label)
+    predicted = tf.where(missing, tf.constant(filler, predicted.dtype), predicted)
     present = tf.cast(present, predicted.dtype)
     if weight is not None:
         present *= tf.reshape(tf.cast(weight, predicted.dtype), [-1])

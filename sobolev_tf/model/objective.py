@@ -10,6 +10,12 @@ import tensorflow as tf
 from sobolev_tf import losses, require, row_share
 from sobolev_tf.keras_support.class_losses import may_take_class_numbers, over_labels_that_count
 from sobolev_tf.model import labels
+from sobolev_tf.model.coupled_entries import (
+    couples_entries,
+    filler,
+    refuse_torn_rows,
+    without_missing,
+)
 from sobolev_tf.model.missing import mask_missing, present_share
 
 
@@ -124,6 +130,7 @@ class Objective:
         self.classes = may_take_class_numbers(self.losses["value"])
         self.weights = weights_per_term(loss_weights, order)
         self.missing, self.mean_over = missing, mean_over
+        self._couples: dict[tuple[str, int], bool] = {}  # by term and size
         self.derivative_share = row_share.checked(derivative_share)
         self.components: dict[str, np.ndarray] | str | None = component_weights
         self.rms = component_weights == "rms"
@@ -179,6 +186,27 @@ class Objective:
                 "nothing to learn."
             )
 
+    def couples(self, name: str, size: int) -> bool:
+        """Tell whether a term's loss compares the entries of its last axis with each other.
+
+        Args:
+          name: the term's.
+          size: of the last axis.
+        """
+        if self.losses[name] is None:
+            return False
+        if (name, size) not in self._couples:
+            self._couples[name, size] = couples_entries(self.losses[name], size)
+        return self._couples[name, size]
+
+    def refuse_torn_rows(
+        self, caller: str, name: str, label: np.ndarray, start: int = 0, where: str = ""
+    ) -> None:
+        """Check a label that may have missing entries, see `coupled_entries.refuse_torn_rows`."""
+        term, numbers = name.split()[1], label.dtype.kind == "f" and label.ndim > 1
+        if numbers and np.isnan(label).any() and self.couples(term, label.shape[-1]):
+            refuse_torn_rows(caller, name, self.losses[term], label, start, where)
+
     def share(self, label: tf.Tensor) -> tf.Tensor | None:
         """Return the share of a label's entries that a mean is over; None for all of them."""
         if self.missing == "nan" and self.mean_over == "present":
@@ -215,12 +243,18 @@ class Objective:
             components = tf.cast(components, predicted.dtype)
             label, predicted = tf.cast(label, predicted.dtype) * components, predicted * components
         share = self.share(label) if share is None else share
+        loss, missing, couples = self.losses[name], None, False
         if self.missing == "nan":
-            label, predicted, weight = mask_missing(label, predicted, weight)
+            comparable = label.dtype.is_floating and label.shape.is_compatible_with(predicted.shape)
+            if comparable and len(label.shape) > 1:
+                missing, couples = tf.math.is_nan(label), self.couples(name, predicted.shape[-1])
+            label, predicted, weight = mask_missing(label, predicted, weight, filler(couples))
         if weight is not None:
             weight = losses.nan_where_negative(weight)
-        loss = self.losses[name]
-        mean = losses.batch_mean(losses.per_example(loss, label, predicted), weight)
+        values = losses.per_example(loss, label, predicted)
+        if missing is not None:
+            values = without_missing(values, loss, missing, predicted, couples)
+        mean = losses.batch_mean(values, weight)
         mean = over_labels_that_count(mean, loss, label)
         return mean if share is None else tf.math.divide_no_nan(mean, tf.cast(share, mean.dtype))
 
