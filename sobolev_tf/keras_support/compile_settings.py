@@ -121,6 +121,35 @@ def refuse_unseen_weights(caller: str, optimizer: Any, variables: list) -> None:
             )
 
 
+def refuse_averages(caller: str, name: str, optimizer: Any, variables: list) -> None:
+    """Refuse averages of weights, unless an optimizer trains all trainable weights of its model.
+
+    At the end of `fit`, Keras copies the averages into these weights in turn. Where the optimizer
+    has averages of others, weights would get those of another layer.
+
+    Args:
+      caller: the method that errors name.
+      name: the argument of `compile`.
+      optimizer: a Keras optimizer, or None.
+      variables: all trainable weights of the model, in its order.
+
+    Raises:
+      ValueError: `use_ema` is set, and the optimizer was built with other weights.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    parts = getattr(optimizer, "optimizers", [optimizer])  # of a MultiOptimizer
+    if optimizer is None or not optimizer.built or not any(part.use_ema for part in parts):
+        return
+    averaged = optimizer._trainable_variables
+    if list(map(id, averaged)) != list(map(id, variables)):
+        raise ValueError(
+            f"{caller}: {name} has use_ema=True, which overwrites all {len(variables)} trainable "
+            f"weights of the model at the end of `fit`, and has averages of {len(averaged)} "
+            "weights, not of all these: leave use_ema out, or, if a layer was frozen since "
+            "`compile`, call compile again, with a new optimizer."
+        )
+
+
 def _entries(metrics):
     """All metrics in nested lists and dicts; None inside a dict leaves an output out."""
     if isinstance(metrics, dict):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from sobolev_tf import jets, require
 from sobolev_tf.keras_support import export, strategies
 from sobolev_tf.keras_support.by_shape import has_open_axes
-from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
+from sobolev_tf.keras_support.compile_settings import refuse_averages, refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
@@ -203,9 +203,10 @@ class NetModel(strategies.DistributedModel):
         return has_open_axes(self.equation.inputs.known_shape())
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make Keras's train function, after a check that the optimizer knows all weights."""
+        """Make Keras's train function, after a check that the optimizer has the net's weights."""
         caller = f"{type(self).__name__}.fit"
         refuse_unseen_weights(caller, self.optimizer, self.trainable_variables)
+        refuse_averages(caller, "optimizer", self.optimizer, self.trainable_variables)
         super().make_train_function(force)
 
     def forget_functions(self) -> None:

@@ -198,6 +198,7 @@ class DecoupledModel(DecoupledSteps):
 
         Args:
           optimizer, critic_optimizer: Keras optimizers, or their names, of network and critics.
+            `use_ema` is only for methods without critics that train all stages.
           loss: a Keras loss of one output, averaged over the batch ("sum_over_batch_size").
           metrics: metrics of the network's outputs, as in Keras.
           critic_losses: l of the values and l_1 of the gradients; both default to `L1Norm`, which
@@ -261,7 +262,7 @@ class DecoupledModel(DecoupledSteps):
         if self.synthetic_gradients:
             self.critic_optimizer = scaled_like(self.optimizer, critic_optimizer)
             self.critic_optimizer.build(self.critic_variables)
-        self._refuse_unseen_weights("compile")
+        self._refuse_other_weights("compile")
         for layer in self.synthetic_gradients:
             if isinstance(layer, SyntheticGradient):
                 layer.loss = loss

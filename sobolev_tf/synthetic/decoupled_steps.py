@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
 from sobolev_tf.keras_support.by_shape import has_open_axes
-from sobolev_tf.keras_support.compile_settings import refuse_unseen_weights
+from sobolev_tf.keras_support.compile_settings import refuse_averages, refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
@@ -40,8 +40,8 @@ class DecoupledSteps(WatchedModel):
         return self._train([data])
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make what `fit` calls, after a check that the optimizers know all weights."""
-        self._refuse_unseen_weights("DecoupledModel.fit")
+        """Make what `fit` calls, after a check that the optimizers have the model's weights."""
+        self._refuse_other_weights("DecoupledModel.fit")
         super().make_train_function(force)
 
     def _new_train_function(self):
@@ -100,9 +100,11 @@ class DecoupledSteps(WatchedModel):
         loss = getattr(self, "loss", None)
         return [*super().metrics, *(m for cut in self.diagnostics for m in cut.metrics(loss))]
 
-    def _refuse_unseen_weights(self, caller):
+    def _refuse_other_weights(self, caller):
         refuse_unseen_weights(caller, self.optimizer, self.network_variables)
         refuse_unseen_weights(caller, self.critic_optimizer, self.critic_variables)
+        for name in ("optimizer", "critic_optimizer"):
+            refuse_averages(caller, name, getattr(self, name), self.trainable_variables)
 
     def _unpack(self, data):
         with errors_of("fit"):
