@@ -216,7 +216,9 @@ class EquationSteps(NetModel):
     def has_no_labels(self, loss: str) -> bool:
         """Tell whether a loss, such as "d1_loss", is NaN because no label of it was present."""
         tracker = self._loss_trackers.get(loss.removesuffix("_loss"))
-        return tracker is not None and self._means_of_present() and not float(tracker.count)
+        if tracker is None or not self._means_of_present():
+            return False
+        return not keras.ops.convert_to_numpy(tracker.count)  # the sum over replicas
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is None:

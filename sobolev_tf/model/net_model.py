@@ -156,7 +156,8 @@ class NetModel(strategies.DistributedModel):
         """Tell whether there is a posterior of the current weights."""
         if self.posterior is None or not self.built:
             return False
-        return int(self.posterior.of_weights) == posterior.weights_checksum(self.equation)
+        checksum = keras.ops.convert_to_numpy(self.posterior.of_weights)
+        return int(checksum) == posterior.weights_checksum(self.equation)
 
     def export(self, filepath: str, **kwargs: Any) -> None:
         """Write a SavedModel that computes values and derivatives.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -170,10 +171,11 @@ class Objective:
         for name, weight in self.weights.items():
             if not callable(weight):
                 continue
-            number = float(weight(step))
+            number = float(keras.ops.convert_to_numpy(weight(step)))
             if not (np.isfinite(number) and number >= 0):
+                at = int(keras.ops.convert_to_numpy(step))  # replicas hold a variable each
                 raise ValueError(
-                    f"{caller}: loss_weights of {name} gives {number:g} at step {int(step)}, "
+                    f"{caller}: loss_weights of {name} gives {number:g} at step {at}, "
                     "expected a finite number of at least 0."
                 )
 
