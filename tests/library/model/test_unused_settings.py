@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.refusals import refused_in_one_line
 
 X = np.random.default_rng(0).uniform(-1, 1, [9, 2]).astype("float32")
 Y, DY = np.sin(X).sum(1, keepdims=True), np.cos(X)
@@ -51,6 +53,26 @@ def test_no_name_in_wrt():
 def test_weights_of_a_term_without_labels(name):
     with pytest.raises(ValueError, match=f"sample_weight has '{name}', and y has no label"):
         make().fit(X, Y, sample_weight={name: np.ones(9)}, verbose=0)
+
+
+def test_weights_of_directions():
+    y = {"jvp": Y, "directions": np.ones([9, 2], "f")}
+    weights = {"jvp": np.ones(9, "f"), "directions": np.ones(9, "f")}
+    data = tf.data.Dataset.from_tensor_slices((X, y, weights)).batch(3)
+    model = make()
+    calls = [
+        lambda: model.fit(X, y, sample_weight={"directions": np.ones(9)}, verbose=0),
+        lambda: model.fit(X, y, sample_weight=weights, verbose=0),
+        lambda: model.fit(data, verbose=0),
+        lambda: model.evaluate(iter(data), verbose=0),
+        lambda: model.fit(X, y, validation_data=(X, y, weights), verbose=0),
+        lambda: model.train_on_batch(X, y, weights),
+        lambda: st.fit_lbfgs(model, X, y, sample_weight=weights),
+    ]
+    for call in calls:
+        refused_in_one_line(call, "sample_weight has 'directions', which are no label: name the")
+    for whole in (None, np.ones(9, "f"), {"jvp": np.ones(9, "f")}):
+        model.fit(X, y, sample_weight=whole, validation_data=(X, y, whole), verbose=0)
 
 
 def test_weights_of_a_live_targets_terms_are_used():
