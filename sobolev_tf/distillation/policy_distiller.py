@@ -101,7 +101,7 @@ class PolicyEquation(Equation):
                 self.uint8_images = x.dtype == tf.uint8
             if x.dtype == tf.uint8 and not self.uint8_images:
                 raise ValueError(
-                    "PolicyDistiller: s is uint8, but the first s was not: for images of 0..255 "
+                    "s is uint8, but the first s was not: for images of 0..255 "
                     "give uint8_images=True, for anything else floats."
                 )
             if self.uint8_images and not x.dtype.is_floating:

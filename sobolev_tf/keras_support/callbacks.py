@@ -48,9 +48,10 @@ class StopAtNaN(keras.callbacks.Callback):
     def error(self, name: str, value: float) -> FloatingPointError:
         """Return the error of a loss that is not finite."""
         return FloatingPointError(
-            f"{name} became {'NaN' if math.isnan(value) else 'infinite'}: lower the learning rate, "
-            "or scale x and labels by adapt; in data that was not passed as arrays, look for NaN "
-            "and infinity. The weights of this model are lost; go back to a checkpoint."
+            f"{type(self.model).__name__}.fit: {name} became "
+            f"{'NaN' if math.isnan(value) else 'infinite'}: lower the learning rate, or scale x "
+            "and labels by adapt; in data that was not passed as arrays, look for NaN and "
+            "infinity. The weights of this model are lost; go back to a checkpoint."
         )
 
 

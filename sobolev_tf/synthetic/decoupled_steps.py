@@ -64,7 +64,7 @@ class DecoupledSteps(WatchedModel):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Compute the network's loss and metrics on one batch."""
-        refuse_no_labels("evaluate", keras.utils.unpack_x_y_sample_weight(data)[1])
+        refuse_no_labels("DecoupledModel.evaluate", keras.utils.unpack_x_y_sample_weight(data)[1])
         results = super().test_step(data)
         of_cuts = {m.name for cut in self.diagnostics for m in cut.trackers.values()}
         return reducible_logs({k: v for k, v in results.items() if k not in of_cuts})
@@ -107,7 +107,9 @@ class DecoupledSteps(WatchedModel):
             refuse_averages(caller, name, getattr(self, name), self.trainable_variables)
 
     def _unpack(self, data):
-        with errors_of("fit"):
+        caller = "DecoupledModel.fit"
+        refuse_no_labels(caller, keras.utils.unpack_x_y_sample_weight(data)[1])
+        with errors_of(caller):
             scale = self.optimizer.scale_loss(1.0)
             return unpack(data, self.stages[-1].output_shape, self.loss, scale)
 
