@@ -50,8 +50,7 @@ class StopAtNaN(keras.callbacks.Callback):
         return FloatingPointError(
             f"{type(self.model).__name__}.fit: {name} became "
             f"{'NaN' if math.isnan(value) else 'infinite'}: lower the learning rate, or scale x "
-            "and labels by adapt; in data that was not passed as arrays, look for NaN and "
-            "infinity. The weights of this model are lost; go back to a checkpoint."
+            "and labels by adapt. The weights of this model are lost; go back to a checkpoint."
         )
 
 
