@@ -115,11 +115,19 @@ def direct_module(
     Returns:
       A Keras model, [h [B,H,W,C], y [B,K]] -> [B,H,W,C].
 
+    Raises:
+      ValueError: h has no fixed [H,W,C].
+
     Example:
 
     >>> direct_module([8, 8, 16], 10, channels=4).output_shape
     (None, 8, 8, 16)
     """
+    if len(shape) != 3 or None in shape:
+        raise ValueError(
+            f"direct_module takes h of shape [H,W,C], got {list(shape)}: for any other h, pass a "
+            "function (shape, outputs) that returns a Keras model of your own, [h, y] -> gradient."
+        )
     h, y = keras.Input(shape, name="h"), keras.Input([outputs], name="y")
     planes = keras.layers.Reshape([1, 1, outputs])(y)
     planes = keras.layers.UpSampling2D(shape[:2])(planes)

@@ -1,11 +1,14 @@
 """Arguments of DecoupledModel: labels, losses, stages and critics of all kinds, good and bad."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sobolev_tf.synthetic import DecoupledModel, dense_critic, direct_module, imagenet_critic, split
+from tests.support.refusals import refused_in_one_line
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 CUTS = ["first", "second"]
@@ -50,7 +53,10 @@ def direct_dense(shape, outputs):
             {"critic": imagenet_critic},
             r"imagenet_critic makes no critic for cut 1, where h is \[6\]",
         ),
-        ({"critic": direct_module, "method": "direct"}, "direct_module makes no critic for cut 1"),
+        (
+            {"critic": direct_module, "method": "direct"},
+            r"cut 1, where h is \[6\]: direct_module takes h of shape \[H,W,C\], got \[6\]: for",
+        ),
     ],
 )
 def test_bad_arguments_are_named(options, message):
@@ -100,6 +106,12 @@ def test_bad_settings_are_named(settings, message):
     model = DecoupledModel(split(net(), at=CUTS), dense_critic)
     with pytest.raises(ValueError, match=message):
         compiled(model, **settings)
+
+
+@pytest.mark.parametrize("shape", [[8], [6, 8], [None, None, 4]])
+def test_a_direct_module_of_other_activations_is_the_users_own(shape):
+    words = rf"^direct_module takes h of shape \[H,W,C\], got {re.escape(str(shape))}: for any"
+    refused_in_one_line(lambda: direct_module(shape, 3), words)
 
 
 def test_a_direct_module_has_no_label_gradient():
