@@ -43,14 +43,14 @@ def look_at_loss(
       projection: the model's.
 
     Raises:
-      ValueError: as `refuse_losses_of_raw_numbers`.
+      ValueError: as `refuse_losses_of_unscaled_numbers`.
     """
     warn_about_logits(caller, net, objective.losses["value"])
     if scaling.built:
-        refuse_losses_of_raw_numbers(caller, objective, scaling.weights, projection)
+        refuse_losses_of_unscaled_numbers(caller, objective, scaling.weights, projection)
 
 
-def refuse_losses_of_raw_numbers(
+def refuse_losses_of_unscaled_numbers(
     caller: str, objective: Any, scales: Sequence[Any], projection: Projection | None = None
 ) -> None:
     """Refuse a loss of values or derivatives that means something else in z-scores.
@@ -109,8 +109,8 @@ def _sees_factors(loss, factors):
         return False
     factor = functools.reduce(np.multiply.outer, factors)
     scaled = np.random.default_rng(0).normal(size=[2, 3, *shape])  # as z-scores are
-    raw, scaled = (
+    unscaled, scaled = (
         losses.per_example(loss, *(tf.constant(t, tf.float32) for t in numbers))
         for numbers in (scaled / factor, scaled)
     )
-    return not np.allclose(raw, scaled, rtol=1e-3)
+    return not np.allclose(unscaled, scaled, rtol=1e-3)

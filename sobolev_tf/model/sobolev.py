@@ -151,7 +151,7 @@ class SobolevModel(EquationModel):
             )
         scales = statistics.scales()
         if self.compiled:
-            scores.refuse_losses_of_raw_numbers(
+            scores.refuse_losses_of_unscaled_numbers(
                 gate.caller, self.objective, scales, self.projection
             )
         self.scaling.set(*scales)
