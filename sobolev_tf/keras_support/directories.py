@@ -36,13 +36,10 @@ def replaced_directory(path: str | os.PathLike) -> Iterator[str]:
         yield new
         if os.path.exists(path):
             os.rename(path, old)
-        try:
-            os.rename(new, path)
-        except OSError:
-            if os.path.exists(old):
-                os.rename(old, path)
-            raise
+        os.rename(new, path)
     finally:
+        if os.path.exists(old) and not os.path.lexists(path):
+            os.rename(old, path)
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -57,12 +54,19 @@ def is_replaceable(path: str | os.PathLike) -> bool:
 def remove_leftovers(path: str | os.PathLike) -> None:
     """Remove what a killed `replaced_directory` left beside `path`.
 
+    Where nothing is at `path`, it was killed between its two renames; what it was about to replace
+    is put back.
+
     Call it only where no other process may be writing there.
 
     Args:
       path: the directory that was to be replaced.
     """
     path = Path(path)
+    # A rename sets ctime: the last one was at `path` last.
+    replaced = sorted(path.parent.glob(f"{path.name}{_OLD}*"), key=lambda p: p.stat().st_ctime_ns)
+    if replaced and not os.path.lexists(path):
+        os.rename(replaced[-1], path)
     for mark in (_NEW, _OLD):
         for leftover in path.parent.glob(f"{path.name}{mark}*"):
             shutil.rmtree(leftover, ignore_errors=True)

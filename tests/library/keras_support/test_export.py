@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -95,6 +96,81 @@ def test_what_a_kill_left_is_removed(tmp_path):
     directories.remove_leftovers(saved)
     assert not os.path.exists(copy)
     assert sorted(tmp_path.iterdir()) == sorted([saved, *others])
+
+
+class Killed(BaseException):
+    """The end of a process: nothing that it would do afterwards happens."""
+
+
+def write(folder, text):
+    os.mkdir(folder)
+    Path(folder, "saved_model.pb").write_text(text)
+
+
+def replace_until_killed(saved, text, monkeypatch, renames):
+    """Write a directory of one file in the place of another; die after so many renames."""
+    rename, done = os.rename, []
+
+    def until_killed(function):
+        def call(*args, **kwargs):
+            if len(done) == renames:
+                raise Killed
+            if function is rename:
+                done.append(args)
+            return function(*args, **kwargs)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", until_killed(rename))
+        patch.setattr(shutil, "rmtree", until_killed(shutil.rmtree))
+        with pytest.raises(Killed), directories.replaced_directory(saved) as new:
+            write(new, text)
+
+
+def only_text_in(folder, saved):
+    directories.remove_leftovers(saved)
+    assert [p.name for p in folder.iterdir()] == [saved.name]
+    return (saved / "saved_model.pb").read_text()
+
+
+def test_what_a_kill_between_the_renames_moved_is_put_back(tmp_path, monkeypatch):
+    saved = tmp_path / "saved"
+    replace_until_killed(saved, "first", monkeypatch, renames=1)  # the only one: nothing was there
+    replace_until_killed(saved, "second", monkeypatch, renames=1)
+    assert not saved.exists()
+    assert only_text_in(tmp_path, saved) == "first"
+
+
+def test_of_several_kills_the_last_directory_is_put_back(tmp_path, monkeypatch):
+    saved = tmp_path / "saved"
+    for text in ("first", "second", "third", "fourth"):
+        replace_until_killed(saved, text, monkeypatch, renames=1)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert only_text_in(tmp_path, saved) == "third"
+
+
+def test_what_a_kill_after_the_renames_left_is_removed(tmp_path, monkeypatch):
+    saved = tmp_path / "saved"
+    replace_until_killed(saved, "first", monkeypatch, renames=1)
+    replace_until_killed(saved, "second", monkeypatch, renames=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert only_text_in(tmp_path, saved) == "second"
+
+
+def test_an_interrupt_between_the_renames_loses_nothing(tmp_path, monkeypatch):
+    saved, rename = tmp_path / "saved", os.rename
+    saved.mkdir()
+
+    def interrupted(source, destination):
+        if ".new-" in source:
+            raise KeyboardInterrupt
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), directories.replaced_directory(saved) as new:
+        os.mkdir(new)
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
 
 
 def fail_while_writing(path):
