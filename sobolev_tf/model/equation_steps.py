@@ -9,6 +9,7 @@ import tensorflow as tf
 from sobolev_tf import row_share
 from sobolev_tf.keras_support import strategies
 from sobolev_tf.keras_support.loss_scaling import skipped_together
+from sobolev_tf.keras_support.step_counts import batches_taken
 from sobolev_tf.metrics import has_state, jet_metrics
 from sobolev_tf.model import gradients, labels, mixed_rows, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
@@ -125,7 +126,8 @@ class EquationSteps(NetModel):
         if share == 1:
             comparison = self._compare_rows(batch, kind, training)
         else:
-            drawn = type(batch)(*row_share.draw(tuple(batch), share, self.optimizer.iterations))
+            step = batches_taken(self.optimizer)
+            drawn = type(batch)(*row_share.draw(tuple(batch), share, step))
             # The rows drawn would give a ratio of two means, which is biased.
             whole = batch.labels.items() if self._means_of_present() else ()
             shares = {n: self.objective.share(self.equation.joined(n, y)) for n, y in whole}

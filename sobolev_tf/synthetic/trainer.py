@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import skipped_together, uses_loss_scaling
+from sobolev_tf.keras_support.step_counts import batches_taken
 from sobolev_tf.keras_support.strategies import replicas
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import controls
@@ -120,7 +121,7 @@ class Trainer:
     def _control(self, tape, objective, variables, cuts, arriving):
         """Return the network's gradients where a control replaces the true ones at the cuts."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        step = tf.convert_to_tensor(self.optimizer.iterations)
+        step = batches_taken(self.optimizer)
         replaced = [
             controls.replacement(self.method, gradient, k, step, replica)
             for k, gradient in enumerate(true_gradients(tape, cuts, arriving))
@@ -163,7 +164,7 @@ class Trainer:
         """Sum the critics' losses over the cuts, as loss scaling needs it."""
         assert self.critic_optimizer is not None
         objective = sum(loss for layer in self.layers for loss in layer.critic.losses)
-        step = tf.convert_to_tensor(self.critic_optimizer.iterations)
+        step = batches_taken(self.critic_optimizer)
         for layer, cut, target, note in zip(self.layers, cuts, targets, track, strict=True):
             objective += self.critic_loss.objective(cut, target, batch, outputs, note, layer, step)
         objective *= 1 if self.critic_updates.in_turn else 1 / replicas()
