@@ -5,11 +5,11 @@
 Each --method is a row of Table 1: noprop, direct, vfbn, critic, sobolev, or backprop. The net is
 the paper's, cut before its stride-2 convolutions. The data is `cifar10`, as TFDS prepares it.
 
-Preset `small` (the default) has a quarter of the channels and makes four passes over the data, in
-4 to 41 minutes, by the machine and what else it runs. Held-out top-1: sobolev 68.5 %, backprop
-76.0 %, noprop 47.2 %. `paper` is the paper's recipe: 100,000 steps of 320 images, each with 10
-updates of the critics. Crops and flips are our choice, since the paper does not mention any. The
-paper has 93.5 % with sobolev and 94.3 % with backprop.
+Preset `small` (the default) has a quarter of the channels and makes four epochs, in 4 to 20
+minutes on a quiet machine. Held-out top-1: sobolev 68.5 %, backprop 76.0 %, noprop 47.2 %. `paper`
+is the paper's recipe: 100,000 steps of 320 images, each with 10 critic updates. Crops and flips are
+our choice, since the paper does not mention any. The paper has 93.5 % with sobolev and 94.3 % with
+backprop.
 
 The run folder has metrics.csv, summary.json, figure.png and saved_model; the same command resumes.
 """
