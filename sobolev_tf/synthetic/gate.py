@@ -157,9 +157,8 @@ class StopAtLostStage(StopAtNaN):
         lost = self._lost_weight() or "none of the weights"
         first = "" if name == lost else f" (first not finite: {lost})"
         return FloatingPointError(
-            f"DecoupledModel.fit: {name} is not finite any more{first}: lower the learning rates, "
-            "or look for NaN and infinity in the data. These weights are lost; go back to a "
-            "checkpoint."
+            f"DecoupledModel.fit: {name} is not finite any more{first}: lower the learning rates. "
+            "These weights are lost; go back to a checkpoint."
         )
 
     def _lost_weight(self):
