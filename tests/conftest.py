@@ -23,6 +23,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from sobolev_tf import row_share
 from sobolev_tf.keras_support import batching
 from train.lib.run import cli
 
@@ -50,6 +51,16 @@ def two_replicas():
 def function(request):
     """fn as given to check_labels: not at all, or itself."""
     return (lambda fn: fn) if request.param else (lambda fn: None)
+
+
+@pytest.fixture
+def drawn_steps(monkeypatch):
+    """The steps at which a share of the rows is drawn, in a list that grows with them."""
+    steps, draw = [], row_share.draw
+    monkeypatch.setattr(
+        row_share, "draw", lambda t, share, step: steps.append(int(step)) or draw(t, share, step)
+    )
+    return steps
 
 
 @pytest.fixture(autouse=True)

@@ -38,10 +38,10 @@ class ByShape:
         self._make, self._open_axes = make, open_axes
         self._functions: dict[Any, Callable] = {}
         self._last: Any = None  # a weak reference to the last iterator
-        self._function: Callable | None = None  # for it
+        self._function: Any = None  # for it
 
     def __call__(self, data: Any) -> Any:
-        if self._function is not None and self._last is not None and self._last() is data:
+        if self._last is not None and self._last() is data:
             return self._function(data)
         spec, data = _spec_of(data)
         key = spec if isinstance(spec, str) else _axes(spec, self._open_axes())

@@ -67,7 +67,7 @@ def unpack(
         outputs and the loss compares numbers, or an example has several weights.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    refuse_no_labels("fit", y)
+    refuse_no_labels("DecoupledModel.fit", y)
     if sample_weight is not None and list(sample_weight.shape[1:]) not in ([], [1]):
         raise ValueError(
             f"sample_weight has shape {list(sample_weight.shape)}, expected [B], one number for "

@@ -107,9 +107,7 @@ class DecoupledSteps(WatchedModel):
             refuse_averages(caller, name, getattr(self, name), self.trainable_variables)
 
     def _unpack(self, data):
-        caller = "DecoupledModel.fit"
-        refuse_no_labels(caller, keras.utils.unpack_x_y_sample_weight(data)[1])
-        with errors_of(caller):
+        with errors_of("DecoupledModel.fit"):
             scale = self.optimizer.scale_loss(1.0)
             return unpack(data, self.stages[-1].output_shape, self.loss, scale)
 

@@ -58,18 +58,14 @@ def test_a_step_learns_from_all_values_and_the_drawn_derivatives():
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_each_part_of_an_accumulated_step_draws_rows_of_its_own(monkeypatch, scaled):
-    steps, draw = [], row_share.draw
-    monkeypatch.setattr(
-        row_share, "draw", lambda t, share, step: steps.append(int(step)) or draw(t, share, step)
-    )
+def test_each_part_of_an_accumulated_step_draws_rows_of_its_own(drawn_steps, scaled):
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
     if scaled:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh"))
     model.compile(optimizer, derivative_share=0.25, run_eagerly=True)
     model.fit(X, (Y, DY), batch_size=2, verbose=0)
-    assert steps == [0, 1, 2, 3]
+    assert drawn_steps == [0, 1, 2, 3]
 
 
 def test_evaluation_compares_all_rows():

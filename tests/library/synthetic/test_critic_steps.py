@@ -290,16 +290,12 @@ def test_a_placement_takes_one_update_in_a_step(options):
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_each_part_of_an_accumulated_update_draws_examples_of_its_own(monkeypatch, scaled):
-    steps, draw = [], row_share.draw
-    monkeypatch.setattr(
-        row_share, "draw", lambda t, share, step: steps.append(int(step)) or draw(t, share, step)
-    )
+def test_each_part_of_an_accumulated_update_draws_examples_of_its_own(drawn_steps, scaled):
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
     if scaled:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     one_cut("sobolev", optimizer, derivative_share=0.5).fit(*points(8), batch_size=2, verbose=0)
-    assert steps == [0, 1, 2, 3]
+    assert drawn_steps == [0, 1, 2, 3]
 
 
 def test_critics_draw_their_examples_with_replicas_and_with_a_placement(two_replicas):
