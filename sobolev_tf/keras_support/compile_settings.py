@@ -150,6 +150,31 @@ def refuse_averages(caller: str, name: str, optimizer: Any, variables: list) -> 
         )
 
 
+def refuse_partial_multi_optimizer(caller: str, optimizer: Any, variables: list) -> None:
+    """Refuse a MultiOptimizer that does not train all trainable weights of its model.
+
+    At the end of `fit`, Keras looks each of these weights up in it, and ends in a KeyError.
+
+    Args:
+      caller: the method that errors name.
+      optimizer: a Keras optimizer, or None.
+      variables: all trainable weights of the model.
+
+    Raises:
+      ValueError: it is a MultiOptimizer, and was built without one of them.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(optimizer, keras.optimizers.MultiOptimizer) or not optimizer.built:
+        return
+    trained = {id(variable) for variable in optimizer._trainable_variables}
+    if left := sum(id(variable) not in trained for variable in variables):
+        raise ValueError(
+            f"{caller}: optimizer is a MultiOptimizer, which must train all {len(variables)} "
+            f"trainable weights of the model, and {left} are not its own: they belong to critics, "
+            "or learn nothing. Pass one optimizer."
+        )
+
+
 def _entries(metrics):
     """All metrics in nested lists and dicts; None inside a dict leaves an output out."""
     if isinstance(metrics, dict):

@@ -36,8 +36,8 @@ class FullBatch:
       last_weights: [N], float64.
 
     Raises:
-      ValueError: the model is not compiled or has no trainable weights, there is no iteration,
-        or x, labels and weights differ in length.
+      ValueError: the model is not compiled, has no trainable weights or was built in the scope of
+        a strategy, there is no iteration, or x, labels and weights differ in length.
     """
 
     def __init__(
@@ -56,6 +56,11 @@ class FullBatch:
             raise ValueError(f"{caller}: model is a SobolevModel, got {got}.")
         if not getattr(model, "objective", None):
             raise ValueError(f"{caller}: the model has no loss yet, call compile first.")
+        if (strategy := model._distribute_strategy) is not None:
+            raise ValueError(
+                f"{caller}: runs on one device, and the model was built in the scope of "
+                f"{type(strategy).__name__}: build and compile it outside."
+            )
         iterations = require.whole_number(caller, "iterations", iterations, at_least=1)
         self.problem: Problem = Problem(model, x, y, sample_weight, caller)
         self.problem.build()

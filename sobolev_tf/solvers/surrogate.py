@@ -93,7 +93,8 @@ def fit_surrogate(
       the choice; it is not saved with the model.
 
     Raises:
-      ValueError: data have another shape, or are not finite.
+      ValueError: data have another shape or are not finite, or it is called in the scope of a
+        strategy.
       ImportError: the SiLU net is fitted to more than 1,000 labels, without SciPy.
 
     Example:
@@ -107,6 +108,11 @@ def fit_surrogate(
     require.one_of(_CALLER, "verbose", verbose, ("auto", 0, 1, False, True))
     shown = is_shown(verbose)
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            f"{_CALLER}: runs on one device, and is called in the scope of "
+            f"{type(tf.distribute.get_strategy()).__name__}: call it outside."
+        )
     x, y, weights = surrogate_labels.checked(_CALLER, x, y, sample_weight)
     data = _Data(x, y, weights, seed, shown)
     errors: dict[str, float] = {}

@@ -7,7 +7,11 @@ import tensorflow as tf
 
 from sobolev_tf.jets import at_least_float32
 from sobolev_tf.keras_support.by_shape import has_open_axes
-from sobolev_tf.keras_support.compile_settings import refuse_averages, refuse_unseen_weights
+from sobolev_tf.keras_support.compile_settings import (
+    refuse_averages,
+    refuse_partial_multi_optimizer,
+    refuse_unseen_weights,
+)
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.fingerprint import parts_of
 from sobolev_tf.keras_support.strategies import reducible_logs, replicas
@@ -105,6 +109,7 @@ class DecoupledSteps(WatchedModel):
         refuse_unseen_weights(caller, self.critic_optimizer, self.critic_variables)
         for name in ("optimizer", "critic_optimizer"):
             refuse_averages(caller, name, getattr(self, name), self.trainable_variables)
+        refuse_partial_multi_optimizer(caller, self.optimizer, self.trainable_variables)
 
     def _unpack(self, data):
         with errors_of("DecoupledModel.fit"):

@@ -1,4 +1,4 @@
-"""use_ema=True: averages end in the weights that they are of, or are refused."""
+"""Averages of weights (use_ema) and MultiOptimizer end in their own weights, or are refused."""
 
 import keras
 import numpy as np
@@ -87,6 +87,27 @@ def test_a_layer_that_is_frozen_since_compile_is_named(several):
         np.testing.assert_array_equal(old, new)
     model.compile(averaging())
     model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("method", ["noprop", "sobolev"])
+def test_several_optimizers_must_train_all_weights(method):
+    each = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1))
+    with pytest.raises(ValueError, match=r"^compile: optimizer is a MultiOptimizer, which must"):
+        decoupled(method, optimizer=keras.optimizers.MultiOptimizer(each))
+
+
+def test_several_optimizers_train_what_they_know():
+    several = [
+        keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1)))
+        for _ in range(2)
+    ]
+    for model in (
+        decoupled("backprop", optimizer=several[0]),
+        decoupled("sobolev", critic_optimizer=several[1]),
+    ):
+        before = model.get_weights()
+        model.fit(X, Y, verbose=0)
+        assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_a_stage_that_is_frozen_since_compile_is_named():

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import sobolev_tf as st
 from sobolev_tf.solvers import surrogate
@@ -114,3 +115,9 @@ def test_weights_of_another_shape_are_refused(weights, words):
     with pytest.raises(ValueError, match=f"fit_surrogate: {words}") as caught:
         st.fit_surrogate(X, waves(X), sample_weight=weights)
     assert "\n" not in str(caught.value)
+
+
+def test_the_scope_of_a_strategy_is_refused():
+    scope = tf.distribute.MirroredStrategy(["CPU:0"]).scope()
+    with scope, pytest.raises(ValueError, match="the scope of MirroredStrategy: call it outside"):
+        st.fit_surrogate(X, waves(X))
