@@ -17,10 +17,11 @@ from sobolev_tf.keras_support.callbacks import stop_at_nan_first
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.graph_errors import no_rows_refused, refuse_no_results
 from sobolev_tf.metrics import has_state, in_float64, refuse_unknown
-from sobolev_tf.model import arguments, gradients, labels, saving, scores
+from sobolev_tf.model import arguments, gradients, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
 from sobolev_tf.model.feed import Feed
 from sobolev_tf.model.gate import Gate
+from sobolev_tf.model.label_parts import LabelParts
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.problem import Problem
 
@@ -296,30 +297,14 @@ class EquationModel(EquationSteps):
 
     def _gate(self, method, caller=None):
         """The checks of a method, or of the function `caller`."""
-        equation, target = self.equation, self.target is not None
         caller = caller or f"{type(self).__name__}.{method}"
-        axes = len(self.scaling.mean.shape) if self.built else None
-        objective = self.objective if self.missing == "nan" else None
-        return Gate(
-            caller,
-            self.order,
-            self.missing,
-            equation.masked,
-            target,
-            self.projection,
-            axes,
-            objective,
-            self._coupled() if objective else (),
-        )
+        target = self.target is not None
+        parts = self._label_parts() if self.missing == "nan" else None
+        return Gate(caller, self.order, self.missing, self.equation.masked, target, parts)
 
-    def _coupled(self):
-        """The terms whose loss compares the entries of a label with each other."""
-        names = labels.names(self.order)
-        if not self.built:
-            return names  # which do is not known yet: all are looked at
-        outputs, inputs = tuple(self.equation.output_dims), tuple(self.scaling.mean.shape)
-        sizes = {name: (*outputs, *inputs * labels.order_of(name)) for name in names}
-        return [name for name in names if self.objective.couples(name, (1, *sizes[name])[-1])]
+    def _label_parts(self):
+        shapes = (self.equation.output_dims, self.scaling.mean.shape) if self.built else ()
+        return LabelParts(self.order, self.objective, self.projection, *map(tuple, shapes))
 
     def _forget_traces_without_state(self):
         """Under a strategy, a new R2Score makes its state in a new trace only."""

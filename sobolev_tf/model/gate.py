@@ -5,7 +5,6 @@ Afterwards labels and weights have one row for each row of x, numbers are finite
 negative, and none is for a term without labels. Of arrays, some label is present.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -18,10 +17,9 @@ from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
-from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.label_parts import LabelParts
 from sobolev_tf.model.sample_weights import refuse_wide
 from sobolev_tf.model.sound import Sound, named_arrays
-from sobolev_tf.projections import Projection
 
 _EXTREME = 1e140  # squares end at 1e154, and sums of them before
 
@@ -35,10 +33,7 @@ class Gate:
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity: logits of actions that are masked.
       target: whether the model has a target.
-      projection: the model's, or None for full derivatives.
-      axes: the number of axes of *in, if a projection needs to know.
-      objective: the model's, if labels may be missing.
-      coupled: terms whose loss compares the entries of a label; missing ones are looked at.
+      parts: which labels may be known in part, or None for all.
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
@@ -55,16 +50,10 @@ class Gate:
         missing: str | None = None,
         masked: bool = False,
         target: bool = False,
-        projection: Projection | None = None,
-        axes: int | None = None,
-        objective: Any = None,
-        coupled: Iterable[str] = (),
+        parts: LabelParts | None = None,
     ) -> None:
         self.caller, self.order, self.missing = caller, order, missing
-        self.masked, self.target = masked, target
-        self.axes = axes if missing == "nan" and projection is not None else None
-        self.projection = projection
-        self._objective, self._coupled = objective, frozenset(coupled)
+        self.masked, self.target, self._parts = masked, target, parts
         self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
 
     def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
@@ -108,8 +97,8 @@ class Gate:
             for name, leaf in named.items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
-        in_part = self.axes is not None
-        sound = Sound(self.order, self.missing, self.masked, in_part, self._coupled)
+        whole = self._parts.names() if self._parts else frozenset()
+        sound = Sound(self.order, self.missing, self.masked, whole)
         return WatchedData(data, self.look, sound)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
@@ -194,15 +183,8 @@ class Gate:
             self._look_at_one(name, array, start, where)
             if self.squared and array.dtype == np.float64:
                 self._refuse_extreme(name + where, array)
-        if self.axes is not None and self.projection is not None:
-            given = {name.removeprefix("label "): array for name, array in numbers.items()}
-            refuse_lost(self.caller, given, self.projection, self.axes, start, where)
-        if self._objective is None:
-            return
-        for name, array in numbers.items():
-            derivative = name.startswith("label d") and self.projection is None
-            if derivative or name.startswith("label value"):  # others have axes of their own
-                self._objective.refuse_torn_rows(self.caller, name, array, start, where)
+        if self._parts:
+            self._parts.look(self.caller, numbers, start, where)
 
     def _refuse_idle_weights(self, named):
         """Raise ValueError for weights by name of a term that has no labels."""

@@ -18,15 +18,13 @@ class Sound:
       order: J.
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity.
-      in_part: whether labels of derivatives that are known in part are checked on the host.
-      coupled: other terms of which this is so.
+      whole: terms whose labels may not be known in part: NaN in them is looked at on the host.
     """
 
     order: int
     missing: str | None
     masked: bool
-    in_part: bool
-    coupled: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def __call__(self, batch: Any) -> tf.Tensor:
         """Return [], for a batch that is x, (x, y) or (x, y, sample_weight)."""
@@ -42,7 +40,7 @@ class Sound:
                 # NaN below zero.
                 wide = tensor.dtype if tensor.dtype.is_floating else tf.float32
                 finite.append(tf.sqrt(tf.cast(tensor, wide)))
-            elif not label or (self.in_part and name != "label value") or self._is_coupled(name):
+            elif not label or name.split()[1] in self.whole:
                 finite.append(tensor)
             elif self.missing == "nan":
                 finite.append(tf.where(tf.math.is_nan(tensor), tf.zeros_like(tensor), tensor))
@@ -53,9 +51,6 @@ class Sound:
             else:
                 finite.append(tensor)
         return guarded_data.all_true([guarded_data.all_finite(finite), *checks])
-
-    def _is_coupled(self, name):
-        return name.split()[1] in self.coupled
 
 
 def named_arrays(x: Any, y: Any, sample_weight: Any, order: int) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""Labels that are known in part: which a model can learn from, and which it refuses."""
+
+import dataclasses
+
+import numpy as np
+
+from sobolev_tf.model import labels
+from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.objective import Objective
+from sobolev_tf.projections import Projection
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelParts:
+    """Tells which labels a model with missing="nan" may know in part.
+
+    A random direction mixes the entries of a derivative, and some losses compare the entries of a
+    row with each other. There, known entries beside missing ones would be lost, or misread.
+
+    Args:
+      order: J.
+      objective: the model's losses.
+      projection: the model's, or None for full derivatives.
+      outputs, inputs: *out and *in, or None for a model that is not built.
+    """
+
+    order: int
+    objective: Objective
+    projection: Projection | None = None
+    outputs: tuple[int, ...] | None = None
+    inputs: tuple[int, ...] | None = None
+
+    def names(self) -> frozenset[str]:
+        """Return the terms whose labels `look` must see if entries of them are missing."""
+        terms = labels.names(self.order)
+        if self.outputs is None or self.inputs is None:
+            return frozenset(terms)  # which are compared is not known yet
+        sizes = {n: (1, *self.outputs, *self.inputs * labels.order_of(n))[-1] for n in terms}
+        compared = {name for name in terms if self.objective.couples(name, sizes[name])}
+        mixed = {*labels.all_terms(self.order)} - {"value"} if self.projection else set()
+        return frozenset(compared | mixed)
+
+    def look(
+        self, caller: str, named: dict[str, np.ndarray], start: int = 0, where: str = ""
+    ) -> None:
+        """Refuse labels whose known entries would be lost or misread.
+
+        Args:
+          caller: the method that errors name.
+          named: arrays as `sound.named_arrays` calls them.
+          start: the number of the first row.
+          where: which batch, for errors.
+
+        Raises:
+          ValueError: names the label and the first such row.
+        """
+        if self.projection is not None and self.inputs is not None:
+            given = {name.removeprefix("label "): array for name, array in named.items()}
+            refuse_lost(caller, given, self.projection, len(self.inputs), start, where)
+        for name, array in named.items():
+            derivative = name.startswith("label d") and self.projection is None
+            if derivative or name.startswith("label value"):  # others have axes of their own
+                self.objective.refuse_torn_rows(caller, name, array, start, where)
