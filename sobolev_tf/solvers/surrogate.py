@@ -93,8 +93,8 @@ def fit_surrogate(
       the choice; it is not saved with the model.
 
     Raises:
-      ValueError: data have another shape or are not finite, or it is called in the scope of a
-        strategy.
+      ValueError: data have another shape or are not finite, or an MLP is to be fitted in the
+        scope of a strategy.
       ImportError: the SiLU net is fitted to more than 1,000 labels, without SciPy.
 
     Example:
@@ -108,11 +108,6 @@ def fit_surrogate(
     require.one_of(_CALLER, "verbose", verbose, ("auto", 0, 1, False, True))
     shown = is_shown(verbose)
     seed = require.whole_number(_CALLER, "seed", seed, at_least=0)
-    if tf.distribute.has_strategy():
-        raise ValueError(
-            f"{_CALLER}: runs on one device, and is called in the scope of "
-            f"{type(tf.distribute.get_strategy()).__name__}: call it outside."
-        )
     x, y, weights = surrogate_labels.checked(_CALLER, x, y, sample_weight)
     data = _Data(x, y, weights, seed, shown)
     errors: dict[str, float] = {}
@@ -202,8 +197,18 @@ class _Data:
         return model
 
     def mlp_model(self) -> SobolevModel:
-        """Fit an MLP. Raises ImportError if that takes SciPy, which is not installed."""
+        """Fit an MLP.
+
+        Raises:
+          ImportError: that takes SciPy, which is not installed.
+          ValueError: this is the scope of a strategy.
+        """
         self.refuse_mlp_without_scipy()
+        if tf.distribute.has_strategy():
+            name = type(tf.distribute.get_strategy()).__name__
+            raise ValueError(
+                f"{_CALLER}: an MLP is fitted on one device: leave the scope of {name}."
+            )
         if self.shown:
             print(f"MLP: fit to {len(self.x)} points")
         count = self._first_points()

@@ -117,7 +117,7 @@ def test_weights_of_another_shape_are_refused(weights, words):
     assert "\n" not in str(caught.value)
 
 
-def test_the_scope_of_a_strategy_is_refused():
+def test_an_mlp_is_not_fitted_in_the_scope_of_a_strategy():
     scope = tf.distribute.MirroredStrategy(["CPU:0"]).scope()
-    with scope, pytest.raises(ValueError, match="the scope of MirroredStrategy: call it outside"):
-        st.fit_surrogate(X, waves(X))
+    with scope, pytest.raises(ValueError, match="one device: leave the scope of MirroredStrategy"):
+        st.fit_surrogate(X, waves(X), net="mlp")
