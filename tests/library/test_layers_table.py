@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.cases import slow
 
 D = "float64"
 L = keras.layers
@@ -130,7 +131,14 @@ def test_a_model_adapts_fits_and_answers(name):
     np.testing.assert_allclose(ours, slope, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["LayerNormalization", "unrolled", "MultiHeadAttention", "LSTM"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LayerNormalization",
+        "unrolled",
+        *slow("MultiHeadAttention", "LSTM"),
+    ],
+)
 def test_least_squares_lowers_the_loss_or_says_why_not(name):
     made = NETS[name]()
     x = points(made).numpy()

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support.cases import slow
 from train import attention_transfer as script
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
@@ -32,7 +33,14 @@ def untrained(monkeypatch):
     return net
 
 
-@pytest.mark.parametrize("method", ["labels", "distill", "transfer", "sobolev"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *slow("labels", "distill"),
+        "transfer",
+        "sobolev",
+    ],
+)
 def test_a_student_learns_and_the_teacher_does_not(method, untrained, monkeypatch):
     before, made, make_net = untrained.get_weights(), [], script.make_net
 

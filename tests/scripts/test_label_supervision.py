@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import slow
 from train import label_supervision as script
 from train.lib.images import digits
 from train.lib.run import json_nets
@@ -32,7 +33,7 @@ def test_no_digit_is_in_training_and_test():
     assert set(y) == set(y_test) == set(range(10))
 
 
-@pytest.mark.parametrize("method", ["critic", "backprop"])
+@pytest.mark.parametrize("method", ["critic", *slow("backprop")])
 def test_a_net_is_trained_and_tested_at_every_few_steps(method):
     row = script.train(script.Task(method, 0.0, 0, 40, 0.05, 1e-3, "l1"))
     assert len(row["accuracy"]) == 4

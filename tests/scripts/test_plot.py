@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.support.cases import slow
 from tests.support.image_runs import write
 from train import plot
 from train.lib.run import errors
@@ -38,7 +39,9 @@ def test_the_table_of_one_run_replaces_none(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("script", ROWS)
-@pytest.mark.parametrize("damage", ["missing", "folder", "binary", "garbage", "word", "column"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "column", *slow("folder", "binary", "garbage", "word")]
+)
 def test_one_damaged_run_leaves_the_others(script, damage, tmp_path, capsys):
     lines = ROWS[script].splitlines()
     damaged = {

@@ -187,23 +187,24 @@ def test_what_stands_in_a_result_s_place_is_noticed_at_the_start(run, tmp_path, 
     assert "curves-basket.png is a folder, where a file is to be written" in err
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("metrics.csv", ("basket", "put"), "its product is 'put'"),
-        ("metrics.csv", ("basket,8,values", "call,8,values"), "lacks a net on values only"),
-        ("metrics.csv", (",8,", ",8.5,"), "paths are whole numbers"),
-        ("config.json", ('"num_assets": 7', '"num_assets": "7"'), "'num_assets' is '7', expected"),
-        ("config.json", ('"num_assets": 7', '"num_assets": 0'), "its num_assets are 0"),
-        ("config.json", ('"num_assets": 7', '"num_assets": 999999999'), "its num_assets are 9999"),
-        ("config.json", ('"num_assets": 7', '"num_assets": 3'), "of num_assets 7, expected that"),
-    ],
-)
-def test_a_damaged_run_is_not_drawn(run, tmp_path, monkeypatch, old, new, message):
+DAMAGES = [
+    ("metrics.csv", ("basket", "put"), "its product is 'put'"),
+    ("metrics.csv", ("basket,8,values", "call,8,values"), "lacks a net on values only"),
+    ("metrics.csv", (",8,", ",8.5,"), "paths are whole numbers"),
+    ("config.json", ('"num_assets": 7', '"num_assets": "7"'), "'num_assets' is '7', expected"),
+    ("config.json", ('"num_assets": 7', '"num_assets": 0'), "its num_assets are 0"),
+    ("config.json", ('"num_assets": 7', '"num_assets": 999999999'), "its num_assets are 9999"),
+    ("config.json", ('"num_assets": 7', '"num_assets": 3'), "of num_assets 7, expected that"),
+]
+
+
+def test_a_damaged_run_is_not_drawn(run, tmp_path, monkeypatch):
     monkeypatch.setattr(nets, "train", lambda x, labels, task: ClosedForm())
     assert run(*TINY, "--product=basket", f"--workdir={tmp_path}")[0] == 0
-    text = (tmp_path / old).read_text()
-    assert new[0] in text
-    (tmp_path / old).write_text(text.replace(*new))
-    with pytest.raises(errors.UsageError, match=message):
-        plot.main([str(tmp_path)])
+    for name, (old, new), message in DAMAGES:
+        text = (tmp_path / name).read_text()
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new))
+        with pytest.raises(errors.UsageError, match=message):
+            plot.main([str(tmp_path)])
+        (tmp_path / name).write_text(text)

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.cases import slow
 from train import plot
 from train.lib.run import cli, errors, old_flags
 from train.regression import __main__ as regression
@@ -84,7 +85,7 @@ def test_medians_and_counts_by_hand():
     assert "(0.5 to 8)" in table.text(medians)
 
 
-@pytest.mark.parametrize("preset", ["modern", pytest.param("paper", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("preset", ["modern", *slow("paper")])
 def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp_path, preset):
     arguments = [*TINY, "--function=bukin", f"--preset={preset}", f"--workdir={tmp_path}"]
     code, out, err = run(*arguments)
@@ -243,7 +244,13 @@ def test_nets_that_were_exchanged_are_trained_again(tmp_path, run):
         assert before.rpartition(",")[0] == after.rpartition(",")[0]  # without seconds
 
 
-@pytest.mark.parametrize("other", [["--steps=2"], ["--hidden=3"], ["--domain=0,2,0,1"]])
+@pytest.mark.parametrize(
+    "other",
+    [
+        *slow(["--steps=2"], ["--hidden=3"]),
+        ["--domain=0,2,0,1"],
+    ],
+)
 def test_the_net_of_another_run_is_trained_again(tmp_path, run, other):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3"]
     assert run(*command, f"--workdir={tmp_path / 'a'}")[0] == 0
@@ -266,7 +273,13 @@ def test_nets_of_runs_that_did_not_state_what_they_are_stay_readable(tmp_path, r
     assert "2 of 2 nets are done" in out
 
 
-@pytest.mark.parametrize("damage", ["shape", "text", "pickle", "missing", "folder"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "pickle",
+        *slow("shape", "text", "missing", "folder"),
+    ],
+)
 def test_a_net_file_of_something_else_is_trained_again(tmp_path, run, damage):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
     assert run(*command)[0] == 0

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from sobolev_tf import SobolevModel, nets
 from sobolev_tf.model.gate import Gate
+from tests.support.cases import slow
 
 X = np.random.default_rng(0).uniform(-1, 1, [16, 2]).astype("float32")
 Y = np.sum(X**2, 1, keepdims=True)
@@ -269,7 +270,13 @@ class Foreign:
         return self.array.astype(dtype or self.dtype)
 
 
-@pytest.mark.parametrize("convert", [Foreign, lambda a: a.astype(">f4"), tf.constant])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        Foreign,
+        *slow(lambda a: a.astype(">f4"), tf.constant),
+    ],
+)
 def test_arrays_of_any_library_train_alike(convert):
     results = []
     for change in (np.asarray, convert):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from sobolev_tf import SobolevModel, losses
 from sobolev_tf.model.coupled_entries import couples_entries
 from sobolev_tf.model.objective import Objective
+from tests.support.cases import slow
 
 NAN = np.nan
 LABEL = np.array([[1, NAN], [0, 1], [NAN, NAN]], "f")
@@ -78,7 +79,7 @@ def test_missing_entries_have_neither_loss_nor_gradient(loss, values, slopes, en
 
 
 @pytest.mark.parametrize(("mean_over", "divisor"), [("batch", 6), ("present", 3)])
-@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("eager", [*slow(False), True])
 def test_training_and_logs(mean_over, divisor, eager):
     model = identity(loss=[LOGITS, None], mean_over=mean_over, run_eagerly=eager)
     _, values, slopes, _ = BY_HAND[3]

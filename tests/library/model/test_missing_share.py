@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sobolev_tf import SobolevModel
+from tests.support.cases import slow
 from tests.support.small import DY, X, Y, compiled
 
 HALF = np.where(np.arange(64)[:, None, None] % 2 == 0, DY, np.nan)
@@ -50,7 +51,7 @@ def test_without_any_label_a_term_is_nan_and_adds_nothing_to_the_loss():
     assert history["loss"] == pytest.approx(history["value_loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("eager", [True, *slow(False)])
 def test_an_evaluation_does_not_depend_on_the_size_of_its_batches(eager):
     """The net has slopes [1, 1] and an L2 of 2; rows 0 and 2 of 4 have labels, one in half."""
     penalty = keras.regularizers.L2(1.0)

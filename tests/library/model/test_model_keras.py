@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from sobolev_tf import losses, nets, projections, targets
 from sobolev_tf.keras_support import array_batches
+from tests.support.cases import slow
 from tests.support.curve import DY, X, Y, assert_same_weights, compiled
 
 # Keras's own save calls np.array on a variable in a way that NumPy 2 deprecates.
@@ -40,9 +41,7 @@ def test_structures_of_labels_and_weights_are_the_same_fit():
     assert_same_weights(models[0], models[2], rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "projection", [*(pytest.param(p, marks=pytest.mark.slow) for p in (None, "input")), "output"]
-)
+@pytest.mark.parametrize("projection", [*slow(None, "input"), "output"])
 def test_eager_graph_and_xla_take_the_same_steps(projection, monkeypatch):
     # XLA draws other directions from the same seed, so all modes get fixed ones.
     monkeypatch.setattr(projections, "sphere", fixed_directions)
@@ -78,7 +77,7 @@ def test_a_generator_trains_without_a_warning():
     assert compiled().fit(batches, steps_per_epoch=2, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("projection", [None, "output", "input"])
+@pytest.mark.parametrize("projection", [*slow(None), "output", "input"])
 def test_a_saved_model_goes_on_exactly(tmp_path, projection):
     teacher = targets.Teacher(nets.mlp(2, hidden=[8], activation="tanh"))
     model = compiled(

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.synthetic import DecoupledModel, dense_critic, placement, split
+from tests.support.cases import slow
 
 TWO = ["/device:CPU:0", "/device:CPU:1"]
 THREE = [*TWO, TWO[0]]
@@ -255,8 +256,8 @@ def test_no_full_backpropagation_and_no_strategy(two_replicas):
             model.compile(loss=CROSS_ENTROPY)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("steps", [1, *slow(2), 3])
+@pytest.mark.parametrize("mapped", [*slow(False), True])
 def test_a_wrong_batch_moves_no_stage(steps, mapped):
     """An execution takes all its batches before a stage begins: decay does not run ahead."""
     optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.1)

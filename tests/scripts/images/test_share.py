@@ -17,7 +17,14 @@ def intact(tmp_path_factory):
     return write(tmp_path_factory.mktemp("data") / "tiny" / "1.0.0")
 
 
-@pytest.mark.parametrize(("name", "workers"), [("tfds", 2), ("tfds, 3 classes", 4), ("shapes", 2)])
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [
+        pytest.param("tfds", 2, marks=pytest.mark.slow),
+        ("tfds, 3 classes", 4),
+        ("shapes", 2),
+    ],
+)
 def test_the_shares_of_all_workers_are_one_process_s_batch(name, workers, intact):
     """Each image once, in its place, also after a restart, and with fewer shards than workers."""
 

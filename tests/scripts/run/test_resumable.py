@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.support.cases import slow
 from tests.support.survivor import build, stream
 from train.lib.run import metrics_csv, resumable, run_folder, save_callback
 from train.lib.run.errors import UsageError
@@ -82,7 +83,11 @@ def unbroken(tmp_path_factory):
     return train(tmp_path_factory.mktemp("unbroken"))
 
 
-@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [*slow({}), {"steps_per_execution": 2}],
+    ids=str,
+)
 def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, unbroken, options):
     """First in training, with a damaged checkpoint and half a row, then in validation."""
     with pytest.raises(ConnectionError):

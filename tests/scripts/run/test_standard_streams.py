@@ -34,7 +34,7 @@ def started(redirect, arguments=(), text="yes", **environment):
         pytest.param("2>&-", (), 0, marks=pytest.mark.slow),
         pytest.param(">&-", (), 0, marks=pytest.mark.slow),
         pytest.param("<&- >&- 2>&-", (), 0, marks=pytest.mark.slow),
-        ("2>&-", ("--help",), 0),
+        pytest.param("2>&-", ("--help",), 0, marks=pytest.mark.slow),
         pytest.param("2>&-", ("--nope",), 2, marks=pytest.mark.slow),
         (">/dev/full", (), 1),
         pytest.param(">/dev/full", ("--help",), 1, marks=pytest.mark.slow),
