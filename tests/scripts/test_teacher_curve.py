@@ -10,13 +10,18 @@ from train.teacher import curve
 RESULTS = Path(curve.__file__).parents[1] / "results"
 
 
-@pytest.mark.parametrize(("game", "bottom"), [("space_invaders", 0), ("pong", -21.5)])
-def test_a_curve_has_random_play_and_the_released_checkpoint(game, bottom, tmp_path, saved_figures):
+@pytest.mark.parametrize(
+    ("game", "bottom", "flags"),
+    [("space_invaders", 0, "\nnum_actors=1, learning_rate=0.00025"), ("pong", -21.5, "")],
+)
+def test_a_curve_has_random_play_and_the_released_checkpoint(
+    game, bottom, flags, tmp_path, saved_figures
+):
     curve.draw(RESULTS / f"teacher_{game}", tmp_path)
     [axis] = saved_figures[0].axes
     assert axis.get_ylim()[0] == bottom
     assert axis.get_xlim()[0] == 0
-    assert axis.get_title() == f"A3C on {game.replace('_', ' ').title()}, one seed"
+    assert axis.get_title() == f"A3C on {game.replace('_', ' ').title()}, one seed{flags}"
     assert axis.get_legend() is None
     [star] = [line for line in axis.lines if line.get_label() == "released"]
     card = json.loads((RESULTS.parent / "teachers" / f"{game}.json").read_text())
