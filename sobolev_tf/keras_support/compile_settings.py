@@ -109,16 +109,11 @@ def refuse_unseen_weights(caller: str, optimizer: Any, variables: list) -> None:
     Raises:
       ValueError: names the first such weight, and what to do.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if optimizer is None or not optimizer.built:
-        return
-    seen = {id(variable) for variable in optimizer._trainable_variables}
-    for variable in variables:
-        if id(variable) not in seen:
-            raise ValueError(
-                f"{caller}: the weight {variable.path!r} is new since `compile`, or the optimizer "
-                "belongs to another model: call compile again, with a new optimizer."
-            )
+    if unseen := _unseen(optimizer, variables):
+        raise ValueError(
+            f"{caller}: the weight {unseen[0].path!r} is new since `compile`, or the optimizer "
+            "belongs to another model: call compile again, with a new optimizer."
+        )
 
 
 def refuse_averages(caller: str, name: str, optimizer: Any, variables: list) -> None:
@@ -163,16 +158,23 @@ def refuse_partial_multi_optimizer(caller: str, optimizer: Any, variables: list)
     Raises:
       ValueError: it is a MultiOptimizer, and was built without one of them.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(optimizer, keras.optimizers.MultiOptimizer) or not optimizer.built:
-        return
-    trained = {id(variable) for variable in optimizer._trainable_variables}
-    if left := sum(id(variable) not in trained for variable in variables):
+    several = getattr(optimizer, "inner_optimizer", optimizer)
+    unseen = _unseen(optimizer, variables)
+    if unseen and isinstance(several, keras.optimizers.MultiOptimizer):
         raise ValueError(
             f"{caller}: optimizer is a MultiOptimizer, which must train all {len(variables)} "
-            f"trainable weights of the model, and {left} are not its own: they belong to critics, "
-            "or learn nothing. Pass one optimizer."
+            f"trainable weights of the model, and {len(unseen)} are not its own: they belong to "
+            "critics, or learn nothing. Pass one optimizer."
         )
+
+
+def _unseen(optimizer, variables):
+    """The variables that an optimizer was not built with; none before it is built."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built:
+        return []
+    seen = {id(variable) for variable in optimizer._trainable_variables}
+    return [variable for variable in variables if id(variable) not in seen]
 
 
 def _entries(metrics):

@@ -93,8 +93,7 @@ def fit_surrogate(
       the choice; it is not saved with the model.
 
     Raises:
-      ValueError: data have another shape or are not finite, or an MLP is to be fitted in the
-        scope of a strategy.
+      ValueError: data have another shape or are not finite; for an MLP in a strategy's scope.
       ImportError: the SiLU net is fitted to more than 1,000 labels, without SciPy.
 
     Example:
@@ -197,18 +196,11 @@ class _Data:
         return model
 
     def mlp_model(self) -> SobolevModel:
-        """Fit an MLP.
-
-        Raises:
-          ImportError: that takes SciPy, which is not installed.
-          ValueError: this is the scope of a strategy.
-        """
+        """Fit an MLP. Raises ImportError without SciPy, ValueError in a strategy's scope."""
         self.refuse_mlp_without_scipy()
         if tf.distribute.has_strategy():
             name = type(tf.distribute.get_strategy()).__name__
-            raise ValueError(
-                f"{_CALLER}: an MLP is fitted on one device: leave the scope of {name}."
-            )
+            raise ValueError(f"{_CALLER}: an MLP takes one device: leave the scope of {name}.")
         if self.shown:
             print(f"MLP: fit to {len(self.x)} points")
         count = self._first_points()

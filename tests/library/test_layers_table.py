@@ -132,12 +132,7 @@ def test_a_model_adapts_fits_and_answers(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "LayerNormalization",
-        "unrolled",
-        *slow("MultiHeadAttention", "LSTM"),
-    ],
+    "name", ["LayerNormalization", "unrolled", *slow("MultiHeadAttention", "LSTM")]
 )
 def test_least_squares_lowers_the_loss_or_says_why_not(name):
     made = NETS[name]()

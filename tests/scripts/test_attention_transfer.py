@@ -33,14 +33,7 @@ def untrained(monkeypatch):
     return net
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        *slow("labels", "distill"),
-        "transfer",
-        "sobolev",
-    ],
-)
+@pytest.mark.parametrize("method", [*slow("labels", "distill"), "transfer", "sobolev"])
 def test_a_student_learns_and_the_teacher_does_not(method, untrained, monkeypatch):
     before, made, make_net = untrained.get_weights(), [], script.make_net
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import sobolev_tf as st
+from tests.support.cases import slow
 from train import cifar10, imagenet
 from train.lib.images import critic_flags, pixel_baseline, shapes
 from train.lib.run import cli
@@ -64,7 +65,7 @@ def settings_of(run_script, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("method", [pytest.param("direct", marks=pytest.mark.slow), "sobolev"])
+@pytest.mark.parametrize("method", [*slow("direct"), "sobolev"])
 def test_a_cell_of_table_1(method, run, tmp_path):
     length = ["--schedule_steps=8", "--steps=2", "--num_evals=1"]
     code, out, err = run(*TINY, f"--method={method}", *length, f"--workdir={tmp_path}")

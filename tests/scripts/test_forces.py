@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from tests.support.cases import slow
 from train import plot
 from train.forces import __main__ as forces
 from train.forces import clusters, dynamics, nets, recipes, table
@@ -160,7 +161,7 @@ def test_medians_and_ratios_by_hand():
 
 
 @pytest.mark.parametrize(
-    "net", [plain_net, pytest.param(nets.atomic_energies, marks=pytest.mark.slow)]
+    "net", [plain_net, *slow(nets.atomic_energies)]
 )  # the script's own net takes most of its time to trace and to export
 def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
     net, run, tmp_path, monkeypatch

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.cases import slow
 from train import imagenet
 from train.lib.images import datasets, optimizer, shapes
 from train.lib.run import old_flags, run_folder, schedule
@@ -41,7 +42,7 @@ def small(monkeypatch):
     monkeypatch.setattr(imagenet, "resnet50", small_net)
 
 
-@pytest.fixture(params=["small net", pytest.param("ResNet50", marks=pytest.mark.slow)])
+@pytest.fixture(params=["small net", *slow("ResNet50")])
 def net(request):
     if request.param == "small net":
         request.getfixturevalue("small")

@@ -244,13 +244,7 @@ def test_nets_that_were_exchanged_are_trained_again(tmp_path, run):
         assert before.rpartition(",")[0] == after.rpartition(",")[0]  # without seconds
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        *slow(["--steps=2"], ["--hidden=3"]),
-        ["--domain=0,2,0,1"],
-    ],
-)
+@pytest.mark.parametrize("other", [*slow(["--steps=2"], ["--hidden=3"]), ["--domain=0,2,0,1"]])
 def test_the_net_of_another_run_is_trained_again(tmp_path, run, other):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3"]
     assert run(*command, f"--workdir={tmp_path / 'a'}")[0] == 0
@@ -273,13 +267,7 @@ def test_nets_of_runs_that_did_not_state_what_they_are_stay_readable(tmp_path, r
     assert "2 of 2 nets are done" in out
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "pickle",
-        *slow("shape", "text", "missing", "folder"),
-    ],
-)
+@pytest.mark.parametrize("damage", ["pickle", *slow("shape", "text", "missing", "folder")])
 def test_a_net_file_of_something_else_is_trained_again(tmp_path, run, damage):
     command = [*TINY, "--function=3", "--domain=0,1,0,1", "--num_points=3", f"--workdir={tmp_path}"]
     assert run(*command)[0] == 0

@@ -10,6 +10,7 @@ import tensorflow as tf
 import sobolev_tf as st
 from sobolev_tf.keras_support import batching, multi_step
 from sobolev_tf.keras_support.array_batches import ArrayBatches, Pace, on_device
+from tests.support.cases import slow
 
 RNG = np.random.default_rng(0)
 ROWS = 11  # in batches of 4: the last one has 3
@@ -50,9 +51,7 @@ def fitted(settings, **passed):
     return model, model.fit(X, LABELS, **passed).history
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, pytest.param({"steps_per_execution": 2}, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("settings", [{}, *slow({"steps_per_execution": 2})])
 def test_weights_and_history_are_those_of_kerass_loop(settings):
     """Sample weights, validation data and its weights, a partial last batch, a changing rate."""
     passed = {"sample_weight": WEIGHTS, "validation_data": (X[:7], [a[:7] for a in LABELS])}

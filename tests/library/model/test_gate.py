@@ -270,13 +270,7 @@ class Foreign:
         return self.array.astype(dtype or self.dtype)
 
 
-@pytest.mark.parametrize(
-    "convert",
-    [
-        Foreign,
-        *slow(lambda a: a.astype(">f4"), tf.constant),
-    ],
-)
+@pytest.mark.parametrize("convert", [Foreign, *slow(lambda a: a.astype(">f4"), tf.constant)])
 def test_arrays_of_any_library_train_alike(convert):
     results = []
     for change in (np.asarray, convert):

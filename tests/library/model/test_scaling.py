@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf import SobolevModel, targets
+from tests.support.cases import slow
 from tests.support.small import DY, X, Y, compiled, smooth, truth
 
 
-@pytest.mark.parametrize("order", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("order", [1, *slow(2)])
 def test_adapt_changes_the_units_and_not_the_answers(order, tmp_path):
     x = X * np.array([1.0, 10.0, 0.01], "float32") + 5
     labels = targets.tabulate(truth, x, order=order)

@@ -13,6 +13,7 @@ from sobolev_tf.model.weight_jacobian import weight_jacobians
 from sobolev_tf.solvers import least_squares, linear
 from sobolev_tf.solvers.full_batch import FullBatch
 from sobolev_tf.solvers.residuals import linearization
+from tests.support.cases import slow
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1, 1, [12, 2])
@@ -143,7 +144,7 @@ def test_evidence_is_highest(rows, rank):
 
 
 # Labels: fewer than the 205 weights, and more.
-@pytest.mark.parametrize("points", [40, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("points", [40, *slow(250)])
 def test_evidence_does_not_learn_noise(points):
     rng = np.random.default_rng(3)
     x = rng.uniform(-1, 1, [points, 2])
