@@ -249,8 +249,9 @@ class EquationModel(EquationSteps):
         return_dict: bool = False,
     ) -> Any:
         """Take one training step on arrays as in Keras; they are checked as in `fit`."""
-        x, y, sample_weight = Feed(self, "train_on_batch").batch(x, y, sample_weight)
-        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+        feed = Feed(self, "train_on_batch")
+        x, y, sample_weight = feed.batch(x, y, sample_weight, class_weight)
+        return super().train_on_batch(x, y, sample_weight, class_weight or None, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False

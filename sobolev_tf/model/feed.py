@@ -13,7 +13,7 @@ from sobolev_tf.keras_support import arrays, batching, fit_arguments
 from sobolev_tf.keras_support.array_batches import ArrayBatches, on_device, xla_pays
 from sobolev_tf.keras_support.callbacks import want_batches
 from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
-from sobolev_tf.model import arguments, labels, not_finite
+from sobolev_tf.model import arguments, not_finite
 from sobolev_tf.model.contradictions import warn_of_contradictions
 from sobolev_tf.model.coupled_rows import warn_of_coupled_rows
 from sobolev_tf.model.digits import warn_of_lost_digits
@@ -63,6 +63,7 @@ class Feed:
         x = arrays.from_lists(caller, "x", x)
         are_arrays = arrays.are_arrays(x)
         options["shuffle"] = fit_arguments.shuffle_of(options["shuffle"], x)
+        options["class_weight"] = options["class_weight"] or None
         if (validation := options["validation_data"]) is not None:
             size = options["validation_batch_size"] or batch_size
             options["validation_data"] = self._validation(validation, size)
@@ -78,29 +79,23 @@ class Feed:
         if not are_arrays:
             passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
             return passed | {"batch_size": batch_size} | options
-        x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
-        self.gate.nothing_to_learn(y)
-        if options["class_weight"] and (keras.tree.is_nested(y) or options["steps_per_epoch"]):
-            raise ValueError(
-                f"{caller}: class_weight is for class numbers as the only labels, in whole passes "
-                "over them: give sample_weight, a number for each example."
-            )
-        by_name = labels.normalize(y, self.gate.order)
+        data = self._arrays = self.gate.arrays(x, y, sample_weight)
+        x, given = data[:2]
+        self.gate.nothing_to_learn(given)
+        self._refuse_class_weight(given, options["class_weight"], options["steps_per_epoch"])
         warn_of_coupled_rows(caller, self.model, x)
-        warn_of_lost_digits(self.model, caller, x, by_name, self.gate.ranges)
-        warn_of_contradictions(self.model, caller, by_name)
+        warn_of_lost_digits(self.model, caller, x, given, self.gate.ranges)
+        warn_of_contradictions(self.model, caller, given)
         if share and options["validation_data"] is None:
-            first, held_out = batching.split(caller, (x, y, sample_weight), share)
+            data, held_out = batching.split(caller, data, share)
             size = options["validation_batch_size"] or batch_size
             options["validation_data"] = _in_order(self._one_pass(held_out, size))
-            x, y, sample_weight = first
-        if held := self._held(x, y, sample_weight, batch_size, options):
+        if held := self._held(data, batch_size, options):
             return held
         if options["steps_per_epoch"]:
-            data = labels.as_batch(x, y, sample_weight, self.gate.order)
-            data = batching.batches(data, batch_size or 32, options["shuffle"])
-            return {"x": data} | options | {"shuffle": False}
-        return self._whole_passes(x, y, sample_weight, batch_size, options)
+            endless = batching.batches(data, batch_size or 32, options["shuffle"])
+            return {"x": endless} | options | {"shuffle": False}
+        return self._whole_passes(data, batch_size, options)
 
     def look_at_settings(self, settings: dict[str, Any]) -> None:
         """Look at what `fit` and `evaluate` take beside data, and at weights that follow the step.
@@ -141,20 +136,23 @@ class Feed:
         x = passed["x"] = arrays.from_lists(self.gate.caller, "x", x)
         if not arrays.are_arrays(x):
             return passed | {"x": self._stream(x)}
-        x, y, sample_weight = self._arrays = self.gate.arrays(x, y, sample_weight)
-        self.gate.nothing_to_learn(y, "compare")
-        return self._one_pass((x, y, sample_weight), batch_size)
+        data = self._arrays = self.gate.arrays(x, y, sample_weight)
+        self.gate.nothing_to_learn(data[1], "compare")
+        return self._one_pass(data, batch_size)
 
-    def batch(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    def batch(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: dict[int, float] | None = None
+    ) -> tuple[Any, Any, Any]:
         """Return x, y and sample_weight for one step on arrays.
 
         Raises:
           ValueError: see `Gate`.
         """
         x = as_arrays(x, self.gate.caller, self.model.equation.inputs)
-        x, y, sample_weight = self.gate.arrays(x, y, sample_weight)
-        self.gate.nothing_to_learn(y)
-        return x, y, sample_weight
+        data = self.gate.arrays(x, y, sample_weight)
+        self.gate.nothing_to_learn(data[1])
+        self._refuse_class_weight(data[1], class_weight)
+        return _as_keras_takes(data, class_weight)
 
     def prediction(self, x: Any, batch_size: int | None) -> dict:
         """Return x and batch_size for Keras's `predict`."""
@@ -190,9 +188,8 @@ class Feed:
             raise
         except (tf.errors.OpError, StopIteration, ValueError) as error:
             if type(error) is ValueError and self._arrays is not None:
-                x, y, sample_weight = self._arrays
-                passed = named_arrays(x, y, sample_weight, self.gate.order)
-                text = with_rows(str(error), passed)
+                x, y, _ = keras.utils.unpack_x_y_sample_weight(self._arrays)
+                text = with_rows(str(error), named_arrays(x, y, None, self.gate.order))
                 if text != str(error):
                     raise ValueError(text) from error
             for stream in self._streams:
@@ -209,21 +206,25 @@ class Feed:
         self._arrays = trained
         return _in_order(passed)
 
-    def _one_pass(self, looked, batch_size):
-        """Arguments of `evaluate` for arrays (x, y, sample_weight) that the gate has seen."""
-        x, y, sample_weight = looked
-        data = labels.as_batch(x, y, sample_weight, self.gate.order)
+    def _refuse_class_weight(self, given, class_weight, steps_per_epoch=None):
+        if class_weight and (list(given) != ["value"] or steps_per_epoch):
+            raise ValueError(
+                f"{self.gate.caller}: class_weight is for class numbers as the only labels, in "
+                "whole passes over them: give sample_weight, a number for each example."
+            )
+
+    def _one_pass(self, data, batch_size):
+        """Arguments of `evaluate` for what the gate returns of arrays."""
         if batches := self._batches(data, batch_size, singly=self._steps is not None):
             return {"x": batches}
-        passed = self._whole_passes(x, y, sample_weight, batch_size, {"shuffle": False})
+        passed = self._whole_passes(data, batch_size, {"shuffle": False})
         passed.pop("shuffle")
         return passed
 
-    def _held(self, x, y, sample_weight, batch_size, options):
+    def _held(self, data, batch_size, options):
         """Arguments of `fit` for arrays on the device; None where they go Keras's way."""
         if options["class_weight"] is not None or options["shuffle"] == "batch":
             return None
-        data = labels.as_batch(x, y, sample_weight, self.gate.order)
         settings = {"shuffle": options["shuffle"], "steps": options["steps_per_epoch"]}
         if (batches := self._batches(data, batch_size, **settings)) is None:
             return None
@@ -252,19 +253,17 @@ class Feed:
             batches.xla = xla_pays(steps, batches.size, weights)
         return batches
 
-    def _whole_passes(self, x, y, sample_weight, batch_size, options):
+    def _whole_passes(self, data, batch_size, options):
         """Keras's own way from arrays; float64 goes by a data set, since Keras rounds arrays."""
-        if not self._is_rounded((x, y, sample_weight)):
-            y, sample_weight = _beside(y, sample_weight, self.gate.order)
+        class_weight = options.get("class_weight")
+        x, y, sample_weight = _as_keras_takes(data, class_weight)
+        if not self._is_rounded(data):
             passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
             return passed | options
-        options, size = dict(options), batch_size or 32
-        data = (x, y, sample_weight)
-        if options.get("class_weight") is None:
-            data = labels.as_batch(x, y, sample_weight, self.gate.order)
-        data = data[: 3 if data[-1] is not None else 2]
-        shuffle, options["shuffle"] = options["shuffle"], False
-        return {"x": batching.one_pass(data, size, shuffle)} | options
+        if class_weight:
+            data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        passes = batching.one_pass(data, batch_size or 32, options["shuffle"])
+        return {"x": passes} | options | {"shuffle": False}
 
     def _is_rounded(self, structure):
         if keras.config.floatx() == "float64" or not self.model.equation.is_float64():
@@ -290,15 +289,9 @@ def _in_order(passed: dict) -> tuple:
     return tuple(passed[name] for name in ("x", "y", "sample_weight") if name in passed)
 
 
-def _beside(y: Any, sample_weight: Any, order: int) -> tuple[Any, Any]:
-    """Labels and weights as Keras takes them: in the same structure, by name.
-
-    One array of labels passes unchanged, and so does one array of weights.
-    """
-    if not keras.tree.is_nested(y):  # class_weight needs it as it is
-        return y, sample_weight
-    by_name = labels.normalize(y, order)
-    if keras.tree.is_nested(sample_weight):
-        weights = labels.weights_by_name(sample_weight, order)
-        sample_weight = beside_labels(by_name, weights)
-    return by_name or None, sample_weight
+def _as_keras_takes(data: tuple, class_weight: Any) -> tuple[Any, Any, Any]:
+    """x, labels and weights in one structure; with weights of classes, labels are one array."""
+    x, given, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if class_weight:
+        return x, given["value"], weights and weights["value"]
+    return x, given or None, beside_labels(given, weights or {}) if given else weights

@@ -56,14 +56,13 @@ class Gate:
         self.masked, self.target, self._parts = masked, target, parts
         self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
 
-    def arrays(self, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
-        """Return arrays in their plain form, in the structure in which they came.
+    def arrays(self, x: Any, y: Any, sample_weight: Any) -> tuple:
+        """Return arrays in their plain form, as `labels.as_batch` does.
 
         Args:
           x: the net's inputs.
           y: labels in any form, or None.
           sample_weight: in any form, or None.
-          at_least: the fewest rows.
 
         Raises:
           ValueError: names the array and the first row that is wrong.
@@ -71,8 +70,8 @@ class Gate:
         x, y, sample_weight = self._plain(x, y, sample_weight)
         named = self._named(x, y, sample_weight)
         self._refuse_idle_weights(named)
-        self._look_at(named, at_least=at_least)
-        return x, y, sample_weight
+        self._look_at(named)
+        return labels.as_batch(x, y, sample_weight, self.order)
 
     def plain(self, x: Any) -> Any:
         """Return inputs in their plain form, whatever their numbers are.
@@ -138,14 +137,14 @@ class Gate:
                 "is (x, y, sample_weight); derivatives belong to the labels, (x, (y, dy))."
             )
 
-    def nothing_to_learn(self, y: Any, purpose: str = "learn") -> None:
+    def nothing_to_learn(self, given: dict[str, Any], purpose: str = "learn") -> None:
         """Raise ValueError for arrays whose labels are all missing.
 
         Args:
-          y: labels in any form.
+          given: labels by name of term.
           purpose: what there is nothing to do for, as the error says.
         """
-        named = self._named(None, y, None)
+        named = self._named(None, given, None)
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
         if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
             raise ValueError(

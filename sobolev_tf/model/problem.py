@@ -10,7 +10,7 @@ import tensorflow as tf
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
 from sobolev_tf.keras_support.errors import errors_of
-from sobolev_tf.model import labels, terms
+from sobolev_tf.model import terms
 
 
 class Problem:
@@ -47,9 +47,8 @@ class Problem:
         gate = model._gate("problem", caller)
         if not arrays.are_arrays(x):
             raise ValueError(f"{gate.caller}: x is arrays of all points, got {require.shown(x)}.")
-        x, y, sample_weight = gate.arrays(x, y, sample_weight)
-        gate.nothing_to_learn(y)
-        batch = labels.as_batch(x, y, sample_weight, model.order)
+        batch = gate.arrays(x, y, sample_weight)
+        gate.nothing_to_learn(batch[1])
         self.data = keras.tree.map_structure(
             tf.convert_to_tensor, keras.tree.lists_to_tuples(batch)
         )

@@ -131,7 +131,9 @@ class SobolevModel(EquationModel):
         gate.squared = True  # deviations are roots of mean squares
         looked = arrays.are_arrays(x)
         if looked:
-            x, y, sample_weight = gate.arrays(x, y, sample_weight)
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
+                gate.arrays(x, y, sample_weight)
+            )
         if scale_x:
             pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.chosen)
         batches = arguments.label_batches(

@@ -54,12 +54,12 @@ def checked(
         label_forms.refuse_unknown(f"{caller}: y", y, _LABELS, _OTHERS, "labels are value and d1")
     if isinstance(y, list | tuple) and len(y) > len(_LABELS) and arrays.is_array(y[-1]):
         raise ValueError(f"{caller}: y has {len(y)} entries, expected values, or (value, d1).")
-    x, y, weights = gate.arrays(x, y, weights)
-    gate.nothing_to_learn(y)
+    x, given, *by_name = gate.arrays(x, y, weights)
+    gate.nothing_to_learn(given)
+    weights = by_name[0]["value"] if by_name else None
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"{caller}: x has shape {list(x.shape)}, expected [B, D].")
-    given = label_forms.by_name(y, 1, extra=("directions",))
     if others := [name for name in given if name in label_forms.DIRECTIONAL]:
         raise ValueError(
             f"{caller}: labels are value and d1, got {others[0]}: fit_lbfgs takes every label."

@@ -95,7 +95,21 @@ def test_labels_and_weights_in_any_form_are_validated_alike():
     classes = np.zeros(64, int)
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     sparse = compiled(loss={"value": entropy})
-    assert sparse.fit(X, classes, class_weight={0: 0.0}, **kwargs).history["value_loss"] == [0]
+    for y in (classes, {"value": classes}, (classes, None)):
+        assert sparse.fit(X, y, class_weight={0: 0.0}, **kwargs).history["value_loss"] == [0]
+        assert sparse.fit(X, y, class_weight={}, **kwargs).history["value_loss"][0] > 0  # none
+
+
+def test_weights_of_classes_are_for_class_numbers_alone():
+    classes = np.zeros(64, int)
+    loss = {"value": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    model = compiled(loss=loss)
+    for y in (classes, {"value": classes}):
+        logs = model.train_on_batch(X, y, class_weight={0: 0.0}, return_dict=True)
+        assert float(logs["value_loss"]) == 0
+    for method in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="class_weight is for class numbers as the only"):
+            method(X, (classes, DY), class_weight={0: 0.0})
 
 
 def test_a_problem_is_what_evaluate_computes():
