@@ -89,8 +89,9 @@ class EquationSteps(NetModel):
         variables = self.trainable_variables
         of_loss = gradients.connect(tape.gradient(scaled, variables), variables)
         gradients.build_optimizer(self.optimizer, variables)
-        # A batch that is refused while it is read must not decay the weights.
-        with tf.control_dependencies([loss]):
+        # A batch that is refused while it is read must not decay the weights. Nor may they decay
+        # before the gradients are computed, for which TensorFlow's optimizer needs to be told.
+        with tf.control_dependencies([loss, *of_loss]):
             together = skipped_together(self.optimizer, of_loss)
             self.optimizer.apply_gradients(zip(together, variables, strict=True))
         return strategies.reducible_logs(self.compute_metrics(*comparison[:4]))

@@ -148,11 +148,15 @@ class Feed:
         Raises:
           ValueError: see `Gate`.
         """
+        if class_weight is not None:
+            fit_arguments.check(self.gate.caller, self.model, {"class_weight": class_weight})
         x = as_arrays(x, self.gate.caller, self.model.equation.inputs)
         data = self.gate.arrays(x, y, sample_weight)
         self.gate.nothing_to_learn(data[1])
         self._refuse_class_weight(data[1], class_weight)
-        return _as_keras_takes(data, class_weight)
+        if class_weight:
+            return _as_keras_takes(data, class_weight)
+        return keras.utils.unpack_x_y_sample_weight(data)
 
     def prediction(self, x: Any, batch_size: int | None) -> dict:
         """Return x and batch_size for Keras's `predict`."""
@@ -254,16 +258,24 @@ class Feed:
         return batches
 
     def _whole_passes(self, data, batch_size, options):
-        """Keras's own way from arrays; float64 goes by a data set, since Keras rounds arrays."""
+        """Keras's own way from arrays; a data set where Keras would round or lose some."""
         class_weight = options.get("class_weight")
         x, y, sample_weight = _as_keras_takes(data, class_weight)
-        if not self._is_rounded(data):
+        lost = not class_weight and self._has_weights_of_other_structure(data)
+        if not lost and not self._is_rounded(data):
             passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
             return passed | options
         if class_weight:
             data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-        passes = batching.one_pass(data, batch_size or 32, options["shuffle"])
+        passes = batching.one_pass(data, batch_size or 32, bool(options["shuffle"]))
         return {"x": passes} | options | {"shuffle": False}
+
+    def _has_weights_of_other_structure(self, data):
+        """Keras has weights beside labels: not of a target's, nor of labels that come by input."""
+        _, given, weights = keras.utils.unpack_x_y_sample_weight(data)
+        of_target = self.gate.target and any(name not in given for name in weights or {})
+        by_input = any(keras.tree.is_nested(given.get(name)) for name in weights or {})
+        return of_target or by_input
 
     def _is_rounded(self, structure):
         if keras.config.floatx() == "float64" or not self.model.equation.is_float64():

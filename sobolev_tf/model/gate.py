@@ -187,7 +187,7 @@ class Gate:
 
     def _refuse_idle_weights(self, named):
         """Raise ValueError for weights by name of a term that has no labels."""
-        labeled = {name.split()[1] for name in named if name.startswith("label ")}
+        labeled = {labels.term_of(name) for name in named if name.startswith("label ")}
         # A target supplies labels where there are none; of policies, those beside stored logits.
         if self.seen or not labeled or (self.target and self.masked):
             return

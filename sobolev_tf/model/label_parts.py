@@ -1,6 +1,7 @@
 """Labels that are known in part: which a model can learn from, and which it refuses."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class LabelParts:
         Raises:
           ValueError: names the label and the first such row.
         """
+        named = self._joined(named)
         if self.projection is not None and self.inputs is not None:
             given = {name.removeprefix("label "): array for name, array in named.items()}
             refuse_lost(caller, given, self.projection, len(self.inputs), start, where)
@@ -61,3 +63,19 @@ class LabelParts:
             derivative = name.startswith("label d") and self.projection is None
             if derivative or name.startswith("label value"):  # others have axes of their own
                 self.objective.refuse_torn_rows(caller, name, array, start, where)
+
+    def _joined(self, named):
+        """Arrays by name, where a label that comes by input is one array [B,K,D]."""
+        parts: dict[str, list] = {}
+        for name, array in named.items():
+            if name.startswith("label ") and "[" in name:
+                parts.setdefault(f"label {labels.term_of(name)}", []).append(array)
+        whole = {name: array for name, array in named.items() if "[" not in name}
+        outputs = math.prod(self.outputs or ())
+        for name, arrays in parts.items():
+            if len(arrays) == 1:
+                whole[name] = arrays[0]
+            elif all(len(a) and a.size % (len(a) * outputs) == 0 for a in arrays):
+                flat = [a.reshape(len(a), outputs, -1) for a in arrays]
+                whole[name] = np.concatenate(flat, axis=-1)
+        return whole

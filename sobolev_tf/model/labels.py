@@ -72,6 +72,17 @@ def order_of(name: str) -> int:
     return int(name[1:]) if name[1:].isdigit() else 0
 
 
+def term_of(name: str) -> str:
+    """Return the term of a label or weight from what errors call it.
+
+    >>> term_of("label d1['a']"), term_of("sample_weight of d1")
+    ('d1', 'd1')
+    """
+    for what in ("label ", "directions of ", "sample_weight of "):
+        name = name.removeprefix(what)
+    return name.partition("[")[0]
+
+
 def by_name(y: Any, order: int, what: str = "y", extra: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the entries of `y` by name of term, without those that are absent (None or left out).
 

@@ -40,7 +40,7 @@ class Sound:
                 # NaN below zero.
                 wide = tensor.dtype if tensor.dtype.is_floating else tf.float32
                 finite.append(tf.sqrt(tf.cast(tensor, wide)))
-            elif not label or name.split()[1] in self.whole:
+            elif not label or labels.term_of(name) in self.whole:
                 finite.append(tensor)
             elif self.missing == "nan":
                 finite.append(tf.where(tf.math.is_nan(tensor), tf.zeros_like(tensor), tensor))

@@ -83,8 +83,9 @@ class Trainer:
             compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
         if self.method in CONTROLS and cuts:
             gradients = self._control(tape, objective, variables, cuts, arriving)
-        # A batch that is refused while it is read must not decay the weights.
-        with tf.control_dependencies([loss]):
+        # A batch that is refused while it is read must not decay the weights. Nor may they decay
+        # before the gradients are computed, for which TensorFlow's optimizer needs to be told.
+        with tf.control_dependencies([loss, *(g for g in gradients if g is not None)]):
             # None if all are frozen.
             self.optimizer.apply(skipped_together(self.optimizer, gradients), variables)
         return Step(loss, outputs)
@@ -173,7 +174,7 @@ class Trainer:
     def _apply_to_critics(self, tape, objective):
         variables = [v for layer in self.layers for v in layer.critic.trainable_variables]
         gradients = tape.gradient(objective, variables)
-        with tf.control_dependencies([objective]):
+        with tf.control_dependencies([objective, *(g for g in gradients if g is not None)]):
             self.critic_updates.apply(self.critic_optimizer, gradients, variables)
 
 

@@ -141,3 +141,59 @@ def test_a_model_can_be_built_again():
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
     with pytest.raises(ValueError, match=r"built for x \[B, 3\] already, .* for \[B, 2\]\.$"):
         model.build((None, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": False, "steps_per_execution": 1}])
+def test_weights_count_for_terms_of_a_target(options):
+    model = compiled(smooth(), "sgd", target=smooth(), **options)
+    weight = np.repeat([0.0, 1.0], 32)
+    alone = model.evaluate(X[32:], batch_size=32, verbose=0, return_dict=True)
+    for given in (weight, {"value": weight, "d1": weight}):
+        logs = [
+            model.evaluate(X, sample_weight=given, batch_size=64, verbose=0, return_dict=True),
+            model.test_on_batch(X, None, given, return_dict=True),
+        ]
+        for log in logs:
+            for term in ("value_loss", "d1_loss"):  # means over all rows, half of weight 0
+                assert float(log[term]) == pytest.approx(alone[term] / 2, rel=1e-5)
+
+
+def test_weights_count_for_labels_that_come_by_input():
+    inputs = {name: keras.Input(X.shape[1:], name=name) for name in ("a", "b")}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    model = compiled(keras.Model(inputs, keras.layers.Dense(2, "tanh")(joined)), wrt=["a", "b"])
+    x = {"a": X, "b": X}
+    y = {"value": Y, "d1": {"a": DY, "b": DY}}
+    whole = {"value": Y, "d1": np.concatenate([DY, DY], -1)}
+    weight = np.linspace(0, 2, 64, dtype="float32")
+    for given in (weight, {"value": weight, "d1": weight}):
+        expected = model.evaluate(x, whole, sample_weight=given, verbose=0, return_dict=True)
+        logs = model.evaluate(x, y, sample_weight=given, verbose=0, return_dict=True)
+        assert logs["d1_loss"] == pytest.approx(expected["d1_loss"], rel=1e-5)
+        batch = model.test_on_batch(x, y, given, return_dict=True)
+        assert np.isfinite(float(batch["d1_loss"]))
+
+
+@pytest.mark.parametrize("projection", [None, "input", "output"])
+def test_labels_by_input_that_are_known_in_part_are_as_one_array(projection):
+    inputs = {name: keras.Input(X.shape[1:], name=name) for name in ("a", "b")}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    net = keras.Model(inputs, keras.layers.Dense(2, "tanh")(joined))
+    model = compiled(net, wrt=["a", "b"], projection=projection, seed=0, missing="nan")
+    a, b = np.ones([2, 64, 2, X.shape[1]], "float32")
+    a[0, 1, 1] = np.nan
+    ways = []
+    for d1 in (np.concatenate([a, b], -1), {"a": a, "b": b}):
+        try:
+            ways.append(model.evaluate({"a": X, "b": X}, {"d1": d1}, verbose=0))
+        except ValueError as error:
+            ways.append(str(error))
+    assert ways[0] == ways[1]
+    assert isinstance(ways[0], str) == (projection is not None)
+
+
+@pytest.mark.parametrize("weights", [{0: -1.0}, {"0": 1.0}, [1.0]])
+def test_weights_of_classes_are_checked_on_batches(weights):
+    loss = {"value": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    with pytest.raises(ValueError, match="class"):
+        compiled(loss=loss).train_on_batch(X, np.zeros(64, int), class_weight=weights)
