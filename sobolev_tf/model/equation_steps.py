@@ -10,6 +10,7 @@ from sobolev_tf import row_share
 from sobolev_tf.keras_support import strategies
 from sobolev_tf.keras_support.loss_scaling import skipped_together
 from sobolev_tf.keras_support.step_counts import batches_taken
+from sobolev_tf.keras_support.update_order import after
 from sobolev_tf.metrics import has_state, jet_metrics
 from sobolev_tf.model import gradients, labels, mixed_rows, saving, term_metrics, terms
 from sobolev_tf.model.equation import Equation
@@ -89,9 +90,7 @@ class EquationSteps(NetModel):
         variables = self.trainable_variables
         of_loss = gradients.connect(tape.gradient(scaled, variables), variables)
         gradients.build_optimizer(self.optimizer, variables)
-        # A batch that is refused while it is read must not decay the weights. Nor may they decay
-        # before the gradients are computed, for which TensorFlow's optimizer needs to be told.
-        with tf.control_dependencies([loss, *of_loss]):
+        with after(loss, of_loss):
             together = skipped_together(self.optimizer, of_loss)
             self.optimizer.apply_gradients(zip(together, variables, strict=True))
         return strategies.reducible_logs(self.compute_metrics(*comparison[:4]))

@@ -261,8 +261,8 @@ class Feed:
         """Keras's own way from arrays; a data set where Keras would round or lose some."""
         class_weight = options.get("class_weight")
         x, y, sample_weight = _as_keras_takes(data, class_weight)
-        lost = not class_weight and self._has_weights_of_other_structure(data)
-        if not lost and not self._is_rounded(data):
+        keeps = class_weight or not self._has_weights_of_other_structure(data)
+        if keeps and not self._is_rounded(data):
             passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
             return passed | options
         if class_weight:
@@ -273,9 +273,8 @@ class Feed:
     def _has_weights_of_other_structure(self, data):
         """Keras has weights beside labels: not of a target's, nor of labels that come by input."""
         _, given, weights = keras.utils.unpack_x_y_sample_weight(data)
-        of_target = self.gate.target and any(name not in given for name in weights or {})
-        by_input = any(keras.tree.is_nested(given.get(name)) for name in weights or {})
-        return of_target or by_input
+        by_input = any(keras.tree.is_nested(given.get(name)) for name in weights or ())
+        return bool(weights) and (self.gate.target or by_input)
 
     def _is_rounded(self, structure):
         if keras.config.floatx() == "float64" or not self.model.equation.is_float64():
@@ -306,4 +305,4 @@ def _as_keras_takes(data: tuple, class_weight: Any) -> tuple[Any, Any, Any]:
     x, given, weights = keras.utils.unpack_x_y_sample_weight(data)
     if class_weight:
         return x, given["value"], weights and weights["value"]
-    return x, given or None, beside_labels(given, weights or {}) if given else weights
+    return x, given or None, beside_labels(given, weights or {})

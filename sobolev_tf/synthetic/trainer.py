@@ -11,6 +11,7 @@ from sobolev_tf.jets import Jet, at_least_float32
 from sobolev_tf.keras_support.loss_scaling import skipped_together, uses_loss_scaling
 from sobolev_tf.keras_support.step_counts import batches_taken
 from sobolev_tf.keras_support.strategies import replicas
+from sobolev_tf.keras_support.update_order import after
 from sobolev_tf.losses import per_example
 from sobolev_tf.synthetic import controls
 from sobolev_tf.synthetic.batch import Batch, Step, num_examples
@@ -83,9 +84,7 @@ class Trainer:
             compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
         if self.method in CONTROLS and cuts:
             gradients = self._control(tape, objective, variables, cuts, arriving)
-        # A batch that is refused while it is read must not decay the weights. Nor may they decay
-        # before the gradients are computed, for which TensorFlow's optimizer needs to be told.
-        with tf.control_dependencies([loss, *(g for g in gradients if g is not None)]):
+        with after(loss, gradients):
             # None if all are frozen.
             self.optimizer.apply(skipped_together(self.optimizer, gradients), variables)
         return Step(loss, outputs)
@@ -174,7 +173,7 @@ class Trainer:
     def _apply_to_critics(self, tape, objective):
         variables = [v for layer in self.layers for v in layer.critic.trainable_variables]
         gradients = tape.gradient(objective, variables)
-        with tf.control_dependencies([objective, *(g for g in gradients if g is not None)]):
+        with after(objective, gradients):
             self.critic_updates.apply(self.critic_optimizer, gradients, variables)
 
 

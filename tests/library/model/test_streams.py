@@ -283,16 +283,3 @@ def test_a_pydataset_without_batches_is_refused():
     model.compile("sgd", run_eagerly=True)
     with pytest.raises(ValueError, match="the PyDataset has no batch"):
         model.fit(Empty(), verbose=0)
-
-
-def test_weights_decay_after_the_gradient_of_arrays():
-    def trained(**options):
-        keras.utils.set_random_seed(0)
-        model = SobolevModel(nets.mlp(2, hidden=[8], activation="tanh"))
-        model.compile(keras.optimizers.AdamW(0.5, weight_decay=0.5), **options)
-        x = np.random.default_rng(0).normal(size=[64, 2]).astype("float32")
-        model.fit(x, x[:, :1] ** 2, batch_size=16, epochs=5, shuffle=False, verbose=0)
-        return model.get_weights()
-
-    for graph, eager in zip(trained(), trained(run_eagerly=True), strict=True):
-        np.testing.assert_allclose(graph, eager, atol=1e-4)
