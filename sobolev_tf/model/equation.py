@@ -65,8 +65,15 @@ class Equation:
 
     def is_float64(self) -> bool:
         """Tell whether any layer of the net computes in float64."""
-        layers = self.net._flatten_layers()
-        return any("float64" in (each.compute_dtype, each.variable_dtype) for each in layers)
+        return self.inputs.is_float64()
+
+    def rounds_x(self) -> bool:
+        """Tell whether x loses the digits that float32 cannot hold.
+
+        A float64 net whose keras.Input is float32 rounds what it is given: x, or its z-scores.
+        """
+        scaled = self.scaling.built and bool(tf.reduce_any(self.scaling.mean != 0))
+        return not self.is_float64() or (self.inputs.are_rounded() and not scaled)
 
     def cast(self, x: Any) -> Any:
         """Return x as tensors of the net's dtype: derivatives are with respect to these.

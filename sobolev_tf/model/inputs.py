@@ -57,6 +57,20 @@ class Inputs:
         """Whether x is several arrays."""
         return self.wrt is not None or len(getattr(self.net, "inputs", None) or [None]) > 1
 
+    def is_float64(self) -> bool:
+        """Tell whether any layer of the net computes in float64."""
+        layers = self.net._flatten_layers()
+        return any("float64" in (each.compute_dtype, each.variable_dtype) for each in layers)
+
+    def are_rounded(self) -> bool:
+        """Tell whether a float64 net rounds its inputs: those of a keras.Input of less digits."""
+        known = getattr(self.net, "inputs", None) or []
+        return self.is_float64() and any(
+            tensor.dtype in ("float32", "float16", "bfloat16")
+            for tensor in known
+            if not self.chosen or tensor.name in self.chosen
+        )
+
     def known_shape(self) -> Any:
         """Return the shape [B,*in] of the net's inputs in their structure, or None before build."""
         if isinstance(self.net, keras.Sequential) and self.net.built:
@@ -266,6 +280,9 @@ class Inputs:
         return [t.name for t in getattr(self.net, "inputs", None) or []]
 
     def _dtype(self, name):
+        """The dtype of an input; float64 in a float64 net, since z-scores are computed of it."""
+        if (self.wrt is None or name in self.chosen) and self.is_float64():
+            return "float64"
         known = getattr(self.net, "inputs", None) or []
         structure = known and not isinstance(self.net, keras.Sequential) and self.net.input
         if isinstance(structure, dict) and name in structure:
