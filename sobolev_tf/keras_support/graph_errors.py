@@ -32,6 +32,10 @@ _LOOP_ON_REPLICAS = (
     "Keras cannot run several steps an execution on several replicas. Compile the model with "
     "steps_per_execution=1."
 )
+# Its two reports of an operation that has no gradient.
+_NO_GRADIENT = re.compile(
+    r"gradient registry has no entry for: (\w+)|No gradient defined for operation.*\(op type: (\w+)"
+)
 
 
 class RefusedByLayer(ValueError):
@@ -67,6 +71,7 @@ def own_errors(
     Raises:
       RefusedInput: an operation refused its input, such as an index out of range, or a class
         number for which the net has no output.
+      ValueError: TensorFlow has no gradient of an operation's gradient.
     """
     try:
         yield
@@ -79,6 +84,11 @@ def own_errors(
             raise RefusedInput(None, None, f"{caller}: {line}") from None
         if isinstance(error, ValueError | TypeError) and (line := _of_layer(error)) is not None:
             raise kind(line if line.startswith(caller) else f"{caller}: {line}") from None
+        if isinstance(error, LookupError) and (found := _NO_GRADIENT.search(str(error))):
+            raise ValueError(
+                f"{caller}: TensorFlow has no gradient of {found[1] or found[2]}, and Sobolev "
+                "training differentiates twice: use another activation or layer for it."
+            ) from None
         if _is_unnamed(error):
             raise ValueError(f"{caller}: {error}") from error
         raise

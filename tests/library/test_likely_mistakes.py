@@ -11,8 +11,8 @@ X = np.random.default_rng(0).uniform(-1, 1, [12, 3]).astype("float32")
 Y, DY = X[:, :1] * X[:, 1:2], np.stack([X[:, 1], X[:, 0], 0 * X[:, 2]], 1)[:, None]
 
 
-def compiled():
-    model = st.SobolevModel(st.nets.mlp(3, hidden=[4]))
+def compiled(activation="relu"):
+    model = st.SobolevModel(st.nets.mlp(3, hidden=[4], activation=activation))
     model.compile()
     return model
 
@@ -68,6 +68,14 @@ MISTAKES = {
         r"fit_surrogate: sample_weight .*: pass np.asarray\(sample_weight\)",
     ),
     "rows": (lambda: compiled().fit(X, (Y, DY[..., :2])), r"label d1 has shape \[12, 1, 2\]"),
+    "softsign": (
+        lambda: compiled("softsign").fit(X, (Y, DY)),
+        r"fit: TensorFlow has no gradient of SoftsignGrad, .*: use another activation",
+    ),
+    "softsign by hand": (
+        lambda: st.fit_lbfgs(compiled("softsign"), X, (Y, DY)),
+        r"fit_lbfgs: TensorFlow has no gradient of SoftsignGrad",
+    ),
     "no critic": (lambda: st.DecoupledModel(stages()), "critic=st.synthetic.dense_critic"),
     "pixels": (
         lambda: st.jet(lambda x: x, np.zeros([2, 8, 8, 1], "uint8")),
