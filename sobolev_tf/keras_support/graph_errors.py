@@ -173,6 +173,11 @@ def raised_in_python(error: tf.errors.OpError) -> Exception | None:
 def _of_generator(error: tf.errors.OpError) -> str | None:
     """What tf.data refused in a batch that a generator yielded; None for other errors."""
     found = re.search(r"`generator` (yielded an element[^.\n]*)\.", error.message)
+    if found and "OptionalSpec" in error.message:  # Keras 3.15 describes None so, and then trips
+        return (
+            "a batch has None in a tuple, which Keras does not take from a PyDataset: leave it "
+            'out, and give labels in a dict, such as {"d1": ...}.'
+        )
     return f"the generator {found[1]}: batches differ in their rows only." if found else None
 
 

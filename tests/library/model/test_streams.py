@@ -283,3 +283,16 @@ def test_a_pydataset_without_batches_is_refused():
     model.compile("sgd", run_eagerly=True)
     with pytest.raises(ValueError, match="the PyDataset has no batch"):
         model.fit(Empty(), verbose=0)
+
+
+@pytest.mark.parametrize("batch", [(X, (Y, DY), None), (X, (None, DY))])
+def test_none_in_a_batch_of_a_pydataset_is_refused_in_one_line(batch):
+    class Given(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return batch
+
+    with pytest.raises(ValueError, match=r"^SobolevModel.fit: a batch has None .*: leave it\b.*$"):
+        compiled().fit(Given(), verbose=0)
