@@ -260,7 +260,9 @@ def sphere(
     """
     wide = tf.float64 if like.dtype == tf.float64 else tf.float32
     batch, dims = tf.split(tf.shape(like), [1, len(like.shape) - 1])
-    v = tf.random.stateless_normal(tf.concat([batch, [projections], dims], 0), seed, dtype=wide)
+    shape = tf.concat([batch, [projections], dims], 0)
+    # By name: the default algorithm is another one under XLA.
+    v = tf.random.stateless_normal(shape, seed, dtype=wide, alg="philox")
     v.set_shape([like.shape[0], projections, *like.shape[1:]])
     if orthogonal:
         return tf.cast(radius * _orthonormal(v), like.dtype)

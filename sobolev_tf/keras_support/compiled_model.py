@@ -34,6 +34,10 @@ class CompiledModel(keras.Model):
         """Tell whether the net takes axes of any size beside the rows."""
         return False
 
+    def known_outputs(self) -> tuple:
+        """Return the shape *out of a row's outputs; () while it is not known."""
+        return ()
+
     def forget_functions(self) -> None:
         """Drop the compiled functions: they are made anew when they are next called."""
         self.train_function = self.test_function = self.predict_function = None

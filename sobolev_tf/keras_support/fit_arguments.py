@@ -7,6 +7,7 @@ import numpy as np
 
 from sobolev_tf import require
 from sobolev_tf.keras_support import arrays
+from sobolev_tf.keras_support.shapes import batch_shape
 
 _LEAST = {
     "batch_size": 1,
@@ -24,11 +25,12 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
 
     Args:
       caller: the method that errors name.
-      model: a Keras model.
+      model: one of the library's models.
       passed: arguments by name.
 
     Raises:
-      ValueError: an argument has a wrong type or range, or the model is not compiled.
+      ValueError: an argument has a wrong type or range, or the model is not compiled; or weights
+        of classes are given where a row has several labels.
     """
     if not model.compiled and not caller.endswith("predict"):
         raise ValueError(f"{caller}: the model has no loss and no optimizer yet: call compile.")
@@ -44,7 +46,7 @@ def check(caller: str, model: Any, passed: dict[str, Any]) -> None:
     verbose = passed.get("verbose", "auto")
     known = int(verbose) if isinstance(verbose, bool | np.integer) else verbose
     require.one_of(caller, "verbose", known, ("auto", 0, 1, 2))
-    _look_at_class_weight(caller, passed.get("class_weight"))
+    _look_at_class_weight(caller, passed.get("class_weight"), model.known_outputs())
 
 
 def shuffle_of(shuffle: bool | str | None, x: Any) -> bool | str:
@@ -117,7 +119,7 @@ def validation_epochs(caller: str, frequency: Any) -> int | list[int]:
     return require.whole_number(caller, name, frequency, at_least=1)
 
 
-def _look_at_class_weight(caller, class_weight):
+def _look_at_class_weight(caller, class_weight, outputs):
     if class_weight is None:
         return
     if not isinstance(class_weight, dict):
@@ -126,3 +128,8 @@ def _look_at_class_weight(caller, class_weight):
     for number, weight in class_weight.items():
         require.whole_number(caller, "a class of class_weight", number, at_least=0)
         require.number(caller, f"class_weight[{number}]", weight, at_least=0)
+    if class_weight and len(outputs) > 1:  # Keras would take the place of the largest label
+        raise ValueError(
+            f"{caller}: class_weight is for one class in each row, and the net gives "
+            f"{batch_shape(outputs)}: weigh labels within a loss of your own."
+        )

@@ -71,7 +71,7 @@ def apply_replicas_sequentially(
 
     Args:
       optimizer: Keras's.
-      gradients: this replica's, one for each variable.
+      gradients: this replica's, one for each variable; None where there is none.
       variables: what is updated.
     """
     here = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -79,9 +79,11 @@ def apply_replicas_sequentially(
     for replica in range(replicas()):
         rescale = tf.where(tf.equal(here, replica), optimizer.scale_loss(1.0) / scale, 0.0)
         # The optimizer adds up over replicas: all but one give zeros.
-        mine = [tf.math.multiply_no_nan(g, tf.cast(rescale, g.dtype)) for g in gradients]
-        mine = skipped_together(optimizer, mine)
-        optimizer.apply_gradients(zip(mine, variables, strict=True))
+        mine = [
+            None if g is None else tf.math.multiply_no_nan(g, tf.cast(rescale, g.dtype))
+            for g in gradients
+        ]
+        optimizer.apply(skipped_together(optimizer, mine), variables)
 
 
 def replicas() -> int:

@@ -203,6 +203,10 @@ class NetModel(strategies.DistributedModel):
         """Tell whether an input of the net has axes of any size beside the rows."""
         return has_open_axes(self.equation.inputs.known_shape())
 
+    def known_outputs(self) -> tuple:
+        """Return the shape *out of a row's outputs; () before the net is built."""
+        return self.equation.output_dims
+
     def make_train_function(self, force: bool = False) -> None:
         """Make Keras's train function, after a check that the optimizer has the net's weights."""
         caller = f"{type(self).__name__}.fit"

@@ -36,7 +36,8 @@ def replacement(
         return gradient * tf.constant(signs(gradient.shape[-1], cut), gradient.dtype)
     wide = at_least_float32(gradient)
     seed = tf.stack([tf.cast(replica, tf.int32) * 1000 + cut, tf.cast(step, tf.int32)])
-    drawn = tf.random.stateless_normal(tf.shape(wide), seed, dtype=wide.dtype)
+    # By name: the default algorithm is another one under XLA.
+    drawn = tf.random.stateless_normal(tf.shape(wide), seed, dtype=wide.dtype, alg="philox")
     axes = list(range(1, wide.shape.rank))
     length, own = (tf.reduce_sum(t**2, axes, keepdims=True) ** 0.5 for t in (wide, drawn))
     return tf.cast(drawn * tf.math.divide_no_nan(length, own), gradient.dtype)

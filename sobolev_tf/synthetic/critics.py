@@ -156,8 +156,7 @@ def build(
       A list of Keras models.
 
     Raises:
-      ValueError: the number of critics or their shapes do not fit the network, or one critic is
-        used at two cuts.
+      ValueError: the number of critics or their shapes do not fit the network.
     """
     cuts, outputs = stages[:-1], stages[-1].output_shape[1:]
     if callable(critic) and not isinstance(critic, keras.Model):
@@ -176,11 +175,6 @@ def build(
         )
     for k, (model, stage) in enumerate(zip(critics, cuts, strict=True)):
         _check(model, f"the critic at cut {k + 1}", stage.output_shape[1:], outputs, direct)
-        first = [other is model for other in critics].index(True)
-        if first < k:
-            raise ValueError(
-                f"the critic at cut {k + 1} is the one at cut {first + 1}; each cut needs its own."
-            )
     return critics
 
 

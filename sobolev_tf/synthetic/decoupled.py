@@ -109,6 +109,7 @@ class DecoupledModel(DecoupledSteps):
             splitting.check(stages)
             direct = method == "direct"
             built = critics.build(stages, critic, direct) if method in TERM_WEIGHTS else []
+            splitting.refuse_shared_weights(stages, built)
             devices = placing.devices(placement, len(stages))
         super().__init__(dtype=kwargs.pop("dtype", stages[0].dtype_policy), **kwargs)
         self.method = method

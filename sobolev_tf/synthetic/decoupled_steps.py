@@ -59,6 +59,10 @@ class DecoupledSteps(WatchedModel):
         """Tell whether the first stage takes axes of any size beside the rows."""
         return has_open_axes(self.stages[0].input_shape)
 
+    def known_outputs(self) -> tuple:
+        """Return the shape *out of a row's outputs."""
+        return tuple(self.stages[-1].output_shape[1:])
+
     def traced_from(self) -> list:
         """List what the compiled functions depend on: stages, critics, settings."""
         names = ["method", "gradient_target", "diagnose_every", "loss", "optimizer"]

@@ -66,6 +66,11 @@ def check(
                 f"placement: {what} takes all stages' gradients together; use an optimizer without "
                 "it, and mixed_bfloat16 or compile(auto_scale_loss=False) for half precision."
             )
+        if _counts_updates(optimizer):
+            raise ValueError(
+                f"placement: {type(optimizer).__name__} counts its own updates, and each stage "
+                "takes one in a step; use another optimizer, such as Adam."
+            )
 
 
 def unrolled(train: Callable, steps: int, otherwise: Callable) -> Callable:
@@ -248,6 +253,12 @@ class PlacedTrainer:
             self.diagnostics[k].track(name, metric_value, num_examples(batch.x))
         self.diagnostics[k].track_accuracy(self.loss, batch.y, forward.cut.outputs)
         return gradients
+
+
+def _counts_updates(optimizer):
+    """Whether an update changes more than `iterations` and what belongs to each variable."""
+    update = type(optimizer)._backend_update_step
+    return update is not keras.Optimizer._backend_update_step or hasattr(optimizer, "optimizers")
 
 
 def _apply(optimizer, number, gradients, variables):

@@ -49,7 +49,7 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
         raise ValueError(f"split: expected a net with one output, got one with {len(net.outputs)}.")
     cuts = [_output_of(net, name) for name in at]
     _check_order(net, list(at), cuts)
-    start = net.inputs[0] if len(net.inputs) == 1 else net.inputs
+    start = _inputs(net)
     ends = [*cuts, net.outputs[0]]
     for name, cut, end in zip(at, cuts, ends[1:], strict=True):
         _check_separates(name, cut, end)
@@ -57,13 +57,18 @@ def split(net: keras.Model, at: Sequence[str]) -> list[keras.Model]:
         keras.Model(start, end, name=f"{net.name}_stage{k}")
         for k, (start, end) in enumerate(zip([start, *cuts], ends, strict=True))
     ]
-    _check_disjoint(stages)
+    if shared := _shared(stages):
+        path, one, other = shared
+        raise ValueError(
+            f"split: {path!r} is used on both sides of a cut, in {stages[one].name!r} and "
+            f"{stages[other].name!r}. Cut where no layer is shared."
+        )
     return stages
 
 
 def join(stages: Sequence[keras.Model]) -> keras.Model:
     """Return the model that calls `stages` one after another; it shares their weights."""
-    start = x = stages[0].inputs[0] if len(stages[0].inputs) == 1 else stages[0].inputs
+    start = x = _inputs(stages[0])
     for stage in stages:
         x = stage(x)
     return keras.Model(start, x)
@@ -84,6 +89,18 @@ def check(stages: Sequence[keras.Model]) -> None:
                 f"stage {k + 1} takes {takes}, and stage {k} gives {gives}: they are not of one "
                 "net, or not in order."
             )
+
+
+def refuse_shared_weights(stages: Sequence[keras.Model], critics: Sequence[keras.Model]) -> None:
+    """Raise ValueError if two stages or critics share a weight: different losses train them."""
+    if shared := _shared([*stages, *critics]):
+        names = [f"stage {k}" for k in range(1, len(stages) + 1)]
+        names += [f"the critic at cut {k}" for k in range(1, len(critics) + 1)]
+        path, one, other = shared
+        raise ValueError(
+            f"{names[other]} shares {path!r} with {names[one]}; each learns from a loss of its "
+            "own: give it a layer of its own, such as a copy by keras.models.clone_model."
+        )
 
 
 def _output_of(net, name):
@@ -143,17 +160,20 @@ def _check_separates(name, cut, end):
         )
 
 
-def _check_disjoint(stages):
-    """Raise ValueError if two stages share a layer, since different gradients would train it."""
-    owner: dict[int, keras.Model] = {}
-    for stage in stages:
-        for variable in stage.variables:
-            other = owner.setdefault(id(variable), stage)
-            if other is not stage:
-                raise ValueError(
-                    f"split: {variable.path!r} is used on both sides of a cut, in "
-                    f"{other.name!r} and {stage.name!r}. Cut where no layer is shared."
-                )
+def _inputs(net):
+    """A net's inputs in their structure; the tensor if there is one, unless it has a key."""
+    structure = net.inputs if isinstance(net, keras.Sequential) else net.input
+    return net.inputs[0] if len(net.inputs) == 1 and not isinstance(structure, dict) else structure
+
+
+def _shared(models):
+    """The path of a weight that two models share, and their numbers; None if there is none."""
+    owner: dict[int, int] = {}
+    for number, model in enumerate(models):
+        for variable in model.variables:
+            if (first := owner.setdefault(id(variable), number)) < number:
+                return variable.path, first, number
+    return None
 
 
 def _reaches(end, tensor):

@@ -95,7 +95,9 @@ class WatchedModel(DistributedModel):
         return_dict: bool = False,
     ) -> Any:
         """Take one step on arrays as in Keras; they are checked as in `fit`."""
-        looked = gate.look("DecoupledModel.train_on_batch", x, y, sample_weight)
+        caller = "DecoupledModel.train_on_batch"
+        fit_arguments.check(caller, self, {"class_weight": class_weight})
+        looked = gate.look(caller, x, y, sample_weight)
         return super().train_on_batch(*looked, class_weight, return_dict)
 
     def test_on_batch(

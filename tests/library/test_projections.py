@@ -27,6 +27,17 @@ def test_directions_lie_on_the_sphere(batch, dims, count, dtype, radius):
     np.testing.assert_allclose(lengths, radius, rtol=3e-3)
 
 
+@pytest.mark.parametrize("orthogonal", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_xla_draws_the_same_directions(dtype, orthogonal):
+    like = tf.zeros([4, 3, 2], dtype)
+    drawn = projections.sphere(like, 5, (1, 2), orthogonal=orthogonal)
+    by_xla = tf.function(projections.sphere, jit_compile=True)(
+        like, 5, (1, 2), orthogonal=orthogonal
+    )
+    np.testing.assert_allclose(by_xla, drawn, rtol=1e-4, atol=1e-5)
+
+
 def test_projected_squares_have_the_full_squares_expectation():
     e = tf.constant([[1.0, -2.0, 3.0]])
     v = projections.sphere(tf.zeros([1, 3]), 40_000, (0, 0), radius=3**0.5)

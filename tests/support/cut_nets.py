@@ -39,6 +39,12 @@ def points(n=7):
     return rng.normal(size=(n, 4)), rng.integers(0, 3, n)
 
 
+def copied(model):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def compiled(net, method="sobolev", critic=dense_critic, rate=1.0, critic_rate=1.0, **kwargs):
     options = {k: kwargs.pop(k) for k in list(kwargs) if k in OPTIONS}
     model = DecoupledModel(split(net, at=CUTS), critic, method, **options)

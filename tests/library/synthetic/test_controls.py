@@ -24,6 +24,8 @@ def test_a_random_gradient_has_the_true_length_and_no_direction():
     for cut, step, replica in ((0, 3, 0), (1, 4, 0), (1, 3, 1)):
         other = replacement("random", tf.constant(GRADIENT), cut, step, replica).numpy()
         assert np.abs(other - drawn).min() > 0
+    by_xla = tf.function(replacement, jit_compile=True)("random", tf.constant(GRADIENT), 1, 3)
+    np.testing.assert_allclose(by_xla, drawn, rtol=1e-4, atol=1e-6)
 
 
 def test_half_of_the_channels_have_the_other_sign_at_every_step():

@@ -15,7 +15,16 @@ from sobolev_tf.synthetic import (
     split,
 )
 from sobolev_tf.synthetic.methods import CONTROLS
-from tests.support.cut_nets import CROSS_ENTROPY, CUTS, compiled, conv_net, images, points, tanh_net
+from tests.support.cut_nets import (
+    CROSS_ENTROPY,
+    CUTS,
+    compiled,
+    conv_net,
+    copied,
+    images,
+    points,
+    tanh_net,
+)
 from tests.support.hand_gradients import hand_gradients
 
 
@@ -92,7 +101,7 @@ def test_backprop_is_plain_fit():
 def test_a_critic_that_is_the_true_upper_part_gives_the_true_gradient():
     net = conv_net(batch_norm=False)
     stages = split(net, at=["second"])
-    model = DecoupledModel(stages, critic=[stages[1]], diagnose_every=1)
+    model = DecoupledModel(stages, critic=[copied(stages[1])], diagnose_every=1)
     model.compile(
         keras.optimizers.SGD(0.0),
         keras.optimizers.SGD(0.0),
@@ -168,7 +177,7 @@ def test_the_critics_own_classes_are_counted():
     stages = split(conv_net(batch_norm=False), at=["second"])
     x, y = images()
     for loss, labels in ((CROSS_ENTROPY, y), ("mse", np.eye(3, dtype="f")[y])):
-        model = DecoupledModel(stages, critic=[stages[1]])
+        model = DecoupledModel(stages, critic=[copied(stages[1])])
         optimizers = keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0)
         model.compile(*optimizers, loss, metrics=["accuracy"])
         logs = model.fit(x, labels, batch_size=8, verbose=0).history
@@ -267,7 +276,9 @@ def test_weights_of_sequences_and_ignored_classes(outputs, loss, placement):
     """As many steps T as examples; a critic that is the true upper part has nothing to learn."""
     keras.utils.set_random_seed(0)
     stages = split(sequence_net(outputs), at=["first"])
-    model = DecoupledModel(stages, critic=[stages[1]], diagnose_every=1, placement=placement)
+    model = DecoupledModel(
+        stages, critic=[copied(stages[1])], diagnose_every=1, placement=placement
+    )
     model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0), loss)
     x, weight = keras.random.normal([7, 7, 4]).numpy(), np.arange(7.0)
     outputs = model.predict(x, verbose=0)

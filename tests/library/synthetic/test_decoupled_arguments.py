@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf.synthetic import DecoupledModel, dense_critic, direct_module, imagenet_critic, split
+from tests.support.cut_nets import copied
 from tests.support.refusals import refused_in_one_line
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -70,10 +71,41 @@ def test_one_critic_at_two_cuts_is_refused():
     x = keras.layers.Dense(6, "tanh", name="second")(x)
     stages = split(keras.Model(start, keras.layers.Dense(3)(x)), CUTS)
     critic = dense_critic((6,), 3)
-    message = "DecoupledModel: the critic at cut 2 is the one at cut 1; each cut needs its own"
+    message = "DecoupledModel: the critic at cut 2 shares '.*' with the critic at cut 1; each"
     for critics in ([critic, critic], lambda *_: critic):
         with pytest.raises(ValueError, match=message):
             DecoupledModel(stages, critics)
+
+
+def test_weights_that_two_losses_would_train_are_refused():
+    shared = keras.layers.Dense(3, name="shared")
+
+    def model(*layers):
+        return keras.Sequential([keras.Input([3]), *layers])
+
+    with pytest.raises(ValueError, match=r"at cut 1 shares '.*shared/kernel' with stage 2;"):
+        DecoupledModel([model(keras.layers.Dense(3)), model(shared)], [model(shared)])
+    stages = [model(keras.layers.Dense(3)) for _ in range(3)]
+    with pytest.raises(ValueError, match=r"cut 2 shares '.*/kernel' with the critic at cut 1;"):
+        DecoupledModel(stages, lambda *_: model(shared))
+    with pytest.raises(ValueError, match=r"stage 2 shares '.*/kernel' with stage 1;"):
+        DecoupledModel([model(shared), model(shared)], dense_critic)
+
+
+@pytest.mark.parametrize("label", ["classes", "one-hot"])
+def test_weights_of_classes_are_refused_where_a_row_has_several(label):
+    model = DecoupledModel(split(net([7, 4]), CUTS[1:]), method="noprop")
+    compiled(model)
+    x, y = np.zeros([7, 7, 4]), np.zeros([7, 7], int)
+    y = np.eye(3)[y] if label == "one-hot" else y
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(7)
+    for train in (
+        lambda: model.fit(x, y, class_weight={0: 2.0}),
+        lambda: model.fit(data, class_weight={0: 2.0}),
+        lambda: model.train_on_batch(x, y, class_weight={0: 2.0}),
+    ):
+        with pytest.raises(ValueError, match=r"one class in each row, and .* gives \[B, 7, 3\]"):
+            train()
 
 
 @pytest.mark.parametrize(
@@ -212,9 +244,7 @@ def dense_per_step(outputs):
 def test_the_critics_classes_are_counted_at_every_step_of_a_sequence():
     """With the true upper part as critic, its accuracy is the network's."""
     stages = split(net([7, 4]), CUTS[1:])
-    critic = keras.models.clone_model(stages[1])
-    critic.set_weights(stages[1].get_weights())
-    model = DecoupledModel(stages, [critic])
+    model = DecoupledModel(stages, [copied(stages[1])])
     compiled(model, metrics=["accuracy"])
     model.optimizer.learning_rate = model.critic_optimizer.learning_rate = 0.0
     logs = model.fit(RNG.normal(size=[12, 7, 4]), RNG.integers(0, 3, [12, 7]), verbose=0).history

@@ -66,6 +66,23 @@ def test_critics_take_the_replicas_gradients_in_turn(two_replicas):
         np.testing.assert_allclose(whole, first + second, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("updates", ["sync", "sequential_async"])
+def test_frozen_critics_stay_as_they_are_on_replicas(updates, two_replicas):
+    with two_replicas.scope():
+        model = compiled(tanh_net(), critic_updates=updates)
+        for critic in model.critics:
+            critic.trainable = False
+        model.compile("sgd", "sgd", loss=CROSS_ENTROPY, critic_updates=updates)
+    before = [critic.get_weights() for critic in model.critics]
+    stage = model.stages[0].get_weights()
+    data = tf.data.Dataset.from_tensor_slices(points(8)).batch(8)
+    model.fit(data, verbose=0)
+    for old, critic in zip(before, model.critics, strict=True):
+        for a, b in zip(old, critic.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert np.abs(model.stages[0].get_weights()[0] - stage[0]).max() > 0
+
+
 def test_a_critics_regularizer_counts_once_and_for_the_critic_only(two_replicas):
     """SGD at rate 1 with hardly any critic loss moves the kernel by exactly 2 * 0.1 * w."""
 

@@ -238,6 +238,7 @@ def test_what_a_user_does_with_a_model_works_placed(tmp_path):
             },
             "LossScaleOptimizer that float16 brings takes all",
         ),
+        ({"placed": TWO, "optimizer": keras.optimizers.Nadam()}, "Nadam counts its own updates"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(options, message):

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from sobolev_tf.synthetic import split
+from sobolev_tf.synthetic import DecoupledModel, dense_critic, split
 
 
 def residual_net():
@@ -104,3 +104,27 @@ def test_only_functional_models_have_a_graph_to_cut():
 
     with pytest.raises(ValueError, match="expected a functional keras"):
         split(Opaque(), ["a"])
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict, all keys")
+@pytest.mark.parametrize("structure", ["dict", "nested", "swapped names", "one key", "list"])
+def test_stages_take_inputs_as_the_net_does(structure):
+    a, b = keras.Input([4], name="b"), keras.Input([4], name="a")  # not the keys of below
+    inputs = {
+        "dict": {"z": a, "y": b},
+        "nested": [{"z": a}, b],
+        "swapped names": {"a": a, "b": b},
+        "one key": {"z": a},
+        "list": [a, b],
+    }[structure]
+    h = keras.layers.Dense(6, "tanh", name="h")(a - 2 * b if structure != "one key" else a)
+    net = keras.Model(inputs, keras.layers.Dense(3)(h))
+    rng = np.random.default_rng(0)
+    x = keras.tree.map_structure(lambda t: rng.random([8, 4], "float32"), inputs)
+    model = DecoupledModel(split(net, ["h"]), dense_critic)
+    model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = net.predict(x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.network()(x), expected, rtol=1e-5, atol=1e-6)
+    history = model.fit(x, rng.integers(0, 3, 8), verbose=0).history
+    assert np.isfinite(history["loss"][0])
