@@ -153,14 +153,15 @@ class Objective:
         """Tell whether a term has both a loss and a weight."""
         return self.losses[name] is not None and self.weights[name] is not None
 
-    def weight(self, name: str, step: Any) -> Any:
+    def weight(self, name: str, step: Any) -> tf.Tensor:
         """Return w_j at a training step."""
         weight = self.weights[name]
-        if not callable(weight):
-            return weight
-        if (number := weight(step)) is None:
+        number = weight(step) if callable(weight) else weight
+        if number is None:
             raise ValueError(f"loss_weights of {name} gives None at a step, expected a number.")
-        return losses.nan_where_negative(number)
+        if isinstance(number, int | float):  # else TensorFlow takes float32, also for float64 nets
+            number = tf.constant(number, tf.float64)
+        return losses.nan_where_negative(number) if callable(weight) else number
 
     def refuse_weights(self, caller: str, step: Any) -> None:
         """Check the weights that are functions, at a step.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel, losses
+from sobolev_tf import SobolevModel, losses, nets
 from sobolev_tf.model.statistics import SMALLEST_SIZE
 from tests.support.small import DY, X, Y, compiled, smooth
 
@@ -18,6 +18,18 @@ def test_weights_may_follow_a_schedule():
         weight = 2.0 if model.optimizer.iterations == 0 else 0.5
         assert logs["loss"] == pytest.approx(logs["value_loss"] + weight * logs["d1_loss"])
         model.fit(X, (Y, DY), batch_size=16, verbose=0)
+
+
+@pytest.mark.parametrize("weight", [0.3, lambda step: 0.3])
+def test_weights_have_the_digits_of_a_float64_net(weight):
+    net = nets.mlp(3, 2, hidden=[8], activation="tanh", dtype="float64")
+    model = SobolevModel(net)
+    model.compile(loss_weights=[0.1, weight])
+    jet = model.predict_jet(X.astype("float64"))
+    squares = [np.sum((jet.value - Y) ** 2), np.sum((jet.derivatives[0] - DY) ** 2)]
+    expected = (0.1 * squares[0] + 0.3 * squares[1]) / len(X)
+    loss = model.problem(X.astype("float64"), (Y, DY)).loss()
+    assert float(loss) == pytest.approx(expected, rel=1e-13)
 
 
 def test_component_weights_multiply_errors():
