@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from sobolev_tf.jets.detached import warn_of_detached_part
-from sobolev_tf.jets.moments import exact_moments
+from sobolev_tf.jets.exact import exact_derivatives
 
 
 def as_differentiable(x: ArrayLike, name: str = "x") -> tf.Tensor:
@@ -156,7 +156,7 @@ row of x.
     if not callable(fn):
         raise ValueError(f"{caller}: fn is a function of x, got {type(fn).__name__}.")
     try:
-        with exact_moments() if differentiated else contextlib.nullcontext():
+        with exact_derivatives() if differentiated else contextlib.nullcontext():
             value = fn(x)
     except (NotImplementedError, AttributeError) as error:
         # TensorFlow's message if NumPy is called on a traced tensor.
