@@ -26,7 +26,13 @@ from sobolev_tf.check.constant import constant_columns
 from sobolev_tf.check.data import Data, read_data
 from sobolev_tf.check.explain import explain
 from sobolev_tf.check.hypothesis import relative_misfit
-from sobolev_tf.check.judged import judged_outputs, name_judged, not_judged, without_others
+from sobolev_tf.check.judged import (
+    judged_outputs,
+    name_judged,
+    not_judged,
+    not_varied,
+    without_others,
+)
 from sobolev_tf.check.kinks import find_kinks
 from sobolev_tf.check.report import Finding, LabelCheck
 from sobolev_tf.check.secants import (
@@ -101,7 +107,7 @@ def check_labels(
 def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     secants = neighbor_secants(data, rng)
     judged = judged_outputs(data, secants)
-    rest = not_judged(data, judged)
+    rest = [*not_judged(data, judged), *not_varied(data)]
     if secants is None or not judged.any():
         return LabelCheck(tuple(rest), math.nan, "no pairs of neighbors")
     few = np.where(judged, 0.0, np.nan)  # rises of outputs with a few are no evidence
@@ -110,7 +116,7 @@ def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     # Near rows, for curvature's sake; farther ones if nothing explains those, since noise may.
     for start, stop in itertools.pairwise(BANDS):
         band = secants.band(start, stop)
-        if band.step.shape[1] and (not tried or tried[-1][0] > CLOSE):
+        if np.isfinite(band.rise).any() and (not tried or tried[-1][0] > CLOSE):
             explained = explain(data, band, CLOSE, fitted=secants.band(0, _FITTED * stop))
             tried.append((relative_misfit(band, explained.rise), band, explained))
     _, band, explained = min(tried, key=lambda t: t[0])

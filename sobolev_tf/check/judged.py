@@ -32,6 +32,16 @@ def not_judged(data: Data, judged: np.ndarray) -> list[Finding]:
     ]
 
 
+def not_varied(data: Data) -> list[Finding]:
+    """Say which inputs are the same in all rows: no step is along them."""
+    known = np.isfinite(data.dy).any((0, 1))
+    if not len(data.x) or not (same := (data.x == data.x[0]).all(0) & known).any():
+        return []
+    text = "not judged: the same in every row; give fn, which checks these slopes"
+    inputs = component_names(data.shape_in, np.flatnonzero(same).tolist())
+    return [Finding("cannot tell", math.nan, text, inputs=inputs)]
+
+
 def name_judged(data: Data, judged: np.ndarray, findings: list[Finding]) -> list[Finding]:
     """Name the judged outputs in findings that are about all of these."""
     names = component_names(data.shape_out, np.flatnonzero(judged).tolist())

@@ -66,7 +66,8 @@ def neighbor_secants(data: Data, rng: np.random.Generator) -> Secants | None:
     rows = max(_LEAST_ROWS, min(_ROWS, BUDGET // (count * data.dy[0].size)))
     tail = rng.permutation(len(pool))[:rows]
     distance = (z**2).sum(1) - 2 * z[tail] @ z.T
-    distance[np.arange(len(tail)), tail] = np.inf
+    _, point = np.unique(z, axis=0, return_inverse=True)
+    distance[point[tail][:, None] == point] = np.inf  # the row itself, and copies of its point
     head = np.argpartition(distance, count - 1, 1)[:, :count]
     head = np.take_along_axis(head, np.argsort(np.take_along_axis(distance, head, 1), 1), 1)
     step, rise = z[head] - z[tail][:, None], y[head] - y[tail][:, None]

@@ -106,7 +106,9 @@ class EquationSteps(NetModel):
         start = 0 if training else tf.cast(self._loss_tracker.count, tf.int64)
         comparison = self._compare(data, training, start=start)
         x, y, y_pred, sample_weight, shares = comparison
-        loss = self.compute_loss(x, y, y_pred, sample_weight, training, shares)
+        # Passed only where they are needed: overridden, the method may have Keras's arguments only.
+        known = {} if shares is None else {"shares": shares}
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training, **known)
         # Keras's tracker; the loss was divided by the number of replicas for the gradient.
         tracked = loss * strategies.replicas()
         if self._means_of_present():  # of other numbers of rows: `get_metrics_result` adds them

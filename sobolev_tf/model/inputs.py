@@ -111,7 +111,7 @@ class Inputs:
           ValueError: for integers where derivatives are taken, or inputs that are not named.
         """
         known = self.known_shape()
-        if isinstance(x, tf.Tensor) and x.shape.rank is None and isinstance(known, tuple):
+        if isinstance(x, tf.Tensor) and x.shape.rank is None and _is_shape(known):
             x = tf.ensure_shape(x, known)  # a data set may not know even the number of axes
         entries = self._entries(x)
         names = self.chosen or list(entries)
@@ -182,7 +182,7 @@ class Inputs:
 
     def shape(self, input_shape: Any) -> tuple:
         """Return the point's shape without B, from the net's input shapes in their structure."""
-        shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
+        shapes = self._entries(input_shape, leaf=_is_shape)
         self.dims = {name: tf.TensorShape(shape[1:]) for name, shape in shapes.items()}
         self.sizes = {name: dims.num_elements() for name, dims in self.dims.items()}
         if not isinstance(self.wrt, list):
@@ -191,7 +191,7 @@ class Inputs:
 
     def specs(self, input_shape: Any) -> list[tf.TensorSpec]:
         """Return named TensorSpecs of all inputs, for signatures; `structure` is the way back."""
-        shapes = self._entries(input_shape, leaf=lambda s: isinstance(s, tuple))
+        shapes = self._entries(input_shape, leaf=_is_shape)
         return [
             tf.TensorSpec([None, *shape[1:]], self._dtype(name), name=name or "x")
             for name, shape in shapes.items()
@@ -201,7 +201,9 @@ class Inputs:
         """Return the net's inputs from a list of tensors, in the structure of `input_shape`."""
         if isinstance(input_shape, dict):
             return dict(zip(input_shape, tensors, strict=True))
-        return tensors[0] if isinstance(input_shape, tuple) else list(tensors)
+        if _is_shape(input_shape):
+            return tensors[0]
+        return tuple(tensors) if isinstance(input_shape, tuple) else list(tensors)
 
     def _part(self, label, name, outputs):
         """The derivatives by one input [B,*out,n]; of one output [B,1] also from [B,*in]."""
@@ -291,6 +293,11 @@ class Inputs:
             if name is None or tensor.name == name:
                 return tensor.dtype
         return self.net.variable_dtype or keras.config.floatx()
+
+
+def _is_shape(shape):
+    """Whether this is one shape (B, *in), and not a tuple of shapes."""
+    return isinstance(shape, tuple) and not any(isinstance(n, tuple) for n in shape)
 
 
 def _flat(t):

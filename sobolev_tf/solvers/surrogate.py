@@ -116,8 +116,7 @@ def fit_surrogate(
     if model is None:
         model = data.kernel_model() if net == "kernel" else data.mlp_model()
     model.surrogate = data.report(net, errors)
-    if net == "kernel":
-        _warn_of_unused_slopes(data.processes)
+    _warn_of_unused_slopes(data.processes)
     if shown:
         print(f"{_CALLER}: {model.surrogate}")
     return model
@@ -194,6 +193,15 @@ class _Data:
         kernel_posterior.assign(self.processes)
         model.set_posterior(kernel_posterior)
         return model
+
+    def leave_out_unused_slopes(self) -> None:
+        """Take the slopes that the kernel net does not use from the labels of the other fits."""
+        if unused := _unused_slopes(self.processes):
+            slopes = self.y["d1"].copy()
+            slopes[:, unused] = np.nan
+            self.y = self.y | {"d1": slopes}
+            if np.isnan(slopes).all():
+                del self.y["d1"]
 
     def mlp_model(self) -> SobolevModel:
         """Fit an MLP. Raises ImportError without SciPy, ValueError in a strategy's scope."""
@@ -312,6 +320,7 @@ def _choose(data: _Data) -> tuple[str, SobolevModel | None, dict[str, float]]:
     except ImportError as error:
         warn.at_users_line(f"{error} So no MLP was tried.")
         return "kernel", model, {"kernel": left_out}
+    data.leave_out_unused_slopes()
     order = np.random.default_rng(data.seed).permutation(len(data.x))
     cut = max(1, len(order) // 5)
     held_out, rest = data.rows(order[:cut]), data.rows(order[cut:])
@@ -327,12 +336,16 @@ def _compile(model: SobolevModel, component_weights: str | None = None) -> None:
 
 
 def _warn_of_unused_slopes(processes: list[GaussianProcess]) -> None:
-    unused = [k for k, process in enumerate(processes) if not process.prior.uses_slopes]
-    if unused:
+    if unused := _unused_slopes(processes):
         warn.at_users_line(
             f"{_CALLER}: slopes of output {', '.join(map(str, unused))} are left out, since values "
             "alone predict left-out values better: they are noisy or wrong; check_labels tells."
         )
+
+
+def _unused_slopes(processes: list[GaussianProcess]) -> list[int]:
+    """The outputs whose values are predicted from values alone."""
+    return [k for k, process in enumerate(processes) if not process.prior.uses_slopes]
 
 
 def _root_mean_square(errors: np.ndarray) -> float:

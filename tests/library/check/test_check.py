@@ -32,6 +32,26 @@ def test_right_labels_pass(fn, count, function):
         assert "labels agree" in str(check)
 
 
+@pytest.mark.parametrize("copies", [2, 5, 40])
+def test_copies_of_points_hide_no_fault(copies):
+    x = np.repeat(np.random.default_rng(0).uniform(-1, 1, [60, 2]), copies, 0)
+    y, dy = labels(sines, x)
+    check = check_labels(x, y, dy)
+    assert check.ok
+    assert check.decided
+    assert [f.kind for f in check_labels(x, y, -dy).findings] == ["wrong sign"]
+
+
+def test_slopes_along_an_input_that_does_not_vary_are_not_judged():
+    x = np.random.default_rng(0).uniform(-1, 1, [200, 3])
+    x[:, 1] = 3.0
+    dy = np.stack([np.cos(x[:, 0]), np.full(200, 1e3), np.zeros(200)], 1)
+    check = check_labels(x, np.sin(x[:, 0]), dy)
+    assert check.ok
+    assert not check.decided
+    assert "input 1: not judged: the same in every row; give fn" in str(check)
+
+
 def test_right_labels_of_a_grid_pass():
     """All nearest steps have one length there, so curvature looks like a factor."""
     for count in (7, 10, 18):

@@ -53,6 +53,30 @@ def test_wrt_names_what_is_differentiated(wrt, tmp_path):
     np.testing.assert_allclose(answer["d1"], ours, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("structure", [tuple, list])
+def test_a_net_may_take_a_tuple_or_a_list(structure, tmp_path):
+    net = two_inputs()
+    net = keras.Model(structure(net.inputs), net.outputs[0])
+    values = structure([TWO["a"], TWO["b"]])
+    model = compiled(net, wrt=["a", "b"])
+    jet = model.predict_jet(TWO)
+    np.testing.assert_array_equal(model.predict_jet(values).derivatives[0], jet.derivatives[0])
+    label = np.concatenate([DY[:, :, :2], DY], -1)
+    for x in (values, TWO):
+        logs = model.evaluate(x, (Y, label), verbose=0, return_dict=True)
+        error = jet.derivatives[0] - label
+        assert logs["d1_loss"] == pytest.approx(np.mean(np.sum(error**2, (1, 2))), rel=1e-4)
+    assert np.isfinite(model.fit(values, (Y, label), verbose=0).history["loss"][0])
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again.predict(values, verbose=0), model.predict(TWO, verbose=0))
+    model.export(tmp_path / "saved")
+    served = tf.saved_model.load(tmp_path / "saved").signatures["jet"]
+    answer = served(**{name: tf.constant(array) for name, array in TWO.items()})
+    expected = model.predict_jet(TWO).derivatives[0]
+    np.testing.assert_allclose(answer["d1"], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_other_inputs_may_hold_integers_and_come_in_a_list():
     words, x = keras.Input([4], dtype="int32", name="words"), keras.Input([3], name="x")
     known = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(words))

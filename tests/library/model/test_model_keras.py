@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import losses, nets, projections, targets
+from sobolev_tf import SobolevModel, losses, nets, projections, targets
 from sobolev_tf.keras_support import array_batches
 from tests.support.cases import slow
 from tests.support.curve import DY, X, Y, assert_same_weights, compiled
@@ -19,6 +19,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 def fixed_directions(like, projections, seed, radius, orthogonal=False):
     one = tf.ones_like(like)[:, None]
     return tf.concat([one * math.cos(p) for p in range(projections)], 1)
+
+
+def test_compute_loss_may_be_overridden_with_the_arguments_of_keras():
+    class Shifted(SobolevModel):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return super().compute_loss(x, y, y_pred, sample_weight, training) + 1.0
+
+    model = Shifted(nets.mlp(2, Y.shape[1], hidden=[4], activation="tanh"))
+    model.compile(keras.optimizers.SGD(0.0))
+    logs = model.fit(X, (Y, DY), verbose=0).history
+    expected = logs["value_loss"][0] + logs["d1_loss"][0] + 1
+    assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_structures_of_labels_and_weights_are_the_same_fit():

@@ -90,6 +90,25 @@ def test_missing_entries_are_left_out():
     assert error(model.predict(TEST, verbose=0), waves(TEST)[0]) < 1e-2
 
 
+@pytest.mark.parametrize("signs", [-1, [1, -1, 1]])
+def test_slopes_of_the_wrong_sign_are_left_out(signs):
+    """They are slopes of another smooth function: the values seem to be noise."""
+    value, gradient = (label[:, :1] for label in waves(X))
+    with pytest.warns(UserWarning, match="slopes of output 0 are left out"):
+        model = st.fit_surrogate(X, (value, gradient * signs), net="kernel")
+    assert model.surrogate.uses_slopes.tolist() == [False]
+    alone = st.fit_surrogate(X, value, net="kernel")
+    np.testing.assert_allclose(model.predict(TEST), alone.predict(TEST), atol=1e-6)
+
+
+def test_right_slopes_are_kept_where_values_are_noisy():
+    value, gradient = (label[:, :1] for label in waves(X))
+    noise = np.random.default_rng(0).normal(size=value.shape)
+    model = st.fit_surrogate(X, (value + 0.1 * value.std() * noise, gradient), net="kernel")
+    assert model.surrogate.uses_slopes.tolist() == [True]
+    assert error(model.predict(TEST, verbose=0), waves(TEST)[0][:, :1]) < 0.05
+
+
 def test_noise_in_slopes_is_found():
     value, gradient = waves(X)
     normal = np.random.default_rng(0).normal(size=gradient.shape)
@@ -223,7 +242,8 @@ def test_fewer_labels_than_a_linear_trend_has_coefficients_leave_deviations(poin
 
 def test_slopes_of_zero_leave_the_mean_of_noisy_values_as_sure_as_it_is():
     x = np.linspace(-1, 1, 16)[:, None]
-    model = st.fit_surrogate(x, (np.sign(x), 0 * x), net="kernel")
+    value = np.random.default_rng(0).permutation(np.sign(x))
+    model = st.fit_surrogate(x, (value, 0 * x), net="kernel")
     found = model.predict_std(x, verbose=0).value
     # Zeros are labels too, so that the noise of values is between 0.7 and 1.
     assert (found > 0.7 / 4).all()
