@@ -4,8 +4,9 @@
 variance's first derivative, but all higher ones are silently wrong: the Hessian of a net with
 LayerNormalization or GroupNormalization, and the weights' gradient of a loss of derivatives.
 
-`tf.image.resize`, which is linear, has a gradient that is taken for a constant if it is bilinear,
-and cannot be differentiated otherwise. So is the first derivative forward, of which it is part.
+`tf.image.resize` is linear. TensorFlow takes the gradient of its bilinear form for a constant, and
+cannot differentiate that of other forms. Without a mend, whatever differentiates that gradient is
+wrong or refused: products with the Jacobian, and the weights' gradient of a loss of derivatives.
 """
 
 import contextlib
