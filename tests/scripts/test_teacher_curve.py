@@ -12,7 +12,15 @@ RESULTS = Path(curve.__file__).parents[1] / "results"
 
 @pytest.mark.parametrize(
     ("game", "bottom", "flags"),
-    [("space_invaders", 0, "\nnum_actors=1, learning_rate=0.00025"), ("pong", -21.5, "")],
+    [
+        (
+            "space_invaders",
+            0,
+            "\nunroll_length=5, optimizer=rmsprop,\nlearning_rate=0.0007, value_cost=0.25, "
+            "gae_lambda=1.0,\nnormalize_advantages=False",
+        ),
+        ("pong", -21.5, ""),
+    ],
 )
 def test_a_curve_has_random_play_and_the_released_checkpoint(
     game, bottom, flags, tmp_path, saved_figures

@@ -7,7 +7,9 @@ To train the paper's teacher net for 10 million agent steps (40 million frames):
 This takes hours on two cores. `--preset=paper` is A3C for the paper's 80 million steps, which take
 days; the paper gives no other setting, so they are those of Mnih et al. (2016). The released
 teachers (train/teachers) were trained for fewer steps: Breakout's scores 346 over 30 episodes after
-3.2 million steps with `--steps=4000000 --num_evals=20 --unroll_length=8 --nonormalize_advantages`.
+3.2 million steps with `--steps=4000000 --num_evals=20 --unroll_length=8 --nonormalize_advantages`,
+Space Invaders' 559 after 7.8 million with `--unroll_length=5 --gae_lambda=1
+--nonormalize_advantages --optimizer=rmsprop --learning_rate=7e-4 --value_cost=0.25`.
 The run folder holds config.json, metrics.csv, summary.json, curve.png and checkpoints, including
 the best one; the same command resumes, with new games. `--init_from=released` starts a new run from
 a released teacher.
