@@ -67,12 +67,15 @@ def _moments(
 
 def _resize(images: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
     """`tf.image.resize`, differentiated as the linear function that it is inside the context."""
-    if not _exact.get():
+
+    def stock(images):
         return _stock_resize(images, *args, **kwargs)
-    images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
-        return _stock_resize(images, *args, **kwargs)
-    return _linear(lambda x: _stock_resize(x, *args, **kwargs), images)
+
+    if _exact.get():
+        images = tf.convert_to_tensor(images)
+        if images.dtype.is_floating:
+            return _linear(stock, images)
+    return stock(images)
 
 
 def _linear(fn: Callable, x: tf.Tensor) -> tf.Tensor:
@@ -80,10 +83,7 @@ def _linear(fn: Callable, x: tf.Tensor) -> tf.Tensor:
 
     @tf.custom_gradient
     def forward(x):
-        def gradient(dy):
-            return backward(dy)
-
-        return fn(x), gradient
+        return fn(x), backward
 
     @tf.custom_gradient
     def backward(dy):
@@ -91,11 +91,7 @@ def _linear(fn: Callable, x: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(at)
             y = fn(at)
-
-        def gradient(d):
-            return forward(d)
-
-        return tape.gradient(y, at, output_gradients=tf.cast(dy, y.dtype)), gradient
+        return tape.gradient(y, at, output_gradients=tf.cast(dy, y.dtype)), forward
 
     return forward(x)
 

@@ -72,8 +72,10 @@ class Equation:
 
         A float64 net whose keras.Input is float32 rounds what it is given: x, or its z-scores.
         """
+        if not self.is_float64():
+            return True
         scaled = self.scaling.built and bool(tf.reduce_any(self.scaling.mean != 0))
-        return not self.is_float64() or (self.inputs.are_rounded() and not scaled)
+        return self.inputs.are_rounded() and not scaled
 
     def cast(self, x: Any) -> Any:
         """Return x as tensors of the net's dtype: derivatives are with respect to these.

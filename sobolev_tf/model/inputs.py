@@ -63,9 +63,9 @@ class Inputs:
         return any("float64" in (each.compute_dtype, each.variable_dtype) for each in layers)
 
     def are_rounded(self) -> bool:
-        """Tell whether a float64 net rounds its inputs: those of a keras.Input of less digits."""
+        """Tell whether a keras.Input of the point has fewer digits than float64."""
         known = getattr(self.net, "inputs", None) or []
-        return self.is_float64() and any(
+        return any(
             tensor.dtype in ("float32", "float16", "bfloat16")
             for tensor in known
             if not self.chosen or tensor.name in self.chosen

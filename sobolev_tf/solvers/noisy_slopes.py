@@ -16,7 +16,7 @@ from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, m
 _NOISY = 0.04  # deviation of the noise over the slopes' typical size, or the values' deviation
 _VALUES = 3  # value labels over coefficients of the trend, for a fit to values alone
 _SURE = 0.5  # standard errors by which that fit must be better at left-out values
-_FAR = 0.5  # of the other's error: its own, where only values look noisy, as they may well be
+_FAR = 0.5  # its share of the other's error, at most, where only values seem noisy: they may be
 
 
 def choose_prior(labels: Labels, seed: int, verbose: str | int = 0) -> Prior:

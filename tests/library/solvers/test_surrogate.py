@@ -101,6 +101,21 @@ def test_slopes_of_the_wrong_sign_are_left_out(signs):
     np.testing.assert_allclose(model.predict(TEST), alone.predict(TEST), atol=1e-6)
 
 
+@pytest.mark.slow  # TensorFlow traces every fit of an MLP
+def test_an_mlp_does_not_learn_the_slopes_that_are_left_out():
+    """The function has a kink, so that values alone leave more than 1 % of error."""
+    x = np.random.default_rng(1).uniform(-1, 1, [25, 2])
+    length = np.hypot(x[:, :1], x[:, 1:])
+    bond = np.exp(-2 * (length - 0.6))
+    value, gradient = (1 - bond) ** 2, (4 * (1 - bond) * bond * x / length)[:, None]
+    with pytest.warns(UserWarning, match="slopes of output 0 are left out"):
+        model = st.fit_surrogate(x, (value, -gradient))
+    assert sorted(model.surrogate.errors) == ["kernel", "mlp"]
+    alone = st.fit_surrogate(x, value)
+    assert model.surrogate.net == alone.surrogate.net == "mlp"
+    np.testing.assert_allclose(model.predict(x), alone.predict(x), rtol=1e-6)
+
+
 def test_right_slopes_are_kept_where_values_are_noisy():
     value, gradient = (label[:, :1] for label in waves(X))
     noise = np.random.default_rng(0).normal(size=value.shape)
