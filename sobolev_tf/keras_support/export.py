@@ -19,6 +19,7 @@ def export_jets(
     order: int,
     path: str | os.PathLike,
     std: Callable | None = None,
+    verbose: bool = False,
 ) -> None:
     """Write a SavedModel with four or five signatures, for any batch size.
 
@@ -41,6 +42,7 @@ def export_jets(
       path: the directory. It appears whole or not at all.
       std: a function of input tensors that returns deviations by name; None leaves the signature
         out.
+      verbose: whether to print the path at the end.
 
     Raises:
       ValueError: `path` holds something that is not a SavedModel.
@@ -81,32 +83,44 @@ def export_jets(
     archive.add_endpoint("vjp", vjp, input_signature=[*specs, u])
     if std is not None:
         archive.add_endpoint("std", std, input_signature=specs)
-    with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
+    with _written(path, verbose) as temporary:
         archive.write_out(temporary, verbose=False)
 
 
-def export_network(net: keras.Model, path: str | os.PathLike) -> None:
-    """Write `net` by Keras's `export`, without derivatives and without messages.
+def export_network(net: keras.Model, path: str | os.PathLike, verbose: bool = False) -> None:
+    """Write `net` by Keras's `export`, without derivatives.
 
     Args:
       net: a built Keras model.
       path: the directory.
+      verbose: whether to print the path at the end.
 
     Raises:
       ValueError: `path` holds something that is not a SavedModel.
     """
-    with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
+    with _written(path, verbose) as temporary:
         net.export(temporary, verbose=False)
 
 
-def refuse_options(model: keras.Model, options: dict[str, Any]) -> None:
-    """Raise ValueError for Keras's options of `export`, or for a model that is not built."""
+def refuse_options(model: keras.Model, format: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for what `export` cannot write, or for a model that is not built."""
     where = f"{type(model).__name__}.export"
+    if format != "tf_saved_model":
+        raise ValueError(f"{where} writes format='tf_saved_model' only, got {format!r}.")
     if options:
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise ValueError(f"{where} writes a SavedModel and takes its directory only, got {given}.")
+        raise ValueError(f"{where} takes filepath, format and verbose, got {given}.")
     if not model.built:
         raise ValueError(f"{where} needs a built model: call it, fit it or build it first.")
+
+
+@contextlib.contextmanager
+def _written(path: str | os.PathLike, verbose: bool) -> Iterator[str]:
+    """Give a temporary directory that replaces `path` at the end."""
+    with replaced_directory(path) as temporary, _quiet("tensorflow", "absl"):
+        yield temporary
+    if verbose:
+        print(f"Wrote a SavedModel to {path}")
 
 
 @contextlib.contextmanager

@@ -159,7 +159,13 @@ class NetModel(strategies.DistributedModel):
         checksum = keras.ops.convert_to_numpy(self.posterior.of_weights)
         return int(checksum) == posterior.weights_checksum(self.equation)
 
-    def export(self, filepath: str, **kwargs: Any) -> None:
+    def export(
+        self,
+        filepath: str,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write a SavedModel that computes values and derivatives.
 
         Its signatures are `serving_default`, `jet`, `jvp`, `vjp`, and `std` if `predict_std` works;
@@ -168,11 +174,14 @@ class NetModel(strategies.DistributedModel):
         Args:
           filepath: the directory, which appears whole or not at all. It may exist only if it is a
             SavedModel, which is replaced.
+          format: "tf_saved_model", the only one.
+          verbose: whether to print the path at the end. None: no.
 
         Raises:
-          ValueError: other arguments of Keras's `export` are passed, or the model is not built.
+          ValueError: another format or another argument of Keras's `export` is passed, or the model
+            is not built.
         """
-        export.refuse_options(self, kwargs)
+        export.refuse_options(self, format, kwargs)
         equation, layers, std = self.equation, [self.net, self.scaling], None
         if self.has_current_posterior():
             layers.append(self.posterior)
@@ -182,7 +191,8 @@ class NetModel(strategies.DistributedModel):
                 jet = posterior.standard_deviations(self.posterior, equation, x, noise=False)
                 return {"value": jet.value, "d1": jet.derivatives[0]}
 
-        export.export_jets(layers, equation.served, equation.specs(), self.order, filepath, std)
+        served, specs = equation.served, equation.specs()
+        export.export_jets(layers, served, specs, self.order, filepath, std, bool(verbose))
 
     def __setattr__(self, name: str, value: Any) -> None:
         refuse_replacement(self, name, value)

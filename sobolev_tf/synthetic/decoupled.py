@@ -165,18 +165,26 @@ class DecoupledModel(DecoupledSteps):
         device = "CPU:0" if self.placed else None
         return splitting.join(placing.copy_to_devices(self.stages, [device] * len(self.stages)))
 
-    def export(self, filepath: Any, **kwargs: Any) -> None:
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write the plain network, without critics, as a SavedModel with `serving_default`.
 
         Args:
           filepath: the directory, which appears whole or not at all. It may exist only if it is a
             SavedModel, which is replaced.
+          format: "tf_saved_model", the only one.
+          verbose: whether to print the path at the end. None: no.
 
         Raises:
-          ValueError: other arguments of Keras's `export` are passed.
+          ValueError: another format or another argument of Keras's `export` is passed.
         """
-        export.refuse_options(self, kwargs)
-        export.export_network(self.network(), filepath)
+        export.refuse_options(self, format, kwargs)
+        export.export_network(self.network(), filepath, bool(verbose))
 
     @errors_of("compile")
     def compile(

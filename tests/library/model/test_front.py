@@ -67,11 +67,23 @@ def test_metrics_of_derivatives_are_jet_metrics():
         assert "mae" in compiled(metrics=metrics).evaluate(X, Y, verbose=0, return_dict=True)
 
 
-def test_export_takes_a_directory_only(tmp_path):
+def test_export_writes_saved_models_only(tmp_path):
     student = st.PolicyDistiller(smooth(), smooth())
     for model in (compiled(), student):
-        with pytest.raises(ValueError, match=rf"{type(model).__name__}\.export .*format='onnx'"):
+        where = rf"{type(model).__name__}\.export "
+        with pytest.raises(ValueError, match=rf"{where}.*'tf_saved_model' only, got 'onnx'"):
             model.export(tmp_path / "saved", format="onnx")
+        with pytest.raises(ValueError, match=rf"{where}.*got input_signature=\[\]"):
+            model.export(tmp_path / "saved", input_signature=[])
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_prints_the_path_where_verbose_asks(tmp_path, capfd):
+    model = compiled()
+    model.export(tmp_path / "quiet", format="tf_saved_model", verbose=False)
+    assert capfd.readouterr() == ("", "")
+    model.export(tmp_path / "saved", verbose=True)
+    assert capfd.readouterr() == (f"Wrote a SavedModel to {tmp_path / 'saved'}\n", "")
 
 
 def test_errors_name_the_class_that_was_called():

@@ -229,12 +229,12 @@ def test_a_label_weight_in_an_older_file_s_constructor_is_taken_over():
     assert loaded.critic_loss.label_weight == 0.3
 
 
-def test_export_takes_a_directory_only(tmp_path):
+def test_export_writes_saved_models_only(tmp_path, capfd):
     model = compiled(tanh_net())
-    with pytest.raises(
-        ValueError, match=r"DecoupledModel\.export .*directory only, .*format='onnx'"
-    ):
+    with pytest.raises(ValueError, match=r"DecoupledModel\.export .*only, got 'onnx'"):
         model.export(tmp_path / "saved", format="onnx")
+    model.export(tmp_path / "saved", verbose=True)
+    assert capfd.readouterr() == (f"Wrote a SavedModel to {tmp_path / 'saved'}\n", "")
 
 
 def test_evaluate_reports_the_network_only():
