@@ -319,8 +319,8 @@ def safe_sqrt(square: tf.Tensor) -> tf.Tensor:
     >>> y.numpy().tolist(), tape.gradient(y, x).numpy().tolist()
     ([0.0, 2.0], [0.0, 0.25])
     """
-    positive = square > 0
-    return tf.where(positive, tf.sqrt(tf.where(positive, square, 1)), 0)
+    nonzero = square != 0  # NaN is, and stays NaN
+    return tf.where(nonzero, tf.sqrt(tf.where(nonzero, square, 1)), 0)
 
 
 def _error(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

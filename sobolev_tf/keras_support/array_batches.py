@@ -113,7 +113,7 @@ class ArrayBatches(DataAdapter):
         calls = max(_NUMBERS // (self.size * steps_per_call), 1)
         self._per_call, self.most = steps_per_call, calls * steps_per_call
         self._shuffle, self._seed = shuffle, None
-        if not self.whole:  # from TensorFlow's, which keras.utils.set_random_seed sets
+        if shuffle and not self.whole:  # from TensorFlow's, which keras.utils.set_random_seed sets
             self._seed = tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32)
         self._next_pass, self._order = 0, np.zeros([0], np.int32)
         self._left = self._ahead = 0
@@ -150,7 +150,8 @@ class ArrayBatches(DataAdapter):
     def run(self, loop: Loop) -> Any:
         """Take the steps of one call of Keras's; return the last one's logs.
 
-        Where time decides, these are also those of its next calls, which find them taken.
+        With a `pace`, it may also take the steps of Keras's next calls, which then return the same
+        logs.
 
         Args:
           loop: runs so many steps on rows of such numbers.

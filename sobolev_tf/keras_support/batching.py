@@ -99,7 +99,7 @@ def batches(
 def one_pass(arrays: Any, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """Make a data set of all batches, as Keras makes it of arrays, but in their own dtypes.
 
-    Keras rounds arrays to float32 first.
+    Keras rounds arrays to float32 first; streams keep their dtypes.
 
     Args:
       arrays: [B,...], in any structure.

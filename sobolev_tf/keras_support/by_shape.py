@@ -40,8 +40,12 @@ class ByShape:
         self._last: Any = None  # a weak reference to the last iterator
         self._function: Any = None  # for it
 
+    def had(self, data: Any) -> bool:
+        """Tell whether the last call took the same tf.data iterator."""
+        return self._last is not None and self._last() is data
+
     def __call__(self, data: Any) -> Any:
-        if self._last is not None and self._last() is data:
+        if self.had(data):
             return self._function(data)
         spec, data = _spec_of(data)
         key = spec if isinstance(spec, str) else _axes(spec, self._open_axes())

@@ -79,7 +79,8 @@ def want_batches(callbacks: Any) -> bool:
 def _wants_batches(callback):
     if isinstance(callback, StopAtNaN | keras.callbacks.ProgbarLogger):
         return False
-    if getattr(callback, "save_freq", None) in ("epoch", False):  # Keras's own that may save
+    is_keras = type(callback).__module__.partition(".")[0] == "keras"
+    if is_keras and getattr(callback, "save_freq", None) in ("epoch", False):
         return False
     own = (getattr(getattr(callback, name), "__func__", None) for name in _OF_BATCHES)
     base = (getattr(keras.callbacks.Callback, name) for name in _OF_BATCHES)

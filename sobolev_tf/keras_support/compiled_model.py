@@ -15,16 +15,47 @@ from sobolev_tf.keras_support.fingerprint import Fingerprint
 from sobolev_tf.keras_support.graph_errors import own_errors
 
 
+class CurrentFunction:
+    """A train, test or predict function of Keras's that is never stale.
+
+    It is made anew for data of other axes, and where what it was traced from has changed. It looks
+    at every new iterator: a callback may freeze a layer between two epochs.
+
+    Args:
+      make: returns a new function of `ArrayBatches` or of an iterator over batches.
+      model: the model; errors name it and its method.
+      method: the method that calls the function.
+    """
+
+    def __init__(self, make: Callable[[], Callable], model: "CompiledModel", method: str) -> None:
+        self._make, self._model, self._method = make, model, method
+        self.forget()
+
+    def forget(self) -> None:
+        """Make the function anew when it is next called."""
+        self._function = ByShape(self._make, self._model.has_open_axes)
+        self._fingerprint, self._called = Fingerprint(), False
+
+    def __call__(self, iterator: Any) -> Any:
+        if not self._function.had(iterator) and self._fingerprint.changed(
+            self._model.traced_from()
+        ):
+            self.forget()
+        caller = f"{type(self._model).__name__}.{self._method}"
+        with own_errors(caller, getattr(self._model, "target", None)):
+            results = self._function(iterator)
+        if not self._called:  # what the first call has built, such as a teacher, is no change
+            self._fingerprint.changed(self._model.traced_from())
+            self._called = True
+        return results
+
+
 class CompiledModel(keras.Model):
     """A Keras model with a function for each shape of data, which is never stale."""
 
     train_function: Any  # Keras's
     test_function: Any
     predict_function: Any
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._fingerprint = Fingerprint()
 
     def traced_from(self) -> list:
         """List what the compiled functions depend on, see `fingerprint.parts_of`."""
@@ -39,31 +70,25 @@ class CompiledModel(keras.Model):
         return ()
 
     def forget_functions(self) -> None:
-        """Drop the compiled functions: they are made anew when they are next called."""
-        self.train_function = self.test_function = self.predict_function = None
-
-    def forget_stale_functions(self) -> None:
-        """Drop the compiled functions if what they were traced from is no longer the same."""
-        if self.built and self._fingerprint.changed(self.traced_from()):
-            self.forget_functions()
+        """Forget the compiled functions: they are made anew when they are next called."""
+        for function in (self.train_function, self.test_function, self.predict_function):
+            if function is not None:
+                function.forget()
 
     def make_train_function(self, force: bool = False) -> None:
         """Make the train function, as Keras does for each shape of data."""
-        self.forget_stale_functions()
         if self.train_function is None or force:
-            self.train_function = self._in_own_words(self._new_train_function, "fit")
+            self.train_function = CurrentFunction(self._new_train_function, self, "fit")
 
     def make_test_function(self, force: bool = False) -> None:
         """Make the test function, as Keras does for each shape of data."""
-        self.forget_stale_functions()
         if self.test_function is None or force:
-            self.test_function = self._in_own_words(self._new_test_function, "evaluate")
+            self.test_function = CurrentFunction(self._new_test_function, self, "evaluate")
 
     def make_predict_function(self, force: bool = False) -> None:
         """Make the predict function, as Keras does for each shape of data."""
-        self.forget_stale_functions()
         if self.predict_function is None or force:
-            self.predict_function = self._in_own_words(self._new_predict_function, "predict")
+            self.predict_function = CurrentFunction(self._new_predict_function, self, "predict")
 
     def _new_train_function(self) -> Callable:
         """Keras's train function; under XLA, one call's steps are one program."""
@@ -88,19 +113,3 @@ class CompiledModel(keras.Model):
         function = getattr(self, name)
         setattr(self, name, own)
         return function
-
-    def _in_own_words(self, make: Callable[[], Callable], method: str) -> Callable:
-        """A compiled function whose errors are one line; its first call may build: noted."""
-        caller = f"{type(self).__name__}.{method}"
-        function, called = ByShape(make, self.has_open_axes), False
-
-        def run(iterator):
-            nonlocal called
-            with own_errors(caller, getattr(self, "target", None)):
-                results = function(iterator)
-            if not called:  # a teacher that it has built is no reason to trace anew
-                self._fingerprint.changed(self.traced_from())
-                called = True
-            return results
-
-        return run

@@ -22,8 +22,9 @@ class DistributedModel(CompiledModel):
     @property
     def metrics(self) -> list:
         """As in Keras, but without those of compiled models inside, such as a teacher's."""
-        inside = [m for m in self._flatten_layers(include_self=False) if isinstance(m, keras.Model)]
-        foreign = {id(metric) for model in inside for metric in model.metrics}
+        layers = self._flatten_layers(include_self=False)
+        compiled = [m for m in layers if isinstance(m, keras.Model) and m.compiled]
+        foreign = {id(metric) for model in compiled for metric in model.metrics}
         return [metric for metric in super().metrics if id(metric) not in foreign]
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

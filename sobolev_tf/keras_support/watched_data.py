@@ -40,7 +40,7 @@ class WatchedData:
         self._source, self._look = data, look
         self._error: Exception | None = None
         self._last: collections.deque = collections.deque()
-        self._bytes = 0
+        self._bytes = self._full = 0
         self.data: Any = data
         if isinstance(data, tf.data.Dataset):
             self.data = guard(data, sound, functools.partial(self._kept, look))
@@ -97,8 +97,8 @@ class WatchedData:
 
     def _item(self, index, batches):
         batch = self._kept(batches.__getitem__, index)
-        # All batches but the last have as many rows as this one.
-        return self._kept(self._look, batch, index, index * _rows(batch))
+        self._full = max(self._full, _rows(batch))  # all batches but the last have as many rows
+        return self._kept(self._look, batch, index, index * self._full)
 
     def _generate(self, batches: Iterator) -> Iterator:
         number = row = 0
@@ -118,51 +118,6 @@ class WatchedData:
         self._bytes += _bytes(entry)
         while self._bytes > _KEPT_BYTES:
             self._bytes -= _bytes(self._last.popleft())
-
-
-def in_own_dtypes(data: Any) -> Any:
-    """Return a generator or a PyDataset as a data set of its own dtypes; Keras rounds to float32.
-
-    Args:
-      data: anything else stays as it is.
-
-    Example:
-
-    >>> import numpy as np
-    >>> in_own_dtypes(np.zeros([2, 1]) for _ in range(2)).element_spec.dtype.name
-    'float64'
-    """
-    if isinstance(data, keras.utils.PyDataset):
-        if data.num_batches == 0:
-            raise ValueError("the PyDataset has no batch.")
-        batches: Callable = functools.partial(_in_turn, data)
-        first, number = data[0], data.num_batches
-    elif isinstance(data, Iterator):
-        first, number = next(data, None), None
-        if first is None:
-            raise ValueError("the generator has no batch.")
-        rest = itertools.chain([first], data)
-        batches = lambda: rest  # noqa: E731
-    else:
-        return data
-    first = keras.tree.lists_to_tuples(first)
-    if any(not hasattr(leaf, "dtype") for leaf in keras.tree.flatten(first)):
-        return data
-    specs = keras.tree.map_structure(
-        lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.as_dtype(a.dtype)), first
-    )
-    made = tf.data.Dataset.from_generator(
-        lambda: map(keras.tree.lists_to_tuples, batches()), output_signature=specs
-    )
-    return made if number is None else made.apply(tf.data.experimental.assert_cardinality(number))
-
-
-def _in_turn(data):
-    indices = itertools.count() if data.num_batches is None else range(data.num_batches)
-    data.on_epoch_begin()
-    for index in indices:
-        yield data[index]
-    data.on_epoch_end()
 
 
 class _WatchedPyDataset(keras.utils.PyDataset):

@@ -54,7 +54,7 @@ class Equation:
         """
         dims, self.output_dims = self.inputs.build(input_shape, owner)
         self._input_shape = input_shape
-        dtype = "float64" if self.is_float64() else None
+        dtype = "float64" if self.is_float64() else "float32"  # whatever Keras's global policy
         if not self.scaling.built:
             self.scaling.build((dims, self.output_dims), dtype)
         elif dims != tuple(self.scaling.mean.shape):

@@ -1,6 +1,5 @@
 """EquationModel: a Keras model that trains on the terms of equations 1 and 2."""
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +35,7 @@ class EquationModel(EquationSteps):
       **kwargs: arguments of `keras.Model`, such as `name`.
     """
 
-    _steps_by_time = False  # whether `fit` of arrays measures how many steps a call takes
+    steps_by_time = False  # whether `fit` of arrays measures how many steps a call takes
 
     @errors_of("compile")
     def compile(
@@ -121,7 +120,7 @@ class EquationModel(EquationSteps):
         kinds = keras.metrics.Metric if self.equation.is_float64() else keras.metrics.R2Score
         metrics, weighted_metrics = (in_float64(m, kinds) for m in (metrics, weighted_metrics))
         super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **kwargs)
-        self._steps_by_time = by_time
+        self.steps_by_time = by_time
         self._own_config = {"loss": loss, "loss_weights": loss_weights, "missing": missing}
         self._own_config["jet_metrics"] = list(self._shown_metrics)
         self._own_config |= {"mean_over": mean_over, "derivative_share": derivative_share}
@@ -201,7 +200,7 @@ class EquationModel(EquationSteps):
                 **passed,
             )
         pace = feed.batches and feed.batches.pace
-        if verbose and self._steps_by_time and pace and pace.most > 1:
+        if verbose and self.steps_by_time and pace and pace.most > 1:
             print(f"{feed.gate.caller}: {pace}")
         return history
 
@@ -231,14 +230,20 @@ class EquationModel(EquationSteps):
             results = super().evaluate(**passed, return_dict=return_dict, **rest)
         return refuse_no_results(feed.gate.caller, results)
 
-    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """Compute values [B,*out] as in Keras, in the net's dtype."""
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Compute values [B,*out] as in Keras."""
         feed = Feed(self, "predict")
-        known = inspect.signature(keras.Model.predict).parameters
-        options.refuse_unknown(feed.gate.caller, kwargs, keras.Model.predict, known=known)
-        fit_arguments.check(feed.gate.caller, self, kwargs | {"batch_size": batch_size})
+        settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        fit_arguments.check(feed.gate.caller, self, settings | {"batch_size": batch_size})
         with no_rows_refused(feed.gate.caller):
-            return super().predict(**feed.prediction(x, batch_size), **kwargs)
+            return super().predict(**feed.prediction(x, batch_size), **settings)
 
     def train_on_batch(
         self,
@@ -294,7 +299,7 @@ class EquationModel(EquationSteps):
         if self._distribute_strategy is not None or self.run_eagerly or limits:
             return 0
         steps = self.steps_per_execution
-        return 0 if steps == 1 and not self._steps_by_time else steps
+        return 0 if steps == 1 and not self.steps_by_time else steps
 
     def _gate(self, method, caller=None):
         """The checks of a method, or of the function `caller`."""

@@ -12,7 +12,7 @@ from sobolev_tf import require
 from sobolev_tf.keras_support import arrays, batching, fit_arguments
 from sobolev_tf.keras_support.array_batches import ArrayBatches, on_device, xla_pays
 from sobolev_tf.keras_support.callbacks import want_batches
-from sobolev_tf.keras_support.watched_data import WatchedData, in_own_dtypes
+from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import arguments, not_finite
 from sobolev_tf.model.contradictions import warn_of_contradictions
 from sobolev_tf.model.coupled_rows import warn_of_coupled_rows
@@ -83,6 +83,8 @@ class Feed:
         x, given = data[:2]
         self.gate.nothing_to_learn(given)
         self._refuse_class_weight(given, options["class_weight"], options["steps_per_epoch"])
+        if self.model._distribute_strategy is None:
+            self._build(x)  # a net must be built to be looked at
         warn_of_coupled_rows(caller, self.model, x)
         warn_of_lost_digits(self.model, caller, x, given, self.gate.ranges)
         warn_of_contradictions(self.model, caller, given)
@@ -243,12 +245,10 @@ class Feed:
         own = settings.get("steps") or self.model.equation.is_float64()
         if (tensors := on_device(data, None if own else keras.config.floatx())) is None:
             return None
-        watched = singly or want_batches(self._callbacks)
+        watched = singly or want_batches(self._callbacks) or not self.model.steps_by_time
         settings |= {"steps_per_call": per_call, "watched": watched}
         batches = ArrayBatches(tensors, batch_size or 32, **settings)
-        self.model.build_for(
-            keras.tree.map_structure(lambda a: a[:1], tensors[0]), self.gate.caller
-        )
+        self._build(tensors[0])
         if self.model.jit_compile:
             weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
             steps = self.epochs * batches.num_batches
@@ -256,6 +256,9 @@ class Feed:
                 steps += int(self.model.optimizer.iterations)
             batches.xla = xla_pays(steps, batches.size, weights)
         return batches
+
+    def _build(self, x):
+        self.model.build_for(keras.tree.map_structure(lambda a: a[:1], x), self.gate.caller)
 
     def _whole_passes(self, data, batch_size, options):
         """Keras's own way from arrays; a data set where Keras would round or lose some."""
@@ -283,11 +286,8 @@ class Feed:
         return any(getattr(leaf, "dtype", None) in (np.float64, tf.float64) for leaf in leaves)
 
     def _stream(self, data):
-        stream = self.gate.stream(data)
-        self._streams.append(stream)
-        if self.model.equation.is_float64() and keras.config.floatx() != "float64":
-            return in_own_dtypes(stream.data)
-        return stream.data
+        self._streams.append(self.gate.stream(data))
+        return self._streams[-1].data
 
     def _refuse_batch_size(self, batch_size):
         arguments.refuse_labels_as_batch_size(batch_size, self.gate.caller)

@@ -116,6 +116,7 @@ class Gate:
         named = self._named(*parts)
         self._refuse_idle_weights(named)
         self._look_at(named, start, f" (batch {number})", at_least=0)
+        parts = keras.tree.lists_to_tuples(parts)  # Keras's streams take no lists
         # A tuple stays one, of as many parts; a dict or an array is x.
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 

@@ -12,7 +12,7 @@ from sobolev_tf.keras_support import export, strategies
 from sobolev_tf.keras_support.by_shape import has_open_axes
 from sobolev_tf.keras_support.compile_settings import refuse_averages, refuse_unseen_weights
 from sobolev_tf.keras_support.errors import errors_of
-from sobolev_tf.keras_support.fingerprint import parts_of
+from sobolev_tf.keras_support.fingerprint import Fingerprint, parts_of
 from sobolev_tf.keras_support.graph_errors import own_errors
 from sobolev_tf.model import posterior
 from sobolev_tf.model.compiled_jet import CompiledFunctions, CompiledJet
@@ -49,6 +49,7 @@ class NetModel(strategies.DistributedModel):
         self._full_jet = CompiledJet(equation.jet)
         self.restore_posterior(None)
         self.solver_functions = CompiledFunctions()
+        self._fingerprint = Fingerprint()
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -199,6 +200,10 @@ class NetModel(strategies.DistributedModel):
         if name == "target":
             # Past Keras's tracking: a target is no part of the student, and may be replaced.
             object.__setattr__(self, name, as_target(self, value))
+            if hasattr(self.target, "jet"):  # a black box, which XLA cannot call
+                self.jit_compile = False
+            if self.compiled:
+                self.forget_functions()
             return
         super().__setattr__(name, value)
 
@@ -225,8 +230,16 @@ class NetModel(strategies.DistributedModel):
         super().make_train_function(force)
 
     def forget_functions(self) -> None:
-        """Drop the compiled functions: each is compiled again when it is next called."""
+        """Forget the compiled functions: each is compiled again when it is next called."""
         super().forget_functions()
+        self._forget_own_functions()
+
+    def forget_stale_functions(self) -> None:
+        """Forget compiled functions besides Keras's if what they were traced from has changed."""
+        if self.built and self._fingerprint.changed(self.traced_from()):
+            self._forget_own_functions()
+
+    def _forget_own_functions(self):
         self._full_jet.forget()
         self._std.forget()
         self.solver_functions.forget()

@@ -134,7 +134,7 @@ class Objective:
         self._couples: dict[tuple[str, int], bool] = {}  # by term and size
         self.derivative_share = row_share.checked(derivative_share)
         self.components: dict[str, np.ndarray] | str | None = component_weights
-        self.rms = component_weights == "rms"
+        self.rms = isinstance(component_weights, str) and component_weights == "rms"
         if isinstance(component_weights, dict):
             labels.by_name(component_weights, order, "component_weights")
             self.components = {
@@ -143,10 +143,10 @@ class Objective:
                 )
                 for name, weights in component_weights.items()
             }
-        elif component_weights not in (None, "rms"):
+        elif component_weights is not None and not self.rms:
             raise ValueError(
                 'component_weights is None, "rms", or a dict of arrays by name of order, got '
-                f"{component_weights!r}."
+                f"{require.shown(component_weights)}."
             )
 
     def takes(self, name: str) -> bool:

@@ -75,7 +75,7 @@ class Problem:
 
     def build(self) -> None:
         """Make the variables of a model that is not built yet."""
-        self.model._cast(self.data[0], self.caller)
+        self.model.build_for(self.data[0], self.caller)
 
     def loss(self) -> tf.Tensor:
         """Compute the loss at the model's weights: equation 1 with regularization, as `evaluate`.

@@ -117,9 +117,7 @@ class Statistics:
         for name, entries in {"x": points, **by_name}.items():
             if entries.dtype.kind == "f" and np.isinf(entries).any():
                 row = int(np.argmax(np.isinf(entries).reshape(len(entries), -1).any(1)))
-                raise ValueError(
-                    f"SobolevModel.adapt: {name} has infinity, first in row {self.rows + row}."
-                )
+                raise ValueError(f"{name} has infinity, first in row {self.rows + row}.")
         self.rows += len(points)
         dims = points.shape[1:]
         _refuse_mask(mask, points)
@@ -132,7 +130,8 @@ class Statistics:
                 self._values_are_classes = True
                 continue
             order = labels.order_of(name)
-            label = self._fit_shape(label, name, [None, *self.outputs, *dims * order])
+            expected = [None, *self.outputs, *dims * order]
+            label = fit_shape(label, expected, self.outputs, name).numpy()
             label = _without_padding(label, mask, 1 + len(self.outputs), order)
             label = label[weights[name] != 0] if name in weights else label
             self.terms.setdefault(name, Moments(self._float64)).add(label)
@@ -196,12 +195,6 @@ class Statistics:
         squares = self.terms["d1"].mean_square * deviation**2
         return np.sqrt(squares.sum(tuple(range(len(self.outputs), squares.ndim))))
 
-    def _fit_shape(self, label, name, expected):
-        try:
-            return fit_shape(label, expected, self.outputs, name).numpy()
-        except ValueError as error:
-            raise ValueError(f"SobolevModel.adapt: {error}") from None
-
 
 def _at_least_a_share(sizes):
     """Sizes of a term's components, the smallest ones raised; 1 if all are 0."""
@@ -230,9 +223,9 @@ def fit_statistics(
         statistics = statistics or Statistics(outputs(), float64, scale_x)
         statistics.add(*batch)
     if statistics is None or not statistics.rows:
-        raise ValueError("SobolevModel.adapt: there is no data, x is empty.")
+        raise ValueError("there is no data, x is empty.")
     if not np.any(statistics.points.count):
-        raise ValueError("SobolevModel.adapt: weights of 0, or the mask, leave no data.")
+        raise ValueError("weights of 0, or the mask, leave no data.")
     return statistics
 
 
@@ -241,7 +234,7 @@ def _refuse_mask(mask: np.ndarray | None, points: np.ndarray) -> None:
         return
     if mask.dtype != bool or mask.shape != points.shape[: mask.ndim] or not mask.ndim:
         raise ValueError(
-            f"SobolevModel.adapt: mask is {mask.dtype.name} {batch_shape(mask.shape[1:])}, "
+            f"mask is {mask.dtype.name} {batch_shape(mask.shape[1:])}, "
             "expected booleans [B] with the first axes of x, "
             f"{batch_shape(points.shape[1:])}: False for padding."
         )

@@ -14,7 +14,7 @@ from sobolev_tf import (
     split,
     synthetic,
 )
-from sobolev_tf.targets import Function
+from sobolev_tf.targets import FiniteDifferences, Function
 
 X = np.random.default_rng(0).normal(size=[6, 2]).astype("float32")
 Y, DY = np.sin(X).sum(1, keepdims=True), np.cos(X)[:, None]
@@ -39,6 +39,11 @@ def is_current(model):
     np.testing.assert_allclose(jet.value, value, atol=1e-6)
     np.testing.assert_allclose(jet.derivatives[0][:, 0], slope, atol=1e-5)
     np.testing.assert_allclose(model.predict(X, verbose=0), value, atol=1e-6)
+
+
+def traced(model):
+    """What a model's train function was traced to; another object where it was traced anew."""
+    return model.train_function._function
 
 
 def lora(net):
@@ -95,12 +100,12 @@ def test_a_setting_of_a_layer_reaches_every_answer():
 def test_what_did_not_change_is_not_traced_again():
     model = trained()
     model.fit(X, (Y, DY), verbose=0)
-    functions = model.train_function, model._full_jet._jet
+    functions = traced(model), model._full_jet._jet
     model.net.set_weights([w + 1 for w in model.net.get_weights()])
     model.adapt(X, (Y, DY))
     model.fit(X, (Y, DY), verbose=0)
     model.predict_jet(X)
-    assert functions[0] is model.train_function
+    assert functions[0] is traced(model)
     assert functions[1] is model._full_jet._jet
 
 
@@ -108,12 +113,14 @@ def test_a_net_that_fit_builds_is_traced_once_and_followed():
     model = SobolevModel(keras.Sequential([keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]))
     model.compile("sgd")
     model.fit(X, (Y, DY), verbose=0)
-    function = model.train_function
+    function = traced(model)
     model.fit(X, (Y, DY), verbose=0)
-    assert function is model.train_function
+    assert function is traced(model)
     lora(model.net)
     is_current(model)
-    assert model.train_function is None
+    model.compile("sgd")
+    model.fit(X, (Y, DY), verbose=0)
+    assert traced(model) is not function
 
 
 def test_frozen_layers_stay_where_they_are():
@@ -150,6 +157,62 @@ def test_another_target_is_learned_from():
     assert model.evaluate(X, verbose=0)[0] > 1e3
     with pytest.raises(ValueError, match=r"SobolevModel.target: target is a function"):
         model.target = "teacher"
+
+
+class Set(keras.callbacks.Callback):
+    """Call a function at the beginning of each epoch."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.change(self.model, epoch)
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_target_that_a_callback_sets_is_learned_from_at_once(as_stream, jit_compile):
+    def another_target(model, epoch):
+        model.target = lambda x: (epoch + 1.0) * tf.reduce_sum(x, 1, keepdims=True)
+
+    model = trained(target=lambda x: x[:, :1])
+    model.compile(keras.optimizers.SGD(0.0), loss=["mse", None], jit_compile=jit_compile)
+    x = tf.data.Dataset.from_tensor_slices(X).batch(6) if as_stream else X
+    validation = x if as_stream else (x,)
+    fit = model.fit(
+        x, epochs=3, validation_data=validation, callbacks=[Set(another_target)], verbose=0
+    )
+    value = model.predict(X, verbose=0)
+    sums = X.sum(1, keepdims=True)
+    expected = [np.mean((value - factor * sums) ** 2) for factor in (1, 2, 3)]
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(fit.history[name], expected, rtol=1e-5, err_msg=name)
+
+
+def test_a_layer_that_a_callback_freezes_stays_where_it_is():
+    weights = []
+
+    def freeze(model, epoch):
+        model.net.layers[0].trainable = epoch == 0
+        weights.append(model.net.layers[0].get_weights()[0].copy())
+        model.predict_jet(X)
+
+    model = trained()
+    model.fit(
+        X, (Y, DY), epochs=3, validation_data=(X, (Y, DY)), callbacks=[Set(freeze)], verbose=0
+    )
+    weights.append(model.net.layers[0].get_weights()[0])
+    assert np.abs(weights[1] - weights[0]).max() > 0
+    np.testing.assert_array_equal(weights[3], weights[1])
+
+
+def test_a_black_box_may_follow_under_xla():
+    model = trained(target=lambda x: x[:, :1])
+    model.compile("sgd", jit_compile=True)
+    model.target = FiniteDifferences(lambda x: x[:, :1] ** 2)
+    model.fit(tf.data.Dataset.from_tensor_slices(X).batch(3), verbose=0)
+    assert np.isfinite(model.evaluate(X, verbose=0)[0])
 
 
 def test_another_projection_is_used():
@@ -194,9 +257,9 @@ def test_a_decoupled_model_follows_its_stages_too():
     labels = np.arange(6) % 3
     model.fit(X, labels, verbose=0)
     model.predict(X, verbose=0)
-    function = model.train_function
+    function = traced(model)
     model.fit(X, labels, verbose=0)
-    assert function is model.train_function
+    assert function is traced(model)
     net.get_layer("h1").activation = keras.activations.sigmoid
     np.testing.assert_allclose(model.predict(X, verbose=0), net(X), atol=1e-6)
     net.get_layer("h1").trainable = False
@@ -205,7 +268,7 @@ def test_a_decoupled_model_follows_its_stages_too():
     np.testing.assert_array_equal(net.get_layer("h1").get_weights()[0], frozen)
     model.diagnose_every = 1
     model.fit(X, labels, verbose=0)
-    assert model.train_function is not function
+    assert traced(model) is not function
 
 
 def test_a_teacher_that_the_first_step_builds_is_no_change():
@@ -219,7 +282,7 @@ def test_a_teacher_that_the_first_step_builds_is_no_change():
     model.compile("sgd")
     data = tf.data.Dataset.from_tensor_slices(X).batch(3)
     model.fit(data, verbose=0)
-    function = model.train_function
+    function = traced(model)
     history = model.fit(data, epochs=3, validation_data=data, verbose=0).history
     assert len(history["val_loss"]) == 3
-    assert function is model.train_function
+    assert function is traced(model)

@@ -279,10 +279,11 @@ def test_a_pydataset_without_batches_is_refused():
         def __getitem__(self, index):
             raise IndexError(index)
 
-    model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh", dtype="float64"))
-    model.compile("sgd", run_eagerly=True)
-    with pytest.raises(ValueError, match="the PyDataset has no batch"):
-        model.fit(Empty(), verbose=0)
+    for dtype in ("float32", "float64"):
+        model = SobolevModel(nets.mlp(2, hidden=[4], activation="tanh", dtype=dtype))
+        model.compile("sgd", run_eagerly=True)
+        with pytest.raises(ValueError, match="PyDataset has length 0"):
+            model.fit(Empty(), verbose=0)
 
 
 @pytest.mark.parametrize("batch", [(X, (Y, DY), None), (X, (None, DY))])
