@@ -164,10 +164,8 @@ class Teacher(OneLineLayer):
         self.model, self.output_name = model, output
         self._frozen_here = frozenset(frozen)
         self._serve = _endpoint(model)
-        if self._serve is not None:
-            _choose(
-                self._serve.structured_outputs, output
-            )  # raises now what `call` would raise later
+        if self._serve is not None:  # raises now what `call` would raise later
+            _choose(self._serve.structured_outputs, output)
 
     def refuse_shared_weights(self, caller: str, net: keras.Model) -> None:
         """Raise an error if the student has weights that were frozen with the teacher.

@@ -7,7 +7,7 @@ of them: from labels only; by *distill*, from the teacher's probabilities; by *t
 lowers their loss and matches its input gradient with the teacher's; and by *sobolev*, which matches
 the teacher's loss and its gradient. Prints test accuracies with deviations over five seeds, and
 gains over labels with standard errors, for several weights alpha of the gradient; writes
-accuracies.json and accuracies.png into --workdir. Takes a few minutes, and may be stopped at any
+accuracies.json and accuracies.png into --workdir. Takes ten minutes, and may be stopped at any
 moment: the same command trains the students that are not finished.
 """
 

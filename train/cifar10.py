@@ -139,7 +139,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
         length = schedule.length(settings, images.steps_per_epoch)
         with strategy.scope(), errors.usage_errors():
             model = build_model(settings, images, cuts, length.schedule_steps)
-        run.add_facts(dataset=images.describe(), cuts=cuts)
+        run.add_facts(dataset=images.describe(), cuts=cuts, augmentation=images.augmentation)
         report.announce(run, settings, "The paper's net", images, cuts, model)
         with images.named_errors():
             rows = resumable.fit(

@@ -63,7 +63,7 @@ PRESETS = {
 }
 LEARNING_RATE_DROPS = (1 / 2, 3 / 4, 7 / 8)  # the paper's, of (presumably) 200,000 steps
 
-FLAGS = image_flags.define(PRESETS, CUTS, without=["augmentation"])
+FLAGS = image_flags.define(PRESETS, CUTS)
 OWN = {"flag_values": FLAGS}
 flags.DEFINE_float(
     "residual_gamma_init", 1.0, "Initial gamma of residual branches; 1 is Keras's.", 0.0, **OWN
@@ -128,6 +128,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
             image_size=settings.image_size,
             batch_size=settings.batch_size,
             seed=settings.seed,
+            augmentation=settings.augmentation,
             color_distortion=settings.color_distortion,
             eval_split=settings.eval_split,
             num_classes=settings.num_classes,
@@ -138,7 +139,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
         length = schedule.length(settings, images.steps_per_epoch)
         with strategy.scope(), errors.usage_errors():
             model = build_model(settings, images, cuts, length.schedule_steps)
-        run.add_facts(dataset=images.describe(), cuts=cuts)
+        run.add_facts(dataset=images.describe(), cuts=cuts, augmentation=images.augmentation)
         report.announce(run, settings, "ResNet50", images, cuts, model)
         with images.named_errors():
             rows = resumable.fit(

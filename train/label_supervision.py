@@ -5,11 +5,11 @@
 SM 4.1 says that a third term in the critics' loss, |dm/dy - dL/dy|², "increased convergence speed
 and stability" on a toy MNIST. Under a cross-entropy it compares the critic's log-probabilities of
 all classes with the network's. Here a net of three dense layers with one cut learns
-scikit-learn's 1,797 digits of 8x8 pixels, with several weights of that term, with and without the
-other terms of Sobolev training, and five seeds. Prints accuracies over the steps and the steps
-until 90 %, with deviations over seeds, and the steps that the term saves, with standard errors;
-writes curves.json and curves.png into --workdir. Takes a few minutes, and may be stopped at any
-moment: the same command trains the nets that are not finished.
+scikit-learn's 1,797 digits of 8x8 pixels, with several weights of that term beside the loss and its
+gradient (sobolev) or the loss alone (critic), and five seeds. Prints accuracies over the steps and
+the steps until 90 %, with deviations over seeds, and the steps that the term saves, with standard
+errors; writes curves.json and curves.png into --workdir. Takes ten minutes, and may be stopped at
+any moment: the same command trains the nets that are not finished.
 """
 
 from collections.abc import Mapping, Sequence

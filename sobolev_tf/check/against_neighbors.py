@@ -92,7 +92,8 @@ def explain_residuals(
     elif wrong and not secants.has_few_rows():
         return [_wrong(error)]
     if error**2 > INFORMATIVE:
-        text = f"{len(data.x)} points in {size} dimensions are too few or too far apart: give fn"
+        points = f"{len(data.x)} points in {size} dimensions"
+        text = f"{points} are too few or too far apart, or y is noisy: give fn"
         return [Finding("cannot tell", error, text)]
     return []
 

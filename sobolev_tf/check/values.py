@@ -49,7 +49,13 @@ def values_of(fn: Callable, data: Data) -> Values:
         chunks = np.array_split(points, max(1, math.ceil(len(points) / _CHUNK)))
         with np.errstate(all="ignore"):
             parts = [np.asarray(fn(convert(c.reshape(-1, *data.shape_in)))) for c in chunks]
-        y = np.concatenate([a.reshape(len(c), -1) for a, c in zip(parts, chunks, strict=True)])
+        for part, chunk in zip(parts, chunks, strict=True):
+            if part.shape[:1] != (len(chunk),):
+                raise ValueError(
+                    f"fn returns shape {list(part.shape)} for {len(chunk)} rows, expected "
+                    f"[{len(chunk)}, ...]: keep the batch axis first"
+                )
+        y = np.concatenate([a.reshape(len(a), -1) for a in parts])
         eps.append(np.finfo(y.dtype).eps if y.dtype.kind == "f" else _INTEGER_PRECISION)
         return np.where(np.isfinite(y), y, np.nan).astype(np.float64)
 

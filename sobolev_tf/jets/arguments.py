@@ -177,8 +177,8 @@ row of x.
     points = x.shape if hasattr(x, "shape") else np.shape(x)
     if value.dtype.is_complex:
         raise ValueError(f"{caller}: fn gives {value.dtype.name}, expected real numbers.")
-    # A known number of rows where that of x is not known is no row for each: x[0], or a sum over
-    # the batch, which would broadcast.
+    # If the number of rows is unknown in x but known in the result, fn does not work row by row
+    # (x[0], a sum over the batch), and the result would broadcast.
     summed = value.shape.rank and value.shape[0] is not None and points[0] is None
     aligned = value.shape.rank is None or value.shape[:1].is_compatible_with(points[:1])
     if summed or not aligned:

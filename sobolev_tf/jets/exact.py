@@ -4,9 +4,9 @@
 variance's first derivative, but all higher ones are silently wrong: the Hessian of a net with
 LayerNormalization or GroupNormalization, and the weights' gradient of a loss of derivatives.
 
-`tf.image.resize` is linear. TensorFlow takes the gradient of its bilinear form for a constant, and
-cannot differentiate that of other forms. Without a mend, whatever differentiates that gradient is
-wrong or refused: products with the Jacobian, and the weights' gradient of a loss of derivatives.
+`tf.image.resize` is linear. TensorFlow treats the gradient of its bilinear form as a constant, and
+cannot differentiate the gradient of other forms. Unpatched, all that differentiates this gradient
+is wrong or fails: products with the Jacobian, and the weights' gradient of a loss of derivatives.
 """
 
 import contextlib

@@ -20,8 +20,8 @@ _TOLERANCE = 1e-3  # of losses in float32
 def couples_entries(loss: Callable, size: int) -> bool:
     """Tell whether a loss needs all entries of the last axis, or none, by trying it out.
 
-    It does not if it is a sum over entries, or, like a norm, the loss of the entries that are not
-    0, up to a factor. False also if the loss does not accept floats of this shape.
+    A sum over entries needs none. Nor does a loss that ignores entries that are 0, up to a factor,
+    such as a norm. False also if the loss does not accept floats of this shape.
 
     Args:
       loss: as `losses.resolve` returns it.

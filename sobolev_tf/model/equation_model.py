@@ -179,10 +179,14 @@ class EquationModel(EquationSteps):
         settings: dict[str, Any] = {"epochs": epochs, "initial_epoch": initial_epoch}
         settings |= {"validation_steps": validation_steps, "callbacks": callbacks}
         feed.look_at_settings(settings | {"verbose": verbose})
-        data: dict[str, Any] = {"shuffle": shuffle, "class_weight": class_weight}
-        data |= {"steps_per_epoch": steps_per_epoch, "validation_split": validation_split}
-        data |= {"validation_data": validation_data}
-        data |= {"validation_batch_size": validation_batch_size}
+        data: dict[str, Any] = {
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+            "steps_per_epoch": steps_per_epoch,
+            "validation_split": validation_split,
+            "validation_data": validation_data,
+            "validation_batch_size": validation_batch_size,
+        }
         feed.epochs = max(epochs - initial_epoch, 1)
         passed = feed.training(x, y, sample_weight, batch_size, data)
         pitfalls.warn_about_net(self.net, self.order)

@@ -37,7 +37,7 @@ class Gate:
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
-      seen: whether streams are the library's own, made of data that have passed; False until set.
+      seen: whether a gate has passed the data before; False until set.
     """
 
     squared = False
@@ -143,7 +143,7 @@ class Gate:
 
         Args:
           given: labels by name of term.
-          purpose: what there is nothing to do for, as the error says.
+          purpose: the verb in the error, "learn" or "compare".
         """
         named = self._named(None, given, None)
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]

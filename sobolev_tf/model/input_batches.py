@@ -49,9 +49,7 @@ def input_batches(
 
 def is_stream(x: Any) -> bool:
     """Tell whether x gives batches, and is no array or structure of arrays."""
-    if isinstance(x, tf.data.Dataset | keras.utils.PyDataset):
-        return True
-    return isinstance(x, Iterator)
+    return isinstance(x, tf.data.Dataset | keras.utils.PyDataset | Iterator)
 
 
 def read(data: Any, steps: int | None, caller: str) -> Iterator[Any]:

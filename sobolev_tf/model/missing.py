@@ -42,8 +42,8 @@ def mask_missing(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """Mask the NaN entries of a label, so that they contribute no error and no gradient.
 
-    Label and prediction of a missing entry become 0 before they are subtracted, so that norms do
-    not contain it either. Rows without any entry get weight 0. For losses that are not 0 there, see
+    The label of a missing entry becomes 0, and the prediction `filler`, before they are subtracted,
+    so that norms do not contain it either. Rows without any entry get weight 0. For losses that are not 0 there, see
     `coupled_entries`.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a model is made from, which nobody can replace afterwards, and what can be replaced."""
+"""Attributes of a model that its constructor fixes, and those that may be replaced."""
 
 from typing import Any
 
@@ -27,8 +27,8 @@ def refuse_replacement(model: Any, name: str, value: Any) -> None:
     owner, before = type(model).__name__, vars(model)
     if name in SETTLED and name in before and before[name] is not value:
         raise ValueError(
-            f"{owner}.{name} is settled by the constructor: make a new model, as in "
-            f"{owner}(net, ...); layers and weights of the net may change."
+            f"{owner}.{name} is fixed by the constructor: make a new model, as in "
+            f"{owner}(net, ...). Layers and weights of the net may still be changed."
         )
     if name in ("projection", "_projection") and name in before:
         both = isinstance(value, Projection) and before[name] is not None

@@ -59,7 +59,7 @@ def absent(names: Iterable[str], labeled: Collection[str], taken: Collection[str
     Args:
       names: all terms.
       labeled: terms with labels that are no class numbers.
-      taken: those of them with a loss.
+      taken: terms with labels and a loss.
 
     Example:
 

@@ -25,9 +25,8 @@ _LARGEST, _SMALLEST = 1e12, 1e-14  # damping; with more, steps vanish
 
 # Evidence decides on ρ after this many steps, or if a step lowers the sum by less than this share.
 _WARM_UP, _SETTLED = 10, 1e-2
-_FIRST_RHO = (
-    1e-6  # until then, in units of the trace of JᵀJ; with a large one, nets do not start to learn
-)
+# Until then, in units of the trace of JᵀJ; with a large one, nets do not start to learn.
+_FIRST_RHO = 1e-6
 
 
 @called_as("fit_least_squares(model, x, (y, dy))")

@@ -173,9 +173,6 @@ class DirectGradient(_CutLayer):
         `direct_module`.
     """
 
-    def __init__(self, critic: keras.Model, **kwargs) -> None:
-        super().__init__(critic, **kwargs)
-
     def _predict(self, h, y, training):
         h, y = self._rows(h, y)
         shape = self.critic.inputs[1].shape[1:]

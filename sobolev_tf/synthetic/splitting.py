@@ -110,7 +110,7 @@ def _output_of(net, name):
         hint = (
             f"did you mean {' or '.join(close)}?"
             if close
-            else f"it has {', '.join(names[-4:-1])}, ..."
+            else f"its last layers are {', '.join(names[-4:])}"
         )
         raise ValueError(f"split: no layer named {name!r} in {net.name!r}; {hint}")
     # From this net's graph, since `layer.output` belongs to the first net that used the layer.

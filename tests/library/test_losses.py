@@ -46,6 +46,12 @@ def test_the_norm_has_a_gradient_at_zero():
     np.testing.assert_allclose(tape.gradient(loss, e), [[0, 0], [0.3, 0.4]])
 
 
+@pytest.mark.parametrize("loss", [losses.Norm(), losses.RelativeNorm(), losses.SquaredNorm()])
+def test_the_norm_of_nan_is_nan(loss):
+    assert np.isnan(float(loss(tf.ones([1, 2]), tf.constant([[np.nan, 1.0]]))))
+    assert np.isnan(float(loss(tf.constant([[np.nan, 1.0]]), tf.ones([1, 2]))))
+
+
 def test_weights_do_not_change_the_divisor_and_an_empty_batch_is_zero():
     assert float(losses.batch_mean(tf.constant([2.0, 4.0]), tf.constant([[3.0], [0.5]]))) == 4
     assert float(losses.batch_mean(tf.zeros([0]))) == 0

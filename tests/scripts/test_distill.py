@@ -242,7 +242,10 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
             "--train_percent=95 of 260 steps in 7 episodes leaves no whole test",
         ),
         (["--train_percent=5", "--train_boundary=episode"], "leaves no whole training episode"),
-        (["--train_percent=10", "--search_percent=5"], "hold no two episodes"),
+        (
+            ["--train_percent=10", "--search_percent=5"],
+            "no second episode begins early enough",
+        ),
         (
             ["--train_percent=0.01"],
             "--train_percent=0.01 of 260 steps in 7 episodes leaves no training step",
@@ -253,7 +256,7 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--recording=nowhere"], "nowhere is no recording: expected a run folder"),
         (["--learning_rate=-1"], "--learning_rate=-1"),
         (["--learning_rate=1e-3"], "--learning_rate gives what --learning_rates would be search"),
-        (["--alpha=0.1"], "--alpha gives what --alphas would be searched for: drop one"),
+        (["--alpha=0.1"], "--alpha is given, so there is nothing to search in --alphas: drop one"),
         (["--learning_rates=1e-3", "--alphas=1"], "--search_percent is not for one learning rate"),
         (["--learning_rate=0"], "--learning_rate=0.0: expected numbers above 0 and below 10"),
         (["--recording=nowhere", "--alphas=x"], "--alphas=x: expected numbers above 0"),

@@ -192,6 +192,16 @@ def test_only_the_papers_recipe_distorts_colors(
     assert f"color_distortion={color_distortion}" in run(*arguments, f"--workdir={tmp_path}")[2]
 
 
+@pytest.mark.parametrize(("typed", "expected"), [([], "auto"), (["--augmentation=flip"], "flip")])
+def test_augmentation_may_be_chosen(run, tmp_path, monkeypatch, typed, expected):
+    def load(name, **options):
+        raise UsageError(f"augmentation={options['augmentation']}")
+
+    monkeypatch.setattr(datasets, "load", load)
+    arguments = ["--strategy=none", "--dataset=x", *typed]
+    assert f"augmentation={expected}" in run(*arguments, f"--workdir={tmp_path}")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -231,7 +231,11 @@ def test_what_is_no_whole_recording_any_more_is_not_called_done(tmp_path, monkey
         (["--teacher=nowhere"], "nowhere does not exist"),
         (["--frames=9"], "--frames has a new name: --num_steps"),
         (["--num_steps=0"], "--num_steps=0: expected a positive integer"),
-        (["--max_episode_steps=0"], "--max_episode_steps=0: expected a positive integer"),
+        (
+            ["--max_episode_steps=0"],
+            "--max_episode_steps=0: expected an integer in the range [1, 27000]",
+        ),
+        (["--max_episode_steps=27001"], "--max_episode_steps=27001: expected an integer"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused, teacher):

@@ -93,6 +93,10 @@ def test_scores_of_another_game_or_student_are_noticed(tmp_path):
         ({**stated, "scores": [1.0, 2.0]}, None),
         ({**stated, "game": "breakout", "scores": [1.0, 2.0]}, "game breakout, expected that of"),
         (
+            {**stated, "saved_model": "x", "scores": [1.0, 2.0]},
+            "of saved_model x, expected that of",
+        ),
+        (
             {**stated, "net": "x", "scores": [1.0, 2.0]},
             "it is the file of net x, expected that of",
         ),

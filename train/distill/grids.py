@@ -58,7 +58,9 @@ def grids(settings: Settings) -> dict[str, Grid]:
     alphas = numbers(settings, "alphas" if settings.alpha is None else "alpha", 0, 1e9)
     for name in ("learning_rate", "alpha"):
         if settings.values[name] is not None and f"{name}s" in settings.typed:
-            raise UsageError(f"--{name} gives what --{name}s would be searched for: drop one")
+            raise UsageError(
+                f"--{name} is given, so there is nothing to search in --{name}s: drop one"
+            )
     # Methods may be added as a run is resumed, so this asks for all of them.
     if not Grid(learning_rates, alphas).num_trials:
         command = "one learning rate and one alpha, which need no search"

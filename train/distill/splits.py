@@ -97,8 +97,8 @@ def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.nd
     starts = starts[starts <= steps * (1 - share)]
     if starts[-1] == 0:
         raise UsageError(
-            f"the first {steps} steps hold no two episodes, one to choose the rate on: raise "
-            "--search_percent, or give --learning_rate (and --alpha, for sobolev)"
+            f"no second episode begins early enough in the first {steps} steps to be held out: "
+            "raise --search_percent, or give --learning_rate (and --alpha, for sobolev)"
         )
     return np.arange(starts[-1], dtype=np.int32), np.arange(starts[-1], steps, dtype=np.int32)
 

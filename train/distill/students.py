@@ -172,6 +172,7 @@ def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float
     path = folder / f"play-{episodes}.json"
     net = folder.name.replace("regular", "values")  # its name in older runs
     stated = {"net": net, "game": game, "episodes": episodes, "seed": seed}
+    stated["saved_model"] = identity.digest(folder / "saved_model")
     if not path.exists():
         policy = policies.load(folder / "saved_model", game)
         scores = play.scores(policy, game, episodes, seed).tolist()

@@ -1,6 +1,5 @@
 """Molecular dynamics with an exported model: how well it conserves energy, compared with EMT."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ def make(folder: Path, tasks: list[recipes.Task], steps: int) -> dict[str, np.nd
         path.parent.mkdir(exist_ok=True)
         stated = {"system": tasks[0].system, "method": name, "md_steps": steps}
         if task:
-            stated |= dataclasses.asdict(task)
+            stated |= recipes.with_model(folder, task)
         if not path.exists():
             room = test.species.shape[1]
             calc = calculator(recipes.load_model(folder, task), room) if task else clusters.emt()

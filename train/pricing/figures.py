@@ -51,7 +51,8 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     cells = {(row["product"], row["paths"]) for row in rows}
     if {(row["product"], row["paths"]) for row in rows if row["method"] == "values"} != cells:
         raise UsageError(f"{path} lacks a net on values only: run its command again")
-    chosen = {name: products.make(name, flags["num_assets"]) for name in _unique(rows, "product")}
+    names = dict.fromkeys(row["product"] for row in rows)
+    chosen = {name: products.make(name, flags["num_assets"]) for name in names}
     paths = [into / "errors.png"]
     files.write_png(paths[0], errors_figure(table.medians(rows), chosen), dpi=DPI)
     if not (folder / "nets").exists():
@@ -135,7 +136,3 @@ def curves_figure(
     figure.supxlabel(f"{underlying} at T1", fontsize="medium")
     figure.suptitle(f"{product.title}, {paths:,} paths", fontsize="medium")
     return figure
-
-
-def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return list(dict.fromkeys(row[name] for row in rows))

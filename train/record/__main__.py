@@ -83,6 +83,7 @@ flags.DEFINE_integer(
     environment.LONGEST // environment.FRAMES_PER_STEP,
     "Cut an episode off after so many agent steps.",
     1,
+    environment.LONGEST // environment.FRAMES_PER_STEP,
     **OWN,
 )
 

@@ -5,7 +5,8 @@ To train the paper's teacher net for 10 million agent steps (40 million frames):
     python -m train.teacher --game=breakout
 
 This takes hours on two cores. `--preset=paper` is A3C for the paper's 80 million steps, which take
-days; the paper gives no other setting, so they are those of Mnih et al. (2016). The released
+days; the paper gives no other setting, so they are those of Mnih et al. (2016), but that the
+gradient's global norm is clipped to 0.5 and a lost life ends the return. The released
 teachers (train/teachers) were trained for fewer steps: Breakout's scores 346 over 30 episodes after
 3.2 million steps with `--steps=4000000 --num_evals=20 --unroll_length=8 --nonormalize_advantages`,
 Space Invaders' 559 after 7.8 million with `--unroll_length=5 --gae_lambda=1
@@ -170,7 +171,7 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
     "save_minutes",
     5,
-    "Save a checkpoint at least every N minutes; 0: after every step.",
+    "Save a checkpoint at least every N minutes; 0: after every update.",
     0.0,
     **OWN,
 )

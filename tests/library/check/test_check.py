@@ -86,6 +86,16 @@ def test_too_few_points_for_their_dimensions_are_not_decided():
         assert kinds(check_labels(x[:rows], y[:rows], dy[:rows])) == {"cannot tell"}
 
 
+def test_values_that_are_too_noisy_are_not_decided():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3, 3, [2000, 2])
+    y = np.sin(x).sum(1) + 0.5 * rng.normal(size=2000)
+    check = check_labels(x, y, np.cos(x))
+    assert check.ok
+    assert not check.decided
+    assert "too few or too far apart, or y is noisy: give fn" in str(check)
+
+
 @pytest.mark.parametrize("fn", FUNCTIONS)
 def test_wrong_signs(fn, function):
     x, y, dy = data(fn)

@@ -89,6 +89,11 @@ def test_a_function_with_its_own_errors_keeps_them():
         check_labels(x, y, dy, fails)
     with pytest.raises(ValueError, match="fn returns 2 numbers a row, expected 1"):
         check_labels(x, y, dy, lambda x: x)
+    for one_number in (lambda x: 1.0, lambda x: np.sum(x**2)):
+        with pytest.raises(
+            ValueError, match=r"fn returns shape \[\] for 2 rows, .*batch axis first"
+        ):
+            check_labels(x, y, dy, one_number)
 
 
 def test_shapes_that_do_not_fit():

@@ -65,6 +65,45 @@ def test_weights_and_history_are_those_of_kerass_loop(settings):
         np.testing.assert_allclose(history[name], values, rtol=1e-6, err_msg=name)
 
 
+def test_validation_leaves_the_order_of_training_as_it_is():
+    plain, validated = (
+        fitted({}, shuffle=True, validation_data=data)[0] for data in (None, (X, LABELS))
+    )
+    for a, b in zip(plain.get_weights(), validated.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_subclass_of_kerass_callback_sees_each_batch(tmp_path):
+    steps = []
+
+    class Mine(keras.callbacks.ModelCheckpoint):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            steps.append(int(self.model.optimizer.iterations))
+
+    saves = Mine(tmp_path / "{epoch}.weights.h5", save_weights_only=True)
+    fitted({}, callbacks=[saves], epochs=3)
+    assert steps == list(range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({"steps_per_execution": 2}, [2, 2, 2, 2, 2, 1]), ({}, [1, 4, 4, 2])],
+)
+def test_a_number_of_steps_that_is_given_is_kept(options, expected, monkeypatch):
+    taken = []
+    repeat = multi_step._ArrayLoop.__call__
+
+    def counted(self, batches, numbers, steps):
+        taken.append(steps)
+        return repeat(self, batches, numbers, steps)
+
+    monkeypatch.setattr(multi_step._ArrayLoop, "__call__", counted)
+    monkeypatch.setattr(Pace, "measured", lambda self, steps, seconds: setattr(self, "steps", 4))
+    fitted(options, batch_size=1, epochs=1)
+    assert taken == expected
+
+
 def test_a_callback_of_batches_sees_each_and_may_stop():
     calls = Calls()
     fitted({}, callbacks=[calls], epochs=2)

@@ -38,6 +38,14 @@ def test_a_net_that_couples_rows_is_warned_of_once(layer, recwarn):
     assert told[0].startswith("SobolevModel.fit: the net couples the rows")
 
 
+def test_an_unbuilt_net_is_looked_at_too():
+    net = keras.Sequential([keras.layers.Dense(4, "tanh"), centered(), keras.layers.Dense(1)])
+    model = st.SobolevModel(net)
+    model.compile("sgd")
+    with pytest.warns(UserWarning, match="SobolevModel.fit: the net couples the rows"):
+        model.fit(X, (Y, DY), verbose=0)
+
+
 def test_full_batch_fits_warn_of_it_too():
     with pytest.warns(UserWarning, match="fit_lbfgs: the net couples the rows"):
         st.fit_lbfgs(model_of(centered()), X, (Y, DY), iterations=1, verbose=0)

@@ -89,6 +89,75 @@ def test_a_generator_trains_without_a_warning():
     assert compiled().fit(batches, steps_per_epoch=2, verbose=0).history["loss"]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_generators_and_pydatasets_go_keras_s_way(dtype):
+    """No batch of a generator is lost, a PyDataset is shuffled, and labels may be lists."""
+    seen = []
+
+    class Net(SobolevModel):
+        def train_step(self, data):
+            seen.append(int(data[0][0, 0]))
+            return super().train_step(data)
+
+    def batch(i):
+        x, y, dy = (a[:3].astype(dtype) for a in (X, Y, DY))
+        x[:] = i
+        return x, [y, dy]
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, i):
+            return batch(i)
+
+    model = Net(nets.mlp(2, Y.shape[1], hidden=[4], activation="tanh", dtype=dtype))
+    model.compile("sgd", run_eagerly=True)
+    model.fit(map(batch, range(4)), steps_per_epoch=4, verbose=0)
+    assert seen == [0, 1, 2, 3]
+    seen.clear()
+    model.fit(Batches(workers=1), verbose=0)
+    assert sorted(seen) == list(range(12)) != seen
+
+
+def test_the_row_of_a_pydatasets_last_batch_is_counted_from_full_batches():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            y = np.zeros([2 if i == 2 else 4, 1], "f")
+            y[1] = math.nan if i == 2 else 0
+            return np.zeros([len(y), 2], "f"), y
+
+    model = SobolevModel(nets.mlp(2, hidden=[4]))
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"row 9 .*batch 2"):
+        model.fit(Batches(workers=1), shuffle=False, verbose=0)
+
+
+def test_metrics_of_a_layer_inside_are_logged_and_reset():
+    class Watched(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.mean = keras.metrics.Mean(name="act")
+
+        def call(self, x):
+            self.mean.update_state(2 * x)
+            return x
+
+    net = keras.Sequential([keras.Input([2]), Watched(), keras.layers.Dense(1)])
+    model = SobolevModel(net)
+    model.compile("sgd")
+    history = model.fit(X, (Y[:, :1], DY[:, :1]), epochs=2, verbose=0).history
+    np.testing.assert_allclose(history["act"], 2 * np.mean(X), rtol=1e-4)
+
+
+def test_predict_takes_the_arguments_of_keras_in_their_order():
+    model = compiled()
+    np.testing.assert_array_equal(model.predict(X, 3, 0), model.predict(X, verbose=0))
+
+
 @pytest.mark.parametrize("projection", [*slow(None), "output", "input"])
 def test_a_saved_model_goes_on_exactly(tmp_path, projection):
     teacher = targets.Teacher(nets.mlp(2, hidden=[8], activation="tanh"))

@@ -113,6 +113,18 @@ def test_half_precision_nets_answer_in_large_units():
     assert np.isfinite(model.predict_jet(X).derivatives[0]).all()
 
 
+@pytest.mark.parametrize("policy", ["float16", "bfloat16"])
+def test_statistics_keep_their_digits_under_a_half_precision_policy(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        net = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = compiled(net)
+    model.adapt(X, (1e6 * Y, 1e6 * DY))
+    np.testing.assert_allclose(model.scaling.value_mean, 1e6 * Y.mean(0), rtol=1e-5)
+
+
 def test_infinity_is_refused_by_adapt():
     x = X.copy()
     x[5, 0] = np.inf

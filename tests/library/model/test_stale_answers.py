@@ -228,11 +228,11 @@ def test_another_projection_is_used():
 @pytest.mark.parametrize("name", ["net", "order", "equation", "scaling"])
 def test_what_a_model_was_made_from_is_settled(name):
     model = trained()
-    with pytest.raises(ValueError, match=f"SobolevModel.{name} is settled"):
+    with pytest.raises(ValueError, match=f"SobolevModel.{name} is fixed"):
         setattr(model, name, None)
     student, teacher = nets.mlp(4, 3, hidden=[4]), nets.mlp(4, 3, hidden=[4])
     distiller = PolicyDistiller(student, teacher)
-    with pytest.raises(ValueError, match="alpha is settled"):
+    with pytest.raises(ValueError, match="alpha is fixed"):
         distiller.alpha = 0.5
 
 

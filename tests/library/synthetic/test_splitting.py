@@ -45,6 +45,7 @@ def test_a_sequential_model_and_no_cut_at_all():
     ("at", "message"),
     [
         (["ad"], "no layer named 'ad' in 'net'; did you mean add"),
+        (["zzz"], "no layer named 'zzz' in 'net'; its last layers are "),
         (["b"], "crosses the cut at 'b': 'add', above it, reads 'a', below it"),
         (["add", "a"], r"out of order.*The graph's order is \['a', 'add'\]"),
         (["a", "a"], "named twice"),

@@ -58,6 +58,7 @@ def test_labels_belong_to_their_images(intact):
 @pytest.mark.parametrize("start", [13])
 def test_a_stream_from_a_step_is_the_tail_of_the_whole(intact, augmentation, start):
     images = opened(intact, augmentation=augmentation, color_distortion=True)
+    assert images.augmentation == augmentation
     whole = batches(images.train_stream(), 20)  # TRAIN / 8: epochs end inside batches
     assert_same(batches(images.train_stream(start), 20 - start), whole[start:])
 
@@ -166,7 +167,7 @@ def test_shapes_resume_and_change_order_with_the_epoch(monkeypatch):
     [
         ({"image_size": 31}, "image_size=31 is too small: expected at least 32"),
         ({"batch_size": 0}, "batch_size=0: expected at least 1"),
-        ({"num_classes": 5}, "--num_classes=5: tiny has 5: expected at least 2, and fewer"),
+        ({"num_classes": 5}, "--num_classes=5: tiny has 5 classes, expected 2 to 4"),
         (
             {"augmentation": "mixup"},
             "augmentation 'mixup': expected inception, pad_crop, flip, none",

@@ -29,7 +29,7 @@ def test_cells_are_means_over_seeds_beside_the_paper_s(tmp_path, capsys):
         ["Sobolev", "62.0 ±2.00 (3 seeds)", "93.5 ±0.01"],
         ["Backprop", "75.0", "94.3"],
     ]
-    assert "RUNS OF DIFFERENT LENGTH, in updates: sobolev 10, noprop 5, backprop 10" in rows[7]
+    assert "RUNS OF DIFFERENT LENGTH, in steps: sobolev 10, noprop 5, backprop 10" in rows[7]
     assert (tmp_path / "table1.md").read_text().startswith(head)
     assert (tmp_path / "table1.png").stat().st_size > 5000
 

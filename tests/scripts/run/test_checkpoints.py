@@ -127,6 +127,18 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, sh
     assert newest.with_suffix(".damaged").exists()
 
 
+def test_where_no_checkpoint_can_be_read_a_line_says_so(tmp_path, capsys):
+    model, store = make(), Checkpoints(tmp_path)
+    assert store.restore_latest(model) is None
+    assert capsys.readouterr().err == ""
+    store.save(model, 3)
+    store.paths()[0].write_text("x")
+    assert store.restore_latest(model) is None
+    damaged, last = capsys.readouterr().err.splitlines()
+    assert "step-0000000003.npz is damaged" in damaged
+    assert last == f"{tmp_path}: no checkpoint can be read: starts at step 0"
+
+
 def test_changed_bytes_are_noticed(tmp_path):
     model, store = make(), Checkpoints(tmp_path)
     scramble(model)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from train.lib.run import files, metrics_csv, run_folder
+from train.lib.run import files, metrics_csv, run_folder, summary
 from train.lib.run.errors import CommandError, UsageError
 
 FLAGS = {"seed": 0, "epochs": 3, "cuts": ["a", "b"]}
@@ -40,6 +40,28 @@ def test_a_run_keeps_its_id_and_no_other_run_has_it(tmp_path):
     files.write_json(tmp_path / "b/config.json", config)
     with run_folder.Run(tmp_path / "b", FLAGS, "train.x") as run:
         assert run.id not in ids
+
+
+def test_other_code_that_resumes_a_run_is_noted_once(tmp_path, monkeypatch, capsys):
+    def resumed(commit):
+        monkeypatch.setattr(run_folder, "git_commit", lambda: commit)
+        with run_folder.Run(tmp_path, FLAGS, "train.x") as run:
+            run.add_facts()
+            head = summary.head(run, what="", name="kl", value=1.0, unit="nats", seconds=1.0)
+        return head, capsys.readouterr().err
+
+    head, told = resumed("aaa")
+    assert (head["commit"], told) == ("aaa", "")
+    assert "resumed_with" not in head
+    for _ in range(2):
+        head, told = resumed("bbb")
+        assert head["commit"] == "aaa"
+        assert [code["commit"] for code in head["resumed_with"]] == ["bbb"]
+        assert head["resumed_with"][0]["versions"] == head["versions"]
+    assert told == ""
+    head, told = resumed("aaa")
+    assert [code["commit"] for code in head["resumed_with"]] == ["bbb", "aaa"]
+    assert told.startswith(f"{tmp_path}: was run with another commit before, see resumed_with")
 
 
 def test_what_is_not_a_number_is_null(tmp_path):

@@ -17,7 +17,7 @@ GRADIENT_LOSSES: dict[str, Callable[[], keras.losses.Loss]] = {
     "squared": st.losses.SquaredNorm,
     "relative": st.losses.RelativeNorm,
 }
-# The flags of `define`, and two of `image_flags`: of the critics' size, and their start.
+# The flags of `define`, and two of train.cifar10: of the critics' size, and their start.
 NAMES = frozenset(
     {"critic_learning_rate", "gradient_target", "gradient_loss", "gradient_weight", "label_weight"}
     | {"critic_updates", "critic_steps", "critic_batch", "derivative_share"}

@@ -129,6 +129,7 @@ def _shapes(notice, where, held_out, image_size, batch_size, seed, share):
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
+        augmentation="none",
         share=share,
         _train=indices,
         _draw=draw("train"),

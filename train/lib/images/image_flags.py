@@ -149,9 +149,10 @@ def _define_data(dataset, own):
     )
     flags.DEFINE_enum(
         "augmentation",
-        None,
-        list(tfds_images.AUGMENTATIONS),
+        "auto",
+        ["auto", *tfds_images.AUGMENTATIONS],
         "Augmentation of training images; the paper does not mention any. "
+        "auto: pad_crop of small images (records below 16 kB on average), inception of others. "
         "inception: random crops of any size and shape, flipped half the time. "
         "pad_crop: shifted by up to an eighth, flipped half the time. "
         "flip: flipped half the time. none: nothing.",

@@ -51,7 +51,8 @@ def announce(
     replicas = model.distribute_strategy.num_replicas_in_sync
     print(
         f"{net} on {images.name} ({images.train_size} training and {images.eval_size} held-out "
-        f"images, {images.num_classes} classes, {images.image_size}x{images.image_size}), "
+        f"images, {images.num_classes} classes, {images.image_size}x{images.image_size}, "
+        f"augmentation {images.augmentation}), "
         f"method {settings.method}, cuts {', '.join(cuts) or 'none'}, "
         f"{replicas} replica(s), run folder {run.folder}",
         flush=True,

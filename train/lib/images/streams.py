@@ -30,6 +30,7 @@ class Images:
     image_size: int
     batch_size: int
     seed: int
+    augmentation: str  # what "auto" stands for; "none" of images that are drawn
     notice: str  # a loud line, where this is not what the user may think; names no place
     files: tuple[str, ...]
     share: Share  # of every batch, which the streams give
@@ -51,9 +52,12 @@ class Images:
         return max(1, self.train_size // self.batch_size)
 
     def describe(self) -> dict:
-        """Return what a run folder keeps about its data: all but its place."""
+        """Return what a run folder keeps about its data: all but its place.
+
+        The augmentation is a fact of its own, since older runs do not state it.
+        """
         facts = {key: value for key, value in vars(self).items() if isinstance(value, str | int)}
-        del facts["where"]
+        del facts["where"], facts["augmentation"]
         return facts | {"classes": self.num_classes}  # the key that stored runs have
 
     def train_stream(self, start_step: int = 0) -> tf.data.Dataset:

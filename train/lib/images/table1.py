@@ -229,9 +229,9 @@ def _lengths(column: Column, methods: Mapping[str, Sequence[Result]]) -> str:
     steps = {name: cell[0].steps for name, cell in methods.items()}
     lengths = sorted(set(steps.values()))
     if len(lengths) == 1:
-        return f"{title(column)}: {lengths[0]:,} updates."
+        return f"{title(column)}: {lengths[0]:,} steps."
     counts = ", ".join(f"{name} {count:,}" for name, count in steps.items())
-    return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in updates: {counts}."
+    return f"{title(column)}: RUNS OF DIFFERENT LENGTH, in steps: {counts}."
 
 
 def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterator[str]:

@@ -134,8 +134,8 @@ def open_images(
     if num_classes:
         if not 2 <= num_classes < len(names):
             raise UsageError(
-                f"--num_classes={num_classes}: {name} has {len(names)}: expected at least 2, "
-                "and fewer"
+                f"--num_classes={num_classes}: {name} has {len(names)} classes, expected 2 to "
+                f"{len(names) - 1}"
             )
         name, names = f"{name}, {num_classes} classes", names[:num_classes]
         sizes = [_count(split, is_kept) for split in (train, held_out)]
@@ -161,6 +161,7 @@ def open_images(
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
+        augmentation=augmentation,
         share=share,
         _train=train_records,
         _draw=draw,

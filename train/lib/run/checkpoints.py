@@ -24,7 +24,7 @@ from train.lib.run.errors import CommandError, DamagedError, UsageError, reading
 
 FORMAT = 1
 FACTS = "checkpoint.json"
-IS_PASSED_OVER = "the one before it is used"  # what is done about a damaged checkpoint
+IS_PASSED_OVER = "it is passed over"  # what is done about a damaged checkpoint
 REQUIRED: dict[str, schema.Kind] = {"format": int, "step": int}
 OPTIONAL: dict[str, schema.Kind] = {
     "logs": dict,
@@ -113,7 +113,8 @@ class Checkpoints:
     ) -> dict[str, Any] | None:
         """Put the newest readable state into `model` and return its facts, or None.
 
-        A damaged file is renamed, with a line on stderr, and the one before it is restored.
+        A damaged file is renamed, with a line on stderr, and the one before it is restored, if
+        there is one.
 
         Args:
           model: the model.
@@ -139,6 +140,8 @@ class Checkpoints:
                 identity.check(facts, self.stated)
             assign(model, state, path)
             return facts
+        if any(self.folder.glob("*.damaged")):
+            print(f"{self.folder}: no checkpoint can be read: starts at step 0", file=sys.stderr)
         return None
 
 

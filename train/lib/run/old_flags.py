@@ -88,7 +88,7 @@ IMAGES_DEFAULTS = {
 }
 # Flags that came when there were runs already, and what those did without them.
 FLAG_DEFAULTS_OF_OLD_RUNS: dict[str, dict[str, Any]] = {
-    "imagenet": IMAGES_DEFAULTS,
+    "imagenet": {**IMAGES_DEFAULTS, "augmentation": "auto"},
     "cifar10": {**IMAGES_DEFAULTS, "direct_init": "zeros"},
     "teacher": {
         "preset": "small",

@@ -9,6 +9,7 @@ import platform
 import secrets
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ PARTS: dict[str, schema.Kind] = {
     "commit": schema.OPTIONAL_TEXT,
     "versions": dict,
 }
-OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str}  # older runs have no id
+# Older runs have no id, and runs of one commit no other.
+OPTIONAL_PARTS: dict[str, schema.Kind] = {**PARTS, "id": str, "resumed_with": list}
 
 
 class Run:
@@ -90,10 +92,21 @@ class Run:
                 )
             compare(self.config["flags"], flags, changeable, self.folder, script)
             self.config["flags"] = flags
+            self._note_other_code()
         else:
             self.config = {"format": FORMAT, "script": script, "flags": flags, "facts": {}}
-            self.config |= {"commit": git_commit(), "versions": versions()}
+            self.config |= code()
         self.config.setdefault("id", secrets.token_hex(4))
+
+    def _note_other_code(self):
+        """Note the commit and versions that go on with a run of others, with a line on stderr."""
+        last = [self.config, *self.config.get("resumed_with", [])][-1]
+        now = code()
+        differ = [part for part in now if part in last and last[part] != now[part]]
+        if differ:
+            self.config["resumed_with"] = [*self.config.get("resumed_with", []), now]
+            text = f"{self.folder}: was run with another {' and other '.join(differ)} before"
+            print(f"{text}, see resumed_with in its config.json", file=sys.stderr)
 
     @property
     def id(self) -> str:
@@ -285,6 +298,11 @@ def compare(
             f"{folder} was started with other flags ({'; '.join(differ)}): "
             "use the same ones, or another --workdir"
         )
+
+
+def code() -> dict[str, Any]:
+    """Return the commit and the versions of packages that a run's numbers may depend on."""
+    return {"commit": git_commit(), "versions": versions()}
 
 
 def git_commit() -> str | None:

@@ -36,11 +36,13 @@ def length(settings: Settings, data_steps: int) -> Length:
         unused_flags.refuse(settings, ["num_evals"], command)
         epochs, steps_per_epoch = settings.epochs, data_steps
         typed = f"--epochs={epochs}, {epochs * data_steps} steps,"
+        remedy = "a divisor, or give --steps in place of --epochs"
     else:
         whole_schedule = "schedule_steps" in settings.typed and "steps" not in settings.typed
         steps = settings.schedule_steps if whole_schedule else settings.steps
         epochs, steps_per_epoch = pieces(steps, settings.num_evals)
         typed = f"--steps={steps}"
+        remedy = "another, or other --steps or --num_evals"
     steps = epochs * steps_per_epoch
     result = Length(epochs, steps_per_epoch, settings.schedule_steps or steps)
     if steps > result.schedule_steps:
@@ -48,8 +50,7 @@ def length(settings: Settings, data_steps: int) -> Length:
     if result.steps_per_epoch % settings.steps_per_execution:
         raise UsageError(
             f"--steps_per_execution={settings.steps_per_execution} does not divide the "
-            f"{result.steps_per_epoch} steps between two evaluations: choose another, or other "
-            "--steps or --num_evals"
+            f"{result.steps_per_epoch} steps between two evaluations: choose {remedy}"
         )
     return result
 

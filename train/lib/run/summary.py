@@ -11,13 +11,15 @@ def head(
     """Return what every summary.json starts with.
 
     Args:
-      run: the run whose summary it is; gives script, commit and versions.
+      run: the run whose summary it is; gives script, commit and versions, and those that the run
+        was resumed with.
       what: what was trained on what, in a few words.
       name: what the headline number is, a log's name such as `val_accuracy`.
       value: the headline number; None if there is none.
       unit: its unit: "share" of one, "nats", "points", or "" for a plain number.
       seconds: time of the work, summed up over all processes of this run.
     """
+    other_code = {name: run.config[name] for name in ["resumed_with"] if name in run.config}
     return {
         "script": run.config["script"],
         "what": what,
@@ -25,4 +27,5 @@ def head(
         "seconds": seconds,
         "commit": run.config["commit"],
         "versions": run.config["versions"],
+        **other_code,
     }
