@@ -31,7 +31,8 @@ def export_jets(
     | vjp | x, u [B,*out] | value, vjp [B,*in] |
     | std | x | standard deviations: value [B,*out], d1 [B,*out,*in] |
 
-    A model with several inputs takes them by name.
+    A model with several inputs takes them by name. If an input is called v (or u), the direction of
+    jvp (of vjp) is called v_1 (u_1).
 
     Args:
       layers: the layers that hold the variables.

@@ -43,8 +43,8 @@ def mask_missing(
     """Mask the NaN entries of a label, so that they contribute no error and no gradient.
 
     The label of a missing entry becomes 0, and the prediction `filler`, before they are subtracted,
-    so that norms do not contain it either. Rows without any entry get weight 0. For losses that are not 0 there, see
-    `coupled_entries`.
+    so that norms do not contain it either. Rows without any entry get weight 0. For losses that are
+    not 0 there, see `coupled_entries`.
 
     Args:
       label, predicted: [B,...].
