@@ -241,9 +241,11 @@ class EquationModel(EquationSteps):
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        **kwargs: Any,
     ) -> Any:
         """Compute values [B,*out] as in Keras."""
         feed = Feed(self, "predict")
+        options.refuse_unknown(feed.gate.caller, kwargs, keras.Model.predict, known=())
         settings = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
         fit_arguments.check(feed.gate.caller, self, settings | {"batch_size": batch_size})
         with no_rows_refused(feed.gate.caller):
