@@ -9,7 +9,7 @@ days; the paper gives no other setting, so they are those of Mnih et al. (2016),
 gradient's global norm is clipped to 0.5 and a lost life ends the return. The released
 teachers (train/teachers) were trained for fewer steps: Breakout's scores 346 over 30 episodes after
 3.2 million steps with `--steps=4000000 --num_evals=20 --unroll_length=8 --nonormalize_advantages`,
-Space Invaders' 559 after 7.8 million with `--unroll_length=5 --gae_lambda=1
+Space Invaders' 638 after 9.5 million with `--unroll_length=5 --gae_lambda=1
 --nonormalize_advantages --optimizer=rmsprop --learning_rate=7e-4 --value_cost=0.25`.
 The run folder holds config.json, metrics.csv, summary.json, curve.png and checkpoints, including
 the best one; the same command resumes, with new games. `--init_from=released` starts a new run from
