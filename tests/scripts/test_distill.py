@@ -255,7 +255,10 @@ def test_more_shares_in_the_same_folder_and_a_search_of_both(run, tmp_path):
         (["--method=sobolov"], "--method=sobolov: expected some of values, sobolev"),
         (["--recording=nowhere"], "nowhere is no recording: expected a run folder"),
         (["--learning_rate=-1"], "--learning_rate=-1"),
-        (["--learning_rate=1e-3"], "--learning_rate gives what --learning_rates would be search"),
+        (
+            ["--learning_rate=1e-3"],
+            "--learning_rate is given, so there is nothing to search in --learning_rates",
+        ),
         (["--alpha=0.1"], "--alpha is given, so there is nothing to search in --alphas: drop one"),
         (["--learning_rates=1e-3", "--alphas=1"], "--search_percent is not for one learning rate"),
         (["--learning_rate=0"], "--learning_rate=0.0: expected numbers above 0 and below 10"),

@@ -93,10 +93,6 @@ def test_scores_of_another_game_or_student_are_noticed(tmp_path):
         ({**stated, "scores": [1.0, 2.0]}, None),
         ({**stated, "game": "breakout", "scores": [1.0, 2.0]}, "game breakout, expected that of"),
         (
-            {**stated, "saved_model": "x", "scores": [1.0, 2.0]},
-            "of saved_model x, expected that of",
-        ),
-        (
             {**stated, "net": "x", "scores": [1.0, 2.0]},
             "it is the file of net x, expected that of",
         ),
@@ -108,6 +104,20 @@ def test_scores_of_another_game_or_student_are_noticed(tmp_path):
         else:
             with pytest.raises(UsageError, match=message):
                 students.true_scores(tmp_path / "5-values", "pong", 2, 0)
+
+
+def test_a_student_that_was_exported_again_plays_again(tmp_path, monkeypatch):
+    student(tmp_path / "5-values")
+    games = iter([1.0, 2.0])
+    monkeypatch.setattr(students.play, "scores", lambda *_: np.array([next(games)]))
+    monkeypatch.setattr(students.policies, "load", lambda *_: None)
+
+    def scores():
+        return students.true_scores(tmp_path / "5-values", "pong", 1, 0)
+
+    assert scores() == scores() == [1.0]
+    (tmp_path / "5-values" / "saved_model" / "more").write_text("")
+    assert scores() == scores() == [2.0]
 
 
 def test_trials_that_were_exchanged_are_noticed(tmp_path):

@@ -168,20 +168,26 @@ def rows(folder: Path, percent: float, method: str, test_kl: float) -> list[dict
 
 
 def true_scores(folder: Path, game: str, episodes: int, seed: int) -> list[float]:
-    """Return true scores of the exported student at play; they are kept in its folder."""
+    """Return true scores of the exported student at play.
+
+    They are kept in its folder, with the digest of the SavedModel that played: another one plays
+    again.
+    """
     path = folder / f"play-{episodes}.json"
     net = folder.name.replace("regular", "values")  # its name in older runs
     stated = {"net": net, "game": game, "episodes": episodes, "seed": seed}
-    stated["saved_model"] = identity.digest(folder / "saved_model")
-    if not path.exists():
-        policy = policies.load(folder / "saved_model", game)
-        scores = play.scores(policy, game, episodes, seed).tolist()
-        files.write_json(path, {**stated, "scores": scores})
-    with reading(path, "remove it, and run the command again"):
-        scores = files.read_json(path)
-        if isinstance(scores, dict):  # not of an older run
-            identity.check(scores, stated)
-            schema.check(scores, {"scores": list})
-            scores = scores["scores"]
-        schema.check_numbers(scores)
+    digest = identity.digest(folder / "saved_model")
+    if path.exists():
+        with reading(path, "remove it, and run the command again"):
+            kept = files.read_json(path)
+            if not isinstance(kept, dict):  # of an older run
+                kept = {"scores": kept}
+            identity.check(kept, stated)
+            schema.check(kept, {"scores": list})
+            schema.check_numbers(kept["scores"])
+        if kept.get("saved_model", digest) == digest:
+            return kept["scores"]
+    policy = policies.load(folder / "saved_model", game)
+    scores = play.scores(policy, game, episodes, seed).tolist()
+    files.write_json(path, {**stated, "saved_model": digest, "scores": scores})
     return scores

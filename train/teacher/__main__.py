@@ -171,7 +171,7 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
     "save_minutes",
     5,
-    "Save a checkpoint at least every N minutes; 0: after every update.",
+    "Save a checkpoint at least every N minutes; 0: after every step.",
     0.0,
     **OWN,
 )
