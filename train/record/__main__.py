@@ -11,7 +11,7 @@ Preset `small` (the default) plays 16 games at a time; `paper` plays one game af
 later steps always come from later games, as in the paper's split by time. It takes longer.
 
 All games start together, and every episode is recorded to its end, so a recording has at least
-`--num_envs` whole episodes (of about 2,000 steps in Breakout, 8,000 in Pong, 700 in Space
+`--num_envs` whole episodes (of about 2,000 steps in Breakout, 8,000 in Pong, 1,000 in Space
 Invaders). For a small recording, lower --num_envs as well as --num_steps.
 
 The released teacher of Pong sometimes returns the ball for ever: such a game ends after half an
@@ -88,7 +88,7 @@ flags.DEFINE_integer(
 )
 
 # Steps of an episode of the released teachers, about: means of recordings of 100,000 steps.
-USUAL_LENGTHS = {"breakout": 2000, "pong": 8000, "space_invaders": 700}
+USUAL_LENGTHS = {"breakout": 2000, "pong": 8000, "space_invaders": 1000}
 SHORT_EPISODE_BYTES = 500 * 84 * 84  # open episodes are in memory; hardly one has fewer steps
 
 
