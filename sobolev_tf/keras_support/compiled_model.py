@@ -28,7 +28,8 @@ class CurrentFunction:
     """
 
     def __init__(self, make: Callable[[], Callable], model: "CompiledModel", method: str) -> None:
-        self._make, self._model, self._method = make, model, method
+        self._make, self._model = make, model
+        self._caller = f"{type(model).__name__}.{method}"
         self.forget()
 
     def forget(self) -> None:
@@ -37,12 +38,10 @@ class CurrentFunction:
         self._fingerprint, self._called = Fingerprint(), False
 
     def __call__(self, iterator: Any) -> Any:
-        if not self._function.had(iterator) and self._fingerprint.changed(
-            self._model.traced_from()
-        ):
+        is_new = not self._function.had(iterator)
+        if is_new and self._fingerprint.changed(self._model.traced_from()):
             self.forget()
-        caller = f"{type(self._model).__name__}.{self._method}"
-        with own_errors(caller, getattr(self._model, "target", None)):
+        with own_errors(self._caller, getattr(self._model, "target", None)):
             results = self._function(iterator)
         if not self._called:  # what the first call has built, such as a teacher, is no change
             self._fingerprint.changed(self._model.traced_from())

@@ -124,7 +124,8 @@ class Checkpoints:
         Raises:
           UsageError: if the checkpoint is of another net or run, or of a step outside the run.
         """
-        for path in reversed(self.paths()):
+        paths = self.paths()
+        for path in reversed(paths):
             try:
                 state, facts = read(path, needs)
             except DamagedError as error:
@@ -140,7 +141,7 @@ class Checkpoints:
                 identity.check(facts, self.stated)
             assign(model, state, path)
             return facts
-        if any(self.folder.glob("*.damaged")):
+        if paths:
             print(f"{self.folder}: no checkpoint can be read: starts at step 0", file=sys.stderr)
         return None
 

@@ -19,13 +19,11 @@ def head(
       unit: its unit: "share" of one, "nats", "points", or "" for a plain number.
       seconds: time of the work, summed up over all processes of this run.
     """
-    other_code = {name: run.config[name] for name in ["resumed_with"] if name in run.config}
+    parts = ("commit", "versions", "resumed_with")
     return {
         "script": run.config["script"],
         "what": what,
         "headline": {"name": name, "value": value, "unit": unit},
         "seconds": seconds,
-        "commit": run.config["commit"],
-        "versions": run.config["versions"],
-        **other_code,
+        **{name: run.config[name] for name in parts if name in run.config},
     }
