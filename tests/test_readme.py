@@ -21,7 +21,9 @@ MARKDOWN = [README, ROOT / "BUILD_NOTES.md"] + sorted(
     page for folder in ("sobolev_tf", "train", "tests") for page in (ROOT / folder).rglob("*.md")
 )
 PAGES = MARKDOWN + [ROOT / f"{module.replace('.', '/')}.py" for module in SCRIPTS.values()]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*?)$", re.MULTILINE)
+PATH = re.compile(r"`([\w{},/.]+/[\w{},.]+\.py)`")
 
 
 GUIDE = ROOT / "sobolev_tf" / "README.md"
@@ -76,13 +78,6 @@ def test_a_section_of_the_guide_runs_on_its_own(title, monkeypatch, tmp_path, ca
     assert (tmp_path / "plain" / "saved_model.pb").exists() == (title == LONG)
 
 
-def test_links_inside_the_guide_lead_to_sections():
-    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in SECTIONS}
-    links = re.findall(r"\]\(#([^)]+)\)", GUIDE.read_text())
-    assert links
-    assert set(links) <= anchors
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_have_flags_that_exist(page):
     text = page.read_text()
@@ -96,12 +91,38 @@ def test_commands_have_flags_that_exist(page):
             assert name in flags or name.removeprefix("no") in flags, f"train.{script} --{name}"
 
 
+def prose(page):
+    """A page without its blocks of code."""
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+
+
+def anchors(page):
+    """The sections of a page as links call them."""
+    titles = (re.sub(r"\]\([^)]*\)", "", title) for title in HEADING.findall(prose(page)))
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def expanded(path):
+    """The paths of a/{b,c}.py."""
+    if not (braces := re.search(r"\{([^}]*)\}", path)):
+        return [path]
+    before, after = path[: braces.start()], path[braces.end() :]
+    return [p for name in braces[1].split(",") for p in expanded(f"{before}{name}{after}")]
+
+
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files(page):
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    links = [link for link in LINK.findall(text) if "://" not in link]
-    broken = [link for link in links if not (page.parent / link).exists()]
-    assert broken == []
+def test_links_lead_to_files_and_their_sections(page):
+    links = [link for link in LINK.findall(prose(page)) if "://" not in link[0]]
+    files = [((page.parent / name) if name else page, section) for name, section in links]
+    assert [file for file, _ in files if not file.exists()] == []
+    assert [link for link in files if link[1] and link[1] not in anchors(link[0])] == []
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_exist(page):
+    paths = [p for path in PATH.findall(prose(page)) for p in expanded(path)]
+    roots = (ROOT, ROOT / "sobolev_tf", ROOT / "train", page.parent)
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
 
 
 def test_every_folder_of_results_is_in_the_index():

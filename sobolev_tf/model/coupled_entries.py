@@ -1,8 +1,8 @@
-"""Losses that compare the entries of a label with each other, and rows that are known in part.
+"""Losses that compare the entries of a label with each other, and rows that are partly missing.
 
 Where a label is missing, label and prediction are 0. A squared error then adds nothing, nor does a
 norm. A loss of single entries, such as a cross-entropy of logits, adds what it gives for (0, 0),
-which is subtracted. A softmax, which needs the labels of all classes, takes whole rows only.
+which is subtracted. A softmax, which needs the labels of all classes, takes complete rows only.
 """
 
 import warnings
@@ -68,7 +68,7 @@ def couples_entries(loss: Callable, size: int) -> bool:
 def filler(couples: bool) -> float:
     """Return the prediction that stands where a label, 0, is missing.
 
-    Where rows are missing as a whole, it is a logit and a probability: of zeros, the latter have no
+    Where all of a row is missing, it is a logit and a probability: of zeros, the latter have no
     cross-entropy.
 
     >>> filler(couples=False), filler(couples=True)
@@ -104,12 +104,12 @@ def without_missing(
     values -= share * tf.cast(tf.where(tf.math.is_finite(added), added, 0), values.dtype)
     if not couples:
         return values
-    torn = tf.reduce_any(missing, -1) & ~tf.reduce_all(missing, -1)
-    torn = tf.reduce_any(tf.reshape(torn, [tf.shape(values)[0], -1]), 1)
-    return tf.where(torn, tf.constant(float("nan"), values.dtype), values)
+    partly = tf.reduce_any(missing, -1) & ~tf.reduce_all(missing, -1)
+    partly = tf.reduce_any(tf.reshape(partly, [tf.shape(values)[0], -1]), 1)
+    return tf.where(partly, tf.constant(float("nan"), values.dtype), values)
 
 
-def refuse_torn_rows(
+def refuse_partly_missing(
     caller: str, name: str, loss: Any, label: np.ndarray, start: int, where: str
 ) -> None:
     """Refuse labels of a loss that couples entries, where some entries of a row are missing.
@@ -126,17 +126,17 @@ def refuse_torn_rows(
       ValueError: names the label and the first row.
     """
     missing = np.isnan(label)
-    torn = (missing.any(-1) & ~missing.all(-1)).reshape(len(label), -1).any(1)
-    if torn.any():
+    partly = (missing.any(-1) & ~missing.all(-1)).reshape(len(label), -1).any(1)
+    if partly.any():
         raise ValueError(
-            f"{caller}: {name} is known in part, first in row {start + int(np.argmax(torn))}"
+            f"{caller}: {name} is partly missing, first in row {start + int(np.argmax(partly))}"
             f"{where}, and its loss, {losses.name_of(loss)}, compares entries with each other: set "
             "all of them to NaN, or take a loss of single entries."
         )
 
 
-def _agree(values, whole):
-    """Whether losses are the same where the loss of whole rows is a number."""
-    valid = np.isfinite(whole)
-    size = np.abs(whole[valid]).mean() if valid.any() else np.nan
-    return bool(np.all(np.abs(values - whole)[valid] <= _TOLERANCE * size))
+def _agree(values, expected):
+    """Whether losses are the same where the expected ones are numbers."""
+    valid = np.isfinite(expected)
+    size = np.abs(expected[valid]).mean() if valid.any() else np.nan
+    return bool(np.all(np.abs(values - expected)[valid] <= _TOLERANCE * size))

@@ -20,8 +20,8 @@ from sobolev_tf.model import arguments, gradients, saving, scores
 from sobolev_tf.model.equation_steps import EquationSteps
 from sobolev_tf.model.feed import Feed
 from sobolev_tf.model.gate import Gate
-from sobolev_tf.model.label_parts import LabelParts
 from sobolev_tf.model.objective import Objective
+from sobolev_tf.model.partly_missing import PartlyMissing
 from sobolev_tf.model.problem import Problem
 
 
@@ -311,12 +311,13 @@ class EquationModel(EquationSteps):
         """The checks of a method, or of the function `caller`."""
         caller = caller or f"{type(self).__name__}.{method}"
         target = self.target is not None
-        parts = self._label_parts() if self.missing == "nan" else None
-        return Gate(caller, self.order, self.missing, self.equation.masked, target, parts)
+        partly_missing = self._partly_missing() if self.missing == "nan" else None
+        masked = self.equation.masked
+        return Gate(caller, self.order, self.missing, masked, target, partly_missing)
 
-    def _label_parts(self):
+    def _partly_missing(self):
         shapes = (self.equation.output_dims, self.scaling.mean.shape) if self.built else ()
-        return LabelParts(self.order, self.objective, self.projection, *map(tuple, shapes))
+        return PartlyMissing(self.order, self.objective, self.projection, *map(tuple, shapes))
 
     def _forget_traces_without_state(self):
         """Under a strategy, a new R2Score makes its state in a new trace only."""

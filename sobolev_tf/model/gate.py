@@ -17,7 +17,7 @@ from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
-from sobolev_tf.model.label_parts import LabelParts
+from sobolev_tf.model.partly_missing import PartlyMissing
 from sobolev_tf.model.sample_weights import refuse_wide
 from sobolev_tf.model.sound import Sound, named_arrays
 
@@ -33,7 +33,7 @@ class Gate:
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity: logits of actions that are masked.
       target: whether the model has a target.
-      parts: which labels may be known in part, or None for all.
+      partly_missing: which labels may be partly missing, or None for all.
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
@@ -50,10 +50,10 @@ class Gate:
         missing: str | None = None,
         masked: bool = False,
         target: bool = False,
-        parts: LabelParts | None = None,
+        partly_missing: PartlyMissing | None = None,
     ) -> None:
         self.caller, self.order, self.missing = caller, order, missing
-        self.masked, self.target, self._parts = masked, target, parts
+        self.masked, self.target, self._partly_missing = masked, target, partly_missing
         self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
 
     def arrays(self, x: Any, y: Any, sample_weight: Any) -> tuple:
@@ -96,8 +96,8 @@ class Gate:
             for name, leaf in named.items():
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
-        whole = self._parts.names() if self._parts else frozenset()
-        sound = Sound(self.order, self.missing, self.masked, whole)
+        complete = self._partly_missing.names() if self._partly_missing else frozenset()
+        sound = Sound(self.order, self.missing, self.masked, complete)
         return WatchedData(data, self.look, sound)
 
     def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
@@ -183,8 +183,8 @@ class Gate:
             self._look_at_one(name, array, start, where)
             if self.squared and array.dtype == np.float64:
                 self._refuse_extreme(name + where, array)
-        if self._parts:
-            self._parts.look(self.caller, numbers, start, where)
+        if self._partly_missing:
+            self._partly_missing.look(self.caller, numbers, start, where)
 
     def _refuse_idle_weights(self, named):
         """Raise ValueError for weights by name of a term that has no labels."""

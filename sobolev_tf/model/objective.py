@@ -14,7 +14,7 @@ from sobolev_tf.model import labels
 from sobolev_tf.model.coupled_entries import (
     couples_entries,
     filler,
-    refuse_torn_rows,
+    refuse_partly_missing,
     without_missing,
 )
 from sobolev_tf.model.missing import mask_missing, present_share
@@ -202,13 +202,13 @@ class Objective:
             self._couples[name, size] = couples_entries(self.losses[name], size)
         return self._couples[name, size]
 
-    def refuse_torn_rows(
+    def refuse_partly_missing(
         self, caller: str, name: str, label: np.ndarray, start: int = 0, where: str = ""
     ) -> None:
-        """Check a label that may have missing entries, see `coupled_entries.refuse_torn_rows`."""
+        """Check a label with missing entries, see `coupled_entries.refuse_partly_missing`."""
         term, numbers = name.split()[1], label.dtype.kind == "f" and label.ndim > 1
         if numbers and np.isnan(label).any() and self.couples(term, label.shape[-1]):
-            refuse_torn_rows(caller, name, self.losses[term], label, start, where)
+            refuse_partly_missing(caller, name, self.losses[term], label, start, where)
 
     def share(self, label: tf.Tensor) -> tf.Tensor | None:
         """Return the share of a label's entries that a mean is over; None for all of them."""

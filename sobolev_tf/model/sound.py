@@ -18,13 +18,13 @@ class Sound:
       order: J.
       missing: "nan" lets NaN in labels pass, or None.
       masked: whether values may be minus infinity.
-      whole: terms whose labels may not be known in part: NaN in them is looked at on the host.
+      complete: terms whose labels may not be partly missing: the host looks at NaN in them.
     """
 
     order: int
     missing: str | None
     masked: bool
-    whole: frozenset[str] = frozenset()
+    complete: frozenset[str] = frozenset()
 
     def __call__(self, batch: Any) -> tf.Tensor:
         """Return [], for a batch that is x, (x, y) or (x, y, sample_weight)."""
@@ -40,7 +40,7 @@ class Sound:
                 # NaN below zero.
                 wide = tensor.dtype if tensor.dtype.is_floating else tf.float32
                 finite.append(tf.sqrt(tf.cast(tensor, wide)))
-            elif not label or labels.term_of(name) in self.whole:
+            elif not label or labels.term_of(name) in self.complete:
                 finite.append(tensor)
             elif self.missing == "nan":
                 finite.append(tf.where(tf.math.is_nan(tensor), tf.zeros_like(tensor), tensor))

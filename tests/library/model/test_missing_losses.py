@@ -149,29 +149,29 @@ def rows(label, batch_size=2):
 @pytest.mark.filterwarnings("ignore:compile. the net ends in a linear layer")
 @pytest.mark.parametrize("loss", [SOFTMAX, "categorical_crossentropy", "categorical_hinge"])
 def test_rows_that_are_known_in_part_are_refused_where_entries_are_compared(loss):
-    torn = np.array([[1, 0], [0, 1], [NAN, 1]], "f")
+    partly = np.array([[1, 0], [0, 1], [NAN, 1]], "f")
     name = losses.name_of(losses.resolve(loss))
     model = identity(loss=[loss, None])
     before = model.net.get_weights()
     calls = [
-        lambda: model.fit(PREDICTED, torn, verbose=0),
-        lambda: model.evaluate(PREDICTED, torn, verbose=0),
-        lambda: model.train_on_batch(PREDICTED, torn),
-        lambda: model.fit(PREDICTED, PREDICTED, validation_data=(PREDICTED, torn), verbose=0),
-        lambda: model.problem(PREDICTED, torn),
+        lambda: model.fit(PREDICTED, partly, verbose=0),
+        lambda: model.evaluate(PREDICTED, partly, verbose=0),
+        lambda: model.train_on_batch(PREDICTED, partly),
+        lambda: model.fit(PREDICTED, PREDICTED, validation_data=(PREDICTED, partly), verbose=0),
+        lambda: model.problem(PREDICTED, partly),
     ]
     for call in calls:
-        text = rf"label value is known in part, first in row 2, and its loss, {name}, "
+        text = rf"label value is partly missing, first in row 2, and its loss, {name}, "
         with pytest.raises(ValueError, match=text) as error:
             call()
         assert "\n" not in str(error.value)
     for kernel, other in zip(model.net.get_weights(), before, strict=True):
         np.testing.assert_array_equal(kernel, other)
-    text = r"^SobolevModel.fit: label value is known in part, first in row 2 \(batch 1\)"
+    text = r"^SobolevModel.fit: label value is partly missing, first in row 2 \(batch 1\)"
     with pytest.raises(ValueError, match=text):
-        model.fit(rows(torn), verbose=0)
+        model.fit(rows(partly), verbose=0)
     with pytest.raises(ValueError, match=text):
-        model.fit(iter([(PREDICTED[:2], torn[:2]), (PREDICTED[2:], torn[2:])]), verbose=0)
+        model.fit(iter([(PREDICTED[:2], partly[:2]), (PREDICTED[2:], partly[2:])]), verbose=0)
 
 
 @pytest.mark.filterwarnings("ignore:compile. the net ends in a linear layer")
@@ -203,7 +203,7 @@ def test_padded_steps_of_a_sequence_of_classes_are_left_out():
     by_hand = keras.losses.categorical_crossentropy(y[1:, :3], x[1:, :3], from_logits=True)
     assert logs["loss"] == pytest.approx(float(np.mean(by_hand)), rel=1e-5)
     y[2, 1, 0] = NAN
-    with pytest.raises(ValueError, match="known in part, first in row 2"):
+    with pytest.raises(ValueError, match="partly missing, first in row 2"):
         model.evaluate(x, y, verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""Labels that are known in part, under random projections: what no direction reaches is refused."""
+"""Partly missing labels under random projections: entries that no direction reaches are refused."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def refuse_lost(
     >>> diagonal = np.where(np.eye(2), 1.0, np.nan)[None, None]
     >>> refuse_lost("fit", {"d2": diagonal}, Projection("input"), axes=1)
     Traceback (most recent call last):
-    ValueError: fit: label d2 is known in part, first in row 0, and along random directions of the \
+    ValueError: fit: label d2 is partly missing, first in row 0; along random directions of the \
 inputs its known entries would be lost: give all pairs of the known components, or take full \
 derivatives (projection=None).
     """
@@ -89,11 +89,11 @@ def _lost(known, among, along):
 
 
 def _refuse(caller, name, side, row):
-    whole = "all outputs" if side == "output" else "all pairs of the known components"
+    what = "all outputs" if side == "output" else "all pairs of the known components"
     if name == "d1" and side == "input":
-        whole = "the same components for every output"
+        what = "the same components for every output"
     raise ValueError(
-        f"{caller}: label {name} is known in part, first in row {row}, and along random directions "
-        f"of the {side}s its known entries would be lost: give {whole}, or take full derivatives "
+        f"{caller}: label {name} is partly missing, first in row {row}; along random directions "
+        f"of the {side}s its known entries would be lost: give {what}, or take full derivatives "
         "(projection=None)."
     )

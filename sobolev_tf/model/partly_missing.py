@@ -1,4 +1,4 @@
-"""Labels that are known in part: which a model can learn from, and which it refuses."""
+"""Partly missing labels: which a model can learn from, and which it refuses."""
 
 import dataclasses
 import math
@@ -6,14 +6,14 @@ import math
 import numpy as np
 
 from sobolev_tf.model import labels
-from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.lost_entries import refuse_lost
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.projections import Projection
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelParts:
-    """Tells which labels a model with missing="nan" may know in part.
+class PartlyMissing:
+    """Tells which labels of a model with missing="nan" may be partly missing.
 
     A random direction mixes the entries of a derivative, and some losses compare the entries of a
     row with each other. There, known entries beside missing ones would be lost, or misread.
@@ -57,25 +57,25 @@ class LabelParts:
         """
         named = self._joined(named)
         if self.projection is not None and self.inputs is not None:
-            given = {name.removeprefix("label "): array for name, array in named.items()}
-            refuse_lost(caller, given, self.projection, len(self.inputs), start, where)
+            by_name = {name.removeprefix("label "): array for name, array in named.items()}
+            refuse_lost(caller, by_name, self.projection, len(self.inputs), start, where)
         for name, array in named.items():
             derivative = name.startswith("label d") and self.projection is None
             if derivative or name.startswith("label value"):  # others have axes of their own
-                self.objective.refuse_torn_rows(caller, name, array, start, where)
+                self.objective.refuse_partly_missing(caller, name, array, start, where)
 
     def _joined(self, named):
         """Arrays by name, where a label that comes by input is one array [B,K,D]."""
-        parts: dict[str, list] = {}
+        by_input: dict[str, list] = {}
         for name, array in named.items():
             if name.startswith("label ") and "[" in name:
-                parts.setdefault(f"label {labels.term_of(name)}", []).append(array)
-        whole = {name: array for name, array in named.items() if "[" not in name}
+                by_input.setdefault(f"label {labels.term_of(name)}", []).append(array)
+        joined = {name: array for name, array in named.items() if "[" not in name}
         outputs = math.prod(self.outputs or ())
-        for name, arrays in parts.items():
+        for name, arrays in by_input.items():
             if len(arrays) == 1:
-                whole[name] = arrays[0]
+                joined[name] = arrays[0]
             elif all(len(a) and a.size % (len(a) * outputs) == 0 for a in arrays):
                 flat = [a.reshape(len(a), outputs, -1) for a in arrays]
-                whole[name] = np.concatenate(flat, axis=-1)
-        return whole
+                joined[name] = np.concatenate(flat, axis=-1)
+        return joined

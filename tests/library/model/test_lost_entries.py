@@ -1,17 +1,17 @@
-"""Labels that are known in part under projections: nothing that is known is lost silently."""
+"""Partly missing labels under projections: nothing that is known is lost silently."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from sobolev_tf import Projection, SobolevModel, nets
-from sobolev_tf.model.known_parts import refuse_lost
+from sobolev_tf.model.lost_entries import refuse_lost
 
 NAN = np.nan
 
 
 def refused(projection, **named):
-    with pytest.raises(ValueError, match="known in part") as error:
+    with pytest.raises(ValueError, match="partly missing") as error:
         refuse_lost("fit", named, projection, 1)
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
@@ -30,7 +30,7 @@ DIFFER[1, 0, 2] = NAN  # unknown to one of them
 
 
 def test_outputs_that_know_different_components():
-    assert "d1 is known in part, first in row 1, " in refused(INPUT, d1=DIFFER)
+    assert "d1 is partly missing, first in row 1; " in refused(INPUT, d1=DIFFER)
     passes(INPUT, d1=WHOLE)
     passes(INPUT, d1=COLUMN)
     # An output of which nothing is known has nothing to lose.
@@ -97,7 +97,7 @@ def test_fit_refuses_them(kind):
     passed = (x, {"d1": d1})
     if kind == "data set":
         passed = (tf.data.Dataset.from_tensor_slices(passed).batch(2),)
-    with pytest.raises(ValueError, match=r"fit: label d1 is known in part, first in row 5"):
+    with pytest.raises(ValueError, match=r"fit: label d1 is partly missing, first in row 5"):
         model.fit(*passed, verbose=0)
     d1[5, 0, 2] = 1
     assert np.isfinite(model.fit(x, {"d1": d1}, verbose=0).history["loss"][0])
