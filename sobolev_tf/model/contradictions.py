@@ -78,10 +78,10 @@ def _disagreement(name, full, along, v, dims, outputs) -> Iterator[np.ndarray]:
     v = v.reshape([len(v), -1, k if name == "vjp" else n])
     along = along.reshape([len(along), v.shape[1], -1])
     usual = _usual(full)
-    for part, given, direction in zip(*map(_pieces, (full, along, v)), strict=True):
+    for part, product, direction in zip(*map(_pieces, (full, along, v)), strict=True):
         size = np.maximum(_largest(part), usual) * _largest(direction) * part.shape[-1]
         expected = np.einsum(_FORMULAS[name], part, direction)
-        difference = expected.reshape(given.shape) - given
+        difference = expected.reshape(product.shape) - product
         yield _largest(difference) > tolerance * size
 
 

@@ -80,14 +80,14 @@ class Feed:
             passed = {"x": self._stream(x), "y": y, "sample_weight": sample_weight}
             return passed | {"batch_size": batch_size} | options
         data = self._arrays = self.gate.arrays(x, y, sample_weight)
-        x, given = data[:2]
-        self.gate.nothing_to_learn(given)
-        self._refuse_class_weight(given, options["class_weight"], options["steps_per_epoch"])
+        x, named_labels = data[:2]
+        self.gate.nothing_to_learn(named_labels)
+        self._refuse_class_weight(named_labels, options["class_weight"], options["steps_per_epoch"])
         if self.model._distribute_strategy is None:
             self._build(x)  # a net must be built to be looked at
         warn_of_coupled_rows(caller, self.model, x)
-        warn_of_lost_digits(self.model, caller, x, given, self.gate.ranges)
-        warn_of_contradictions(self.model, caller, given)
+        warn_of_lost_digits(self.model, caller, x, named_labels, self.gate.ranges)
+        warn_of_contradictions(self.model, caller, named_labels)
         if share and options["validation_data"] is None:
             data, held_out = batching.split(caller, data, share)
             size = options["validation_batch_size"] or batch_size
@@ -212,8 +212,8 @@ class Feed:
         self._arrays = trained
         return _in_order(passed)
 
-    def _refuse_class_weight(self, given, class_weight, steps_per_epoch=None):
-        if class_weight and (list(given) != ["value"] or steps_per_epoch):
+    def _refuse_class_weight(self, named_labels, class_weight, steps_per_epoch=None):
+        if class_weight and (list(named_labels) != ["value"] or steps_per_epoch):
             raise ValueError(
                 f"{self.gate.caller}: class_weight is for class numbers as the only labels, in "
                 "whole passes over them: give sample_weight, a number for each example."
@@ -275,8 +275,8 @@ class Feed:
 
     def _has_weights_of_other_structure(self, data):
         """Keras has weights beside labels: not of a target's, nor of labels that come by input."""
-        _, given, weights = keras.utils.unpack_x_y_sample_weight(data)
-        by_input = any(keras.tree.is_nested(given.get(name)) for name in weights or ())
+        _, named_labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        by_input = any(keras.tree.is_nested(named_labels.get(name)) for name in weights or ())
         return bool(weights) and (self.gate.target or by_input)
 
     def _is_rounded(self, structure):
@@ -302,7 +302,7 @@ def _in_order(passed: dict) -> tuple:
 
 def _as_keras_takes(data: tuple, class_weight: Any) -> tuple[Any, Any, Any]:
     """x, labels and weights in one structure; with weights of classes, labels are one array."""
-    x, given, weights = keras.utils.unpack_x_y_sample_weight(data)
+    x, named_labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     if class_weight:
-        return x, given["value"], weights and weights["value"]
-    return x, given or None, beside_labels(given, weights or {})
+        return x, named_labels["value"], weights and weights["value"]
+    return x, named_labels or None, beside_labels(named_labels, weights or {})

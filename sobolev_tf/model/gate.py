@@ -130,22 +130,22 @@ class Gate:
             return
         _, y, third = batch
         with errors_of(self.caller):
-            given = labels.by_name(y, self.order, extra=("directions",))
-        only_values = list(given) == ["value"]
+            named_labels = labels.by_name(y, self.order, extra=("directions",))
+        only_values = list(named_labels) == ["value"]
         if only_values and len(getattr(third, "shape", ())) == 2:
             raise ValueError(
                 f"{self.caller}: sample_weight has shape {list(third.shape)}, expected [B]: data "
                 "is (x, y, sample_weight); derivatives belong to the labels, (x, (y, dy))."
             )
 
-    def nothing_to_learn(self, given: dict[str, Any], purpose: str = "learn") -> None:
+    def nothing_to_learn(self, named_labels: dict[str, Any], purpose: str = "learn") -> None:
         """Raise ValueError for arrays whose labels are all missing.
 
         Args:
-          given: labels by name of term.
+          named_labels: labels by name of term.
           purpose: the verb in the error, "learn" or "compare".
         """
-        named = self._named(None, given, None)
+        named = self._named(None, named_labels, None)
         numbers = [arrays.on_host(a) for name, a in named.items() if name.startswith("label")]
         if self.missing == "nan" and numbers and all(map(_all_missing, numbers)):
             raise ValueError(

@@ -54,19 +54,19 @@ def checked(
         label_forms.refuse_unknown(f"{caller}: y", y, _LABELS, _OTHERS, "labels are value and d1")
     if isinstance(y, list | tuple) and len(y) > len(_LABELS) and arrays.is_array(y[-1]):
         raise ValueError(f"{caller}: y has {len(y)} entries, expected values, or (value, d1).")
-    x, given, *by_name = gate.arrays(x, y, weights)
-    gate.nothing_to_learn(given)
+    x, named_labels, *by_name = gate.arrays(x, y, weights)
+    gate.nothing_to_learn(named_labels)
     weights = by_name[0]["value"] if by_name else None
     x = np.asarray(x, "float64")
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"{caller}: x has shape {list(x.shape)}, expected [B, D].")
-    if others := [name for name in given if name in label_forms.DIRECTIONAL]:
+    if others := [name for name in named_labels if name in label_forms.DIRECTIONAL]:
         raise ValueError(
             f"{caller}: labels are value and d1, got {others[0]}: fit_lbfgs takes every label."
         )
-    if not given:
+    if not named_labels:
         raise ValueError(f"{caller}: there are no labels, y is {require.shown(y)}.")
-    labels = _full(caller, given, x.shape[1])
+    labels = _full(caller, named_labels, x.shape[1])
     _refuse_output_without_labels(caller, labels, weights)
     x, labels, weights = _merge_repeated(x, labels, weights)
     if weights is None:
@@ -114,8 +114,8 @@ def _refuse_one_point(caller: str, points: int) -> None:
         )
 
 
-def _full(caller: str, given: dict[str, Any], dims: int) -> dict[str, np.ndarray]:
-    labels = {name: np.asarray(label, "float64") for name, label in given.items()}
+def _full(caller: str, named_labels: dict[str, Any], dims: int) -> dict[str, np.ndarray]:
+    labels = {name: np.asarray(label, "float64") for name, label in named_labels.items()}
     shapes = {"value": [], "d1": [dims]}
     outputs = None
     for name, label in labels.items():

@@ -33,13 +33,13 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     Traceback (most recent call last):
     ValueError: fit: x has NaN, first in row 1: every number of it must be finite.
     """
-    given = (x, y, sample_weight)
+    batch = (x, y, sample_weight)
     named: dict[str, Any] = {}
-    for part, structure in zip(("x", "y", "sample_weight"), given, strict=True):
+    for part, structure in zip(("x", "y", "sample_weight"), batch, strict=True):
         named |= arrays.entries(part, structure)
     names = {id(array): name for name, array in named.items()}
-    given = keras.tree.map_structure(
-        lambda a: arrays.plain_array(caller, names[id(a)], a) if arrays.is_array(a) else a, given
+    batch = keras.tree.map_structure(
+        lambda a: arrays.plain_array(caller, names[id(a)], a) if arrays.is_array(a) else a, batch
     )
     numbers = {}
     for name, array in named.items():
@@ -55,7 +55,7 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
         if array.dtype.kind not in "OSU":
             check = require.weights if name.startswith("sample_weight") else require.finite_rows
             check(caller, name, array)
-    return given
+    return batch
 
 
 def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> None:
