@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from sobolev_tf import jets, require
+from sobolev_tf import jets, require, warn
 from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
@@ -162,6 +163,7 @@ class Teacher(OneLineLayer):
                 f"{require.shown(model)}."
             )
         self.model, self.output_name = model, output
+        self._drawn: int | None = None
         self._frozen_here = frozenset(frozen)
         self._serve = _endpoint(model)
         if self._serve is not None:  # raises now what `call` would raise later
@@ -217,7 +219,35 @@ class Teacher(OneLineLayer):
         model = keras.saving.deserialize_keras_object(config["model"])
         if not isinstance(model, keras.layers.Layer):  # a path would bypass safe_mode
             raise ValueError(f"Teacher's configuration holds {model!r}, expected a Keras model.")
-        return cls(**{**config, "model": model})
+        teacher = cls(**{**config, "model": model})
+        teacher._drawn = teacher._checksum()
+        return teacher
+
+    def warn_of_drawn_weights(self, caller: str) -> None:
+        """Warn, once, if the weights are still those that `from_config` drew.
+
+        A configuration has no weights. `keras.models.clone_model` copies a student by it, and
+        `set_weights` of the student sets the student's own.
+
+        Args:
+          caller: the method that the warning names.
+        """
+        if self._drawn is None:
+            return
+        drawn, self._drawn = self._drawn == self._checksum(), None
+        if drawn:
+            warn.at_users_line(
+                f"{caller}: the teacher has the random weights of its configuration: copy those of "
+                "the original, as in model.target.set_weights(original.target.get_weights())."
+            )
+
+    def _checksum(self):
+        """Of a Keras model's weights; None without weights."""
+        variables = self.weights if self._serve is None else []
+        checksum = 0
+        for variable in variables:
+            checksum = zlib.crc32(np.asarray(variable).tobytes(), checksum)
+        return checksum if variables else None
 
 
 def tabulate(

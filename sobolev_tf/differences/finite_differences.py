@@ -91,7 +91,7 @@ class FiniteDifferences:
             outputs = require.lengths(_CALLER, "outputs", outputs)
         self.fn, self.scheme, self.step, self.scale, self.dtype = fn, scheme, step, scale, dtype
         self._black_box = BlackBox(fn, dtype, outputs, is_complex=scheme == "complex")
-        self._doubted = False  # whether the first derivatives were checked
+        self._checked = False  # whether the first derivatives were checked
 
     @property
     def failure(self) -> Exception | None:
@@ -206,10 +206,10 @@ class FiniteDifferences:
             dtype, x = x.dtype, x.astype("f8")
             value = self._black_box.evaluate(x, len(x))
             terms = [value.real]
-            if order and self.scheme == "complex" and not self._doubted:
+            if order and self.scheme == "complex" and not self._checked and len(x):
                 evaluate = functools.partial(self._black_box.evaluate, rows=1)
                 doubts.refuse_not_analytic(evaluate, x, np.asarray(self.scale, "f8"))
-                self._doubted = True
+                self._checked = True
             for j in range(1, order + 1):
                 vs = [_flat(v.astype("f8"), 2) for v in directions[: along(j)]]
                 terms.append(self._derivative(x, value, vs, free=j - along(j)))
@@ -295,7 +295,8 @@ class FiniteDifferences:
         points = np.stack(corners, axis=1)  # [B,corners,p,D]
         y = self._black_box.evaluate(points.reshape(-1, *dims), rows)
         y = y.reshape(*points.shape[:3], base.shape[-1])
-        if len(ends) == 1 and self.scheme != "complex" and self.step is None and not self._doubted:
+        own_step = self.step is None and self.scheme != "complex"
+        if len(ends) == 1 and own_step and not self._checked and len(x):
             far = (x + 2 * ends[0][1])[: doubts.ROWS].reshape(-1, *dims)
             self._doubt(far, np.broadcast_to(base, y[:, 0].shape), y)
         total = total + np.einsum("c,bcpk->bpk", signs, y)
@@ -310,7 +311,7 @@ class FiniteDifferences:
             values = [base, y[: len(base), 0], far]
         single = self._black_box.returned == "f4"
         warned = doubts.warn_of_jumps(base, values, least, single)
-        self._doubted = warned or self.scheme == "forward"
+        self._checked = warned or self.scheme == "forward"
 
 
 def _joined(*parts: Any) -> tf.TensorShape:

@@ -1,5 +1,7 @@
 """Warnings about nets that cannot learn derivatives, or not exactly."""
 
+from collections.abc import Callable
+
 import keras
 
 from sobolev_tf import warn
@@ -62,29 +64,32 @@ def warn_about_net(net: keras.Model, order: int) -> None:
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     if order and any(layer.trainable for layer in norms):
         warn.at_users_line(
-            f"{norms[0].name} normalizes over the batch in training: derivatives carry the "
-            "other rows' share. Freeze it (layer.trainable = False), or use LayerNormalization."
+            f"{norms[0].name} normalizes over the batch in training: slopes are then those of the "
+            "whole batch, not those of predict, and are zero if it is followed by linear layers "
+            "only. Use LayerNormalization, or freeze a trained one (layer.trainable = False)."
         )
 
 
-def refuse_to_move_masks(caller: str, net: keras.Model, chosen: list[str]) -> None:
+def refuse_to_move_masks(
+    caller: str, net: keras.Model, is_scaled: Callable[[keras.KerasTensor], bool]
+) -> None:
     """Refuse z-scores of x before a Masking layer: padding would no longer be its mask value.
 
     Args:
       caller: the method that the error names.
       net: a Keras model.
-      chosen: names of the inputs that are scaled; empty for the only one.
+      is_scaled: tells whether a keras.Input of the net is scaled.
 
     Raises:
       ValueError: the net masks an input that is scaled.
     """
-    inputs = {id(t): t.name for t in getattr(net, "inputs", None) or []}
+    inputs = {id(t): t for t in getattr(net, "inputs", None) or []}
     for layer in net._flatten_layers():
         if not isinstance(layer, keras.layers.Masking):
             continue
         # With several inputs, a mask may be of one that is not scaled.
-        name = inputs.get(id(getattr(layer, "input", None)))
-        if len(chosen) and name is not None and name not in chosen:
+        masked = inputs.get(id(getattr(layer, "input", None)))
+        if masked is not None and not is_scaled(masked):
             continue
         raise ValueError(
             f"{caller}: z-scores move x, and {layer.name} masks x at {layer.mask_value}: padded "

@@ -150,4 +150,5 @@ def _rows(batch):
 
 
 def _bytes(entry):
-    return sum(getattr(leaf, "nbytes", 0) for leaf in keras.tree.flatten(entry[-1]))
+    leaves = [leaf for leaf in keras.tree.flatten(entry[-1]) if hasattr(leaf, "dtype")]
+    return sum(tf.size(leaf).numpy() * tf.as_dtype(leaf.dtype).size for leaf in leaves)

@@ -27,7 +27,8 @@ def warn_of_coupled_rows(caller: str, model: Any, x: Any) -> None:
         return
     model.warned.add("coupled rows")
     try:
-        own, other = _slopes(model, keras.tree.map_structure(lambda a: a[:_ROWS], x))
+        with keras.StatelessScope():  # a layer's state stays as it is
+            own, other = _slopes(model, keras.tree.map_structure(lambda a: a[:_ROWS], x))
     except Exception:
         return  # the net takes only batches of one size, or fails: the fit says why
     if other > _ROUNDING * own:

@@ -23,6 +23,7 @@ from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.objective import Objective
 from sobolev_tf.model.partly_missing import PartlyMissing
 from sobolev_tf.model.problem import Problem
+from sobolev_tf.targets import Teacher
 
 
 class EquationModel(EquationSteps):
@@ -310,6 +311,8 @@ class EquationModel(EquationSteps):
     def _gate(self, method, caller=None):
         """The checks of a method, or of the function `caller`."""
         caller = caller or f"{type(self).__name__}.{method}"
+        if isinstance(self.target, Teacher) and not method.startswith("predict"):
+            self.target.warn_of_drawn_weights(caller)
         target = self.target is not None
         partly_missing = self._partly_missing() if self.missing == "nan" else None
         masked = self.equation.masked

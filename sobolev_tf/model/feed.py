@@ -130,9 +130,6 @@ class Feed:
         """
         passed = {"x": x, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         if cached:
-            self.gate.seen = True
-            if isinstance(x, tf.data.Dataset):
-                self._stream(x)
             return passed
         self._refuse_batch_size(batch_size)
         x = passed["x"] = arrays.from_lists(self.gate.caller, "x", x)
@@ -235,7 +232,9 @@ class Feed:
         if (batches := self._batches(data, batch_size, **settings)) is None:
             return None
         self.batches = batches
-        return {"x": batches, "shuffle": False, "validation_data": options["validation_data"]}
+        validation = {name: options[name] for name in ("validation_data", "validation_batch_size")}
+        validation["validation_batch_size"] = validation["validation_batch_size"] or batch_size
+        return {"x": batches, "shuffle": False} | validation
 
     def _batches(self, data, batch_size, singly=False, **settings):
         """Batches of arrays on the device; None where Keras has to make them."""

@@ -5,6 +5,7 @@ Afterwards labels and weights have one row for each row of x, numbers are finite
 negative, and none is for a term without labels. Of arrays, some label is present.
 """
 
+import functools
 from typing import Any
 
 import keras
@@ -37,11 +38,11 @@ class Gate:
 
     Attributes:
       squared: whether numbers whose squares float64 cannot hold are refused; False until set.
-      seen: whether a gate has passed the data before; False until set.
+      ranges: the smallest and largest number of each column of the last arrays, by array; float
+        arrays only.
     """
 
     squared = False
-    seen = False
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Gate:
     ) -> None:
         self.caller, self.order, self.missing = caller, order, missing
         self.masked, self.target, self._partly_missing = masked, target, partly_missing
-        self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of columns, by array
+        self.ranges: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def arrays(self, x: Any, y: Any, sample_weight: Any) -> tuple:
         """Return arrays in their plain form, as `labels.as_batch` does.
@@ -67,6 +68,7 @@ class Gate:
         Raises:
           ValueError: names the array and the first row that is wrong.
         """
+        self.ranges = {}
         x, y, sample_weight = self._plain(x, y, sample_weight)
         named = self._named(x, y, sample_weight)
         self._refuse_idle_weights(named)
@@ -158,18 +160,25 @@ class Gate:
                 )
 
     def _plain(self, x, y, sample_weight):
-        names = {id(array): name for name, array in self._named(x, y, sample_weight).items()}
+        named = self._named(x, y, sample_weight)
 
-        def plain(array):
-            name = names.get(id(array), "y")
-            if not _dense(array):
-                if array is not None and not name.startswith("x"):
-                    arrays.refuse_no_array(self.caller, name, array)
-                return array
-            missing = self.missing == "nan" and name.startswith("label")
-            return arrays.plain_array(self.caller, name, array, missing)
+        def plain(structure, *kinds):
+            # One array may be both x and a label.
+            names = {id(array): name for name, array in named.items() if name.startswith(kinds)}
+            each = functools.partial(self._plain_array, names)
+            return keras.tree.map_structure(each, structure)
 
-        return keras.tree.map_structure(plain, (x, y, sample_weight))
+        labels_and_directions = plain(y, "label", "directions")
+        return plain(x, "x"), labels_and_directions, plain(sample_weight, "sample_weight")
+
+    def _plain_array(self, names, array):
+        name = names.get(id(array), "y")
+        if not _dense(array):
+            if array is not None and not name.startswith("x"):
+                arrays.refuse_no_array(self.caller, name, array)
+            return array
+        missing = self.missing == "nan" and name.startswith("label")
+        return arrays.plain_array(self.caller, name, array, missing)
 
     def _named(self, x, y, sample_weight):
         with errors_of(self.caller):
@@ -190,7 +199,7 @@ class Gate:
         """Raise ValueError for weights by name of a term that has no labels."""
         labeled = {labels.term_of(name) for name in named if name.startswith("label ")}
         # A target supplies labels where there are none; of policies, those beside stored logits.
-        if self.seen or not labeled or (self.target and self.masked):
+        if not labeled or (self.target and self.masked):
             return
         for name in named:
             _, weight, term = name.partition("sample_weight of ")

@@ -65,11 +65,14 @@ class Inputs:
     def are_rounded(self) -> bool:
         """Tell whether a keras.Input of the point has fewer digits than float64."""
         known = getattr(self.net, "inputs", None) or []
-        return any(
-            tensor.dtype in ("float32", "float16", "bfloat16")
-            for tensor in known
-            if not self.chosen or tensor.name in self.chosen
-        )
+        short = ("float32", "float16", "bfloat16")
+        return any(tensor.dtype in short for tensor in known if self.is_chosen(tensor))
+
+    def is_chosen(self, tensor: keras.KerasTensor) -> bool:
+        """Tell whether a keras.Input of the net is of the point: by its key or its own name."""
+        structure = self._dict() or {}
+        keys = [key for key, known in structure.items() if known is tensor]
+        return not self.chosen or not {tensor.name, *keys}.isdisjoint(self.chosen)
 
     def known_shape(self) -> Any:
         """Return the shape [B,*in] of the net's inputs in their structure, or None before build."""
@@ -256,8 +259,7 @@ class Inputs:
                 f"wrt names {self.chosen}, but x is one array: the net takes "
                 f"{', '.join(self._names())}, in a dict or a list."
             )
-        structure = getattr(self.net, "inputs", None) and self.net.input
-        needed = list(structure) if isinstance(structure, dict) else self._names()
+        needed = list(self._dict() or self._names())
         lacking = [name for name in needed if name not in entries] if isinstance(x, dict) else []
         if lacking:
             raise ValueError(
@@ -281,15 +283,19 @@ class Inputs:
     def _names(self):
         return [t.name for t in getattr(self.net, "inputs", None) or []]
 
+    def _dict(self):
+        """The net's keras.Inputs by key, if it takes a dict; else None."""
+        if isinstance(self.net, keras.Sequential) or not getattr(self.net, "inputs", None):
+            return None
+        return self.net.input if isinstance(self.net.input, dict) else None
+
     def _dtype(self, name):
         """The dtype of an input; float64 in a float64 net, since z-scores are computed of it."""
         if (self.wrt is None or name in self.chosen) and self.is_float64():
             return "float64"
-        known = getattr(self.net, "inputs", None) or []
-        structure = known and not isinstance(self.net, keras.Sequential) and self.net.input
-        if isinstance(structure, dict) and name in structure:
+        if (structure := self._dict()) and name in structure:
             return structure[name].dtype
-        for tensor in known:
+        for tensor in getattr(self.net, "inputs", None) or []:
             if name is None or tensor.name == name:
                 return tensor.dtype
         return self.net.variable_dtype or keras.config.floatx()

@@ -41,8 +41,9 @@ class NetModel(strategies.DistributedModel):
     def __init__(
         self, equation: Equation, target: Any, projection: Projection | None, **kwargs: Any
     ) -> None:
-        # Transparent to dtypes: the net itself decides what to cast.
-        super().__init__(autocast=False, **kwargs)
+        # The net itself decides what to cast; a mixed policy here would round the scaling.
+        policy = keras.dtype_policies.get(kwargs.pop("dtype", None) or keras.config.dtype_policy())
+        super().__init__(autocast=False, dtype=policy.variable_dtype, **kwargs)
         self.equation = equation
         self.net, self.order, self.target = equation.net, equation.order, target
         self.scaling, self.projection = equation.scaling, projection

@@ -135,12 +135,12 @@ class SobolevModel(EquationModel):
                 gate.arrays(x, y, sample_weight)
             )
         if scale_x:
-            pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.chosen)
+            pitfalls.refuse_to_move_masks(gate.caller, self.net, self.equation.inputs.is_chosen)
         batches = arguments.label_batches(
             x, y, sample_weight, mask, batch_size, steps, gate.caller, self.equation.inputs
         )
         if not looked:
-            batches = ((*gate.look(b[:3], number), None) for number, b in enumerate(batches))
+            batches = _looked(gate, batches)
         # With a projection, full derivatives of the target may be too large.
         order = 0 if self.projection else self.order
         known = (
@@ -163,3 +163,12 @@ class SobolevModel(EquationModel):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments for a saved model."""
         return saving.config(self)
+
+
+def _looked(gate, batches):
+    """Batches of a stream, checked and with their arrays in their plain form."""
+    start = 0
+    for number, batch in enumerate(batches):
+        x, y, sample_weight = gate.look(batch[:3], number, start)
+        yield x, y, sample_weight, None
+        start += int(keras.tree.flatten(x)[0].shape[0])

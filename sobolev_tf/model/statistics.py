@@ -60,8 +60,12 @@ class Moments:
     @property
     def has_spread(self) -> np.ndarray:
         """Whether each column is more than a constant, in which rounding leaves a trace."""
-        trace = 1e-13 if self._float64 else 1e-7
-        return np.sqrt(self._variance) > trace * np.abs(self.mean)
+        return np.sqrt(self._variance) > self.trace * np.abs(self.mean)
+
+    @property
+    def trace(self) -> float:
+        """The spread that rounding leaves in a constant column, as a share of the constant."""
+        return 1e-13 if self._float64 else 1e-7
 
     @property
     def mean_square(self) -> np.ndarray:
@@ -164,11 +168,10 @@ class Statistics:
         counts = np.maximum(self.points.count, 1)
         shares = self.points.count / max(self.points.count.max(), 1)  # less where x is masked
         center = np.average(mean, weights=shares)
-        spread = np.sqrt(
-            np.average(self.points.square / counts + mean**2, weights=shares) - center**2
-        )
-        mean = np.full_like(mean, center)
-        return mean, np.full_like(mean, spread if spread > 1e-7 * np.abs(mean).max() else 1)
+        variances = self.points.square / counts + (mean - center) ** 2
+        spread = np.sqrt(np.average(variances, weights=shares))
+        has_spread = spread > self.points.trace * np.abs(mean).max()
+        return np.full_like(mean, center), np.full_like(mean, spread if has_spread else 1)
 
     def label_sizes(self) -> dict[str, np.ndarray]:
         """Return the size of each derivative's components, in z-scores, by name.

@@ -1,6 +1,5 @@
 """Full-batch fits: every step uses all points, weights are one vector, an iteration is an epoch."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +35,9 @@ class FullBatch:
       last_weights: [N], float64.
 
     Raises:
-      ValueError: the model is not compiled, has no trainable weights or was built in the scope of
-        a strategy, there is no iteration, or x, labels and weights differ in length.
+      ValueError: the model is not compiled, has no trainable weights, has constraints, or was
+        built in the scope of a strategy; there is no iteration; or x, labels and weights differ in
+        length.
     """
 
     def __init__(
@@ -70,6 +70,12 @@ class FullBatch:
         self.variables: list = model.trainable_variables
         if not self.variables:
             raise ValueError(f"{caller}: the model has no trainable weights.")
+        for variable in self.variables:
+            if getattr(variable, "constraint", None) is not None:
+                raise ValueError(
+                    f"{caller}: {variable.path} has a constraint, which steps of all weights at "
+                    "once do not keep: use model.fit, or take the constraint away."
+                )
         if not model.optimizer.built:
             model.optimizer.build(self.variables)  # as `fit` does: a .keras file has its state
         self.last_weights: np.ndarray = np.concatenate(
@@ -131,17 +137,16 @@ class FullBatch:
         Returns:
           The function of the weights only.
         """
-        if self.model.run_eagerly:
-            return functools.partial(function, self.problem)
         without_data = self.problem.at(())
 
-        def make():
-            def run(data, weights):
-                return function(without_data.at(data), weights)
+        def run(data, weights):
+            return function(without_data.at(data), weights)
 
+        def make():
             return tf.function(run, autograph=False, jit_compile=self.model.jit_compile)
 
-        compiled = self.model.solver_functions.get(function, make)
+        eager = self.model.run_eagerly
+        compiled = run if eager else self.model.solver_functions.get(function, make)
 
         def evaluate(weights):
             with own_errors(self.caller, self.model.target):

@@ -117,7 +117,7 @@ def fit_least_squares(
     fit = FullBatch(caller, model, x, y, sample_weight, iterations, callbacks, verbose)
     refuse_other_losses(fit)
     folds = _checked_folds(folds, evidence, len(keras.tree.flatten(fit.problem.data)[0]))
-    start, scale = fit.last_weights, 1.0
+    start = fit.last_weights
 
     def fit_rows(problem):
         problem.assign(tf.constant(start))
@@ -135,10 +135,10 @@ def fit_least_squares(
     ridge = _Ridge(rho)
     with fit:
         _minimize(fit, iterations, ridge, _Damping(damping), tolerance)
-    if evidence:
-        posterior = weight_posterior(fit, start, ridge.rho)
-        layer = None if posterior is None else laplace_layer(fit, posterior, scale)
-        fit.model.set_posterior(layer)
+        if evidence:  # before callbacks, which may change the weights, see the end
+            posterior = weight_posterior(fit, start, ridge.rho)
+            layer = None if posterior is None else laplace_layer(fit, posterior, scale)
+            fit.model.set_posterior(layer)
     fit.history.rho = ridge.rho
     return fit.history
 

@@ -1,5 +1,6 @@
 """Checks of the data of a DecoupledModel's fit, and of its loss and weights: no NaN."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +17,23 @@ from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.keras_support.watched_data import WatchedData
 
 
-def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> tuple:
+def look(
+    caller: str,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    at_least: int = 1,
+    start: int = 0,
+    where: str = "",
+) -> tuple:
     """Return arrays in their plain form: as many rows each, finite, weights not negative.
 
     Args:
       caller: the method that errors name.
       x, y, sample_weight: arrays in any structure, or None.
       at_least: the smallest number of rows that is accepted.
+      start: the number of the first row.
+      where: which batch, for errors.
 
     Raises:
       ValueError: names the array and the first row that is wrong.
@@ -34,28 +45,32 @@ def look(caller: str, x: Any, y: Any, sample_weight: Any, at_least: int = 1) -> 
     ValueError: fit: x has NaN, first in row 1: every number of it must be finite.
     """
     batch = (x, y, sample_weight)
-    named: dict[str, Any] = {}
-    for part, structure in zip(("x", "y", "sample_weight"), batch, strict=True):
-        named |= arrays.entries(part, structure)
-    names = {id(array): name for name, array in named.items()}
-    batch = keras.tree.map_structure(
-        lambda a: arrays.plain_array(caller, names[id(a)], a) if arrays.is_array(a) else a, batch
-    )
+    parts = [_plain(caller, *each) for each in zip(("x", "y", "sample_weight"), batch, strict=True)]
     numbers = {}
-    for name, array in named.items():
+    for name, array in itertools.chain.from_iterable(named.items() for _, named in parts):
         if arrays.is_array(array) and (host := arrays.on_host(array)) is not None:
             numbers[name] = host
     require.same_rows(caller, numbers, at_least)
     for name, array in numbers.items():
         if name.startswith("sample_weight") and array.shape[1:] not in ((), (1,)):
             raise ValueError(
-                f"{caller}: {name} has shape {list(array.shape)}, expected [B], one number for "
-                "each example."
+                f"{caller}: {name}{where} has shape {list(array.shape)}, expected [B], one number "
+                "for each example."
             )
         if array.dtype.kind not in "OSU":
             check = require.weights if name.startswith("sample_weight") else require.finite_rows
-            check(caller, name, array)
-    return batch
+            check(caller, name + where, array, start=start)
+    return tuple(structure for structure, _ in parts)
+
+
+def _plain(caller, name, structure):
+    """Arrays of a structure in their plain form, in the structure and by name."""
+    names = {id(array): each for each, array in arrays.entries(name, structure).items()}
+    structure = keras.tree.map_structure(
+        lambda a: arrays.plain_array(caller, names[id(a)], a) if arrays.is_array(a) else a,
+        structure,
+    )
+    return structure, arrays.entries(name, structure)
 
 
 def refuse_no_classes(caller: str, loss: Any, y: Any, output_shape: tuple) -> None:
@@ -109,9 +124,8 @@ def stream(caller: str, data: Any) -> WatchedData:
         arrays.parts(caller, data.element_spec)
 
     def look_at(batch, number, start):
-        where = f"{caller}, batch {number} from row {start}"
-        x, y, sample_weight = arrays.parts(where, batch)
-        parts = look(where, x, y, sample_weight, at_least=0)
+        where = f" (batch {number})"
+        parts = look(caller, *arrays.parts(caller, batch), at_least=0, start=start, where=where)
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 
     return WatchedData(data, look_at, sound)

@@ -79,7 +79,7 @@ class Trainer:
             if self.gradient_target == "true":
                 arriving = true()
             self._update_critics(critic_tape, batch, outputs, cuts, arriving)
-            due = tf.convert_to_tensor(self.optimizer.iterations) % self.diagnose_every == 0
+            due = batches_taken(self.optimizer) % self.diagnose_every == 0
             finite_only = uses_loss_scaling(self.optimizer)
             compare_when(due, self.diagnostics, cuts, true, batch.example_weights, finite_only)
         if self.method in CONTROLS and cuts:

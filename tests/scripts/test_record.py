@@ -121,7 +121,9 @@ def test_png_is_lossless(tmp_path, shape):
     )
 
 
-def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("usual", [None, 200])
+def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypatch, usual):
+    monkeypatch.setattr(record, "usual_length", lambda settings: usual)
     arguments = ["--num_steps=500", f"--workdir={tmp_path}"]
     monkeypatch.setattr(Writer.__init__, "__defaults__", (100,))
     flush = Writer.flush

@@ -146,9 +146,10 @@ def record(settings: Settings, policy: policies.Policy, writer: Writer, caught: 
     if missing > 0:
         driver.run(until=lambda: caught or not recorder.recording.any())
         writer.flush()
+        if not caught:
+            status.print()
     if caught:
         raise Stopped(caught[0], writer.num_steps, settings.num_steps)
-    status.print()
     writer.finish(description=f"{settings.game}, played by {settings.teacher}")
 
 

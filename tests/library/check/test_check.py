@@ -250,3 +250,20 @@ def test_any_factor_of_a_quadratic_form_is_found(size, outputs, seed, where, fac
     assert [f.kind for f in check.findings] == expected
     assert all(f.inputs == (where % size,) for f in check.findings)
     assert check.findings[-1].number == pytest.approx(abs(factor) if factor != -1 else -1, rel=1e-3)
+
+
+@pytest.mark.parametrize("fault", ["random", "of another function", "in another order"])
+def test_one_bad_output_among_good_ones_is_named(fault):
+    rng = np.random.default_rng(0)
+    x, a = rng.uniform(-1, 1, [200, 2]), rng.normal(size=[2, 3]) + 0.5
+    y, dy = np.sin(2 * x @ a), 2 * np.cos(2 * x @ a)[:, :, None] * a.T
+    bad = {
+        "random": rng.normal(size=[200, 2]),
+        "of another function": -np.sin(3 * x + 1),
+        "in another order": rng.permutation(dy[:, 0]),
+    }
+    assert check_labels(x, y, dy).ok
+    dy[:, 0] = bad[fault]
+    check = check_labels(x, y, dy)
+    assert not check.ok
+    assert [f.outputs for f in check.findings] == [(0,)]

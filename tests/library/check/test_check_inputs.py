@@ -175,3 +175,9 @@ def test_one_output_that_is_not_judged_has_no_error(missing, reason):
     assert np.isnan(check.error)
     assert str(check).startswith("labels not decided: there were no pairs of neighbors to compare")
     assert f"cannot tell: not judged: {reason}" in str(check)
+
+
+def test_second_derivatives_are_not_taken_for_a_function():
+    x = np.ones([10, 2])
+    with pytest.raises(ValueError, match="got an array: of derivatives, only the first"):
+        check_labels(x, x[:, 0], x, np.ones([10, 2, 2]))

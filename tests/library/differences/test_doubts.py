@@ -98,3 +98,20 @@ def test_a_step_of_ones_own_is_trusted(recwarn):
 def test_masked_answers_have_no_value():
     with pytest.raises(ValueError, match="fn returned masked entries"):
         tabulate(FiniteDifferences(lambda x: np.ma.masked_greater(x.sum(1), 0.5)), X)
+
+
+@pytest.mark.parametrize("scheme", ["complex", "forward", "central"])
+def test_a_call_without_rows_leaves_the_check_to_the_next(scheme):
+    f = FiniteDifferences(
+        lambda z: np.abs(z[:, :1]) + 0j if scheme == "complex" else np.round(z[:, :1], 3),
+        scheme,
+        outputs=[1],
+    )
+    f.jet(np.zeros([0, 2]))
+    x = np.random.default_rng(0).uniform(1, 2, [20, 2])
+    if scheme == "complex":
+        with pytest.raises(ValueError, match="fn is not analytic"):
+            f.jet(x)
+    else:
+        with pytest.warns(UserWarning, match="fn jumps"):
+            f.jet(x)

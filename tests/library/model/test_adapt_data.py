@@ -15,8 +15,9 @@ FORCES = np.where(REAL[..., None], ATOMS, 1e3).astype("float32")[:, None]
 PADDED = np.where(REAL[..., None], ATOMS, 100).astype("float32")
 
 
-def of_atoms(**kwargs):
-    layers = [keras.Input([4, 3]), keras.layers.Flatten(), keras.layers.Dense(1)]
+def of_atoms(dtype=None, **kwargs):
+    layers = [keras.Input([4, 3], dtype=dtype), keras.layers.Flatten(dtype=dtype)]
+    layers.append(keras.layers.Dense(1, dtype=dtype))
     return compiled(keras.Sequential(layers), **kwargs)
 
 
@@ -187,3 +188,41 @@ def test_numbers_whose_squares_do_not_exist_are_refused(size):
     data = tf.data.Dataset.from_tensor_slices((x, labels)).batch(8)
     with pytest.raises(ValueError, match=r"adapt: label value \(batch 0\) has numbers of up to"):
         SobolevModel(net).adapt(data)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1.1])
+def test_constant_points_of_several_axes_have_scale_1(constant):
+    model = of_atoms("float64")
+    model.adapt(np.full([8, 4, 3], constant), np.arange(8.0)[:, None])
+    mean, deviation, *_ = scales(model)
+    np.testing.assert_allclose(mean, constant)
+    assert (deviation == 1).all()
+
+
+def test_the_spread_of_points_far_from_zero_is_that_of_float64():
+    noise = np.random.default_rng(0).normal(size=[8, 4, 3])
+    model = of_atoms("float64")
+    model.adapt(5e6 + 0.1 * noise, np.arange(8.0)[:, None])
+    np.testing.assert_allclose(scales(model)[1], 0.1 * noise.std(), rtol=1e-6)
+
+
+def test_rows_of_batches_are_numbered_as_in_fit():
+    x = np.random.default_rng(0).normal(size=[64, 2]).astype("float32")
+    x[40] = np.nan
+    data = tf.data.Dataset.from_tensor_slices((x, x[:, :1])).batch(16)
+    for method in ("adapt", "fit"):
+        model = compiled(nets.mlp(2, hidden=[4]), order=0)
+        with pytest.raises(ValueError, match=r"x has NaN, first in row 40 \(batch 2\)"):
+            getattr(model, method)(data)
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_a_masked_input_is_known_by_its_key():
+    a, b = keras.Input([4, 1], name="foo"), keras.Input([1], name="bar")
+    h = keras.layers.LSTM(2, unroll=True)(keras.layers.Masking(0.0)(a))
+    output = keras.layers.Dense(1)(keras.layers.Concatenate()([h, b]))
+    net = keras.Model({"a": a, "b": b}, output)
+    x = {"a": np.ones([8, 4, 1], "float32"), "b": np.arange(8.0, dtype="float32")[:, None]}
+    with pytest.raises(ValueError, match="masks x at 0"):
+        SobolevModel(net, wrt="a").adapt(x, np.arange(8.0)[:, None])
+    SobolevModel(net, wrt="b").adapt(x, np.arange(8.0)[:, None])

@@ -40,7 +40,7 @@ def test_a_net_that_couples_rows_is_warned_of_once(layer, recwarn):
 
 def test_an_unbuilt_net_is_looked_at_too():
     net = keras.Sequential([keras.layers.Dense(4, "tanh"), centered(), keras.layers.Dense(1)])
-    model = st.SobolevModel(net)
+    model = st.st.SobolevModel(net)
     model.compile("sgd")
     with pytest.warns(UserWarning, match="SobolevModel.fit: the net couples the rows"):
         model.fit(X, (Y, DY), verbose=0)
@@ -66,3 +66,23 @@ def test_rows_of_their_own_are_not(layer, recwarn):
 def test_values_only_may_couple(recwarn):
     model_of(centered(), order=0).fit(X, Y, verbose=0)
     assert not recwarn.list
+
+
+def test_the_look_at_rows_leaves_the_state_of_layers_as_it_is():
+    class Counter(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+        def call(self, x):
+            self.calls.assign_add(1.0)
+            return x
+
+    counter = Counter()
+    net = keras.Sequential([keras.Input([2]), counter, keras.layers.Dense(1)])
+    counter.calls.assign(0.0)
+    model = st.SobolevModel(net)
+    model.compile("sgd", run_eagerly=True)
+    x = np.ones([4, 2], "float32")
+    model.fit(x, (x[:, :1], x[:, None]), batch_size=4, verbose=0)
+    assert float(counter.calls) == 1

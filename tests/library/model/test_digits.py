@@ -124,3 +124,19 @@ def test_spread_is_judged_by_the_digits_of_the_numbers():
     constant = Moments(float64=True)
     constant.add(np.full([7, 1], 0.1))
     assert constant.deviation.tolist() == [1.0]
+
+
+def test_digits_are_those_of_the_training_data():
+    x = np.linspace(-1, 1, 64)[:, None].astype("float32")
+    far, near = 2**25 + np.arange(64)[:, None], np.zeros([64, 1], "float32")
+
+    def fitted(y, held_out):
+        model = SobolevModel(nets.mlp(1, hidden=[4]), order=0)
+        model.compile("sgd")
+        model.fit(x, y, validation_data=(x, held_out), verbose=0)
+
+    with pytest.warns(UserWarning, match="label value varies by 63 around"):
+        fitted(far, near)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(far.astype("int64") % 3, far.astype("float32"))

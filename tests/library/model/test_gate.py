@@ -282,3 +282,11 @@ def test_arrays_of_any_library_train_alike(convert):
         losses += model.fit(x, (y, dy), 4, steps_per_epoch=3, verbose=0).history["loss"]
         results.append(losses)
     assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
+def test_one_masked_array_as_x_and_y_is_refused_as_x():
+    masked = np.ma.masked_equal(np.arange(8.0).reshape(4, 2).astype("float32"), 3)
+    model = SobolevModel(nets.mlp(2, outputs=2, hidden=[4]), order=0)
+    model.compile("sgd", missing="nan")
+    with pytest.raises(ValueError, match="fit: x is masked"):
+        model.fit(masked, masked, verbose=0)

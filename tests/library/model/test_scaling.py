@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel, targets
+from sobolev_tf import SobolevModel, nets, targets
 from tests.support.cases import slow
 from tests.support.small import DY, X, Y, compiled, smooth, truth
 
@@ -159,3 +159,22 @@ def test_a_net_that_masks_padding_takes_no_adapt():
     net = keras.Model([steps, other], keras.layers.Dense(1)(keras.layers.Concatenate()([h, other])))
     beside = SobolevModel(net, wrt="other")
     beside.adapt([x, x[:, 0]], x[:, 0, :1])  # z-scores move the other input
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_predict_agrees_with_predict_jet_under_a_mixed_policy(policy):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=[64, 2]) + 300).astype("float32")
+    y = (1e5 + 50 * rng.normal(size=[64, 1])).astype("float32")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = SobolevModel(nets.mlp(2, hidden=[8], activation="tanh"))
+        model.compile("sgd")
+        model.adapt(x, (y, np.ones([64, 1, 2])))
+        predicted = model.predict(x, verbose=0)
+        assert model.net.layers[-1].compute_dtype == policy.removeprefix("mixed_")
+    finally:
+        keras.config.set_dtype_policy(before)
+    for values in (predicted, model.predict_on_batch(x), model(x)):
+        np.testing.assert_allclose(values, model.predict_jet(x).value, atol=0.5)

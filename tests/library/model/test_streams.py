@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from sobolev_tf import DecoupledModel, SobolevModel, nets, split
+from sobolev_tf.keras_support import watched_data
 from sobolev_tf.synthetic import dense_critic
 
 X = np.random.default_rng(0).uniform(-1, 1, [16, 2]).astype("float32")
@@ -297,3 +298,11 @@ def test_none_in_a_batch_of_a_pydataset_is_refused_in_one_line(batch):
 
     with pytest.raises(ValueError, match=r"^SobolevModel.fit: a batch has None .*: leave it\b.*$"):
         compiled().fit(Given(), verbose=0)
+
+
+def test_a_generator_of_tensors_is_not_kept(monkeypatch):
+    monkeypatch.setattr(watched_data, "_KEPT_BYTES", 1000)
+    batches = ((tf.ones([10, 2]), tf.ones([10, 1])) for _ in range(20))
+    data = watched_data.WatchedData(batches, lambda batch, number, row: batch, None)
+    assert len(list(data.data)) == 20
+    assert len(data._last) == 1000 // 120

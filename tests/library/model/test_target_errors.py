@@ -31,9 +31,20 @@ def test_what_a_black_box_raises_is_raised_as_it_was(method, eager):
         getattr(made, method)(X, verbose=0)
 
 
-def test_a_solver_raises_it_too():
+def test_an_earlier_error_of_the_black_box_does_not_stand_for_another():
+    made = model(targets.FiniteDifferences(fails))
+    with pytest.raises(OwnError):
+        made.fit(X, verbose=0)
+    rows = tf.data.Dataset.range(16).map(lambda i: tf.gather(X, i + 15))
+    labeled = rows.map(lambda x: (x, (x[:1], tf.ones([1, 2])))).batch(4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not in"):
+        made.fit(labeled, verbose=0)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_solver_raises_it_too(eager):
     with pytest.raises(OwnError, match="the simulator stopped"):
-        fit_lbfgs(model(targets.FiniteDifferences(fails)), X, iterations=1)
+        fit_lbfgs(model(targets.FiniteDifferences(fails), run_eagerly=eager), X, iterations=1)
 
 
 def test_a_black_box_that_works_again_is_learned_from():

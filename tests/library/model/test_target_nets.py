@@ -110,3 +110,19 @@ def test_a_layer_that_computes_its_own_jet_keeps_it():
     model = student(Black())
     assert losses(model) == pytest.approx([0, 72], abs=1e-5)
     assert len(model.trainable_variables) == 1
+
+
+def test_a_clone_says_that_its_teacher_has_random_weights():
+    teacher = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    model = st.SobolevModel(st.nets.mlp(2, hidden=[4]), target=targets.Teacher(teacher))
+    x = np.ones([4, 2], "float32")
+    clone = keras.models.clone_model(model)
+    clone.compile("sgd")
+    with pytest.warns(UserWarning, match="fit: the teacher has the random weights of its config"):
+        clone.fit(x, verbose=0)
+    clone = keras.models.clone_model(model)
+    clone.target.set_weights(model.target.get_weights())
+    clone.set_weights(model.get_weights())
+    clone.compile("sgd")
+    model.compile("sgd")
+    assert clone.evaluate(x, verbose=0) == model.evaluate(x, verbose=0)

@@ -88,3 +88,18 @@ def test_accuracy_on_two_replicas_is_that_of_all_labels_that_count(two_replicas)
 
     two_replicas.run(tf.function(step))
     assert float(diagnostics.trackers["accuracy"].result()) == 3 / 4
+
+
+def test_every_n_th_step_is_compared_where_gradients_are_accumulated(monkeypatch):
+    model = compiled(tanh_net(), diagnose_every=4)
+    accumulates = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4)
+    model.compile(accumulates, keras.optimizers.SGD(0.1), CROSS_ENTROPY, run_eagerly=True)
+    compared, compare = [], CutDiagnostics.compare
+
+    def noted(*arguments):
+        compared.append(int(accumulates._iterations))
+        compare(*arguments)
+
+    monkeypatch.setattr(CutDiagnostics, "compare", noted)
+    model.fit(*points(40), batch_size=4, verbose=0)
+    assert compared[::2] == [0, 4, 8]  # two cuts

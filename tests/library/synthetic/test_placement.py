@@ -271,7 +271,7 @@ def test_a_wrong_batch_moves_no_stage(steps, mapped):
     other = compiled(placed=TWO, steps=steps, optimizer=again)
     whole = 3 // steps * steps
     other.fit(data.take(whole), verbose=0)
-    with pytest.raises(ValueError, match=r"batch 3 from row 18: x has NaN, first in row 2"):
+    with pytest.raises(ValueError, match=r"x \(batch 3\) has NaN, first in row 20"):
         model.fit(data, verbose=0)
     assert int(model.optimizer.iterations) == int(model.critic_optimizer.iterations) == whole
     assert_same(model, other)
