@@ -98,7 +98,8 @@ def check_labels(
     """
     if is_array(fn):
         raise ValueError(
-            "check_labels: fn is a function, got an array: of derivatives, only the first are checked."
+            "check_labels: fn is a function, got an array: of derivatives, only the first are "
+            "checked."
         )
     if fn is not None:
         require.function("check_labels", "fn", fn)
