@@ -27,16 +27,17 @@ in games of its own.
 import math
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 
 from train.lib.atari import environment, play, policies
-from train.lib.run import cli, run_folder, schema, seeding, summary
+from train.lib.run import cli, resumable, run_folder, schema, seeding, summary
 from train.lib.run.checkpoints import Checkpoints
+from train.lib.run.errors import UsageError
 from train.lib.run.metrics_csv import History
 from train.lib.run.progress import Clock
-from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings
 from train.teacher import a3c, checks, curve, evaluate
@@ -205,7 +206,7 @@ def main(settings: Settings) -> None:
     with run_folder.Run(
         folder, settings.stored(), "teacher", FLAGS_THAT_MAY_CHANGE, results=["curve.png"]
     ) as run:
-        with caught_signals() as caught:
+        with resumable.caught_signals() as caught:
             rows = train(settings, run, caught)
         finish(settings, run, rows)
 
@@ -234,6 +235,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
     # A row whose checkpoint was not written any more is written again.
     last_row = start["step"] if start["evaluated"] else start["step"] - 1
     history = History(run.path("metrics.csv"), last_row, ("step", "seconds", "score"))
+    check_rows(history, start)
     print(
         f"{settings.game}, {learner.num_actors} actors, run folder {run.folder}, "
         f"step {start['step']}"
@@ -253,7 +255,8 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
         return clock.step
 
     def save(**facts):
-        checkpoints.save(net, step(), seconds=clock.seconds(), **facts)
+        facts |= {"seconds": clock.seconds(), "evaluations": evaluations(history)}
+        checkpoints.save(net, step(), **facts)
 
     while len(history.rows) < settings.num_evals:
         mark = settings.steps * (len(history.rows) + 1) // settings.num_evals
@@ -289,6 +292,29 @@ def initialize(settings: Settings, run: run_folder.Run, net: Any) -> dict[str, A
         net.set_weights(initial.get_weights())
         run.add_facts(initial={"steps": steps, "sha256": policies.digest(net)})
     return FRESH
+
+
+def evaluations(history: History) -> list[list[float]]:
+    """Return [step, score] of every row."""
+    return [[row["step"], row["score"]] for row in history.rows]
+
+
+def check_rows(history: History, start: Mapping[str, Any]) -> None:
+    """Raise UsageError unless metrics.csv has the evaluations that a checkpoint states.
+
+    Args:
+      history: metrics.csv.
+      start: the checkpoint's facts. Those of older runs state the last evaluation alone.
+    """
+    if start["evaluated"]:
+        resumable.check_last_row(history, start["step"], steps_per_epoch=1)
+        resumable.check_logs(history, start.get("logs", {}))
+    found = evaluations(history)
+    if start.get("evaluations", found) != found:
+        raise UsageError(
+            f"{history.path} is of another run or was changed: its evaluations are not those "
+            f"before step {start['step']}; {resumable.remedy(history)}"
+        )
 
 
 def finish(settings: Settings, run: run_folder.Run, rows: list[dict[str, float]]) -> None:

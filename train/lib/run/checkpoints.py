@@ -31,6 +31,7 @@ OPTIONAL: dict[str, schema.Kind] = {
     "train_logs": dict,
     "epoch_ended": bool,
     "evaluated": bool,
+    "evaluations": list,
     "seconds": schema.NUMBER,
     "run": str,
 }

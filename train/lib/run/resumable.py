@@ -214,7 +214,7 @@ def check_last_row(history: History, step: int, steps_per_epoch: int) -> None:
     if last != expected:
         raise UsageError(
             f"{history.path} ends at step {last:g}, but the last checkpoint is later: expected a "
-            f"row of step {expected}; {_remedy(history)}"
+            f"row of step {expected}; {remedy(history)}"
         )
 
 
@@ -225,11 +225,12 @@ def check_logs(history: History, logs: Mapping[str, float]) -> None:
         if row[name] != value and not math.isnan(value):
             raise UsageError(
                 f"{history.path} is of another run or was changed: {name} is {row[name]:g} at step "
-                f"{row['step']:g}, and {value:g} in the checkpoint; {_remedy(history)}"
+                f"{row['step']:g}, and {value:g} in the checkpoint; {remedy(history)}"
             )
 
 
-def _remedy(history: History) -> str:
+def remedy(history: History) -> str:
+    """Return what to do about a metrics.csv that is not that of the checkpoints."""
     folder = history.path.parent  # of a run, or of one of its nets
     return f"remove {folder}, and the same command trains it again, or choose another --workdir"
 
