@@ -11,7 +11,7 @@ def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
       script: its script.
       top1: its accuracy.
       younger: flags that older runs do not have.
-      facts: other flags, steps, top5, and the name and the notice of its data set.
+      facts: other flags, steps, top5, cuts, and the name and the notice of its data set.
     """
     flags = {"seed": 0, "splits": "3", "method": "sobolev", "rate": 0.1} | (younger or {})
     flags |= {name: facts[name] for name in flags if name in facts}
@@ -20,6 +20,7 @@ def write(folder, script="cifar10", top1=0.5, younger=None, **facts):
     (folder / "config.json").write_text(json.dumps(config))
     summary = {"method": flags["method"], "splits": int(flags["splits"]), "top1": top1}
     summary |= {"top5": facts.get("top5", 0.9), "steps": facts.get("steps", 10)}
+    summary["cuts"] = facts.get("cuts", [f"conv{k}" for k in range(summary["splits"])])
     summary |= {"dataset": {"name": facts.get("dataset", script)}}
     summary["dataset"]["notice"] = facts.get("notice", "")
     (folder / "summary.json").write_text(json.dumps(summary))

@@ -56,6 +56,7 @@ def test_runs_beside_a_run_are_its_baselines(tmp_path):
     write(tmp_path / "f", method="backprop", splits="0", top1=0.8, steps=20)
     write(tmp_path / "g", method="noprop", top1=0.6, rate=0.2)
     write(tmp_path / "h", method="vfbn", top1=0.6)
+    write(tmp_path / "i", method="noprop", top1=0.5, cuts=["conv0", "conv1", "conv9"])
     result = table1.read(tmp_path / "a")
     shares = run_figure.baselines(result, {"chance": 0.1})
     assert shares == {"chance": 0.1, "noprop": 0.2, "backprop": 0.7}

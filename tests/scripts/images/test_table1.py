@@ -133,6 +133,18 @@ def test_flags_that_differ_in_a_column_are_named_and_other_data_in_a_cell_refuse
         plot.main([str(tmp_path / name) for name in "ac"])
 
 
+def test_runs_cut_after_other_layers_are_named(tmp_path, capsys):
+    write(tmp_path / "a", splits="1", cuts=["conv2"])
+    write(tmp_path / "b", splits="1", cuts=["conv2"], method="noprop")
+    write(tmp_path / "c", splits="1", cuts=["conv5"], method="backprop")  # which is not cut
+    plot.main([str(tmp_path / name) for name in "abc"])
+    assert "DIFFERENT" not in capsys.readouterr().out
+    write(tmp_path / "d", splits="1", cuts=["conv5"], method="critic")
+    plot.main([str(tmp_path / name) for name in "abcd"])
+    printed = capsys.readouterr().out
+    assert "RUNS OF DIFFERENT --cuts: sobolev conv2, noprop conv2, critic conv5." in printed
+
+
 def test_only_methods_that_use_a_flag_can_differ_in_it(tmp_path, capsys):
     write(tmp_path / "a", younger={"gradient_loss": "mae", "critic_steps": 2})
     for name, method in {"b": "critic", "c": "noprop"}.items():  # neither learns gradients

@@ -61,7 +61,7 @@ def _like(result: table1.Result, other: table1.Result) -> bool:
     flags = (result.flags.keys() | other.flags.keys()) - free
     return (
         (result.script, result.data, result.steps) == (other.script, other.data, other.steps)
-        and other.splits in (0, result.splits)
+        and (not other.splits or other.cuts == result.cuts)
         and all(result.flags.get(name) == other.flags.get(name) for name in flags)
     )
 

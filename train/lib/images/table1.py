@@ -52,7 +52,7 @@ NAMES = {
 } | {name: name.capitalize() for name in ("critic", "sobolev", "backprop")}
 # Flags in which the runs of one cell may differ.
 FLAGS_THAT_MAY_DIFFER = {"seed", "seeds", "data_dir", "pixel_baseline", "save_minutes"}
-# And those of one column: lengths have a line of their own, and backpropagation has no cuts.
+# And those of one column: lengths and cuts have a line of their own.
 FLAGS_OF_A_METHOD = {"method", "splits", "cuts", "steps", "epochs"}
 
 
@@ -63,6 +63,7 @@ class Result(NamedTuple):
     script: str
     dataset: str
     splits: int
+    cuts: tuple[str, ...]  # the layers; () for backpropagation, which has none
     method: str
     flags: dict[str, Any]
     images: dict[str, Any]  # its data set as in summary.json, less the seed of its order
@@ -105,6 +106,7 @@ def read(folder: Path) -> Result:
             script=script,
             dataset=str(images["name"]),
             splits=0 if method == "backprop" else splits,
+            cuts=() if method == "backprop" else tuple(map(str, summary["cuts"])),
             method=method,
             flags=old_flags.complete(script, config["flags"]),
             images={name: value for name, value in images.items() if name != "seed"},
@@ -236,6 +238,10 @@ def _lengths(column: Column, methods: Mapping[str, Sequence[Result]]) -> str:
 
 def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterator[str]:
     """Yield a line for every flag, but the method, in which the runs of one column differ."""
+    cuts = {name: ",".join(results[0].cuts) for name, results in methods.items()}
+    cuts.pop("backprop", None)
+    if len(set(cuts.values())) > 1:
+        yield _differ(column, "cuts", cuts)
     cells = {name: results[0].flags for name, results in methods.items()}
     for flag in sorted(set().union(*cells.values()) - FLAGS_THAT_MAY_DIFFER - FLAGS_OF_A_METHOD):
         values = {
@@ -244,8 +250,12 @@ def _recipes(column: Column, methods: Mapping[str, Sequence[Result]]) -> Iterato
             if flag not in critic_flags.unused_by(name)
         }
         if len(set(map(str, values.values()))) > 1:
-            listed = ", ".join(f"{name} {value}" for name, value in values.items())
-            yield f"{title(column)}: RUNS OF DIFFERENT --{flag}: {listed}."
+            yield _differ(column, flag, values)
+
+
+def _differ(column: Column, flag: str, values: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{name} {value}" for name, value in values.items())
+    return f"{title(column)}: RUNS OF DIFFERENT --{flag}: {listed}."
 
 
 def draw(columns: Columns, path: Path) -> None:
