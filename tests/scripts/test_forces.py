@@ -213,6 +213,14 @@ def test_a_run_ends_with_tables_and_figures_and_goes_on_where_it_stopped(
             plot.main([str(tmp_path)])
         (tmp_path / name).write_bytes(whole)
 
+    # A plot makes no data, and leaves the run as it is.
+    (tmp_path / "data").rename(tmp_path.parent / "data")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.UsageError, match=r"data/cu9al4-4-2\.npz cannot be .*; its command"):
+        plot.main([str(tmp_path)])
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path.parent / "data").rename(tmp_path / "data")
+
     nets_path = tmp_path / "nets" / "cu9al4-values-0.npz"
     nets_path.write_bytes(nets_path.read_bytes()[:100])
     values, sobolev = (recipes.is_done(tmp_path, task(method)) for method in recipes.METHOD_NAMES)

@@ -86,8 +86,7 @@ def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
       count: how many; an equal share of each trajectory.
       seed: seed of the trajectories; other seeds give independent configurations.
     """
-    path = folder / "data" / f"{system}-{count}-{seed}.npz"
-    stated = {"system": system, "count": count, "seed": seed}
+    path = data_path(folder, system, count, seed)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         compositions = SYSTEMS[system]
@@ -100,14 +99,30 @@ def load(folder: Path, system: str, count: int, seed: int) -> Configurations:
         ]
         arrays = dataclasses.asdict(padded(rows))
         arrays |= {"species": arrays["species"].astype("float32")}
-        identity.write_npz(path, arrays, stated)
-    with reading(path, "remove it; its command makes it again", "cannot be read"):
-        arrays = identity.read_npz(path, stated)
+        identity.write_npz(path, arrays, {"system": system, "count": count, "seed": seed})
+    return read(folder, system, count, seed)
+
+
+def read(folder: Path, system: str, count: int, seed: int) -> Configurations:
+    """Return the configurations that `load` has made; takes what it does.
+
+    Raises:
+      DamagedError: their file is missing, cut short, of others, or holds something else.
+    """
+    path = data_path(folder, system, count, seed)
+    remedy = "its command makes it again"
+    with reading(path, f"remove it; {remedy}" if path.exists() else remedy, "cannot be read"):
+        arrays = identity.read_npz(path, {"system": system, "count": count, "seed": seed})
         largest = max(map(sum, SYSTEMS[system]))
         shape = [count, largest, 3]
         shapes = {"positions": shape, "forces": shape, "species": shape[:2], "energies": [count, 1]}
         schema.check_arrays(arrays, shapes)
     return Configurations(**arrays | {"species": arrays["species"].astype("int32")})
+
+
+def data_path(folder: Path, system: str, count: int, seed: int) -> Path:
+    """Return the path of the file of configurations."""
+    return folder / "data" / f"{system}-{count}-{seed}.npz"
 
 
 def padded(rows: Sequence[Any]) -> Configurations:

@@ -32,7 +32,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
       The paths of the figures.
 
     Raises:
-      UsageError: the folder holds no finished run of train.forces.
+      UsageError: the folder holds no finished run of train.forces, or lacks a file of it.
     """
     folder = Path(folder)
     into = Path(into or folder)
@@ -48,25 +48,24 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     systems = {row["system"] for row in rows}
     if {row["system"] for row in rows if row["method"] == "values"} != systems:
         raise UsageError(f"{path} lacks a net on values only: run its command again")
-    paths = [into / "errors.png"]
-    files.write_png(paths[0], errors_figure(rows), dpi=DPI)
-    if not (folder / "nets").exists():
+    drawn = {"errors.png": errors_figure(rows)}
+    if (folder / "nets").exists():
+        system = flags["system"][0]
+        true = clusters.read(folder, system, clusters.NUM_TEST, clusters.TEST_SEED)
+        predicted = {
+            method: recipes.read_net(folder, system, method, flags["seed"])["forces"]
+            for method in recipes.METHOD_NAMES
+        }
+        drawn["forces.png"] = forces_figure(true, predicted, system)
+        names = ["emt", *recipes.METHOD_NAMES]
+        stated = {"system": system, "md_steps": flags["md_steps"], "seed": flags["seed"]}
+        runs = {name: dynamics.read(folder, {**stated, "method": name}) for name in names}
+        drawn["dynamics.png"] = dynamics_figure(runs, system)
+    else:
         print(f"{folder} has no nets: forces and energies over time are not drawn again")
-        return paths
-    system = flags["system"][0]
-    true = clusters.load(folder, system, clusters.NUM_TEST, clusters.TEST_SEED)
-    predicted = {
-        method: recipes.read_net(folder, system, method, flags["seed"])["forces"]
-        for method in recipes.METHOD_NAMES
-    }
-    paths.append(into / "forces.png")
-    files.write_png(paths[-1], forces_figure(true, predicted, system), dpi=DPI)
-    names = ["emt", *recipes.METHOD_NAMES]
-    stated = {"system": system, "md_steps": flags["md_steps"], "seed": flags["seed"]}
-    runs = {name: dynamics.read(folder, {**stated, "method": name}) for name in names}
-    paths.append(into / "dynamics.png")
-    files.write_png(paths[-1], dynamics_figure(runs, system), dpi=DPI)
-    return paths
+    for name, figure in drawn.items():
+        files.write_png(into / name, figure, dpi=DPI)
+    return [into / name for name in drawn]
 
 
 def errors_figure(rows: list[dict[str, Any]]) -> Figure:
