@@ -126,7 +126,8 @@ def train(task: Task) -> dict[str, Any]:
 
 
 def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a student's row of metrics.csv."""
+    """Return a student's row of metrics.csv. Raises ValueError for accuracies that are none."""
+    schema.check_shares([row["accuracy"], row["teacher"]], 2)
     return {name: row[name] for name in ("num_points", "method", "alpha", "seed", "accuracy")}
 
 

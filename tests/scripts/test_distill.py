@@ -80,7 +80,7 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
         tested = list(csv.DictReader(file))
     for net in summary["nets"]:
         of_net = [row for row in tested if row["method"] == net["method"]]
-        assert [float(row["length"]) for row in of_net] == LENGTHS[-len(of_net) :]
+        assert [row["length"] for row in of_net] == list(map(str, LENGTHS[-len(of_net) :]))
         for name in ("test_kl", "test_action_error"):  # means over steps are those of fit
             steps = [float(row["test_steps"]) for row in of_net]
             mean = np.average([float(row[name]) for row in of_net], weights=steps)
@@ -106,11 +106,27 @@ def test_a_run_ends_with_figure_and_student_and_goes_on(run, tmp_path):
     plot.main([str(folder)])
     assert (folder / "figure4.png").exists()
 
-    (folder / "nets" / "20-values" / "episodes.json").write_text("{}")
+    by_episode = (folder / "episodes.csv").read_bytes()
+    path = folder / "nets" / "20-values" / "episodes.json"
+    kept = json.loads(path.read_text())
+    first, *rest = kept["episodes"]
+    older = {name: float(number) for name, number in first.items()}  # counts were so, too
+    path.write_text(json.dumps(kept | {"episodes": [older, *rest]}))
     code, _, err = run(*arguments)
-    assert code == 2
-    assert "episodes.json" in err
-    assert "remove it, and run the command again" in err
+    assert code == 0, err
+    assert (folder / "episodes.csv").read_bytes() == by_episode
+    for damaged, message in (
+        ({}, "it lacks 'saved_model'"),
+        (kept | {"episodes": rest}, "its episodes are not those of the test steps"),
+        (kept | {"episodes": [first | {"test_kl": -99}, *rest]}, "are impossible"),
+        (kept | {"episodes": [first | {"test_action_error": 1.5}, *rest]}, "are impossible"),
+    ):
+        path.write_text(json.dumps(damaged))
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert f"{path} is missing or damaged: " in err
+        assert message in err
+        assert "remove it, and run the command again" in err
 
 
 @pytest.mark.slow

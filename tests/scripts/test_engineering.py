@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from train.bench import engineering as engineering_bench
-from train.lib.run.errors import UsageError
+from train.lib.run.errors import DamagedError, UsageError
 from train.lib.run.settings import Settings
 from train.regression import __main__ as regression
 from train.regression import engineering
@@ -71,6 +71,7 @@ def test_errors_are_relative():
         ({"problem": "robot_arm"}, "of problem robot_arm, expected that of problem wing_weight"),
         ({"value_error": "low"}, "'value_error' is 'low', expected int or float"),
         ({"seconds": None}, "'seconds' is None, expected int or float"),
+        ({"value_error": -1.0}, "value_error is -1.0, expected at least 0"),
     ],
 )
 def test_the_file_of_another_cell_is_noticed(change, message, tmp_path):
@@ -82,6 +83,16 @@ def test_the_file_of_another_cell_is_noticed(change, message, tmp_path):
     else:
         with pytest.raises(UsageError, match=message):
             engineering.read_row(tmp_path / "cell.json", cell)
+
+
+@pytest.mark.parametrize("lost", ["points_per_input", "noise", "seed"])
+def test_a_file_that_does_not_say_which_cell_it_is_of_is_damaged(lost, tmp_path):
+    cell = engineering.Cell("wing_weight", 2, 0.0, 0, "surrogate")
+    row = measured(cell)
+    del row[lost]
+    (tmp_path / "cell.json").write_text(json.dumps(row))
+    with pytest.raises(DamagedError, match=f"it lacks '{lost}'; its command fits it again"):
+        engineering.read_row(tmp_path / "cell.json", cell)
 
 
 def test_bars_count_the_problems_that_all_of_their_learners_have_solved():

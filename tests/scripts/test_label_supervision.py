@@ -63,7 +63,8 @@ def test_a_run_prints_its_table_and_writes_curves_and_figure(tmp_path, capsys, m
     monkeypatch.setattr(
         script, "train", lambda t: fake(t.method, t.label_weight, t.seed, [0.5 + 0.01 * t.seed])
     )
-    script.main(settings(workdir=str(tmp_path), num_seeds=2, label_weights=["0", "0.5"]))
+    changes = {"num_seeds": 2, "label_weights": ["0", "0.5"], "steps": 10}
+    script.main(settings(workdir=str(tmp_path), **changes))
     rows = json.loads((tmp_path / "curves.json").read_text())["rows"]
     found = [(row["method"], row["label_weight"], row["seed"]) for row in rows]
     expected = [(m, w, k) for m in ("sobolev", "critic") for w in (0.0, 0.5) for k in (0, 1)]
@@ -86,15 +87,25 @@ def test_without_critics_their_flags_are_refused(refused):
     assert message in refused(script, "--method=backprop", "--label_weights=1")
 
 
-@pytest.mark.parametrize("content", ['{"accuracy": ["a"], "cosine": [], "seconds": 1}', "{}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"accuracy": ["a", 0.5, 0.9, 0.95], "cosine": [], "seconds": 1}',
+        '{"accuracy": [0.95], "cosine": [], "seconds": 1}',
+        '{"accuracy": [0.1, 0.5, 0.9, 95.0], "cosine": [], "seconds": 1}',
+        '{"accuracy": [-0.1, 0.5, 0.9, 0.95], "cosine": [], "seconds": 1}',
+        '{"accuracy": [0.1, 0.5, 0.9, 0.95], "cosine": [0.5], "seconds": 1}',
+    ],
+)
 def test_a_damaged_net_is_trained_again(tmp_path, capsys, content):
     nets = json_nets.JsonNets(script.train, script.KINDS, script.metrics)
     task = script.Task("critic", 0.0, 0, 40, 0.05, 1e-3, "l1")
     path = json_nets.net_path(tmp_path, task)
     path.parent.mkdir()
-    path.write_text('{"accuracy": [0.95], "cosine": [null], "seconds": 1}')
+    path.write_text('{"accuracy": [0.1, 0.95, 0.9, 0.9], "cosine": [null, 0, 0, 0], "seconds": 1}')
     assert nets.is_done(tmp_path, task)
-    assert nets.metrics_row(tmp_path, task)["steps_to_goal"] == 10
+    assert nets.metrics_row(tmp_path, task)["steps_to_goal"] == 20
     path.write_text(content)
     assert not nets.is_done(tmp_path, task)
     assert f"{path} cannot be read" in capsys.readouterr().err

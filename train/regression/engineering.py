@@ -236,10 +236,13 @@ def main(run: run_folder.Run, settings: Settings, chosen: Sequence[Cell]) -> Non
 def read_row(path: Path, cell: Cell) -> dict[str, Any]:
     """Return what `measure` gave for a cell. Raises DamagedError for the file of another one."""
     fields: dict[str, schema.Kind] = {"problem": str, "fit": str, "net": str}
+    fields |= {"points_per_input": int, "noise": schema.NUMBER, "seed": int}
     with reading(path, "its command fits it again", "cannot be read"):
         row = files.read_json(path)
         schema.check(row, fields | dict.fromkeys(MEASURES, schema.NUMBER))
         identity.check(row, dataclasses.asdict(cell))
+        if low := [name for name in MEASURES if row[name] < 0]:
+            raise ValueError(f"{low[0]} is {row[low[0]]}, expected at least 0")
     return row
 
 

@@ -58,3 +58,10 @@ def test_arrays_have_names_shapes_and_kinds(arrays, message):
     schema.check_arrays({"scores": np.zeros(3)}, {"scores": [3]})
     with pytest.raises(ValueError, match=message):
         schema.check_arrays(arrays, {"scores": [3]})
+
+
+def test_shares_are_so_many_numbers_from_0_to_1():
+    schema.check_shares([0, 0.5, 1], 3)
+    for value in ([0.5], [0.5] * 4, [0.5, 0.5, 1.01], [-0.01, 0.5, 0.5], [0.5, 0.5, "a"], None):
+        with pytest.raises(ValueError, match=r"^it holds "):
+            schema.check_shares(value, 3)

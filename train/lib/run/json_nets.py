@@ -19,7 +19,8 @@ class JsonNets:
     Args:
       train: trains the net of a task, and returns its results. Any process may call it.
       kinds: {name of a result: its type}.
-      metrics: returns the row of metrics.csv of a task's fields and results.
+      metrics: returns the row of metrics.csv of a task's fields and results; raises ValueError
+        for results that the task cannot have.
     """
 
     train: Callable[[Any], Row]
@@ -74,7 +75,7 @@ class JsonNets:
             schema.check(row, {**self.kinds, "seconds": schema.NUMBER})
             identity.check(row, task._asdict())
             row |= task._asdict()
-            self.metrics(row)  # raises, if a list holds no numbers
+            self.metrics(row)  # for what it raises
         return row
 
 

@@ -51,6 +51,13 @@ def check_numbers(value: Any, at_least: int = 1) -> None:
             raise ValueError(f"it holds {_short(number)} among numbers")
 
 
+def check_shares(value: Any, count: int) -> None:
+    """Raise ValueError unless `value` is a list of `count` numbers from 0 to 1."""
+    check_numbers(value, count)
+    if len(value) != count or not all(0 <= share <= 1 for share in value):
+        raise ValueError(f"it holds {_short(value)}, expected {count} numbers from 0 to 1")
+
+
 def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, list[int]]) -> None:
     """Raise ValueError unless `arrays` are real numbers of these names and shapes."""
     for name in sorted(arrays.keys() | shapes.keys()):
