@@ -15,6 +15,8 @@ from train.lib.run import errors, processes
 def double(task):
     if task < 0:
         raise errors.UsageError("below 0")
+    if task > 99:
+        raise FloatingPointError("the loss is not finite")
     return 2 * task
 
 
@@ -30,8 +32,20 @@ def parent(path):
 def test_workers_answer_and_pass_errors_on():
     answers = processes.run(double, [1, 2, -3], 1)
     assert [next(answers), next(answers)] == [(1, 2), (2, 4)]
-    with pytest.raises(errors.UsageError, match="below 0"):
+    with pytest.raises(errors.UsageError, match=r"^-3: below 0$"):
         next(answers)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_error_names_its_task_in_any_process(count):
+    with pytest.raises(errors.CommandError, match=r"^100: the loss is not finite$") as raised:
+        list(processes.run(double, [1, 100], count))
+    assert raised.value.code == 1
+
+
+def test_a_bug_in_this_process_stays_as_it_is():
+    with pytest.raises(TypeError):
+        list(processes.run(double, ["x"], 0))
 
 
 def level(task):

@@ -35,13 +35,13 @@ def run(
       processes: how many tasks at a time; 0 does all of them in this process, in order.
 
     Raises:
-      CommandError: that of a worker, or if a worker has died or raised something else; names the
+      CommandError: that of `work`, or if a worker has died or raised something else; names the
         task, or for a death all those that were being worked on.
     """
     tasks = list(tasks)
     if processes == 0 or not tasks:
         with _silent_tracing():
-            yield from ((task, work(task)) for task in tasks)
+            yield from ((task, _named(work, task)) for task in tasks)
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -114,17 +114,28 @@ def _end_with_parent() -> None:
         os._exit(1)  # in the middle of its task, which the same command does again
 
 
+def _named(work: Callable[[Task], Any], task: Task) -> Any:
+    """Do a task; an error that has one line names the task there."""
+    try:
+        return work(task)
+    except Exception as error:
+        known = (error, error.code) if isinstance(error, CommandError) else ending(error)
+        if known is None or known[1] == 128 + signal.SIGPIPE:
+            raise
+        message, code = known
+        named = (UsageError if code == UsageError.code else CommandError)(f"{task}: {message}")
+        named.code = code
+        raise named from error
+
+
 def _call(work: Callable[[Task], Any], number: int, task: Task) -> Any:
     """Do a task; print the traceback of a bug here, and let it end in one line there."""
     _in_work[number] = 1
     try:
-        return work(task)
+        return _named(work, task)
     except CommandError:
         raise
     except Exception as error:
-        if known := ending(error):
-            message, code = known
-            raise (UsageError if code == UsageError.code else CommandError)(message) from None
         traceback.print_exc()
         raise CommandError(f"{task}: {type(error).__name__}: {error}") from None
     finally:
