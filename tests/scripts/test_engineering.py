@@ -165,6 +165,18 @@ def test_a_run_names_its_folder_first_and_the_next_command_last(run_script, tmp_
     assert f" -m train.plot {tmp_path} RUN\n" in out
 
 
+def test_the_headline_is_of_exact_slopes(run_script, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        engineering, "measure", lambda cell: measured(cell) | {"value_error": 0.25 + cell.noise}
+    )
+    for noises in ("0.1", "0.1,0.2,0.3"):
+        flags = [*TINY, f"--slope_noise={noises}", f"--workdir={tmp_path}"]
+        assert run_script(regression, *flags)[0] == 0
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["headline"]["value"] == 0.25
+        assert "exact slopes" in summary["what"]
+
+
 def settings(typed=(), **changes):
     flags = {"seed": 0, "num_seeds": 1, "problem": ["rosenbrock"], "points_per_input": ["10"]}
     flags |= {"slope_noise": ["0.1"], "fit": ["surrogate_values"], "num_workers": 9}
