@@ -135,16 +135,18 @@ def test_paper_crops_and_flips():
 
 @pytest.mark.slow
 def test_a_baseline_that_fails_does_not_lose_the_summary(run, tmp_path, monkeypatch):
-    plain, floors = pixel_baseline.pixel_baseline, []
-    command = [*TINY, "--splits=0", "--steps=1", "--pixel_baseline", f"--workdir={tmp_path}"]
-    for examples, expected in ((10**12, 2), (8, 0)):
+    plain, baselines = pixel_baseline.pixel_baseline, []
+    command = [*TINY, "--splits=0", "--steps=1", f"--workdir={tmp_path}"]
+    for examples, expected in ((10**12, 2), (8, 0), (None, 0)):
         fit = functools.partial(plain, examples=examples)
         monkeypatch.setattr(pixel_baseline, "pixel_baseline", fit)
-        code, _, err = run(*command)
+        code, _, err = run(*command, f"--pixel_baseline={examples is not None}")
         assert code == expected, err
         assert ("out of memory" in err) == (code == 2)
-        floors.append(list(json.loads((tmp_path / "summary.json").read_text())["floors"]))
-    assert floors == [["chance"], ["chance", "logistic regression on pixels"]]
+        baselines.append(json.loads((tmp_path / "summary.json").read_text())["baselines"])
+    assert list(baselines[0]) == ["chance"]
+    assert list(baselines[1]) == ["chance", "logistic regression on pixels"]
+    assert baselines[2] == baselines[1]  # without the flag, what was measured before
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Table, figure and title of a run, from rows that are written here."""
 
+import json
+import types
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from tests.support.image_runs import write
 from train import plot
 from train.lib.images import critic_flags, figure, report, run_figure, table1
+from train.lib.run import metrics_csv, run_folder
 from train.lib.run.settings import Settings
 
 ROWS = [{"step": s, "accuracy": 0.1, "val_accuracy": 0.2} for s in (1, 2)]
@@ -60,6 +63,42 @@ def test_runs_beside_a_run_are_its_baselines(tmp_path):
     result = table1.read(tmp_path / "a")
     shares = run_figure.baselines(result, {"chance": 0.1})
     assert shares == {"chance": 0.1, "noprop": 0.2, "backprop": 0.7}
+
+
+@pytest.mark.parametrize("name", ["baselines", "floors"])  # the second, in older runs
+def test_a_run_s_own_baselines_are_those_of_its_summary(name):
+    shares = {"chance": 0.1, "logistic regression on pixels": 0.3}
+    assert run_figure.own_baselines({name: shares}) == shares
+    for wrong in ({"chance": "0.1"}, {"chance": 10.0}, [0.1], None):
+        with pytest.raises((ValueError, TypeError)):
+            run_figure.own_baselines({name: wrong})
+
+
+def finished(run, num_classes=10):
+    """Finish a run of one step; return the baselines in its summary."""
+    values = {"method": "backprop", "batch_size": 4, "seed": 0, "pixel_baseline": False}
+    facts = {"name": "shapes", "classes": num_classes}
+    images = types.SimpleNamespace(num_classes=num_classes, notice="", describe=lambda: facts)
+    logs = {"accuracy": 0.5, "top5": 0.5, "val_accuracy": 0.5, "val_top5": 0.5}
+    row = {"epoch": 1, "step": 1, "seconds": 1.0, **logs}
+    (run.folder / "metrics.csv").write_bytes(metrics_csv.as_csv([row], header=True))
+    report.finish(run, Settings(values, frozenset()), "A net", images, [], [row], 0.0)
+    return json.loads((run.folder / "summary.json").read_text())["baselines"]
+
+
+def test_a_run_that_is_finished_again_keeps_its_measured_baseline(tmp_path):
+    measured = {"chance": 0.1, "logistic regression on pixels": 0.3}
+    with run_folder.Run(tmp_path, {"seed": 0}, "cifar10") as run:
+        run.add_facts()
+        assert finished(run) == {"chance": 0.1}
+        for name, of, expected in (
+            ("baselines", run.id, measured),
+            ("floors", run.id, measured),
+            ("baselines", "another", {"chance": 0.1}),
+            ("none", run.id, {"chance": 0.1}),
+        ):
+            run.write_summary({"run": of, name: measured})
+            assert finished(run) == expected
 
 
 def test_a_single_run_is_drawn_with_what_it_was_in_its_title(tmp_path, monkeypatch, capsys):

@@ -14,8 +14,8 @@ from train.lib.images.run_title import data_name, scale
 from train.lib.images.share import WHOLE
 from train.lib.images.streams import Images
 from train.lib.images.table1 import NAMES, count_of_cuts
-from train.lib.run import cli, files, schema, summary
-from train.lib.run.errors import UsageError, reading
+from train.lib.run import cli, files, identity, schema, summary
+from train.lib.run.errors import DamagedError, UsageError, reading
 from train.lib.run.progress import format_seconds
 from train.lib.run.run_folder import Run
 from train.lib.run.settings import Settings
@@ -25,6 +25,7 @@ RESULTS = ["figure.png", "saved_model"]  # of a run, at its end
 SCORES = ("val_accuracy", "val_top5", "accuracy", "top5")
 # The logs of a cut, `cut1_cosine` and so on, that the table of diagnostics has.
 DIAGNOSTICS = ("loss", "gradient_loss", "cosine", "norm_ratio", "accuracy")
+PIXELS = "logistic regression on pixels"  # the baseline of --pixel_baseline
 SILENT = 1e-3  # the norm ratio below which a critic predicts no gradient
 # Flags that a title has in words, or that change no number.
 NOT_IN_TITLE = {
@@ -90,7 +91,7 @@ def finish(
     last = rows[-1]
     with reading(run.path("metrics.csv"), "choose another --workdir", "is damaged"):
         schema.check_columns(last, SCORES)
-    baselines = {"chance": 1 / images.num_classes}
+    baselines = {"chance": 1 / images.num_classes} | _measured_before(run)
     name = data_name(images.describe())
     what = f"{net} on {name}, {NAMES[settings.method]}, {count_of_cuts(len(cuts))}"
     title = "\n".join([
@@ -116,7 +117,7 @@ def finish(
         "steps": int(last["step"]),
         "top1": last["val_accuracy"],
         "top5": last["val_top5"],
-        "floors": baselines,
+        "baselines": baselines,
         "images_per_second": last["step"] * settings.batch_size / last["seconds"],
         "last": dict(last),
         "saved_model_difference": saved_model_difference,
@@ -125,7 +126,7 @@ def finish(
     run.write_summary({**results, "run": run.id})
     if settings.pixel_baseline:  # after the summary, which then outlives its failure
         share = pixel_baseline.pixel_baseline(dataclasses.replace(images, share=WHOLE))
-        baselines["logistic regression on pixels"] = share
+        baselines[PIXELS] = share
         run.write_summary({**results, "run": run.id})
     run_figure.draw(run.folder)
     print(f"\n{title}\n{scores_table(last, baselines)}")
@@ -137,6 +138,19 @@ def finish(
     if images.notice:
         print(f"\n*** {images.notice} ***")
     return results
+
+
+def _measured_before(run: Run) -> dict[str, float]:
+    """Return the baseline that --pixel_baseline has given this run before, if it has."""
+    path = run.path("summary.json")
+    try:
+        with reading(path, "it is written again"):
+            before = files.read_json(path)
+            identity.check(before, {"run": run.id})
+            shares = run_figure.own_baselines(before)
+    except DamagedError:  # or there is none yet
+        return {}
+    return {name: share for name, share in shares.items() if name == PIXELS}
 
 
 def flags_of_title(settings: Settings) -> list[str]:

@@ -25,7 +25,7 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     with reading(folder / "summary.json", "run its command again", "is damaged"):
         summary = files.read_json(folder / "summary.json")
         cuts, title = list(summary["cuts"]), summary.get("title") or _title(result, summary)
-        shares = baselines(result, summary["floors"])
+        shares = baselines(result, own_baselines(summary))
         schema.check_numbers(shares)
         schema.check_columns(rows[-1], ["step", *figure.STYLES])
     path = Path(into or folder) / "figure.png"
@@ -33,15 +33,22 @@ def draw(folder: Path, into: Path | None = None) -> list[Path]:
     return [path]
 
 
-def baselines(result: table1.Result, floors: Mapping[str, float]) -> dict[str, float]:
+def own_baselines(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return {label: accuracy} in a run's summary.json, where older runs call them floors."""
+    shares = dict(summary["baselines"] if "baselines" in summary else summary["floors"])
+    schema.check_shares(list(shares.values()), len(shares))
+    return shares
+
+
+def baselines(result: table1.Result, own: Mapping[str, float]) -> dict[str, float]:
     """Return {label: accuracy} of chance, and of noprop and backprop if they are known.
 
     Args:
       result: the run.
-      floors: its own baselines, from summary.json.
+      own: its own baselines, from summary.json.
     """
     kept = result.folder / BASELINES
-    shares = dict(floors) | (files.read_json(kept) if kept.exists() else {})
+    shares = dict(own) | (files.read_json(kept) if kept.exists() else {})
     for path in sorted(result.folder.absolute().parent.glob("*/summary.json")):
         try:
             other = table1.read(path.parent)
