@@ -58,7 +58,7 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
         drawn = 0
         taken: dict[Path, Path] = {}  # {where a run was drawn: the run's folder}
         for run in runs:
-            into = workdir / run.folder.name if workdir else run.folder
+            into = workdir / run.folder.resolve().name if workdir else run.folder
             if into in taken:
                 problems.append(
                     f"{run.folder} would be drawn over {taken[into]}, in {into}: draw it into "

@@ -173,3 +173,14 @@ def test_runs_of_one_name_are_not_drawn_over_each_other(tmp_path, capsys):
         write_rows(tmp_path / folder / "run", "teacher")
     plot.main([tmp_path / "a" / "run", tmp_path / "b" / "run"], tmp_path / "out")
     assert f"{tmp_path}/b/run would be drawn over {tmp_path}/a/run" in capsys.readouterr().err
+
+
+def test_a_run_that_is_typed_by_dots_is_drawn_into_the_workdir(tmp_path, monkeypatch):
+    write_rows(tmp_path / "run", "teacher")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    for here, typed in (("run", "."), ("run/checkpoints", "..")):
+        monkeypatch.chdir(tmp_path / here)
+        out = tmp_path / "out" / here
+        plot.main([typed], out)
+        assert [*tmp_path.rglob("*.png")] == [out / "run" / "curve.png"]
+        (out / "run" / "curve.png").unlink()
