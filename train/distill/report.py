@@ -7,7 +7,7 @@ from sobolev_tf.keras_support import directories
 from train.distill import baselines, episodes, figures, splits, students, tables
 from train.distill.students import METHODS, Study
 from train.lib.atari import environment
-from train.lib.run import cli, files, metrics_csv, run_folder, summary
+from train.lib.run import cli, files, metrics_csv, run_folder, summary, text_table
 
 
 def finish(study: Study, run: run_folder.Run) -> None:
@@ -49,9 +49,8 @@ def finish(study: Study, run: run_folder.Run) -> None:
     most = math.log(len(environment.ACTIONS[settings.game]))
     print(f"teacher, as recorded: mean entropy {entropy:.3g} of at most {most:.3g} nats")
     for name, points in scores.items():
-        print(
-            f"{name}: mean true score {sum(points) / len(points):.1f} over {len(points)} episodes"
-        )
+        over = text_table.counted(len(points), "episode")
+        print(f"{name}: mean true score {sum(points) / len(points):.1f} over {over}")
 
     winner = students.folder(run, *ranked[0])
     saved = run.path("saved_model")

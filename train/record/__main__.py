@@ -37,6 +37,7 @@ from train.lib.run.errors import CommandError
 from train.lib.run.resumable import caught_signals
 from train.lib.run.save_callback import Stopped
 from train.lib.run.settings import Settings
+from train.lib.run.text_table import counted
 from train.record.recorder import Recorder
 from train.record.status import Status
 from train.record.writer import Writer
@@ -177,15 +178,6 @@ def usual_length(settings: Settings) -> int | None:
     if settings.teacher != "released":
         return None
     return min(USUAL_LENGTHS[settings.game], settings.max_episode_steps)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "episode"), counted(2000, "step")
-    ('1 episode', '2,000 steps')
-    """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def finish(settings: Settings, run: run_folder.Run, writer: Writer) -> None:

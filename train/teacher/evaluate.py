@@ -10,6 +10,7 @@ from train.lib.atari.driver import Observer
 from train.lib.atari.trajectory import Trajectory
 from train.lib.run import cli, files, run_folder
 from train.lib.run.errors import UsageError
+from train.lib.run.text_table import counted
 from train.teacher.agreement import Agreement
 
 RELEASE_EPISODES = 30
@@ -85,18 +86,19 @@ def evaluate(
 
 
 def describe(scores: np.ndarray) -> str:
-    """Return mean, spread and every score as one line.
+    """Return mean, spread and every score as one line; a single score has no spread.
 
     Example:
 
     >>> describe(np.array([3.0, 5.0]))
     'mean true score 4.0 ±1.4 over 2 episodes: 3 5'
+    >>> describe(np.array([3.0]))
+    'mean true score 3.0 over 1 episode: 3'
     """
-    spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
+    spread = f" ±{scores.std(ddof=1):.1f}" if len(scores) > 1 else ""
     listed = " ".join(f"{score:.0f}" for score in scores)
-    return (
-        f"mean true score {scores.mean():.1f} ±{spread:.1f} over {len(scores)} episodes: {listed}"
-    )
+    over = counted(len(scores), "episode")
+    return f"mean true score {scores.mean():.1f}{spread} over {over}: {listed}"
 
 
 def write_gif(path: str | Path, frames: list[np.ndarray], scale: int = 3) -> None:

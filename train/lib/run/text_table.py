@@ -30,3 +30,12 @@ def percent(share: float | None) -> str:
     '12.5 %'
     """
     return "" if share is None else f"{100 * share:.1f} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "episode"), counted(2000, "step")
+    ('1 episode', '2,000 steps')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
