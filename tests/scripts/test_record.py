@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import keras
@@ -175,6 +176,25 @@ def test_a_stopped_recording_is_no_data_set_and_goes_on(run, tmp_path, monkeypat
     firsts = {steps["action"].tobytes() for steps, _ in episodes}
     assert len(firsts) == len(episodes)  # New games, not the same ones again.
     policies.load(tmp_path / "teacher.keras", "breakout")
+
+
+def test_a_recording_stopped_with_more_steps_than_asked_for_is_finished(run, tmp_path, monkeypatch):
+    flush = Writer.flush
+
+    def stopped(self):
+        flush(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "flush", stopped)
+        code, _, err = run("--num_steps=3", f"--workdir={tmp_path}")
+    assert code == 130
+    [steps] = re.findall(
+        r"saved at step (\d+), of at least 3; the same command finishes the run\n", err
+    )
+    code, _, err = run("--num_steps=3", f"--workdir={tmp_path}")
+    assert code == 0, err
+    assert json.loads((tmp_path / "summary.json").read_text())["num_steps"] == int(steps) > 3
 
 
 class Plays(tf.Module):

@@ -46,11 +46,17 @@ class Position:
 
 
 class Stopped(CommandError):
-    """SIGTERM or Ctrl-C, after the state was saved; the exit code is 128 + the signal."""
+    """SIGTERM or Ctrl-C, after the state was saved; the exit code is 128 + the signal.
+
+    Who plays games may take more steps than were asked for: episodes and updates are ended.
+    """
 
     def __init__(self, number: int, step: int, total: int):
         name = signal.Signals(number).name
-        super().__init__(f"{name}: saved at step {step} of {total}; the same command resumes")
+        saved = f"saved at step {step} of {total}; the same command resumes"
+        if step > total:
+            saved = f"saved at step {step}, of at least {total}; the same command finishes the run"
+        super().__init__(f"{name}: {saved}")
         self.code = 128 + number
 
 
