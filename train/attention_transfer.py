@@ -137,7 +137,7 @@ def all_tasks(settings: Settings) -> list[Task]:
     Raises:
       UsageError: for flags that make no sense, or too many students.
     """
-    sizes = cells.whole_numbers(settings, "num_points")
+    sizes = cells.distinct_numbers(settings, "num_points")
     (x, _), _ = digits.load()
     if max(sizes) > len(x):
         raise UsageError(f"--num_points={max(sizes)}: there are {len(x)} training digits")
@@ -151,10 +151,10 @@ def all_tasks(settings: Settings) -> list[Task]:
     learned = [("labels", 0.0), ("distill", 0.0)]
     learned += [(method, a) for method in ("transfer", "sobolev") for a in dict.fromkeys(alphas)]
     seeds = cells.seeds(settings)
-    memory.refuse_too_many_nets(settings, len(set(sizes)) * len(learned) * settings.num_seeds)
+    memory.refuse_too_many_nets(settings, len(sizes) * len(learned) * settings.num_seeds)
     return [
         Task(size, method, alpha, seed, settings.steps, settings.learning_rate)
-        for size in sorted(set(sizes))
+        for size in sorted(sizes)
         for method, alpha in learned
         for seed in seeds
     ]

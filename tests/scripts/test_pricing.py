@@ -164,6 +164,7 @@ def test_a_run_ends_with_table_and_figures_and_goes_on_where_it_stopped(run, tmp
         (["--hidden=a"], "--hidden=a: expected whole numbers"),
         (["--hidden=99999999,99999999"], "--hidden=99999999,99999999 needs 7.45e+07 GiB"),
         (["--num_seeds=2147483647"], "--num_seeds=2147483647 needs 1.8e+04 GiB"),
+        (["--num_paths=20,20,20", "--num_seeds=2147483647"], "needs 6e+03 GiB"),  # of one size
         (["--num_assets=0"], "--num_assets=0"),
         (["--product=call", "--num_assets=20"], "--num_assets is not for --product=call"),
         (["--learning_rate=nan"], "--learning_rate=nan"),

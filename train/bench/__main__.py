@@ -138,7 +138,7 @@ def main(settings: Settings) -> None:
             unused_flags.refuse(
                 settings, [name], f"--suite={settings.suite}, only for --suite={suite}"
             )
-    sizes = cells.whole_numbers(settings, "points_per_input")
+    sizes = cells.distinct_numbers(settings, "points_per_input")
     chosen_rows = partial(engineering.rows, sizes=sizes, learners=settings.learner)
     soak_rows = partial(soak.rows, minutes=settings.minutes, workdir=settings.workdir)
     suites = SUITES | {"engineering": chosen_rows, "soak": soak_rows}

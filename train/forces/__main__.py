@@ -87,7 +87,7 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
       UsageError: for seeds that are too large, or too many nets.
     """
     seeds = cells.seeds(settings)
-    num_nets = settings.num_seeds * len(settings.system) * len(recipes.METHOD_NAMES)
+    num_nets = settings.num_seeds * len(set(settings.system)) * len(recipes.METHOD_NAMES)
     memory.refuse_too_many_nets(settings, num_nets)
     return [
         recipes.Task(

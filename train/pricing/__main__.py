@@ -82,14 +82,14 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
     """
     if "basket" not in settings.product:
         unused_flags.refuse(settings, ["num_assets"], "--product=call, which is on one asset")
-    sizes = cells.whole_numbers(settings, "num_paths")
+    sizes = cells.distinct_numbers(settings, "num_paths")
     hidden = cells.whole_numbers(settings, "hidden")
     if min(sizes) < 2:
         raise UsageError("--num_paths=1: z-scores need two paths at least")
     seeds = cells.seeds(settings)
     numbers = max(sizes) * (settings.num_assets + 1)
     memory.refuse_more_than_there_is(f"--num_paths={max(sizes)}", NUMBER_BYTES * numbers)
-    num_nets = len(sizes) * settings.num_seeds * len(settings.product) * len(nets.METHOD_NAMES)
+    num_nets = len(sizes) * settings.num_seeds * len(set(settings.product)) * len(nets.METHOD_NAMES)
     memory.refuse_too_many_nets(settings, num_nets, [settings.num_assets, *hidden, 1])
     return [
         nets.Task(
@@ -102,7 +102,7 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
             steps=settings.steps,
             learning_rate=settings.learning_rate,
         )
-        for paths in sorted(set(sizes), reverse=True)
+        for paths in sorted(sizes, reverse=True)
         for seed in seeds
         for product in dict.fromkeys(settings.product)
         for method in nets.METHOD_NAMES

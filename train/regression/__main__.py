@@ -146,7 +146,7 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     """
     suite = "--suite=functions, only for --suite=engineering"
     unused_flags.refuse(settings, ENGINEERING_FLAGS, suite)
-    sizes = cells.whole_numbers(settings, "num_points")
+    sizes = cells.distinct_numbers(settings, "num_points")
     hidden = cells.whole_numbers(settings, "hidden")
     seeds = cells.seeds(settings)
     if settings.batch_size and settings.preset != "paper":
@@ -160,12 +160,13 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     if settings.domain and not set(settings.function) - set(functions.SEVEN):
         raise UsageError("--domain is for a --function=EXPRESSION; the seven have their own")
     memory.refuse_more_than_there_is(f"--num_points={max(sizes)}", POINT_BYTES * max(sizes))
-    num_nets = len(sizes) * settings.num_seeds * len(settings.function) * len(recipes.NUM_LABELS)
+    names = list(dict.fromkeys(settings.function))
+    num_nets = len(sizes) * settings.num_seeds * len(names) * len(recipes.NUM_LABELS)
     memory.refuse_too_many_nets(settings, num_nets, [2, *hidden, 1])
     # The paper's nets compute in float32.
     is_paper = settings.preset == "paper"
     largest = functions.LARGEST_FLOAT32 if is_paper else functions.LARGEST
-    for name in settings.function:
+    for name in names:
         function = functions.resolve(name, settings.domain)
         functions.labeled_points(function, 1000, seed=(settings.seed,), largest=largest)
     return [
@@ -180,9 +181,9 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
             steps=settings.steps,
             batch_size=settings.batch_size,
         )
-        for size in sorted(set(sizes), reverse=True)
+        for size in sorted(sizes, reverse=True)
         for seed in seeds
-        for function in dict.fromkeys(settings.function)
+        for function in names
         for method in recipes.NUM_LABELS
     ]
 

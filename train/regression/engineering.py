@@ -148,7 +148,7 @@ def all_cells(settings: Settings) -> list[Cell]:
     Raises:
       UsageError: for flags that make no sense, or ask for more than fits into memory.
     """
-    sizes = sorted(set(cells.whole_numbers(settings, "points_per_input")))
+    sizes = sorted(cells.distinct_numbers(settings, "points_per_input"))
     seeds = cells.seeds(settings)
     fits = [name for name in FITS if name in settings.fit]
     problems = [name for name in PROBLEMS if name in settings.problem]

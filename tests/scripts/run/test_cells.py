@@ -89,4 +89,6 @@ def test_lists_of_anything_else_than_whole_numbers_are_refused(typed):
 
 
 def test_whole_numbers_of_a_flag():
-    assert cells.whole_numbers(settings(hidden=["20", " 7 "]), "hidden") == [20, 7]
+    typed = settings(hidden=["20", " 7 ", "20"])
+    assert cells.whole_numbers(typed, "hidden") == [20, 7, 20]  # widths of layers
+    assert cells.distinct_numbers(typed, "hidden") == [20, 7]

@@ -170,3 +170,8 @@ def whole_numbers(settings: Settings, name: str) -> list[int]:
         text = ",".join(map(str, typed))
         raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
     return numbers
+
+
+def distinct_numbers(settings: Settings, name: str) -> list[int]:
+    """Return the list of a flag as `whole_numbers` does, each number once: nets of its own."""
+    return list(dict.fromkeys(whole_numbers(settings, name)))
