@@ -128,8 +128,8 @@ def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a net's row of metrics.csv. Raises ValueError for curves that no such net can have."""
     tests = row["steps"] // STEPS_BETWEEN_TESTS
     schema.check_shares(row["accuracy"], tests)
-    if len(row["cosine"]) not in (0, tests):
-        raise ValueError(f"it has {len(row['cosine'])} cosines of {tests} tests")
+    if (shape := np.array(row["cosine"], float).shape) not in ((0,), (tests,)):
+        raise ValueError(f"its cosines are {list(shape)}, expected {[tests]}")
     reached = {"accuracy": row["accuracy"][-1], "steps_to_goal": steps_to_goal(row["accuracy"])}
     return {name: row[name] for name in ("method", "label_weight", "seed")} | reached
 

@@ -96,6 +96,7 @@ def test_without_critics_their_flags_are_refused(refused):
         '{"accuracy": [0.1, 0.5, 0.9, 95.0], "cosine": [], "seconds": 1}',
         '{"accuracy": [-0.1, 0.5, 0.9, 0.95], "cosine": [], "seconds": 1}',
         '{"accuracy": [0.1, 0.5, 0.9, 0.95], "cosine": [0.5], "seconds": 1}',
+        '{"accuracy": [0.1, 0.5, 0.9, 0.95], "cosine": [0, 0, 0, "a"], "seconds": 1}',
     ],
 )
 def test_a_damaged_net_is_trained_again(tmp_path, capsys, content):
