@@ -123,10 +123,10 @@ def _unrelated(
     residual = residual[..., seen]
     use = np.isfinite(part.rise).all(-1, keepdims=True)
     step, rise, r = (np.where(use, a, 0.0) for a in (part.step, part.rise, residual))
-    # Slopes fitted to the values: do they foretell each left out rise better than dy?
+    # Slopes fitted to the values: do they predict each left out rise better than dy?
     fitted, errors = leave_one_out(step, rise)
     loss = robust_loss(part, part.rise - errors)
-    loss = np.where(use, loss, np.nan)  # unused rises are zero here, and would be foretold
+    loss = np.where(use, loss, np.nan)  # unused rises are zero here, and would be predicted
     gain = mean_of(robust_loss(part, part.rise - residual) - loss, (1, 2))
     gain = gain[np.isfinite(gain)]
     if not len(gain):  # no row in which all outputs are known

@@ -17,7 +17,7 @@ def constant_columns(
 ) -> list[Finding]:
     """Name the columns of dy that are constant, while a slope along them explains the residuals.
 
-    The slope is fitted to the residuals at each row, and has to foretell those that were left out.
+    The slope is fitted to the residuals at each row, and has to predict those that were left out.
 
     Args:
       data: the labels.

@@ -1,4 +1,4 @@
-"""Means, medians and spreads of what is not NaN; gains, and rises that fitted slopes foretell."""
+"""Means, medians and spreads of what is not NaN; gains, and rises that fitted slopes predict."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 TINY = 1e-30  # keeps quotients finite
 
 _SIGNIFICANT = 5  # standard errors of a mean over rows: a smaller one is chance
-_LEVERAGE = 1e-3  # the least that leaves a rise to foretell
+_LEVERAGE = 1e-3  # the least that leaves a rise to predict
 
 # Of the largest number in a column: the spread of a column that is constant but for rounding.
 _CONSTANT = 1e-5
@@ -44,14 +44,14 @@ def exceeds(gain: np.ndarray, least: float) -> bool:
 
 
 def leave_one_out(step: np.ndarray, rise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit slopes to the rises of each row, and foretell each rise from the others.
+    """Fit slopes to the rises of each row, and predict each rise from the others.
 
     Args:
       step: [A,N,D], zero where a rise is not known.
       rise: [A,N,K], zero there too.
 
     Returns:
-      The slopes of all rises [A,D,K], and the errors of the foretold ones [A,N,K].
+      The slopes of all rises [A,D,K], and the errors of the predicted ones [A,N,K].
 
     Example:
 

@@ -188,6 +188,8 @@ def _eager_line(error: tf.errors.OpError) -> str | None:
     text = _of_layer(error) or error.message
     if "IteratorGetNext" in text or "Traceback (most recent" in text:
         return None  # who reads the data knows better
+    if "\nCondition x" in text:  # of tf.debugging, which shows both sides below
+        return text.split("\n")[0]
     found = re.match(r"(?s)\{\{function_node [^}]*\}\} (.+?) \[Op:\w+\]", text)
     return " ".join(found[1].split()) if found else None
 

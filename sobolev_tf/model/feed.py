@@ -229,14 +229,14 @@ class Feed:
         if options["class_weight"] is not None or options["shuffle"] == "batch":
             return None
         settings = {"shuffle": options["shuffle"], "steps": options["steps_per_epoch"]}
-        if (batches := self._batches(data, batch_size, **settings)) is None:
+        if (batches := self._batches(data, batch_size, training=True, **settings)) is None:
             return None
         self.batches = batches
         validation = {name: options[name] for name in ("validation_data", "validation_batch_size")}
         validation["validation_batch_size"] = validation["validation_batch_size"] or batch_size
         return {"x": batches, "shuffle": False} | validation
 
-    def _batches(self, data, batch_size, singly=False, **settings):
+    def _batches(self, data, batch_size, singly=False, training=False, **settings):
         """Batches of arrays on the device; None where Keras has to make them."""
         if not (per_call := self.model.steps_per_call()):
             return None
@@ -251,7 +251,7 @@ class Feed:
         if self.model.jit_compile:
             weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
             steps = self.epochs * batches.num_batches
-            if "shuffle" in settings:  # training
+            if training:
                 steps += int(self.model.optimizer.iterations)
             batches.xla = xla_pays(steps, batches.size, weights)
         return batches

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from sobolev_tf import jets
 from sobolev_tf.model.posterior import Posterior
+from sobolev_tf.solvers.gaussian_process import GaussianProcess
 from sobolev_tf.solvers.jitter import with_enough_jitter
 from sobolev_tf.solvers.kernel_covariance import bells
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess
 
 _OLD_JITTER = 1e-11  # of layers in files without their own
 _LEAST_PRECISION = 1e-200  # so that it has a square
@@ -159,7 +159,7 @@ def _covariance(points, others, alpha):
 
 
 def _trend_basis(points):
-    """`kernel_evidence.trend_basis` of tensors: [B,1+D,1+D]."""
+    """`gaussian_process.trend_basis` of tensors: [B,1+D,1+D]."""
     value = tf.concat([tf.ones_like(points[:, :1]), points], 1)[:, None]
     slopes = tf.eye(1 + points.shape[1], dtype=points.dtype)[None, 1:] + value[:, :1, :1] * 0
     return tf.concat([value, slopes], 1)

@@ -11,7 +11,8 @@ import dataclasses
 import numpy as np
 
 from sobolev_tf.keras_support.progress import is_shown
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior, most_probable
+from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
+from sobolev_tf.solvers.kernel_evidence import most_probable
 
 _NOISY = 0.04  # deviation of the noise over the slopes' typical size, or the values' deviation
 _VALUES = 3  # value labels over coefficients of the trend, for a fit to values alone

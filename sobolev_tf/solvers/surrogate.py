@@ -12,7 +12,7 @@ from sobolev_tf.keras_support.calls import called_as
 from sobolev_tf.keras_support.progress import is_shown
 from sobolev_tf.model.sobolev import SobolevModel
 from sobolev_tf.solvers import surrogate_labels
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
+from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 from sobolev_tf.solvers.kernel_units import kernel_net
 from sobolev_tf.solvers.laplace import renew_posterior

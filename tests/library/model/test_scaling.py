@@ -106,10 +106,20 @@ def test_whole_numbers_are_scaled_as_numbers():
 
 
 def test_half_precision_nets_answer_in_large_units():
-    layers = [keras.layers.Dense(n, dtype="mixed_float16") for n in (8, 2)]
-    model = compiled(keras.Sequential([keras.Input([3]), *layers]))
-    model.adapt(X, (1e6 * Y, 1e6 * DY))
-    assert np.isfinite(model.predict(X, verbose=0)).all()
+    half, single = (
+        compiled(
+            keras.Sequential(
+                [keras.Input([3]), *(keras.layers.Dense(n, dtype=dtype) for n in (8, 2))]
+            )
+        )
+        for dtype in ("mixed_float16", "float32")
+    )
+    for model in (half, single):
+        model.adapt(X, (1e6 * Y, 1e6 * DY))
+        model.net.set_weights(single.net.get_weights())
+    expected = single.predict(X, verbose=0)
+    error = 0.01 * expected.std()
+    np.testing.assert_allclose(half.predict(X, verbose=0), expected, atol=error)
     assert np.isfinite(model.predict_jet(X).derivatives[0]).all()
 
 

@@ -6,9 +6,9 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies
 
 import sobolev_tf as st
+from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.jitter import jitter_against_rounding, with_enough_jitter
 from sobolev_tf.solvers.kernel_covariance import bells
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_posterior import KernelPosterior
 
 

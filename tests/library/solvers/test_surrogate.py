@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import sobolev_tf as st
-from sobolev_tf.solvers import kernel_evidence, surrogate
+from sobolev_tf.solvers import gaussian_process, surrogate
+from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels
 from sobolev_tf.solvers.jitter import jitter_against_rounding
 from sobolev_tf.solvers.kernel_covariance import covariance, differences
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, most_probable
+from sobolev_tf.solvers.kernel_evidence import most_probable
 from sobolev_tf.solvers.surrogate import _sizes
 from tests.support.waves import HIGH, LOW, RANDOM, TEST, X, waves
 
@@ -197,9 +198,9 @@ def test_deviations_are_those_of_the_closed_form(tmp_path):
     zt, units = (test - x.mean(0)) / x.std(0), np.array([1.0, *layer.lengths.numpy()])
     kept = process.present.ravel()
     cross = covariance(differences(zt, z, prior.lengths), prior.alpha).reshape(12, 18)[:, kept]
-    basis = kernel_evidence.trend_basis(z) * units[:, None]
+    basis = gaussian_process.trend_basis(z) * units[:, None]
     basis = basis.reshape(18, 3)[kept]
-    left = (kernel_evidence.trend_basis(zt) * units[:, None]).reshape(12, 3)
+    left = (gaussian_process.trend_basis(zt) * units[:, None]).reshape(12, 3)
     gram = covariance(differences(z, z, prior.lengths), prior.alpha).reshape(18, 18)
     gram += np.diag(np.tile(process.noise + process.jitter, 6))
     factor = np.linalg.cholesky(gram[np.ix_(kept, kept)])  # an inverse would lose the digits

@@ -24,11 +24,19 @@ def test_a_file_that_states_nothing_is_read(tmp_path):
     assert list(identity.read_npz(tmp_path / "a.npz", {"seed": 0})) == ["scores"]
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", "7", ""])
-def test_a_damaged_statement_is_no_statement(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "expected a dict"),
+        ("7", "expected a dict"),
+        ("{", "Expecting"),
+        ("", r"is empty|Expecting"),
+    ],
+)
+def test_a_damaged_statement_is_no_statement(tmp_path, content, message):
     with open(tmp_path / "a.npz", "wb") as file:
         files.write_npz(file, ARRAYS, {identity.PART: content})
-    with pytest.raises(ValueError, match=r"expected a dict|Expecting|is empty"):
+    with pytest.raises(ValueError, match=message):
         identity.read_npz(tmp_path / "a.npz", {"seed": 0})
 
 

@@ -60,7 +60,13 @@ def test_addresses_that_cannot_be_are_refused(addresses, message):
         parse(CLUSTER | {"worker": addresses})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "[]", '{"cluster": 3}'])
-def test_other_text_is_refused(text):
-    with pytest.raises(ValueError, match=r"it is not JSON|it has no cluster"):
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_text_that_is_no_json_is_refused(text):
+    with pytest.raises(ValueError, match="it is not JSON"):
+        tf_config.parse(text)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '{"cluster": 3}'])
+def test_json_without_a_cluster_is_refused(text):
+    with pytest.raises(ValueError, match="it has no cluster"):
         tf_config.parse(text)

@@ -1,11 +1,11 @@
-"""A kernel net's covariances, evidence and left-out errors, against numbers by hand."""
+"""A Gaussian process: covariances, evidence and left-out errors, against numbers by hand."""
 
 import numpy as np
 import pytest
 
 import sobolev_tf as st
+from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_covariance import bells, covariance, differences
-from sobolev_tf.solvers.kernel_evidence import GaussianProcess, Labels, Prior
 from tests.support.waves import RANDOM
 
 
