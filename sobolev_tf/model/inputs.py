@@ -293,7 +293,8 @@ class Inputs:
         """The dtype of an input; float64 in a float64 net, since z-scores are computed of it."""
         if (self.wrt is None or name in self.chosen) and self.is_float64():
             return "float64"
-        if (structure := self._dict()) and name in structure:
+        structure = self._dict()
+        if structure is not None and name in structure:
             return structure[name].dtype
         for tensor in getattr(self.net, "inputs", None) or []:
             if name is None or tensor.name == name:

@@ -40,7 +40,7 @@ def test_a_net_that_couples_rows_is_warned_of_once(layer, recwarn):
 
 def test_an_unbuilt_net_is_looked_at_too():
     net = keras.Sequential([keras.layers.Dense(4, "tanh"), centered(), keras.layers.Dense(1)])
-    model = st.st.SobolevModel(net)
+    model = st.SobolevModel(net)
     model.compile("sgd")
     with pytest.warns(UserWarning, match="SobolevModel.fit: the net couples the rows"):
         model.fit(X, (Y, DY), verbose=0)

@@ -204,7 +204,7 @@ def test_a_decoupled_model_keeps_its_weights():
     model.compile(keras.optimizers.SGD(0.1, weight_decay=0.1), "adam", loss)
     data = tf.data.Dataset.from_tensor_slices((spoilt(X, np.nan, 3), np.arange(16) % 3)).batch(4)
     start = model.get_weights()
-    with pytest.raises(ValueError, match="x has NaN, first in row 3"):
+    with pytest.raises(ValueError, match=r"x \(batch 0\) has NaN, first in row 3"):
         model.fit(data, verbose=0)
     assert_same(start, model.get_weights())
 
