@@ -223,6 +223,11 @@ class Teacher(OneLineLayer):
         teacher._drawn = teacher._checksum()
         return teacher
 
+    def load_own_variables(self, store: Any) -> None:
+        """Load as Keras does; a file has the teacher's weights."""
+        super().load_own_variables(store)
+        self._drawn = None
+
     def warn_of_drawn_weights(self, caller: str) -> None:
         """Warn, once, if the weights are still those that `from_config` drew.
 

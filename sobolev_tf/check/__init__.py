@@ -44,6 +44,7 @@ from sobolev_tf.check.secants import (
     implied_rises,
     neighbor_secants,
 )
+from sobolev_tf.check.statistics import has_spread
 from sobolev_tf.check.values import values_of
 from sobolev_tf.keras_support.arrays import is_array
 from sobolev_tf.keras_support.calls import called_as
@@ -127,23 +128,35 @@ def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
             explained = explain(data, band, CLOSE, fitted=secants.band(0, _FITTED * stop))
             tried.append((relative_misfit(band, explained.rise), band, explained))
     _, band, explained = min(tried, key=lambda t: t[0])
-    error = math.sqrt(relative_misfit(band, implied_rises(data, band).sum(-1)))
-    findings = explained.findings or _unexplained(data, secants, band, judged)
-    findings = name_judged(data, judged, findings)
+    rises = implied_rises(data, band).sum(-1)
+    error = math.sqrt(relative_misfit(band, rises))
+    residual = secants.rise - implied_rises(data, secants).sum(-1)
+
+    def unexplained(outputs):
+        found = _unexplained(data, secants, residual, band, rises, outputs)
+        return name_judged(data, outputs, found)
+
+    findings = name_judged(data, judged, explained.findings) or unexplained(judged)
     if not explained.findings and judged.sum() > 1:  # a few bad outputs hide behind good ones
-        alone = [np.arange(len(judged)) == k for k in np.flatnonzero(judged)]
-        found = [name_judged(data, k, _unexplained(data, secants, band, k)) for k in alone]
+        varied = np.flatnonzero(judged & has_spread(data.y))
+        found = [unexplained(np.arange(len(judged)) == k) for k in varied]
         if not findings or not all(found):
             findings = list(itertools.chain.from_iterable(found)) or findings
     pairs = int(np.isfinite(band.rise).any(-1).sum())
     return LabelCheck((*findings, *rest), error, f"{pairs} pairs of neighbors")
 
 
-def _unexplained(data: Data, secants: Secants, band: Secants, outputs: np.ndarray) -> list[Finding]:
+def _unexplained(
+    data: Data,
+    secants: Secants,
+    residual: np.ndarray,
+    band: Secants,
+    rises: np.ndarray,
+    outputs: np.ndarray,
+) -> list[Finding]:
     """What residuals of some outputs show, where no hypothesis explains these."""
-    _, near, rise = without_others(data, band, outputs, implied_rises(data, band).sum(-1))
-    error = math.sqrt(relative_misfit(near, rise))
-    residual = secants.rise - implied_rises(data, secants).sum(-1)
+    _, near, rises = without_others(data, band, outputs, rises)
+    error = math.sqrt(relative_misfit(near, rises))
     data, secants, residual = without_others(data, secants, outputs, residual)
     return constant_columns(data, secants, residual, CLOSE) or explain_residuals(
         data, secants, residual, error

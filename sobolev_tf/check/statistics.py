@@ -30,6 +30,15 @@ def spread_of(a: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.sqrt(mean_of((a - mean_of(a, 0)) ** 2, 0))) + _CONSTANT * size + TINY
 
 
+def has_spread(a: np.ndarray) -> np.ndarray:
+    """Tell of each column whether it varies by more than rounding.
+
+    >>> has_spread(np.array([[1.0, 1.0], [2.0, 1.0 + 1e-7]]))
+    array([ True, False])
+    """
+    return spread_of(a) > 2 * _CONSTANT * np.nanmax(np.abs(a), 0, initial=0.0) + 2 * TINY
+
+
 def exceeds(gain: np.ndarray, least: float) -> bool:
     """Tell whether the mean of a gain over rows exceeds `least`, and chance.
 

@@ -73,13 +73,11 @@ def own_errors(
         number for which the net has no output.
       ValueError: TensorFlow has no gradient of an operation's gradient.
     """
-    before = getattr(target, "failure", None)
     try:
         yield
     except Exception as error:
         failure = getattr(target, "failure", None)
-        is_new = failure not in (None, before, error)
-        if is_new and isinstance(failure, Exception) and _reports(error, failure):
+        if isinstance(failure, Exception) and failure is not error and _reports(error, failure):
             raise failure from None
         refused = isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnknownError)
         if refused and (line := _of_generator(error) or one_line(error) or _eager_line(error)):
@@ -215,8 +213,11 @@ def _is_unnamed(error: Exception) -> bool:
 
 
 def _reports(error: Exception, failure: Exception) -> bool:
-    """Whether an error is a graph's, or a wrapper's, report of a failure."""
+    """Whether an error is a graph's, or a wrapper's, report of a failure, now or earlier."""
+    if isinstance(error, tf.errors.OpError):
+        text = str(failure).split("\n")[0]
+        return type(failure).__name__ in error.message and text in error.message
     causes: list[BaseException] = [error]
-    while cause := causes[-1].__cause__:
+    while (cause := causes[-1].__cause__) and cause not in causes:
         causes.append(cause)
-    return isinstance(error, tf.errors.OpError) or failure in causes
+    return failure in causes

@@ -65,8 +65,8 @@ def warn_about_net(net: keras.Model, order: int) -> None:
     if order and any(layer.trainable for layer in norms):
         warn.at_users_line(
             f"{norms[0].name} normalizes over the batch in training: slopes are then those of the "
-            "whole batch, not those of predict, and are zero if it is followed by linear layers "
-            "only. Use LayerNormalization, or freeze a trained one (layer.trainable = False)."
+            "whole batch, not those of predict. Before linear layers only, they are zero. Use "
+            "LayerNormalization, or freeze the layer once it is trained (layer.trainable = False)."
         )
 
 

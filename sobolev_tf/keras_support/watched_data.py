@@ -150,5 +150,10 @@ def _rows(batch):
 
 
 def _bytes(entry):
-    leaves = [leaf for leaf in keras.tree.flatten(entry[-1]) if hasattr(leaf, "dtype")]
-    return sum(tf.size(leaf).numpy() * tf.as_dtype(leaf.dtype).size for leaf in leaves)
+    return sum(map(_bytes_of, keras.tree.flatten(entry[-1])))
+
+
+def _bytes_of(leaf):
+    if (known := getattr(leaf, "nbytes", None)) is not None:
+        return int(known)
+    return int(tf.size(leaf)) * leaf.dtype.size if isinstance(leaf, tf.Tensor) else 0

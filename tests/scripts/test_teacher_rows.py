@@ -76,3 +76,21 @@ def test_a_run_stopped_between_evaluations_does_not_go_on_without_their_rows(
     code, _, err = run(*TINY, f"--workdir={folder}")
     assert code == 2
     assert "its evaluations are not those before step" in err
+
+
+def test_a_run_stopped_while_it_saves_an_evaluation_goes_on(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(play, "scores", lambda *_, **options: np.array([2.0]))
+    save = teacher.Checkpoints.save
+
+    def stopped(self, *arguments, **facts):
+        if facts["evaluated"]:
+            monkeypatch.setattr(teacher.Checkpoints, "save", save)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return save(self, *arguments, **facts)
+
+    monkeypatch.setattr(teacher.Checkpoints, "save", stopped)
+    folder = tmp_path / "run"
+    assert run(*TINY, f"--workdir={folder}")[0] == 143
+    assert run(*TINY, f"--workdir={folder}")[0] == 0
+    steps = [line.split(",")[0] for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    assert len(set(steps)) == 2

@@ -266,7 +266,8 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
             return caught or step() >= mark or (time.monotonic() >= due and step() > first)
 
         a3c.run(actors, stop, look=lambda: clock.print(curve.finite_logs(curve.logs(actors))))
-        save(evaluated=False)
+        if step() > first:  # else the checkpoint of this step may state its evaluation
+            save(evaluated=False)
         if step() >= mark and not caught:
             scores = play.scores(
                 policy,
@@ -310,7 +311,10 @@ def check_rows(history: History, start: Mapping[str, Any]) -> None:
         resumable.check_last_row(history, start["step"], steps_per_epoch=1)
         resumable.check_logs(history, start.get("logs", {}))
     found = evaluations(history)
-    if start.get("evaluations", found) != found:
+    stated = start.get("evaluations", found)
+    if not start["evaluated"]:  # a row of this very step is written again
+        stated = [each for each in stated if each[0] < start["step"]]
+    if stated != found:
         raise UsageError(
             f"{history.path} is of another run or was changed: its evaluations are not those "
             f"before step {start['step']}; {resumable.remedy(history)}"

@@ -267,3 +267,14 @@ def test_one_bad_output_among_good_ones_is_named(fault):
     check = check_labels(x, y, dy)
     assert not check.ok
     assert [f.outputs for f in check.findings] == [(0,)]
+
+
+def test_an_output_that_varies_by_rounding_only_decides_nothing():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, [300, 2])
+    y = np.stack([np.sin(x[:, 0]), 1 + 1e-7 * rng.normal(size=300), np.cos(x[:, 1])], 1)
+    dy = np.zeros([300, 3, 2])
+    dy[:, 0, 0], dy[:, 1], dy[:, 2, 1] = np.cos(x[:, 0]), 1e-7, -np.sin(x[:, 1])
+    check = check_labels(x, y.astype("float32"), dy.astype("float32"))
+    assert check.ok
+    assert check.decided

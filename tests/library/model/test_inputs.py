@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sobolev_tf import SobolevModel
 from tests.support.cases import slow
 from tests.support.small import DY, X, Y, compiled, truth
 
@@ -145,3 +146,12 @@ def test_derivatives_by_name_have_the_axes_of_their_input():
         assert loss == pytest.approx(model.evaluate(x, {"d1": d1}, verbose=0), rel=1e-6)
     with pytest.raises(ValueError, match=r"label d1 of 'a' has shape .* \[2, 3\] as in x"):
         model.evaluate(x, {"d1": {"a": pairs.swapaxes(1, 2), "b": X}}, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_keys_of_a_dict_come_before_names_of_inputs():
+    a, b = keras.Input([1], name="b"), keras.Input([2], name="a")
+    output = keras.layers.Dense(1)(keras.layers.Concatenate()([a, b]))
+    net = keras.Model({"a": a, "b": b}, output)
+    inputs = SobolevModel(net, wrt="a").equation.inputs
+    assert [inputs.is_chosen(a), inputs.is_chosen(b)] == [True, False]

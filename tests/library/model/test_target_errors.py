@@ -31,6 +31,18 @@ def test_what_a_black_box_raises_is_raised_as_it_was(method, eager):
         getattr(made, method)(X, verbose=0)
 
 
+def test_one_error_may_be_raised_twice():
+    down = OwnError("the simulator is down")
+
+    def fn(x):
+        raise down
+
+    made = model(targets.FiniteDifferences(fn))
+    for _ in range(2):
+        with pytest.raises(OwnError, match="is down"):
+            made.fit(X, verbose=0)
+
+
 def test_an_earlier_error_of_the_black_box_does_not_stand_for_another():
     made = model(targets.FiniteDifferences(fails))
     with pytest.raises(OwnError):

@@ -126,3 +126,14 @@ def test_a_clone_says_that_its_teacher_has_random_weights():
     clone.compile("sgd")
     model.compile("sgd")
     assert clone.evaluate(x, verbose=0) == model.evaluate(x, verbose=0)
+
+
+def test_a_loaded_model_has_its_teachers_weights(tmp_path):
+    dense = keras.layers.Dense(1, kernel_initializer=keras.initializers.Constant(3.0))
+    teacher = keras.Sequential([keras.Input([2]), dense])
+    model = st.SobolevModel(st.nets.mlp(2, hidden=[4]), target=targets.Teacher(teacher))
+    model.compile("sgd")
+    x = np.ones([4, 2], "float32")
+    model.fit(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    keras.models.load_model(tmp_path / "model.keras").fit(x, verbose=0)  # a warning is an error

@@ -118,9 +118,11 @@ def _named(work: Callable[[Task], Any], task: Task) -> Any:
     """Do a task; an error that has one line names the task there."""
     try:
         return work(task)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         known = (error, error.code) if isinstance(error, CommandError) else ending(error)
-        if known is None or known[1] == 128 + signal.SIGPIPE:
+        if known is None:
             raise
         message, code = known
         named = (UsageError if code == UsageError.code else CommandError)(f"{task}: {message}")
@@ -136,6 +138,8 @@ def _call(work: Callable[[Task], Any], number: int, task: Task) -> Any:
     except CommandError:
         raise
     except Exception as error:
+        if known := ending(error):
+            raise CommandError(known[0]) from None
         traceback.print_exc()
         raise CommandError(f"{task}: {type(error).__name__}: {error}") from None
     finally:
