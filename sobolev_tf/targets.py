@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from sobolev_tf.differences import FiniteDifferences
 from sobolev_tf.jets import arguments
 from sobolev_tf.keras_support import batching
 from sobolev_tf.keras_support.arrays import is_array, plain_array
+from sobolev_tf.keras_support.checksums import checksum
 from sobolev_tf.keras_support.graph_errors import OneLineLayer
 from sobolev_tf.keras_support.progress import progress_bar
 
@@ -249,10 +249,7 @@ class Teacher(OneLineLayer):
     def _checksum(self):
         """Of a Keras model's weights; None without weights."""
         variables = self.weights if self._serve is None else []
-        checksum = 0
-        for variable in variables:
-            checksum = zlib.crc32(np.asarray(variable).tobytes(), checksum)
-        return checksum if variables else None
+        return checksum(variables) if variables else None
 
 
 def tabulate(

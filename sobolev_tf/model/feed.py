@@ -232,8 +232,8 @@ class Feed:
         if (batches := self._batches(data, batch_size, training=True, **settings)) is None:
             return None
         self.batches = batches
-        validation = {name: options[name] for name in ("validation_data", "validation_batch_size")}
-        validation["validation_batch_size"] = validation["validation_batch_size"] or batch_size
+        size = options["validation_batch_size"] or batch_size
+        validation = {"validation_data": options["validation_data"], "validation_batch_size": size}
         return {"x": batches, "shuffle": False} | validation
 
     def _batches(self, data, batch_size, singly=False, training=False, **settings):

@@ -70,10 +70,12 @@ class Inputs:
 
     def is_chosen(self, tensor: keras.KerasTensor) -> bool:
         """Tell whether a keras.Input of the net is of the point: by its key or its own name."""
-        structure = self._dict() or {}
-        if not self.chosen or any(name not in structure for name in self.chosen):
-            return not self.chosen or tensor.name in self.chosen
-        return any(structure[name] is tensor for name in self.chosen)
+        if not self.chosen:
+            return True
+        by_key = self._dict() or {}
+        if all(name in by_key for name in self.chosen):
+            return any(by_key[name] is tensor for name in self.chosen)
+        return tensor.name in self.chosen
 
     def known_shape(self) -> Any:
         """Return the shape [B,*in] of the net's inputs in their structure, or None before build."""

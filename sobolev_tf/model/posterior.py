@@ -4,7 +4,6 @@
 `fit_least_squares`.
 """
 
-import zlib
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from sobolev_tf import jets
+from sobolev_tf.keras_support.checksums import checksum
 from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.weight_jacobian import weight_jacobians
 
@@ -177,7 +177,4 @@ def refuse_without(caller: str, posterior: Posterior | None, current: bool) -> N
 
 def weights_checksum(equation: Equation) -> int:
     """Return a number that changes with the weights of the net and its scaling."""
-    checksum = 0
-    for variable in (*equation.net.weights, *equation.scaling.weights):
-        checksum = zlib.crc32(variable.numpy().tobytes(), checksum)
-    return checksum
+    return checksum((*equation.net.weights, *equation.scaling.weights))

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import sobolev_tf as st
+from sobolev_tf.model import feed
 
 X = np.random.default_rng(0).uniform(-1, 1, [12, 2]).astype("float32")
 Y, DY = np.sin(X).sum(1, keepdims=True), np.cos(X)
@@ -293,3 +294,29 @@ def test_the_batches_of_a_pydataset_are_shuffled_as_in_keras(model):
     data = Numbered()
     model().fit(data, verbose=0)
     assert data.asked[-len(X) :] != orders[False]
+
+
+def test_validation_data_that_do_not_fit_on_the_device_keep_their_batch_size(monkeypatch):
+    x = np.linspace(-1, 1, 48)[:, None].astype("float32")
+    sizes, on_device = [], feed.on_device
+
+    class Counts(keras.callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            sizes.append(batch)
+
+    def too_large(data, dtype):
+        return None if len(data[0]) == 16 else on_device(data, dtype)
+
+    monkeypatch.setattr(feed, "on_device", too_large)
+    model = st.SobolevModel(st.nets.mlp(1, hidden=[4]), order=0)
+    model.compile("sgd")
+    held_out = (x[32:], x[32:])
+    model.fit(
+        x[:32],
+        x[:32],
+        validation_data=held_out,
+        validation_batch_size=8,
+        callbacks=[Counts()],
+        verbose=0,
+    )
+    assert sizes == [0, 1]
