@@ -27,6 +27,7 @@ from train.lib.run import (
     cli,
     files,
     json_nets,
+    list_flags,
     memory,
     run_folder,
     schedule,
@@ -137,19 +138,13 @@ def all_tasks(settings: Settings) -> list[Task]:
     Raises:
       UsageError: for flags that make no sense, or too many students.
     """
-    sizes = cells.distinct_numbers(settings, "num_points")
+    sizes = list_flags.distinct_whole_numbers(settings, "num_points")
     (x, _), _ = digits.load()
     if max(sizes) > len(x):
         raise UsageError(f"--num_points={max(sizes)}: there are {len(x)} training digits")
-    try:
-        alphas = [float(alpha) for alpha in settings.alphas]
-    except ValueError:
-        alphas = []
-    if not alphas or not all(0 < alpha < float("inf") for alpha in alphas):
-        typed = ",".join(settings.alphas)
-        raise UsageError(f"--alphas={typed}: expected numbers above 0, as in 0.1,1")
+    alphas = list_flags.distinct_numbers(settings, "alphas")
     learned = [("labels", 0.0), ("distill", 0.0)]
-    learned += [(method, a) for method in ("transfer", "sobolev") for a in dict.fromkeys(alphas)]
+    learned += [(method, a) for method in ("transfer", "sobolev") for a in alphas]
     seeds = cells.seeds(settings)
     memory.refuse_too_many_nets(settings, len(sizes) * len(learned) * settings.num_seeds)
     return [

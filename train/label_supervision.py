@@ -28,6 +28,7 @@ from train.lib.run import (
     cli,
     files,
     json_nets,
+    list_flags,
     memory,
     run_folder,
     schema,
@@ -247,15 +248,9 @@ def all_tasks(settings: Settings) -> list[Task]:
     methods = list(dict.fromkeys(settings.method))
     if methods == ["backprop"]:
         unused_flags.refuse(settings, CRITIC_FLAGS, "--method=backprop, which has no critic")
-    try:
-        weights = [float(weight) for weight in settings.label_weights]
-    except ValueError:
-        weights = []
-    if not weights or not all(0 <= weight < float("inf") for weight in weights):
-        typed = ",".join(settings.label_weights)
-        raise UsageError(f"--label_weights={typed}: expected numbers of at least 0, as in 0,0.1,1")
+    weights = list_flags.distinct_numbers(settings, "label_weights", zero=True)
     seeds = cells.seeds(settings)
-    memory.refuse_too_many_nets(settings, len(methods) * len(set(weights)) * settings.num_seeds)
+    memory.refuse_too_many_nets(settings, len(methods) * len(weights) * settings.num_seeds)
     return [
         Task(
             method=method,
@@ -267,7 +262,7 @@ def all_tasks(settings: Settings) -> list[Task]:
             critic_losses=settings.critic_losses,
         )
         for method in methods
-        for weight in ([0.0] if method == "backprop" else dict.fromkeys(weights))
+        for weight in ([0.0] if method == "backprop" else weights)
         for seed in seeds
     ]
 

@@ -70,7 +70,7 @@ from train.bench import (
     speed,
     stages,
 )
-from train.lib.run import cells, cli, files, run_folder, unused_flags
+from train.lib.run import cli, files, list_flags, run_folder, unused_flags
 from train.lib.run.settings import Settings
 
 SUITES: dict[str, Callable[[], benchmark.Rows]] = {
@@ -138,7 +138,7 @@ def main(settings: Settings) -> None:
             unused_flags.refuse(
                 settings, [name], f"--suite={settings.suite}, only for --suite={suite}"
             )
-    sizes = cells.distinct_numbers(settings, "points_per_input")
+    sizes = list_flags.distinct_whole_numbers(settings, "points_per_input")
     chosen_rows = partial(engineering.rows, sizes=sizes, learners=settings.learner)
     soak_rows = partial(soak.rows, minutes=settings.minutes, workdir=settings.workdir)
     suites = SUITES | {"engineering": chosen_rows, "soak": soak_rows}

@@ -32,7 +32,17 @@ from train.distill import grids, recorded_teacher, report, splits, students
 from train.distill.search import search_rate_and_alpha
 from train.distill.students import METHODS, STEP_COST, Study, Trial
 from train.lib.atari import environment, policies, recordings
-from train.lib.run import cli, export, identity, memory, resumable, run_folder, schedule, seeding
+from train.lib.run import (
+    cli,
+    export,
+    identity,
+    list_flags,
+    memory,
+    resumable,
+    run_folder,
+    schedule,
+    seeding,
+)
 from train.lib.run.errors import UsageError
 from train.lib.run.progress import Bar, Progress
 from train.lib.run.settings import Settings
@@ -156,7 +166,7 @@ RESULTS = ["figure4.png", "saved_model"]
 
 def main(settings: Settings) -> None:
     """Train and test a student for each share of the recording and each method."""
-    percents = grids.numbers(settings, "train_percent", 0, 100)
+    percents = sorted(list_flags.distinct_numbers(settings, "train_percent", below=100))
     choices = grids.grids(settings)
     refuse_too_large(settings)
     seeding.seed_everything(settings)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from train.distill.students import METHODS
-from train.lib.run import unused_flags
+from train.lib.run import list_flags, unused_flags
 from train.lib.run.errors import UsageError
 from train.lib.run.settings import Settings
 
@@ -22,23 +22,6 @@ class Grid(NamedTuple):
         return len(self.learning_rates) + len(self.alphas) - 1
 
 
-def numbers(settings: Settings, flag: str, low: float, high: float) -> list[float]:
-    """Return a flag's numbers in their order.
-
-    Raises UsageError unless all are above `low` and below `high`.
-    """
-    values = settings.values[flag]
-    typed = values if isinstance(values, tuple) else (values,)
-    try:
-        parsed = sorted({float(value) for value in typed})
-    except ValueError:
-        parsed = []
-    if not parsed or not all(low < value < high for value in parsed):
-        text = ",".join(map(str, typed))
-        raise UsageError(f"--{flag}={text}: expected numbers above {low} and below {high}")
-    return parsed
-
-
 def methods(settings: Settings) -> list[str]:
     """Return the methods of --method in the order of METHODS. Raises UsageError for others."""
     if not settings.method or set(settings.method) - set(METHODS):
@@ -54,8 +37,9 @@ def grids(settings: Settings) -> dict[str, Grid]:
       UsageError: for bad numbers, or flags of a search where there is nothing to search.
     """
     rates = "learning_rates" if settings.learning_rate is None else "learning_rate"
-    learning_rates = numbers(settings, rates, 0, 10)
-    alphas = numbers(settings, "alphas" if settings.alpha is None else "alpha", 0, 1e9)
+    learning_rates = sorted(list_flags.distinct_numbers(settings, rates, below=10))
+    weights = "alphas" if settings.alpha is None else "alpha"
+    alphas = sorted(list_flags.distinct_numbers(settings, weights, below=1e9))
     for name in ("learning_rate", "alpha"):
         if settings.values[name] is not None and f"{name}s" in settings.typed:
             raise UsageError(

@@ -22,6 +22,7 @@ from train.lib.run import (
     cells,
     cli,
     files,
+    list_flags,
     memory,
     progress,
     run_folder,
@@ -82,8 +83,8 @@ def all_tasks(settings: Settings) -> list[nets.Task]:
     """
     if "basket" not in settings.product:
         unused_flags.refuse(settings, ["num_assets"], "--product=call, which is on one asset")
-    sizes = cells.distinct_numbers(settings, "num_paths")
-    hidden = cells.whole_numbers(settings, "hidden")
+    sizes = list_flags.distinct_whole_numbers(settings, "num_paths")
+    hidden = list_flags.whole_numbers(settings, "hidden")
     if min(sizes) < 2:
         raise UsageError("--num_paths=1: z-scores need two paths at least")
     seeds = cells.seeds(settings)

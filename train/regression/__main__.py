@@ -26,6 +26,7 @@ from train.lib.run import (
     cells,
     cli,
     files,
+    list_flags,
     memory,
     progress,
     run_folder,
@@ -146,8 +147,8 @@ def all_tasks(settings: Settings) -> list[recipes.Task]:
     """
     suite = "--suite=functions, only for --suite=engineering"
     unused_flags.refuse(settings, ENGINEERING_FLAGS, suite)
-    sizes = cells.distinct_numbers(settings, "num_points")
-    hidden = cells.whole_numbers(settings, "hidden")
+    sizes = list_flags.distinct_whole_numbers(settings, "num_points")
+    hidden = list_flags.whole_numbers(settings, "hidden")
     seeds = cells.seeds(settings)
     if settings.batch_size and settings.preset != "paper":
         raise UsageError(

@@ -21,6 +21,7 @@ from train.lib.run import (
     cells,
     files,
     identity,
+    list_flags,
     memory,
     metrics_csv,
     run_folder,
@@ -148,7 +149,7 @@ def all_cells(settings: Settings) -> list[Cell]:
     Raises:
       UsageError: for flags that make no sense, or ask for more than fits into memory.
     """
-    sizes = sorted(cells.distinct_numbers(settings, "points_per_input"))
+    sizes = sorted(list_flags.distinct_whole_numbers(settings, "points_per_input"))
     seeds = cells.seeds(settings)
     fits = [name for name in FITS if name in settings.fit]
     problems = [name for name in PROBLEMS if name in settings.problem]
@@ -178,16 +179,11 @@ def slope_noises(settings: Settings) -> list[float]:
     Raises:
       UsageError: for others than those above 0, or if they were typed for other fits.
     """
-    try:
-        noises = [float(number) for number in settings.slope_noise]
-        good = all(0 < noise < np.inf for noise in noises)
-    except ValueError:
-        good = False
-    if not good:
-        text = ",".join(settings.slope_noise)
-        raise UsageError(f"--slope_noise={text}: expected numbers above 0, as in 0.05,0.1")
+    noises = []
+    if settings.slope_noise:
+        noises = list_flags.distinct_numbers(settings, "slope_noise")
     if "surrogate" in settings.fit:
-        return list(dict.fromkeys(noises))
+        return noises
     if noises and "slope_noise" in settings.typed:
         raise UsageError("--slope_noise is for --fit=surrogate, which is not chosen: drop it")
     return []

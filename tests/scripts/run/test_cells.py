@@ -1,4 +1,4 @@
-"""Cells of an experiment's table: which are trained, and the flags that say which there are."""
+"""Cells of an experiment's table: which are trained."""
 
 import csv
 import types
@@ -78,17 +78,3 @@ def test_seeds_start_at_the_first_one():
     message = "--num_seeds=2: the last seed is 4294967296, expected at most 4294967295"
     with pytest.raises(UsageError, match=message):
         cells.seeds(settings(seed=2**32 - 1, num_seeds=2))
-
-
-@pytest.mark.parametrize("typed", [["20", "0"], ["-1"], ["x"], ["2.5"], []])
-def test_lists_of_anything_else_than_whole_numbers_are_refused(typed):
-    message = f"--hidden={','.join(typed)}: expected whole numbers of at least 1, as in 20,100"
-    with pytest.raises(UsageError) as refused:
-        cells.whole_numbers(settings(hidden=typed), "hidden")
-    assert str(refused.value) == message
-
-
-def test_whole_numbers_of_a_flag():
-    typed = settings(hidden=["20", " 7 ", "20"])
-    assert cells.whole_numbers(typed, "hidden") == [20, 7, 20]  # widths of layers
-    assert cells.distinct_numbers(typed, "hidden") == [20, 7]

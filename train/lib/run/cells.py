@@ -153,25 +153,3 @@ def seeds(settings: Settings) -> range:
             f"expected at most {LARGEST_SEED}"
         )
     return range(settings.seed, end)
-
-
-def whole_numbers(settings: Settings, name: str) -> list[int]:
-    """Return the list of a flag as numbers of at least 1.
-
-    Raises:
-      UsageError: for anything else in the list, or an empty one.
-    """
-    typed = settings.values[name]
-    try:
-        numbers = [int(number) for number in typed]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        text = ",".join(map(str, typed))
-        raise UsageError(f"--{name}={text}: expected whole numbers of at least 1, as in 20,100")
-    return numbers
-
-
-def distinct_numbers(settings: Settings, name: str) -> list[int]:
-    """Return the list of a flag as `whole_numbers` does, each number once: nets of its own."""
-    return list(dict.fromkeys(whole_numbers(settings, name)))
