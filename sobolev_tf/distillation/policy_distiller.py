@@ -19,6 +19,7 @@ from sobolev_tf.distillation.policies import (
 from sobolev_tf.jets.arguments import answer
 from sobolev_tf.keras_support import logits, options
 from sobolev_tf.keras_support.errors import errors_of
+from sobolev_tf.keras_support.net_configs import serialize_net
 from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.model import arguments, labels
 from sobolev_tf.model.equation import Equation
@@ -273,7 +274,7 @@ class PolicyDistiller(EquationModel):
         projection = self.projection
         return {
             "name": self.name,
-            "net": targets.serialize_net(self.net),
+            "net": serialize_net(self.net),
             "teacher": targets.serialize(self.target),
             "alpha": self.alpha,
             "divergence": self.divergence,

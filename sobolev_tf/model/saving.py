@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from sobolev_tf import targets
+from sobolev_tf.keras_support.net_configs import serialize_net
 from sobolev_tf.model.labels import order_of
 
 OBJECTS = ("net", "target", "teacher", "posterior")  # which Keras serializes as objects
@@ -20,7 +21,7 @@ def config(model: Any) -> dict[str, Any]:
         posterior["posterior"] = keras.saving.serialize_keras_object(model.posterior)
     return {
         "name": model.name,
-        "net": targets.serialize_net(model.net),
+        "net": serialize_net(model.net),
         "order": model.order,
         "target": targets.serialize(model.target),
         "wrt": model.wrt,

@@ -1,121 +1,17 @@
-"""Sources of true jets: arrays, a differentiable function, a teacher, a black box.
-
-A target is a callable x [B,*in] -> [B,*out]. `Function` and `Teacher` are differentiated inside the
-training step; `FiniteDifferences` computes derivatives itself, by its method `jet`. A `Table` holds
-labels that were computed beforehand.
-"""
+"""A teacher network as a target (section 4.2)."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import os
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
-from sobolev_tf import jets, require, warn
-from sobolev_tf.differences import FiniteDifferences
-from sobolev_tf.jets import arguments
-from sobolev_tf.keras_support import batching
-from sobolev_tf.keras_support.arrays import is_array, plain_array
+from sobolev_tf import require, warn
 from sobolev_tf.keras_support.checksums import checksum
 from sobolev_tf.keras_support.graph_errors import OneLineLayer
-from sobolev_tf.keras_support.progress import progress_bar
-
-__all__ = ["FiniteDifferences", "Function", "Table", "Teacher", "serialize", "tabulate"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Points with their labels, row by row.
-
-    Args:
-      x: [B,*in].
-      labels: y [B,*out], d1 [B,*out,*in], ..., in that order.
-
-    Raises:
-      ValueError: the numbers of rows differ.
-
-    Example:
-
-    >>> table = Table(np.zeros([4, 2]), np.zeros([4, 1]), np.zeros([4, 1, 2]))
-    >>> [len(a) for a in (table.x, *table.labels)]
-    [4, 4, 4]
-    """
-
-    x: np.ndarray
-    labels: tuple
-
-    def __init__(self, x: np.ndarray, *labels: Any):
-        names = ["x", "y", *(f"d{j}" for j in range(1, len(labels)))]
-        named = {
-            name: plain_array("Table", name, a, missing=name != "x") if is_array(a) else a
-            for name, a in zip(names, (x, *labels), strict=False)
-        }
-        require.same_rows("Table", named, at_least=0)
-        first, *rest = named.values()
-        object.__setattr__(self, "x", first)
-        object.__setattr__(self, "labels", tuple(rest))
-
-    def dataset(self, batch_size: int, seed: int = 0) -> tf.data.Dataset:
-        """Make an endless data set of shuffled, full batches, for `fit` with `steps_per_epoch`.
-
-        Small tables train many times faster this way than as arrays, where every pass over the
-        table is an epoch.
-
-        Args:
-          batch_size: number of rows in a batch.
-          seed: seed of the shuffling.
-
-        Returns:
-          A data set of (x, labels).
-
-        Example:
-
-        >>> x, (y,) = next(iter(Table(np.zeros([4, 2]), np.zeros([4, 1])).dataset(3)))
-        >>> x.shape, y.shape
-        (TensorShape([3, 2]), TensorShape([3, 1]))
-        """
-        batch_size = require.whole_number("Table.dataset", "batch_size", batch_size, at_least=1)
-        require.same_rows("Table.dataset", {"x": self.x})
-        data = self.x, self.labels
-        return batching.batches(data, batch_size, seed=seed, caller="Table.dataset")
-
-
-@keras.saving.register_keras_serializable(package="sobolev_tf")
-class Function:
-    """A differentiable function as a target.
-
-    A model is saved with this target only if `fn` is registered with
-    `keras.saving.register_keras_serializable`; otherwise set `model.target` again after loading.
-
-    Args:
-      fn: a function x [B,*in] -> [B,*out] of TensorFlow operations.
-
-    Example:
-
-    >>> Function(lambda x: x**2)(tf.constant([3.0])).numpy().tolist()
-    [9.0]
-    """
-
-    def __init__(self, fn: Callable):
-        self.fn = require.function("Function", "fn", fn)
-
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Compute fn(x) [B,*out] at x [B,*in]."""
-        return arguments.answer("Function", self.fn, x, differentiated=False)
-
-    def get_config(self) -> dict:
-        return {"fn": keras.saving.serialize_keras_object(self.fn)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Function:
-        return cls(keras.saving.deserialize_keras_object(config["fn"]))
+from sobolev_tf.keras_support.net_configs import serialize_net
 
 
 @keras.saving.register_keras_serializable(package="sobolev_tf")
@@ -250,89 +146,6 @@ class Teacher(OneLineLayer):
         """Of a Keras model's weights; None without weights."""
         variables = self.weights if self._serve is None else []
         return checksum(variables) if variables else None
-
-
-def tabulate(
-    target: Callable,
-    x: ArrayLike,
-    order: int = 1,
-    batch_size: int = 1024,
-    verbose: str | int = "auto",
-) -> tuple[np.ndarray, ...]:
-    """Compute a target's labels at points, as NumPy arrays.
-
-    A target with a method `jet` computes its own derivatives; any other target is differentiated.
-    If there are several batches, the computation is compiled, unless the target cannot be traced.
-    AutoGraph is off, as in `fit`.
-
-    Args:
-      target: a callable x [B,*in] -> [B,*out]: one of `targets`, or any differentiable function.
-      x: one floating array [B,*in].
-      order: J, the highest order of derivatives.
-      batch_size: number of rows that are computed at a time.
-      verbose: 1 shows a progress line if there are several batches, 0 shows none, "auto" shows it
-        on a terminal only.
-
-    Returns:
-      (y [B,*out], d1 [B,*out,*in], ..., dJ).
-
-    Raises:
-      ValueError: x is not one array with a batch axis.
-
-    Example:
-
-    >>> y, dy = tabulate(Function(lambda x: x**2), np.array([[3.0]]))
-    >>> dy.tolist()
-    [[[6.0]]]
-    """
-    if isinstance(x, dict | list | tuple) or np.ndim(x) == 0:
-        raise ValueError(
-            f"tabulate takes one array x [B,*in], got a {type(x).__name__}: join several inputs "
-            "into one array, or wrap the target in a function that takes them apart."
-        )
-    order = require.whole_number("tabulate", "order", order, at_least=0)
-    batch_size = require.whole_number("tabulate", "batch_size", batch_size, at_least=1)
-    require.function("tabulate", "target", target)
-    points = jets.as_differentiable(x, "tabulate: x")
-    starts = range(0, max(len(points), 1), batch_size)
-    several = len(starts) > 1
-    jet: Callable
-    if hasattr(target, "jet"):
-        jet = functools.partial(target.jet, order=order)
-    else:
-        jet = functools.partial(jets.jet, target, order=order)
-        jet = _traced(jet, points) if several else jet
-    bar = progress_bar(len(starts), verbose if several else 0, unit_name="batch")
-    parts = []
-    for done, i in enumerate(starts, 1):
-        parts.append(jet(points[i : i + batch_size]))
-        bar.update(done)
-    terms = zip(*((p.value, *p.derivatives) for p in parts), strict=True)
-    return tuple(map(np.concatenate, terms))
-
-
-def serialize(target: Any) -> dict | None:
-    """Return a target's configuration for a saved model; None for code that is not registered."""
-    code = target.fn if isinstance(target, Function) else target
-    registered = code in keras.saving.get_custom_objects().values()
-    teacher = isinstance(target, Teacher) and isinstance(target.model, keras.layers.Layer)
-    return keras.saving.serialize_keras_object(target) if teacher or registered else None
-
-
-def serialize_net(net: Any) -> dict:
-    """Return a net's configuration for a saved model, without the net's own `compile`."""
-    config = keras.saving.serialize_keras_object(net)
-    config.pop("compile_config", None)
-    return config
-
-
-def _traced(jet: Callable, x: tf.Tensor) -> Callable:
-    """`jet`, compiled for any number of rows if it can be traced."""
-    try:
-        spec = tf.TensorSpec([None, *x.shape[1:]], x.dtype)
-        return tf.function(jet, autograph=False).get_concrete_function(spec)
-    except Exception:  # whatever tracing raises: if the target is at fault, it raises again eagerly
-        return jet
 
 
 def _endpoint(model: Any) -> Any:
