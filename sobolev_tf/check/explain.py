@@ -48,8 +48,8 @@ def explain(data: Data, secants: Secants, tolerance: float, fitted: Secants) -> 
     least = min([hypothesis.misfit for hypothesis in contenders], default=1.0)
     for hypothesis in contenders:
         if hypothesis.misfit**2 <= _AS_GOOD * least**2 + tolerance**2:
-            sound = relative_misfit(secants, hypothesis.rise) < INFORMATIVE
-            clear = sound and _is_clearly_better(secants, hypothesis, plain, tolerance)
+            fits = relative_misfit(secants, hypothesis.rise) < INFORMATIVE
+            clear = fits and _is_clearly_better(secants, hypothesis, plain, tolerance)
             return hypothesis if clear else plain
     return plain
 

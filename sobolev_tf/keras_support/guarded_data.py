@@ -18,21 +18,21 @@ import tensorflow as tf
 from sobolev_tf.keras_support.tensor_source import source
 
 # Of a batch, its number and that of its first row; raises an error if the batch is wrong.
-HostLook = Callable[[Any, int, int], Any]
+HostCheck = Callable[[Any, int, int], Any]
 
-_LOOKS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # by number
+_CHECKS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()  # by number
 _NUMBERS = itertools.count()
 _SMALL, _SMALL_ROW = 2**16, 2**8  # elements of tensors that are summed as one
 
 
-def guard(data: tf.data.Dataset, sound: Callable[[Any], tf.Tensor], look: HostLook) -> Any:
+def guard(data: tf.data.Dataset, surely_right: Callable[[Any], tf.Tensor], check: HostCheck) -> Any:
     """Return a data set of the same batches that raises an error at a wrong one.
 
     Args:
       data: batches of dense tensors; ragged, sparse and string tensors pass unchecked.
-      sound: from a batch to whether it is surely right, in TensorFlow operations; traced once for
-        all data sets of a structure where equal ones compare equal.
-      look: is called with the arrays of each batch that is not surely right.
+      surely_right: from a batch to whether it is surely right, in TensorFlow operations; traced
+        once for all data sets of a structure where equal ones compare equal.
+      check: is called with the arrays of each batch that is not surely right.
 
     Returns:
       The data set, of the same cardinality.
@@ -50,13 +50,13 @@ def guard(data: tf.data.Dataset, sound: Callable[[Any], tf.Tensor], look: HostLo
     if not any(map(_is_dense, tf.nest.flatten(spec))):
         return data
     held = source(data)
-    if held is not None and sound(held):
+    if held is not None and surely_right(held):
         return data
-    look = functools.partial(look)  # a new object, to which weak references are possible
+    check = functools.partial(check)  # a new object, to which weak references are possible
     number = next(_NUMBERS)
-    _LOOKS[number] = look
+    _CHECKS[number] = check
     state = [tf.constant(n, tf.int64) for n in (number, 0, 0)]
-    return _keep(_scan(data, sound, state), look)
+    return _keep(_scan(data, surely_right, state), check)
 
 
 def all_finite(tensors: Iterable[tf.Tensor]) -> tf.Tensor:
@@ -108,18 +108,18 @@ def all_true(checks: Iterable[tf.Tensor | None]) -> tf.Tensor:
     return functools.reduce(tf.logical_and, made) if made else tf.constant(True)
 
 
-def _scan(data, sound, state):
+def _scan(data, surely_right, state):
     spec = data.element_spec
     leaves = tf.nest.flatten(spec)
     if not all(type(leaf) is tf.TensorSpec for leaf in leaves):
 
         @tf.autograph.experimental.do_not_convert
         def pass_on(state, batch):
-            return _pass_on(spec, sound, state, batch)
+            return _pass_on(spec, surely_right, state, batch)
 
         return data.scan(tuple(state), pass_on)
     # As Dataset.scan, but with a function that is already traced.
-    traced = _traced(_Structure(spec), sound)
+    traced = _traced(_Structure(spec), surely_right)
     variant = tf.raw_ops.ScanDataset(
         input_dataset=tf.data.experimental.to_variant(data),
         initial_state=state,
@@ -153,14 +153,14 @@ class _Structure:
 
 
 @functools.lru_cache(maxsize=32)
-def _traced(structure, sound):
+def _traced(structure, surely_right):
     """Trace `_pass_on`, from flat state and batch to flat state and batch."""
     leaves = tf.nest.flatten(structure.spec)
     state = [tf.TensorSpec([], tf.int64)] * 3
 
     def flat(*tensors):
         batch = tf.nest.pack_sequence_as(structure.spec, tensors[3:])
-        return tf.nest.flatten(_pass_on(structure.spec, sound, tensors[:3], batch))
+        return tf.nest.flatten(_pass_on(structure.spec, surely_right, tensors[:3], batch))
 
     with tf.device(None):
         function = tf.function(
@@ -169,27 +169,27 @@ def _traced(structure, sound):
         return function.get_concrete_function(*state, *leaves)
 
 
-def _pass_on(spec, sound, state, batch):
-    """Let a batch pass: (look, number, row), batch -> the same of the next batch, batch."""
-    look, number, row = state
+def _pass_on(spec, surely_right, state, batch):
+    """Let a batch pass: (check, number, row), batch -> the same of the next batch, batch."""
+    check, number, row = state
     leaves = tf.nest.flatten(batch)
     dense = [i for i, leaf in enumerate(tf.nest.flatten(spec)) if _is_dense(leaf)]
     shown = [leaves[i] for i in dense]
 
-    def on_host(look, number, row, *arrays):
+    def on_host(check, number, row, *arrays):
         everything: list[Any] = [None] * len(leaves)
         for i, array in zip(dense, arrays, strict=True):
             everything[i] = array
-        _LOOKS[int(look)](tf.nest.pack_sequence_as(spec, everything), int(number), int(row))
+        _CHECKS[int(check)](tf.nest.pack_sequence_as(spec, everything), int(number), int(row))
         return np.True_
 
-    def on_sight():
-        seen = tf.numpy_function(on_host, [look, number, row, *shown], tf.bool)
-        return tf.ensure_shape(seen, [])
+    def by_host():
+        checked = tf.numpy_function(on_host, [check, number, row, *shown], tf.bool)
+        return tf.ensure_shape(checked, [])
 
-    with tf.control_dependencies([tf.cond(sound(batch), lambda: True, on_sight)]):
+    with tf.control_dependencies([tf.cond(surely_right(batch), lambda: True, by_host)]):
         rows = tf.shape(shown[0], tf.int64)[0] if shown[0].shape.rank != 0 else 0
-        return (look, number + 1, row + rows), batch
+        return (check, number + 1, row + rows), batch
 
 
 def _is_small(tensor):

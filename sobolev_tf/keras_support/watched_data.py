@@ -14,7 +14,7 @@ from sobolev_tf.keras_support.graph_errors import raised_in_python
 from sobolev_tf.keras_support.guarded_data import guard
 
 # Of a batch, its number and that of its first row; returns the batch as a step takes it.
-Look = Callable[[Any, int, int], Any]
+Check = Callable[[Any, int, int], Any]
 
 _KEPT_BYTES = 2**26  # of a generator's last batches, for `again`
 _SECONDS = 30.0  # for which `again` reads
@@ -29,21 +29,21 @@ class WatchedData:
 
     Args:
       data: a data set, a generator or a PyDataset; anything else stays as it is.
-      look: returns the batch, or raises ValueError where it is wrong.
-      sound: tells whether a batch is surely right, in TensorFlow operations: see `guard`.
+      check: returns the batch, or raises ValueError where it is wrong.
+      surely_right: tells whether a batch is surely right, in TensorFlow operations: see `guard`.
 
     Attributes:
       data: what Keras takes in place of `data`.
     """
 
-    def __init__(self, data: Any, look: Look, sound: Callable[[Any], tf.Tensor]) -> None:
-        self._source, self._look = data, look
+    def __init__(self, data: Any, check: Check, surely_right: Callable[[Any], tf.Tensor]) -> None:
+        self._source, self._check = data, check
         self._error: Exception | None = None
         self._last: collections.deque = collections.deque()
         self._bytes = self._full = 0
         self.data: Any = data
         if isinstance(data, tf.data.Dataset):
-            self.data = guard(data, sound, functools.partial(self._kept, look))
+            self.data = guard(data, surely_right, functools.partial(self._kept, check))
         elif isinstance(data, Iterator):
             self.data = self._generate(data)
         elif isinstance(data, keras.utils.PyDataset):
@@ -98,7 +98,7 @@ class WatchedData:
     def _item(self, index, batches):
         batch = self._kept(batches.__getitem__, index)
         self._full = max(self._full, _rows(batch))  # all batches but the last have as many rows
-        return self._kept(self._look, batch, index, index * self._full)
+        return self._kept(self._check, batch, index, index * self._full)
 
     def _generate(self, batches: Iterator) -> Iterator:
         number = row = 0
@@ -107,7 +107,7 @@ class WatchedData:
                 batch = self._kept(next, batches)
             except StopIteration:
                 return
-            batch = self._kept(self._look, batch, number, row)
+            batch = self._kept(self._check, batch, number, row)
             self._remember(number, row, batch)
             yield batch
             number, row = number + 1, row + _rows(batch)

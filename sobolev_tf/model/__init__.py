@@ -11,7 +11,7 @@
 | objective | losses, weights and component weights of terms |
 | coupled_entries | losses that compare entries, and what missing ones add |
 | labels, label_shapes, label_blocks, sample_weights, missing | what users may pass, in one form |
-| gate, sound | what users pass, checked once: rows, finite numbers, weights, masks |
+| gate, surely_right, named_arrays | the one check of what users pass: rows, numbers, weights |
 | partly_missing, lost_entries | labels of which some entries are missing |
 | contradictions, coupled_rows, digits | warnings about data that pass |
 | feed, not_finite | what Keras's `fit` is called with, and why a loss is not finite |

@@ -19,13 +19,13 @@ from sobolev_tf.model.coupled_rows import warn_of_coupled_rows
 from sobolev_tf.model.digits import warn_of_lost_digits
 from sobolev_tf.model.gate import Gate
 from sobolev_tf.model.input_batches import as_arrays
+from sobolev_tf.model.named_arrays import named_arrays
 from sobolev_tf.model.sample_weights import beside_labels
 from sobolev_tf.model.shape_errors import with_rows
-from sobolev_tf.model.sound import named_arrays
 
 
 class Feed:
-    """The data of one call, looked at by the gate and in the net's dtype.
+    """The data of one call, checked by the gate and in the net's dtype.
 
     Args:
       model: an `EquationModel`.

@@ -18,9 +18,10 @@ from sobolev_tf.keras_support.column_ranges import are_finite, column_ranges
 from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.keras_support.watched_data import WatchedData
 from sobolev_tf.model import labels
+from sobolev_tf.model.named_arrays import named_arrays
 from sobolev_tf.model.partly_missing import PartlyMissing
 from sobolev_tf.model.sample_weights import refuse_wide
-from sobolev_tf.model.sound import Sound, named_arrays
+from sobolev_tf.model.surely_right import SurelyRight
 
 _EXTREME = 1e140  # squares end at 1e154, and sums of them before
 
@@ -72,7 +73,7 @@ class Gate:
         x, y, sample_weight = self._plain(x, y, sample_weight)
         named = self._named(x, y, sample_weight)
         self._refuse_idle_weights(named)
-        self._look_at(named)
+        self._check_arrays(named)
         return labels.as_batch(x, y, sample_weight, self.order)
 
     def plain(self, x: Any) -> Any:
@@ -99,10 +100,10 @@ class Gate:
                 if isinstance(leaf, tf.TensorSpec):
                     arrays.plain_array(self.caller, name, tf.zeros([0], leaf.dtype))
         complete = self._partly_missing.names() if self._partly_missing else frozenset()
-        sound = Sound(self.order, self.missing, self.masked, complete)
-        return WatchedData(data, self.look, sound)
+        surely_right = SurelyRight(self.order, self.missing, self.masked, complete)
+        return WatchedData(data, self.check_batch, surely_right)
 
-    def look(self, batch: Any, number: int = 0, start: int = 0) -> Any:
+    def check_batch(self, batch: Any, number: int = 0, start: int = 0) -> Any:
         """Check a batch of a stream, and return it with its arrays in their plain form.
 
         Args:
@@ -117,7 +118,7 @@ class Gate:
         parts = self._plain(*arrays.parts(self.caller, batch))
         named = self._named(*parts)
         self._refuse_idle_weights(named)
-        self._look_at(named, start, f" (batch {number})", at_least=0)
+        self._check_arrays(named, start, f" (batch {number})", at_least=0)
         parts = keras.tree.lists_to_tuples(parts)  # Keras's streams take no lists
         # A tuple stays one, of as many parts; a dict or an array is x.
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
@@ -184,16 +185,16 @@ class Gate:
         with errors_of(self.caller):
             return named_arrays(x, y, sample_weight, self.order)
 
-    def _look_at(self, named, start=0, where="", at_least=1):
+    def _check_arrays(self, named, start=0, where="", at_least=1):
         hosted = {name: arrays.on_host(array) for name, array in named.items() if _dense(array)}
         numbers = {name: array for name, array in hosted.items() if array is not None}
         require.same_rows(self.caller, numbers, at_least)
         for name, array in numbers.items():
-            self._look_at_one(name, array, start, where)
+            self._check_array(name, array, start, where)
             if self.squared and array.dtype == np.float64:
                 self._refuse_extreme(name + where, array)
         if self._partly_missing:
-            self._partly_missing.look(self.caller, numbers, start, where)
+            self._partly_missing.check(self.caller, numbers, start, where)
 
     def _refuse_idle_weights(self, named):
         """Raise ValueError for weights by name of a term that has no labels."""
@@ -216,7 +217,7 @@ class Gate:
                 "cannot hold: take other units."
             )
 
-    def _look_at_one(self, name, array, start, where):
+    def _check_array(self, name, array, start, where):
         if array.dtype.kind in "OSU":
             return
         if name.startswith("sample_weight"):

@@ -32,7 +32,7 @@ class PartlyMissing:
     inputs: tuple[int, ...] | None = None
 
     def names(self) -> frozenset[str]:
-        """Return the terms whose labels `look` must see if entries of them are missing."""
+        """Return the terms whose labels `check` must see if entries of them are missing."""
         terms = labels.names(self.order)
         if self.outputs is None or self.inputs is None:
             return frozenset(terms)  # which are compared is not known yet
@@ -41,14 +41,14 @@ class PartlyMissing:
         mixed = {*labels.all_terms(self.order)} - {"value"} if self.projection else set()
         return frozenset(compared | mixed)
 
-    def look(
+    def check(
         self, caller: str, named: dict[str, np.ndarray], start: int = 0, where: str = ""
     ) -> None:
         """Refuse labels whose known entries would be lost or misread.
 
         Args:
           caller: the method that errors name.
-          named: arrays as `sound.named_arrays` calls them.
+          named: arrays as `named_arrays` calls them.
           start: the number of the first row.
           where: which batch, for errors.
 

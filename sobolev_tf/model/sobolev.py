@@ -129,8 +129,8 @@ class SobolevModel(EquationModel):
         scale_x = require.switch(f"{type(self).__name__}.adapt", "scale_x", scale_x)
         gate = Gate(f"{type(self).__name__}.adapt", self.order, "nan")
         gate.squared = True  # deviations are roots of mean squares
-        looked = arrays.are_arrays(x)
-        if looked:
+        checked = arrays.are_arrays(x)
+        if checked:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
                 gate.arrays(x, y, sample_weight)
             )
@@ -139,8 +139,8 @@ class SobolevModel(EquationModel):
         batches = arguments.label_batches(
             x, y, sample_weight, mask, batch_size, steps, gate.caller, self.equation.inputs
         )
-        if not looked:
-            batches = _looked(gate, batches)
+        if not checked:
+            batches = _checked(gate, batches)
         # With a projection, full derivatives of the target may be too large.
         order = 0 if self.projection else self.order
         known = (
@@ -165,10 +165,10 @@ class SobolevModel(EquationModel):
         return saving.config(self)
 
 
-def _looked(gate, batches):
+def _checked(gate, batches):
     """Batches of a stream, checked and with their arrays in their plain form."""
     start = 0
     for number, batch in enumerate(batches):
-        x, y, sample_weight = gate.look(batch[:3], number, start)
+        x, y, sample_weight = gate.check_batch(batch[:3], number, start)
         yield x, y, sample_weight, None
         start += int(keras.tree.flatten(x)[0].shape[0])

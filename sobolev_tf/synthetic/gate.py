@@ -17,7 +17,7 @@ from sobolev_tf.keras_support.shapes import batch_shape
 from sobolev_tf.keras_support.watched_data import WatchedData
 
 
-def look(
+def check(
     caller: str,
     x: Any,
     y: Any,
@@ -40,7 +40,7 @@ def look(
 
     Example:
 
-    >>> look("fit", np.array([[0.0], [np.nan]]), None, None)
+    >>> check("fit", np.array([[0.0], [np.nan]]), None, None)
     Traceback (most recent call last):
     ValueError: fit: x has NaN, first in row 1: every number of it must be finite.
     """
@@ -58,8 +58,8 @@ def look(
                 "for each example."
             )
         if array.dtype.kind not in "OSU":
-            check = require.weights if name.startswith("sample_weight") else require.finite_rows
-            check(caller, name + where, array, start=start)
+            refuse = require.weights if name.startswith("sample_weight") else require.finite_rows
+            refuse(caller, name + where, array, start=start)
     return tuple(structure for structure, _ in parts)
 
 
@@ -123,16 +123,16 @@ def stream(caller: str, data: Any) -> WatchedData:
     if isinstance(data, tf.data.Dataset):
         arrays.parts(caller, data.element_spec)
 
-    def look_at(batch, number, start):
+    def check_batch(batch, number, start):
         where = f" (batch {number})"
-        parts = look(caller, *arrays.parts(caller, batch), at_least=0, start=start, where=where)
+        parts = check(caller, *arrays.parts(caller, batch), at_least=0, start=start, where=where)
         return parts[: len(batch)] if isinstance(batch, tuple | list) else parts[0]
 
-    return WatchedData(data, look_at, sound)
+    return WatchedData(data, check_batch, surely_right)
 
 
-def sound(batch: Any) -> tf.Tensor:
-    """Tell whether `look` surely lets a batch of tensors pass, in TensorFlow operations."""
+def surely_right(batch: Any) -> tf.Tensor:
+    """Tell whether `check` surely lets a batch of tensors pass, in TensorFlow operations."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     weights = [w for w in keras.tree.flatten(sample_weight) if isinstance(w, tf.Tensor)]
     tensors = [t for t in keras.tree.flatten((x, y)) if isinstance(t, tf.Tensor)] + weights

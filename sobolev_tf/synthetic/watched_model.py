@@ -45,9 +45,9 @@ class WatchedModel(DistributedModel):
             parts = arrays.parts(f"{caller}, validation", validation)
             parts = _from_lists(f"{caller}, validation", *parts)
             if arrays.are_arrays(parts[0]):
-                looked = gate.look("DecoupledModel.fit, validation", *parts)
-                passed["validation_data"] = looked[: len(validation)]
-                self._refuse_no_classes(f"{caller}, validation", looked[1])
+                checked = gate.check("DecoupledModel.fit, validation", *parts)
+                passed["validation_data"] = checked[: len(validation)]
+                self._refuse_no_classes(f"{caller}, validation", checked[1])
         elif validation is not None:
             arrays.from_lists(caller, "validation_data", validation)
             streams.append(gate.stream("DecoupledModel.fit, validation", validation))
@@ -97,19 +97,19 @@ class WatchedModel(DistributedModel):
         """Take one step on arrays as in Keras; they are checked as in `fit`."""
         caller = "DecoupledModel.train_on_batch"
         fit_arguments.check(caller, self, {"class_weight": class_weight})
-        looked = gate.look(caller, x, y, sample_weight)
-        return super().train_on_batch(*looked, class_weight, return_dict)
+        checked = gate.check(caller, x, y, sample_weight)
+        return super().train_on_batch(*checked, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Compute the loss and metrics of arrays as in Keras; they are checked as in `fit`."""
-        looked = gate.look("DecoupledModel.test_on_batch", x, y, sample_weight)
-        return super().test_on_batch(*looked, return_dict)
+        checked = gate.check("DecoupledModel.test_on_batch", x, y, sample_weight)
+        return super().test_on_batch(*checked, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Compute the network's outputs as in Keras; x is checked as in `fit`."""
-        x, _, _ = gate.look("DecoupledModel.predict_on_batch", x, None, None)
+        x, _, _ = gate.check("DecoupledModel.predict_on_batch", x, None, None)
         return super().predict_on_batch(x)
 
     def _refuse_no_classes(self, caller, y):
@@ -126,9 +126,9 @@ def _look(caller: str, passed: dict) -> WatchedData:
         data = gate.stream(caller, passed["x"])
         passed["x"] = data.data
         return data
-    looked = gate.look(caller, passed["x"], passed["y"], passed.get("sample_weight"))
-    passed["x"], passed["y"], passed["sample_weight"] = looked
-    return WatchedData(None, lambda batch, number, row: batch, gate.sound)
+    checked = gate.check(caller, passed["x"], passed["y"], passed.get("sample_weight"))
+    passed["x"], passed["y"], passed["sample_weight"] = checked
+    return WatchedData(None, lambda batch, number, row: batch, gate.surely_right)
 
 
 def _passed(caller: str, method: Callable, *args: Any, **kwargs: Any) -> dict:

@@ -94,30 +94,30 @@ class Counted:
 
 
 def test_data_sets_of_a_structure_share_a_trace_and_have_looks_of_their_own():
-    sound, seen = Counted(), {"one": [], "other": []}
+    surely_right, seen = Counted(), {"one": [], "other": []}
     data = [slices(spoilt(row)).batch(2).map(unchanged) for row in (0, 2)]
     guarded = [
-        guard(each, sound, lambda batch, number, row, name=name: seen[name].append(row))
+        guard(each, surely_right, lambda batch, number, row, name=name: seen[name].append(row))
         for each, name in zip(data, seen, strict=True)
     ]
     for one, other in zip(*guarded, strict=True):
         assert len(one) == len(other)
     assert seen == {"one": [0], "other": [2]}
-    assert sound.traces == 1
-    guard(slices(X).batch(2, drop_remainder=True).map(unchanged), sound, refuse)
-    assert sound.traces == 2
+    assert surely_right.traces == 1
+    guard(slices(X).batch(2, drop_remainder=True).map(unchanged), surely_right, refuse)
+    assert surely_right.traces == 2
 
 
 def test_a_data_set_keeps_what_it_is_made_of_and_is_let_go():
     data = guard(slices(spoilt()).batch(2).map(unchanged), Counted(), refuse)
-    looks = len(guarded_data._LOOKS)
+    checks = len(guarded_data._CHECKS)
     guarded_data._traced.cache_clear()
     gc.collect()
     with pytest.raises(tf.errors.OpError, match="Refused: batch 1"):
         list(data.prefetch(1))
     del data
     gc.collect()
-    assert len(guarded_data._LOOKS) < looks
+    assert len(guarded_data._CHECKS) < checks
 
 
 def test_ragged_text_and_sparse_entries_pass_beside_dense_ones():

@@ -6,12 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from sobolev_tf.keras_support import arrays, guarded_data, logits
+from sobolev_tf.keras_support import guarded_data, logits
 from sobolev_tf.model import labels
+from sobolev_tf.model.named_arrays import named_arrays
 
 
 @dataclasses.dataclass(frozen=True)
-class Sound:
+class SurelyRight:
     """Tells whether a gate surely lets a batch pass; equal ones share a trace.
 
     Args:
@@ -51,36 +52,3 @@ class Sound:
             else:
                 finite.append(tensor)
         return guarded_data.all_true([guarded_data.all_finite(finite), *checks])
-
-
-def named_arrays(x: Any, y: Any, sample_weight: Any, order: int) -> dict[str, Any]:
-    """Return all arrays by what errors call them.
-
-    Args:
-      x, y, sample_weight: in any form, or None.
-      order: J.
-
-    Raises:
-      ValueError: for an unknown name, or weights of directions, which are no label.
-
-    Example:
-
-    >>> list(named_arrays(0, (1, 2), 3, order=1))
-    ['x', 'label value', 'label d1', 'sample_weight']
-    """
-    named = arrays.entries("x", x)
-    for name, label in labels.normalize(y, order).items():
-        if name == "directions":
-            for term, directions in label.items():
-                named[f"directions of {term}"] = directions
-        else:
-            named |= arrays.entries(f"label {name}", label)
-    if not keras.tree.is_nested(sample_weight):
-        return named | arrays.entries("sample_weight", sample_weight)
-    if isinstance(sample_weight, dict) and sample_weight.get("directions") is not None:
-        raise ValueError(
-            "sample_weight has 'directions', which are no label: name the label along them, such "
-            "as jvp."
-        )
-    weights = labels.weights_by_name(sample_weight, order)
-    return named | {f"sample_weight of {name}": w for name, w in weights.items()}
