@@ -205,8 +205,7 @@ def main(run: run_folder.Run, settings: Settings, chosen: Sequence[Cell]) -> Non
             line = f"{cell.problem}, {cell.points_per_input} points an input, {cell.fit}"
             print(f"{number}/{len(chosen)} {line}: {row['value_error']:.3g}", flush=True)
         rows.append(read_row(path, cell))
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(metrics_csv.as_csv(rows, header=True))
+    metrics_csv.write(run.path("metrics.csv"), rows)
     found = medians(rows)
     main_fit = "surrogate" if "surrogate" in settings.fit else settings.fit[0]
     exact = [m["value_error"] for m in found if m["fit"] == main_fit and not m["noise"]]

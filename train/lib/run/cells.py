@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from absl import flags
 
-from train.lib.run import files, identity, metrics_csv, processes, progress, run_folder, schema
+from train.lib.run import identity, metrics_csv, processes, progress, run_folder, schema
 from train.lib.run.errors import DamagedError, UsageError, reading
 from train.lib.run.settings import Settings
 
@@ -58,7 +58,7 @@ def train_missing(
     Raises:
       UsageError: a folder stands where a net's file is to be written.
     """
-    nets = run.path("nets")
+    nets, metrics = run.path("nets"), run.path("metrics.csv")
     run_folder.check_places(nets, [path.name for path in nets.glob("*.npz")])
     missing = [task for task in tasks if not recipes.is_done(run.folder, task)]
     if len(missing) < len(tasks):
@@ -68,10 +68,10 @@ def train_missing(
     work = functools.partial(recipes.train_and_save, run.folder)
     for task, text in processes.run(work, missing, num_workers):
         rows[task] = recipes.metrics_row(run.folder, task)
-        write_metrics(run, [rows[task] for task in tasks if task in rows])
+        metrics_csv.write(metrics, [rows[task] for task in tasks if task in rows])
         bar.add(effort(task), text)
     ordered = [rows[task] for task in tasks]
-    write_metrics(run, ordered)
+    metrics_csv.write(metrics, ordered)
     return ordered
 
 
@@ -114,12 +114,6 @@ def read_arrays(
 def median_and_range(numbers: Sequence[float]) -> list[float]:
     """Return [median, lowest, highest] of a measure's values over the seeds."""
     return [statistics.median(numbers), min(numbers), max(numbers)]
-
-
-def write_metrics(run: run_folder.Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Replace metrics.csv, which is whole at any moment."""
-    with files.replacing(run.path("metrics.csv")) as file:
-        file.write(metrics_csv.as_csv(rows, header=True))
 
 
 def define_flags(values: flags.FlagValues, num_seeds: int, fewest_seeds: int = 1) -> None:

@@ -105,6 +105,12 @@ def _parse(
     return rows
 
 
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace a file by the rows and their header; it is whole at any moment."""
+    with files.replacing(path) as file:
+        file.write(as_csv(rows, header=True))
+
+
 def as_csv(rows: Sequence[Mapping[str, Any]], header: bool) -> bytes:
     """Return `rows`, dicts with the same keys, as CSV bytes."""
     text = io.StringIO()
