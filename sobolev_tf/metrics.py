@@ -91,7 +91,7 @@ class _R2Score(R2Score):
         super().__init__("variance_weighted_average", name=name, dtype="float64")
 
     def result(self) -> tf.Tensor:
-        """Return 1 - |e|² / |y - mean|²; 0 without a spread, as Keras."""
+        """Return 1 - |e|² / |y - mean|²; without a spread 0 or, without errors, NaN, as Keras."""
         # Keras leaves out the errors of a constant component, and gives NaN if these are 0 too.
         spread = self.squared_sum - tf.math.divide_no_nan(self.sum**2, self.count)
         share = tf.reduce_sum(self.total_mse) / tf.reduce_sum(tf.maximum(spread, 0))

@@ -73,8 +73,11 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], str, list[str]
 
     >>> split_arguments(["--workers=3", "train.cifar10", "--seed=1"])
     (['--workers=3'], 'train.cifar10', ['--seed=1'])
+    >>> split_arguments(["--workers", "3", "train.cifar10"])
+    (['--workers', '3'], 'train.cifar10', [])
     """
-    names = [i for i, argument in enumerate(arguments) if not argument.startswith("-")]
+    typed = cli.are_flags(arguments, FLAGS)
+    names = [i for i, flag in enumerate(typed) if not flag]
     if not names:
         return list(arguments), "", []
     return list(arguments[: names[0]]), arguments[names[0]], list(arguments[names[0] + 1 :])

@@ -238,15 +238,14 @@ def _home(folders: Iterable[Path]) -> Path | None:
 
 
 def separate(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return flags and folders; the word after `--workdir` is its value.
+    """Return flags and folders.
 
     >>> separate(["runs/a", "--workdir", "figures", "runs/b"])
     (['--workdir', 'figures'], ['runs/a', 'runs/b'])
     """
     typed: list[str] = []
     folders: list[str] = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        is_flag = argument.startswith("-") or before in ("--workdir", "-workdir")
+    for argument, is_flag in zip(arguments, cli.are_flags(arguments, FLAGS), strict=True):
         (typed if is_flag else folders).append(argument)
     return typed, folders
 

@@ -35,12 +35,12 @@ class BlackBox:
         self.returned: np.dtype | None = None
         self.failure: Exception | None = None
 
-    def evaluate(self, x: np.ndarray, rows: int) -> np.ndarray:
+    def evaluate(self, x: np.ndarray, rows: int | None) -> np.ndarray:
         """Evaluate fn.
 
         Args:
           x: [N,*in], N / rows points for each row of the user's x.
-          rows: rows of the user's x that errors name.
+          rows: rows of the user's x that errors name, or None for some of them.
 
         Returns:
           [N,*out] in double precision.
@@ -93,10 +93,8 @@ class BlackBox:
         finite = np.isfinite(y.reshape(len(y), int(np.prod(y.shape[1:])))).all(1)
         if not finite.all():
             i = np.argmin(finite)
-            row = i // (len(x) // rows)
-            raise ValueError(
-                f"fn returned {shown(y[i])} in row {row} of x, evaluated at {shown(x[i])}."
-            )
+            where = "" if rows is None else f" in row {i // (len(x) // rows)} of x"
+            raise ValueError(f"fn returned {shown(y[i])}{where}, evaluated at {shown(x[i])}.")
         self.outputs, self.returned = outputs, returned
         return y.astype(double)
 

@@ -207,7 +207,7 @@ class FiniteDifferences:
             value = self._black_box.evaluate(x, len(x))
             terms = [value.real]
             if order and self.scheme == "complex" and not self._checked and len(x):
-                evaluate = functools.partial(self._black_box.evaluate, rows=1)
+                evaluate = functools.partial(self._black_box.evaluate, rows=None)
                 doubts.refuse_not_analytic(evaluate, x, np.asarray(self.scale, "f8"))
                 self._checked = True
             for j in range(1, order + 1):

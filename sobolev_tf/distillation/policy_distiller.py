@@ -1,7 +1,6 @@
 """PolicyDistiller: a student learns a teacher's policy and its input gradients (section 4.2)."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ from sobolev_tf.model.equation import Equation
 from sobolev_tf.model.equation_model import EquationModel
 from sobolev_tf.model.scaling import UnscaledFunction
 from sobolev_tf.projections import Projection
+from sobolev_tf.targets.teacher import as_teacher
 
 BYTE = 255.0  # the largest value of a uint8 image
 
@@ -187,7 +187,7 @@ class PolicyDistiller(EquationModel):
         require.number(caller, "alpha", alpha, at_least=0)
         require.one_of(caller, "divergence", divergence, DIVERGENCES)
         require.one_of(caller, "uint8_images", uint8_images, (True, False, None))
-        teacher = _frozen(teacher)
+        teacher = as_teacher(teacher)
         _warn_of_softmax("the student", net)
         _warn_of_softmax("the teacher", getattr(teacher, "model", None))
         self.alpha, self.divergence = alpha, divergence
@@ -291,15 +291,6 @@ class PolicyDistiller(EquationModel):
         if "frames" in config:  # its name in older files
             config["uint8_images"] = config.pop("frames")
         return super().from_config(config, custom_objects)
-
-
-def _frozen(teacher: Any) -> Any:
-    """The teacher as a target: models become `targets.Teacher`."""
-    models = (keras.layers.Layer, str, os.PathLike)
-    model = isinstance(teacher, models) or hasattr(teacher, "signatures")
-    if model and not isinstance(teacher, targets.Teacher):
-        return targets.Teacher(teacher)
-    return teacher
 
 
 def _warn_of_softmax(whose: str, net: Any) -> None:

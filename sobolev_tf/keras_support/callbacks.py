@@ -1,6 +1,7 @@
 """Callbacks that every `fit` of the library's models runs."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -39,11 +40,8 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def check(self, logs: dict) -> None:
         """Raise `error` if a training loss is not finite; a term without labels may be NaN."""
-        unlabeled = getattr(self.model, "has_no_labels", lambda name: False)
-        for name, value in reversed(logs.items()):
-            own = name.endswith("loss") and not name.startswith("val_")
-            if own and not math.isfinite(float(value)) and not unlabeled(name):
-                raise self.error(name, float(value))
+        if lost := lost_losses(self.model, logs):
+            raise self.error(lost[-1], float(logs[lost[-1]]))
 
     def error(self, name: str, value: float) -> FloatingPointError:
         """Return the error of a loss that is not finite."""
@@ -52,6 +50,24 @@ class StopAtNaN(keras.callbacks.Callback):
             f"{'NaN' if math.isnan(value) else 'infinite'}: lower the learning rate, or scale x "
             "and labels by adapt. The weights of this model are lost; go back to a checkpoint."
         )
+
+
+def lost_losses(model: Any, logs: Mapping[str, Any]) -> list[str]:
+    """Return the names of training losses that are NaN or infinite.
+
+    Args:
+      model: may tell by `has_no_labels(name)` that a term had no labels yet, and may be NaN.
+      logs: as callbacks get them.
+
+    Example:
+
+    >>> lost_losses(None, {"loss": 1.0, "d1_loss": math.nan, "val_loss": math.nan, "mae": math.nan})
+    ['d1_loss']
+    """
+    unlabeled = getattr(model, "has_no_labels", lambda name: False)
+    losses = [name for name in logs if name.endswith("loss") and not name.startswith("val_")]
+    lost = [name for name in losses if not math.isfinite(float(logs[name]))]
+    return [name for name in lost if not unlabeled(name)]
 
 
 _OF_BATCHES = [

@@ -161,7 +161,17 @@ class EquationSteps(NetModel):
         training: bool = True,
         shares: dict[str, tf.Tensor] | None = None,
     ) -> tf.Tensor:
-        """Compute equation 1 for the fields of a `Comparison`, plus regularization losses."""
+        """Compute equation 1 for the fields of a `Comparison`, plus regularization losses.
+
+        Raises:
+          ValueError: y_pred is the net's output.
+        """
+        if not isinstance(y_pred, dict):
+            raise ValueError(
+                f"{type(self).__name__}.compute_loss compares values and derivatives by name, as "
+                "train_step passes them, not the net's output: call train_on_batch or "
+                "test_on_batch, or override compute_loss and call it by super()."
+            )
         step, dtype, size = self.optimizer.iterations, y_pred["value"].dtype, terms.batch_size(x)
         total = []
         self.objective.refuse_no_weight(y if training else ())

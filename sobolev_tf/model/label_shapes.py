@@ -49,10 +49,11 @@ order value, d1, ..., with the axes batch, outputs, inputs.
         if _fits(label.shape[1:], short):
             return tf.expand_dims(with_axes(label, [None], short, f"label {name}"), 1)
         forms.append(batch_shape(short))
-    raise ValueError(
-        f"label {name} has shape {shown_shape(label.shape)}, expected {' or '.join(forms)}: labels "
-        "come in the order value, d1, ..., with the axes batch, outputs, inputs."
-    )
+    advice = "labels come in the order value, d1, ..., with the axes batch, outputs, inputs."
+    if classes and name == "value" and are_class_numbers(tf.cast(label, tf.int32), outputs):
+        advice = 'class numbers are integers, as y.astype("int32") makes them.'
+    shape, expected_shapes = shown_shape(label.shape), " or ".join(forms)
+    raise ValueError(f"label {name} has shape {shape}, expected {expected_shapes}: {advice}")
 
 
 def fit_directions(v: Any, dims: Sequence, name: str) -> tf.Tensor:

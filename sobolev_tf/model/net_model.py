@@ -60,7 +60,14 @@ class NetModel(strategies.DistributedModel):
 
     def build(self, input_shape: Any) -> None:
         """Build the net and its scaling for inputs [B,*in]: see `Equation.build`."""
+        # In files shapes are lists.
+        input_shape = keras.tree.map_shape_structure(tuple, input_shape)
         self.equation.build(input_shape, owner=type(self).__name__)
+
+    def build_from_config(self, config: dict) -> None:
+        """Build as before the model was saved; Keras would pass over an error here."""
+        if "input_shape" in config:
+            self.build(config["input_shape"])
 
     def call(self, x: Any, training: bool | None = None) -> tf.Tensor:
         """Compute values [B,*out] at x [B,*in], in the user's units."""

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import keras
-
 from sobolev_tf.model import arguments
 from sobolev_tf.projections import Projection
-from sobolev_tf.targets import Teacher
+from sobolev_tf.targets.teacher import Teacher, as_teacher
 
 SETTLED = ("net", "order", "wrt", "equation", "scaling", "alpha", "divergence")
 
@@ -40,7 +38,7 @@ def refuse_replacement(model: Any, name: str, value: Any) -> None:
 
 
 def as_target(model: Any, target: Any) -> Any:
-    """Return a target as a model holds it: a Keras layer as a `Teacher`, which is frozen.
+    """Return a target as a model holds it: a teacher network as a `Teacher`, which is frozen.
 
     Args:
       model: a `SobolevModel` or `PolicyDistiller` that has its net.
@@ -50,10 +48,8 @@ def as_target(model: Any, target: Any) -> Any:
       ValueError: the target is no function of x, or shares weights with the net.
     """
     caller = type(model).__name__ + (".target" if "target" in vars(model) else "")
+    target = as_teacher(target)
     arguments.refuse_no_target(caller, target)
-    is_net = isinstance(target, keras.layers.Layer) and not hasattr(target, "jet")
-    if is_net and not isinstance(target, Teacher):
-        target = Teacher(target)
     if isinstance(target, Teacher):
         target.refuse_shared_weights(caller, model.net)
     return target

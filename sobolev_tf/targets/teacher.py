@@ -148,6 +148,22 @@ class Teacher(OneLineLayer):
         return checksum(variables) if variables else None
 
 
+def as_teacher(target: Any) -> Any:
+    """Return a Keras model or a SavedModel, as its path or loaded, as a `Teacher`.
+
+    Anything else is returned as it is, also a layer that has a method `jet`.
+
+    Example:
+
+    >>> as_teacher(keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])).trainable
+    False
+    """
+    if isinstance(target, Teacher) or hasattr(target, "jet"):
+        return target
+    layer_or_path = isinstance(target, keras.layers.Layer | str | os.PathLike)
+    return Teacher(target) if layer_or_path or hasattr(target, "signatures") else target
+
+
 def _endpoint(model: Any) -> Any:
     """The function of a SavedModel that is called with x, or None for a Keras model."""
     if isinstance(model, keras.layers.TFSMLayer):

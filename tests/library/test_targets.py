@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import sobolev_tf as st
 from sobolev_tf import jets, nets, targets
 from sobolev_tf.keras_support import export
 
@@ -143,6 +144,20 @@ def test_a_saved_model_teaches(saved, name, as_model, output):
     assert keras.Sequential([keras.Input([2]), teacher]).output_shape == (None, 3)
     tabulated = targets.tabulate(teacher, x, batch_size=2)[1]
     np.testing.assert_allclose(tabulated, true.derivatives[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("as_model", [str, Path, tf.saved_model.load])
+def test_a_saved_model_is_a_teacher_wherever_a_teacher_is_taken(saved, as_model):
+    net, folder = saved
+    model = as_model(str(folder / "plain"))
+    student = nets.mlp(2, 3, hidden=[4])
+    distiller = st.PolicyDistiller(student, model)
+    distiller.target = model
+    regression = st.SobolevModel(student, target=model)
+    regression.target = model
+    x = np.ones([1, 2], "float32")
+    for made in (distiller, regression):
+        np.testing.assert_allclose(made.target(x), net(x), rtol=1e-6)
 
 
 def test_a_saved_model_keeps_its_path(saved, tmp_path):

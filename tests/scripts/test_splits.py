@@ -16,6 +16,13 @@ def test_splits_by_hand():
     assert [len(steps) for steps in splits.held_out([4, 3, 3], 5)] == [4, 1]
 
 
+def test_an_episode_that_begins_at_the_border_tests():
+    # In floating point 100 * (1 - 0.45) is above 55.
+    train, test = splits.split([20, 35, 20, 25], 20, test_percent=45)
+    assert (len(train), test[0], len(test)) == (20, 55, 45)
+    assert len(splits.training([10_000], 0.57)) == 57
+
+
 @pytest.mark.parametrize("kind", ["step", "episode"])
 @pytest.mark.parametrize("percent", [1, 5, 10, 25, 50, 80])
 def test_training_and_test_share_no_episode(kind, percent):

@@ -239,7 +239,7 @@ def test_two_actors_learn_what_scores(monkeypatch, optimizer, rate):
     settings = dataclasses.replace(SETTINGS, optimizer=optimizer, learning_rate=rate)
     a3c.compile_net(net, settings, num_updates=1000)
     actors = [a3c.Actor(net, "pong", settings, seed) for seed in range(2)]
-    a3c.run(actors, lambda: net.optimizer.iterations >= 300, look=lambda: None)
+    a3c.run(actors, lambda: net.optimizer.iterations >= 300, report=lambda: None)
     logits, _ = net(tf.fill([1, 84, 84, 4], 255.0))
     assert tf.nn.softmax(logits)[0, 1] > 0.8
     assert net.optimizer.learning_rate < rate
@@ -303,7 +303,20 @@ def test_an_actor_that_dies_ends_the_others():
                 pass
 
     with pytest.raises(ConnectionError, match="lost"):
-        a3c.run([Works(), Dies()], stop=lambda: False, look=lambda: None, seconds=0.01)
+        a3c.run([Works(), Dies()], stop=lambda: False, report=lambda: None, seconds=0.01)
+
+
+def test_an_error_in_a_report_ends_all_actors():
+    class Works:
+        def run(self, stop):
+            while not stop():
+                pass
+
+    def breaks():
+        raise BrokenPipeError("gone")
+
+    with pytest.raises(BrokenPipeError, match="gone"):
+        a3c.run([Works(), Works()], stop=lambda: False, report=breaks, seconds=0.01)
 
 
 @pytest.mark.parametrize("card", sorted(policies.RELEASED.glob("*.json")), ids=lambda p: p.stem)

@@ -87,7 +87,7 @@ def _learning(actors, unroll_length):
 
     def run(steps):
         start = played()
-        a3c.run(made, stop=lambda: played() - start >= steps, look=lambda: None)
+        a3c.run(made, stop=lambda: played() - start >= steps, report=lambda: None)
         return played() - start
 
     return run

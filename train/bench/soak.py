@@ -204,7 +204,7 @@ def _actor_critic(folder: Path) -> Iterator[int]:
         def stop(due=due):
             return time.monotonic() >= due
 
-        a3c.run(actors, stop, look=lambda: None)
+        a3c.run(actors, stop, report=lambda: None)
         steps = int(net.optimizer.iterations)
         checkpoints.save(net, steps)
         yield steps

@@ -49,8 +49,9 @@ def split(
     """
     ends = np.cumsum(lengths)
     starts, total = ends - lengths, int(ends[-1])
-    border = total * percent / 100
-    first_test = max(border, 0 if test_percent is None else total * (1 - test_percent / 100))
+    border = _share(total, percent)
+    first_test = border if test_percent is None else total - _share(total, test_percent)
+    first_test = max(border, first_test)
     tests = starts[starts >= first_test]
     train = training(lengths, percent, boundary)
     if not len(tests):
@@ -70,7 +71,7 @@ def training(
     Raises UsageError, naming the `flag`, if there are none.
     """
     ends = np.cumsum(lengths)
-    border = int(ends[-1]) * percent / 100
+    border = _share(int(ends[-1]), percent)
     last = max([0, *ends[ends <= border]]) if boundary == "episode" else int(border)
     if not last:
         least = "whole training episode" if boundary == "episode" else "training step"
@@ -79,6 +80,15 @@ def training(
             "raise it, or record more"
         )
     return np.arange(last, dtype=np.int32)
+
+
+def _share(total: int, percent: float) -> float:
+    """Return a share of the steps without the error of floating point.
+
+    >>> _share(100, 55), _share(10000, 0.57), 100 * 0.55, 10000 * 0.57 / 100
+    (55.0, 57.0, 55.00000000000001, 56.99999999999999)
+    """
+    return round(total * percent / 100, 6)
 
 
 def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +104,7 @@ def held_out(lengths: np.ndarray, steps: int, share: float = 0.1) -> tuple[np.nd
     [[0, 1, 2, 3, 4, 5, 6], [7]]
     """
     starts = np.cumsum(lengths) - lengths
-    starts = starts[starts <= steps * (1 - share)]
+    starts = starts[starts <= steps - _share(steps, 100 * share)]
     if starts[-1] == 0:
         raise UsageError(
             f"no second episode begins early enough in the first {steps} steps to be held out: "

@@ -265,7 +265,7 @@ def train(settings: Settings, run: run_folder.Run, caught: list[int]) -> list[di
         def stop(mark=mark, due=due, first=first):  # --save_minutes=0: at every update
             return caught or step() >= mark or (time.monotonic() >= due and step() > first)
 
-        a3c.run(actors, stop, look=lambda: clock.print(curve.finite_logs(curve.logs(actors))))
+        a3c.run(actors, stop, report=lambda: clock.print(curve.finite_logs(curve.logs(actors))))
         if step() > first:  # else the checkpoint of this step may state its evaluation
             save(evaluated=False)
         if step() >= mark and not caught:

@@ -164,12 +164,12 @@ def update_net(
 def run(
     actors: Sequence[Actor],
     stop: Callable[[], Any],
-    look: Callable[[], Any],
+    report: Callable[[], Any],
     seconds: float = 0.5,
 ) -> None:
-    """Run every actor in a thread until `stop()`, and call `look()` every `seconds` meanwhile.
+    """Run every actor in a thread until `stop()`, and call `report()` every `seconds` meanwhile.
 
-    Raises what the first actor died of; the others stop then.
+    Raises what the first actor died of, or what `report` raises; all actors stop then.
     """
     failed = threading.Event()
 
@@ -182,7 +182,11 @@ def run(
 
     with concurrent.futures.ThreadPoolExecutor(len(actors)) as threads:
         working = [threads.submit(work, actor) for actor in actors]
-        while concurrent.futures.wait(working, seconds).not_done:
-            look()
+        try:
+            while concurrent.futures.wait(working, seconds).not_done:
+                report()
+        except BaseException:
+            failed.set()  # The pool waits for all of them.
+            raise
     for future in working:
         future.result()

@@ -314,6 +314,13 @@ def test_faults_of_the_black_box_say_where(name, compiled):
         jet(x)
 
 
+def test_the_check_of_a_complex_step_blames_no_row():
+    x = tf.constant([[0.0], [1.0], [2.0], [3.0]], tf.float64)
+    fails_near_3 = FiniteDifferences(lambda z: np.where(z.real > 3, np.nan, z), "complex")
+    with pytest.raises(ValueError, match=r"fn returned \[nan.*\], evaluated at \[3\.0"):
+        fails_near_3.jet(x)
+
+
 def test_a_black_box_that_changes_its_mind():
     kinds = iter([np.float64, np.float32])
     changing = FiniteDifferences(lambda x: x.astype(next(kinds)))

@@ -134,6 +134,11 @@ def test_one_integer_for_several_outputs_is_refused_by_losses_of_numbers():
         model_of(3, "mse").fit(X, np.arange(40) % 3, verbose=0)
 
 
+def test_class_numbers_in_floats_are_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r'class numbers are integers, as y.astype\("int32"\)'):
+        model_of(3, SPARSE).fit(X, np.arange(40.0) % 3, verbose=0)
+
+
 def partial_of_keras(**settings):
     return functools.partial(keras.losses.sparse_categorical_crossentropy, **settings)
 

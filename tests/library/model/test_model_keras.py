@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sobolev_tf import SobolevModel, losses, nets, projections, targets
+from sobolev_tf import PolicyDistiller, SobolevModel, losses, nets, projections, targets
 from sobolev_tf.keras_support import array_batches
 from tests.support.cases import slow
 from tests.support.curve import DY, X, Y, assert_same_weights, compiled
@@ -220,6 +220,41 @@ def test_replicas_look_along_directions_of_their_own(two_replicas):
     first, second = (v.numpy() for v in two_replicas.experimental_local_results(drawn()))
     assert abs(first - second).max() > 1e-3
     model.fit(X, (Y, DY), batch_size=32, verbose=0)  # the last batch leaves one replica empty
+
+
+@keras.saving.register_keras_serializable(package="sobolev_tf_tests")
+class OfOneArray(keras.Model):
+    """A subclass: Keras learns its shapes only when it is built."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden, self.out = keras.layers.Dense(6, "tanh"), keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+def test_a_model_of_a_subclassed_net_is_saved_with_its_scaling(tmp_path):
+    regression = SobolevModel(OfOneArray())
+    regression.compile("sgd")
+    labels = np.repeat(Y, 3, 1), np.repeat(DY, 3, 1)
+    regression.adapt(100 * X, labels)
+    policy = PolicyDistiller(OfOneArray(), alpha=0)
+    policy.compile("sgd")
+    policy.fit(X, np.repeat(Y, 3, 1), verbose=0)
+    for model, x in ((regression, 100 * X), (policy, X)):
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        for true, again in zip(model.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(again, true)
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_compute_loss_of_the_nets_output_is_refused_in_one_line():
+    model = compiled()
+    output = model(X)
+    with pytest.raises(ValueError, match=r"^SobolevModel.compute_loss compares .*train_on_batch"):
+        model.compute_loss(X, Y, output)
 
 
 def test_a_net_may_be_unbuilt_or_a_subclass_without_a_training_argument():

@@ -166,6 +166,7 @@ def test_the_term_that_is_not_finite_is_named():
         save_callback.Diverged, match=r"^cut1_gradient_loss is not finite at step 7"
     ):
         save_callback.check_losses(
+            None,
             {"cosine": np.nan, "cut1_gradient_loss": np.inf, "cut2_loss": 1.0, "loss": np.nan},
             7,
         )

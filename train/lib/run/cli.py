@@ -28,7 +28,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,15 @@ def parse(values: flags.FlagValues, argv: list[str], presets: Presets | None = N
         {name: _frozen(name, values[name].value) for name in values},
         frozenset(name for name in values if values[name].present),
     )
+
+
+def are_flags(arguments: Sequence[str], values: flags.FlagValues) -> list[bool]:
+    """Tell which words of a command are flags, or the value after a flag without "="."""
+    valued = {dash + name for name in values if not values[name].boolean for dash in ("-", "--")}
+    return [
+        word.startswith("-") or before in valued
+        for before, word in zip(["", *arguments], arguments, strict=False)
+    ]
 
 
 def _copy(values: flags.FlagValues) -> flags.FlagValues:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import keras
 
+from sobolev_tf.keras_support.callbacks import lost_losses
 from train.lib.run import workers
 from train.lib.run.checkpoints import Checkpoints, copies
 from train.lib.run.errors import CommandError
@@ -119,7 +120,7 @@ class Saver(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self.epoch_start + batch + 1
-        check_losses(logs, self.step)
+        check_losses(self.model, logs, self.step)
         due = (
             self.step - self.saved_step >= self.save_steps
             or time.monotonic() - self.saved_at >= self.save_seconds
@@ -164,11 +165,9 @@ class Saver(keras.callbacks.Callback):
             raise Stopped(self.caught[0], self.step, self.total)
 
 
-def check_losses(logs: Mapping[str, float], step: int) -> None:
+def check_losses(model: keras.Model, logs: Mapping[str, float], step: int) -> None:
     """Raise Diverged, naming the terms, if a loss in `logs` is not finite."""
-    losses = {name: value for name, value in logs.items() if name.endswith("loss")}
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
-    if bad:
+    if bad := lost_losses(model, logs):
         terms = [name for name in bad if name != "loss"] or bad
         raise Diverged(
             f"{', '.join(terms)} is not finite at step {step}: stopped; checkpoints "
