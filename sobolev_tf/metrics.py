@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sobolev_tf.keras_support.compile_settings import NAMED_BY_LABELS
+
 NAMES = ("rmse", "r2", "cosine")
 
 
@@ -57,7 +59,7 @@ def in_float64(metrics: Any, kinds: type | tuple[type, ...] = keras.metrics.Metr
     """
     if isinstance(metrics, list | tuple):
         return [in_float64(metric, kinds) for metric in metrics]
-    if not isinstance(metrics, str) or metrics in ("accuracy", "acc", "crossentropy", "ce"):
+    if not isinstance(metrics, str) or metrics in NAMED_BY_LABELS:
         return metrics
     known = keras.metrics.get(metrics)
     if not isinstance(known, kinds):

@@ -11,7 +11,7 @@ from sobolev_tf import require
 from sobolev_tf.keras_support.options import refuse_unknown
 
 _TERM_METRIC = re.compile(r"(?:value|d\d+|jvp|vjp|hvp)_(rmse|r2|cosine)")
-_BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # names whose class depends on the labels
+NAMED_BY_LABELS = ("accuracy", "acc", "crossentropy", "ce")  # their class depends on the labels
 
 # Arguments of keras.Model.compile that the models here do not define themselves.
 _KERAS = (
@@ -187,12 +187,12 @@ def _entries(metrics):
 
 
 def _refuse_unknown_name(name, metric):
-    if metric in _BY_LABELS:
+    if metric in NAMED_BY_LABELS:
         return
     try:
         keras.metrics.get(metric)
     except ValueError:
-        known = [*filter(str.islower, dir(keras.metrics)), *_BY_LABELS, "mse", "mae"]
+        known = [*filter(str.islower, dir(keras.metrics)), *NAMED_BY_LABELS, "mse", "mae"]
         close = difflib.get_close_matches(metric, known, n=1)
         advice = f": did you mean {close[0]!r}?" if close else "."
         if kind := _TERM_METRIC.fullmatch(metric):

@@ -6,7 +6,7 @@ solved exactly, a few dozen steps suffice where L-BFGS needs thousands.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -211,37 +211,43 @@ def _minimize(
             return  # no label depends on any weight
         rho = ridge.update(linear, moved, iteration, settled)
         total = linear.loss + rho * sum_of_squares(moved)
-        step = _lowering_step(linear, weights, moved, rho, damping, residuals_at)
+        step = _lowering_step(linear, total, weights, moved, rho, damping, residuals_at)
         if step is None:
             return  # the minimum, to working precision
-        move, expected, loss = step
-        fall = total - loss - rho * sum_of_squares(moved - move)
-        weights = weights - move
-        settled = fall < _SETTLED * total
-        damping.shrink(fall / expected)
-        stop = fit.end_iteration(weights, loss)
-        if stop or (ridge.is_final and fall <= tolerance * total):
+        weights = weights - step.move
+        settled = step.fall < _SETTLED * total
+        damping.shrink(step.fall / step.expected)
+        stop = fit.end_iteration(weights, step.loss)
+        if stop or (ridge.is_final and step.fall <= tolerance * total):
             return
+
+
+class _Step(NamedTuple):
+    """A step [N], by how much the linear problem falls, the loss after it, and the sum's fall."""
+
+    move: np.ndarray
+    expected: float
+    loss: float
+    fall: float
 
 
 def _lowering_step(
     linear: LinearProblem,
+    total: float,
     weights: np.ndarray,
     moved: np.ndarray,
     rho: float,
     damping: _Damping,
     residuals_at: Callable,
-) -> tuple | None:
-    """The first step that lowers the sum, damped more and more; None if there is none.
-
-    Returns (step [N], by how much the linear problem falls, the loss after it).
-    """
-    trace, total = np.trace(linear.product), linear.loss + rho * sum_of_squares(moved)
+) -> _Step | None:
+    """The first step that lowers the sum `total`, damped more and more; None if there is none."""
+    trace = np.trace(linear.product)
     while damping.mu < _LARGEST:
         move, expected = solve_step(linear, moved, rho, damping.mu * trace)
         move += bend_step(linear, move, rho + damping.mu * trace, weights, residuals_at)
         loss = sum_of_squares(residuals_at(tf.constant(weights - move)).numpy())
-        if total - loss - rho * sum_of_squares(moved - move) > 0:
-            return move, expected, loss
+        fall = total - loss - rho * sum_of_squares(moved - move)
+        if fall > 0:
+            return _Step(move, expected, loss, fall)
         damping.grow()
     return None

@@ -4,10 +4,11 @@ from sobolev_tf.synthetic.critic_updates import CRITIC_UPDATES
 from sobolev_tf.synthetic.critics import cifar_critic, dense_critic, direct_module, imagenet_critic
 from sobolev_tf.synthetic.decoupled import DecoupledModel
 from sobolev_tf.synthetic.layers import DirectGradient, SyntheticGradient
-from sobolev_tf.synthetic.methods import METHODS
+from sobolev_tf.synthetic.methods import CRITIC_METHODS, METHODS
 from sobolev_tf.synthetic.splitting import split
 
 __all__ = [
+    "CRITIC_METHODS",
     "CRITIC_UPDATES",
     "METHODS",
     "DecoupledModel",

@@ -9,9 +9,10 @@ TERM_WEIGHTS = {
     "vfbn": (0.0, 1.0),
     "direct": (0.0, 1.0),
 }
+CRITIC_METHODS = tuple(TERM_WEIGHTS)
 CONTROLS = ("random", "flipped")  # no critics, see `controls`
 # `noprop` has no critics either and sends nothing below a cut; `backprop` is plain training.
-METHODS = (*TERM_WEIGHTS, "noprop", "backprop", *CONTROLS)
+METHODS = (*CRITIC_METHODS, "noprop", "backprop", *CONTROLS)
 
 
 def check_method(caller: str, method: str, placed: bool) -> None:

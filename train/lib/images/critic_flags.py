@@ -23,7 +23,6 @@ NAMES = frozenset(
     | {"critic_updates", "critic_steps", "critic_batch", "derivative_share"}
     | {"critic_width_multiplier", "direct_init"}
 )
-METHODS_WITHOUT = frozenset({"noprop", "backprop", "random", "flipped"})
 OF_GRADIENTS = frozenset(
     {"gradient_target", "gradient_loss", "gradient_weight", "derivative_share"}
 )
@@ -123,7 +122,7 @@ def unused_by(method: str) -> frozenset[str]:
     >>> "gradient_loss" in unused_by("critic"), "gradient_loss" in unused_by("sobolev")
     (True, False)
     """
-    if method in METHODS_WITHOUT:
+    if method not in st.synthetic.CRITIC_METHODS:
         return NAMES
     unused = OF_GRADIENTS if method == "critic" else frozenset()
     return unused if method == "direct" else unused | {"direct_init"}
