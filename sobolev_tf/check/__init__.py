@@ -125,7 +125,8 @@ def _check_by_neighbors(data: Data, rng: np.random.Generator) -> LabelCheck:
     for start, stop in itertools.pairwise(BANDS):
         band = secants.band(start, stop)
         if np.isfinite(band.rise).any() and (not tried or tried[-1][0] > CLOSE):
-            explained = explain(data, band, CLOSE, fitted=secants.band(0, _FITTED * stop))
+            fitted = secants.band(0, _FITTED * stop)
+            explained = explain(data, band, CLOSE, fitted, curved=secants.has_few_rows())
             tried.append((relative_misfit(band, explained.rise), band, explained))
     _, band, explained = min(tried, key=lambda t: t[0])
     rises = implied_rises(data, band).sum(-1)

@@ -24,6 +24,7 @@ _STANDARD_ERRORS = 3  # above the estimate is the upper bound
 
 # Errors of the labels: 0 where they agree, 1 where they say nothing.
 _HALF_RIGHT = 0.45
+_AGREES_DESPITE_CURVATURE = 0.3  # squared: among few rows, labels that agree are below
 _NEARLY_USELESS = 0.8  # beyond, points may only be too far apart to tell
 _USELESS = 0.9  # noise in y leaves labels better than this
 _PASSES = CLOSE / 2  # the usual residual, of a rise: less is no fault
@@ -49,6 +50,9 @@ _LARGE = 0.2  # of a rise: where the usual outlier is smaller, curvature may cau
 _CALM_QUANTILE = 0.25  # of a row's residuals
 _CALM_TIMES, _CALM_LEAST = 10, 1e-4  # times the usual residual, and of a rise: calm is below
 _CALM_ROWS = 0.43  # share of rows: where fewer are calm, points are too far apart
+
+# Bad rows: all that disagree are pairs with rows that are not calm. Beside a kink few are.
+_OF_BAD_ROWS = 0.9  # of the outlying pairs
 
 # Residual over bend, the change of slope times the step: 0 to ½ across a kink, from ½ in bad rows.
 _KINK_USUAL, _KINK_MOST = 0.45, 0.52  # median and 90 % quantile: kinks are below one of them
@@ -91,7 +95,7 @@ def explain_residuals(
             return unrelated
     elif wrong and not secants.has_few_rows():
         return [_wrong(error)]
-    if error**2 > INFORMATIVE:
+    if error**2 > (_AGREES_DESPITE_CURVATURE if secants.has_few_rows() else INFORMATIVE):
         points = f"{len(data.x)} points in {size} dimensions"
         text = f"{points} are too few or too far apart, or y is noisy: give fn"
         return [Finding("cannot tell", error, text)]
@@ -165,26 +169,38 @@ def _outliers(data: Data, near: Secants, residual: np.ndarray) -> list[Finding]:
     """A few pairs disagree, their neighbors do not: kinks between them, or some bad rows."""
     error = np.abs(residual) / near.scale
     length = np.linalg.norm(near.step, axis=-1)[..., None]
-    usual_length, usual = median_of(length[:, :_NEAREST]), median_of(error[:, :_NEAREST])
+    usual_length, usual = median_of(length[:, :_NEAREST]), median_of(error[:, :_NEAREST], (0, 1))
     short = length <= _LONG * usual_length
     if usual_length > _FAR * math.sqrt(2 * near.step.shape[-1]):
         return []  # neighbors are as far apart as any rows
-    outlier = short & (error > max(_OUTLIER, _OUTLIER_TIMES * usual))
+    outlier = short & (error > np.maximum(_OUTLIER, _OUTLIER_TIMES * usual))
     outlier[:, _NEAREST:] = False
     pairs = max(short[:, :_NEAREST].sum() * error.shape[-1], 1)
     share = float(outlier[:, :_NEAREST].sum() / pairs)
     few = outlier.sum() >= _FEWEST_OUTLIERS and _LEAST_SHARE < share < _MOST_SHARE
     if not few or np.median(error[outlier]) < _LARGE:
         return []
-    rows = outlier.any((1, 2))
-    calm = np.nanquantile(error[rows], _CALM_QUANTILE, axis=1) < _CALM_TIMES * usual + _CALM_LEAST
-    if calm.mean() < _CALM_ROWS:
+    with_outlier = outlier.any(1)
+    lower = np.nanquantile(error, _CALM_QUANTILE, axis=1)
+    calm = lower < _CALM_TIMES * usual + _CALM_LEAST
+    if calm[with_outlier].mean() < _CALM_ROWS:
         return []  # everything is rough there: points too far apart, not a kink
     change = data.slopes(near.head) - data.slopes(near.tail)[:, None]
     bend = np.abs((change * near.step[:, :, None]).sum(-1)) + _NO_BEND * near.scale
     usual_ratio, most = np.quantile((np.abs(residual) / bend)[outlier], [0.5, 0.9])
+    bad = (with_outlier & ~calm).any(-1)
+    if bad.any() and _of_rows(near, outlier, near.tail[bad]) > _OF_BAD_ROWS:
+        text = f"{share:.1%} of the pairs disagree, all beside the rows {near.tail[bad][:3]}"
+        return [Finding("disagree", share, text)]
     if usual_ratio < _KINK_USUAL or most < _KINK_MOST:
         text = f"the slope jumps inside {share:.1%} of the pairs; elsewhere labels agree"
         return [Finding("kinks", share, text)] if usual_ratio > _CURVED else []
-    text = f"{share:.1%} of the pairs disagree, others do not: bad rows near {near.tail[rows][:3]}"
+    rows = near.tail[with_outlier.any(-1)][:3]
+    text = f"{share:.1%} of the pairs disagree, others do not: bad rows near {rows}"
     return [Finding("disagree", share, text)]
+
+
+def _of_rows(near: Secants, outlier: np.ndarray, rows: np.ndarray) -> float:
+    """The share of the outlying pairs [A,N,K] that begin or end in some rows."""
+    ends = np.isin(near.tail, rows)[:, None] | np.isin(near.head, rows)
+    return float(outlier[ends].sum() / outlier.sum())

@@ -44,6 +44,8 @@ class Inputs:
         self.wrt = wrt if wrt is None or isinstance(wrt, str) else list(wrt)
         if self.wrt == []:
             raise ValueError("wrt names no input; leave it out for a net of one input.")
+        if self._dict() is None and self.chosen == self._names() and len(self.chosen) == 1:
+            self.wrt = None  # the only input
         if len(set(self.chosen)) < len(self.chosen):
             raise ValueError(f"wrt names an input twice: {self.chosen}.")
 

@@ -15,6 +15,7 @@ from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_evidence import most_probable
 
 _NOISY = 0.04  # deviation of the noise over the slopes' typical size, or the values' deviation
+_POOR = 0.1  # error at left-out values, over their deviation, that makes slopes doubtful
 _VALUES = 3  # value labels over coefficients of the trend, for a fit to values alone
 _SURE = 0.5  # standard errors by which that fit must be better at left-out values
 _FAR = 0.5  # its share of the other's error, at most, where only values seem noisy: they may be
@@ -52,8 +53,11 @@ def _choose(labels, seed, verbose):
     values, slopes = labels.present[:, 0].sum(), labels.present[:, 1:].any()
     if not values or not slopes:
         return prior
-    of_values, of_slopes = _noise(GaussianProcess(labels, prior))
-    if max(of_values, of_slopes) <= _NOISY:
+    process = GaussianProcess(labels, prior)
+    of_values, of_slopes = _noise(process)
+    # One row of wrong slopes may pass for little noise, since it makes the typical slope large.
+    error = np.sqrt(np.mean(_left_out_squares(process)))
+    if max(of_values, of_slopes) <= _NOISY and error <= _POOR:
         return prior
     dims = labels.points.shape[1]
     if dims > 1 and of_slopes > _NOISY:

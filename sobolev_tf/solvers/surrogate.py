@@ -40,8 +40,8 @@ class Surrogate:
         deviation of the values.
       value_noise, slope_noise: for a kernel net, the standard deviations of the labels' noise as
         the evidence estimates them: of values [K] in z-scores, of slopes [K] over the typical size
-        of each slope.
-      uses_slopes: for a kernel net, whether it uses labels of slopes [K]: noisy ones are left out
+        of each slope; NaN without labels of slopes.
+      uses_slopes: for a kernel net, whether it uses labels of slopes [K]: if there are any, and not
         where values alone predict left-out values better.
     """
 
@@ -143,6 +143,8 @@ class _Data:
     ) -> None:
         self.x, self.y, self.weights, self.seed, self.shown = x, y, weights, seed, shown
         self.outputs = next(iter(y.values())).shape[1]
+        slopes = y.get("d1", np.full([1, self.outputs, 1], np.nan))
+        self.has_slopes = ~np.isnan(slopes).all((0, 2))  # [K], also once they are left out
         self.priors: list[Prior] | None = None
         self.processes: list[GaussianProcess] = []
 
@@ -280,9 +282,10 @@ class _Data:
             for p, s in zip(self.processes, deviations, strict=True)
         ]
         values, slopes = np.array(noises).T
+        slopes = np.where(self.has_slopes, slopes, np.nan)
         errors = errors or {"kernel": self.left_out_error()}
-        has_slopes = [p.labels.present[:, 1:].any() for p in self.processes]
-        return Surrogate(net, errors, values, slopes, np.array(has_slopes))
+        used = [p.labels.present[:, 1:].any() for p in self.processes]
+        return Surrogate(net, errors, values, slopes, np.array(used))
 
     def _first_points(self):
         """How many points Gauss-Newton sees."""

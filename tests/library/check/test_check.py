@@ -86,6 +86,20 @@ def test_too_few_points_for_their_dimensions_are_not_decided():
         assert kinds(check_labels(x[:rows], y[:rows], dy[:rows])) == {"cannot tell"}
 
 
+@pytest.mark.parametrize(("size", "count"), [(2, 10), (3, 20), (6, 20), (6, 40)])
+def test_curvature_between_few_points_is_no_factor(size, count):
+    """Neighbors are so far apart that curvature looks like a sign or a scale."""
+    for seed in range(10):
+        x = np.random.default_rng(seed).uniform(-5, 5, [count, size])
+        y, dy = labels(styblinski_tang, x)
+        assert check_labels(x, y, dy).ok
+        bell = np.exp(-np.sum(x**2, 1) / 12)
+        slopes = -x / 6 * bell[:, None]
+        assert check_labels(x, bell, slopes).ok
+        check = check_labels(x, bell, -slopes)
+        assert not (check.ok and check.decided)
+
+
 def test_values_that_are_too_noisy_are_not_decided():
     rng = np.random.default_rng(0)
     x = rng.uniform(-3, 3, [2000, 2])
@@ -213,6 +227,28 @@ def test_a_few_bad_rows(function):
     x, y, dy = data(sines, 1000)
     dy[:30] *= -1
     assert kinds(check_labels(x, y, dy, function(sines))) == {"disagree"}
+
+
+@pytest.mark.parametrize("factor", [-1, 3, 1000])
+@pytest.mark.parametrize("bad", [7, [7, 31]])
+def test_single_bad_rows_are_named(factor, bad):
+    x = np.random.default_rng(1).uniform(-1, 1, [100, 2])
+    y = np.exp(x.sum(1))
+    dy = np.stack([y, y], 1)
+    dy[bad] *= factor
+    check = check_labels(x, y, dy)
+    assert kinds(check) == {"disagree"}
+    assert "all beside the rows [" in str(check)
+    assert "7" in str(check).partition("all beside the rows")[2]
+
+
+def test_an_output_that_trapezoids_get_right_lends_no_kinks_to_others():
+    for seed in range(10):
+        x = np.random.default_rng(seed).uniform(-2, 2, [40, 2])
+        a, b = x.T
+        y = np.stack([np.sin(2 * a) * b, a * b], 1)
+        dy = np.stack([np.stack([2 * np.cos(2 * a) * b, np.sin(2 * a)], 1), x[:, ::-1]], 1)
+        assert check_labels(x, y, dy).ok
 
 
 def test_wrong_values_and_random_functions():

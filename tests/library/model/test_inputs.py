@@ -155,3 +155,10 @@ def test_keys_of_a_dict_come_before_names_of_inputs():
     net = keras.Model({"a": a, "b": b}, output)
     inputs = SobolevModel(net, wrt="a").equation.inputs
     assert [inputs.is_chosen(a), inputs.is_chosen(b)] == [True, False]
+
+
+@pytest.mark.parametrize("wrt", ["positions", ["positions"]])
+def test_the_only_input_may_be_named(wrt):
+    x = keras.Input([3], name="positions")
+    model = SobolevModel(keras.Model(x, keras.layers.Dense(1)(x)), wrt=wrt)
+    assert model.predict_jet(X).derivatives[0].shape == (len(X), 1, 3)

@@ -102,6 +102,27 @@ def test_slopes_of_the_wrong_sign_are_left_out(signs):
     np.testing.assert_allclose(model.predict(TEST), alone.predict(TEST), atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e3, 1e6])
+def test_one_row_of_wrong_slopes_does_not_spoil_the_values(factor):
+    """It makes typical slopes so large that the noise of all seems small."""
+    value, gradient = (label[:, :1].copy() for label in waves(X))
+    gradient[7] *= factor
+    with pytest.warns(UserWarning, match="slopes of output 0 are left out"):
+        model = st.fit_surrogate(X, (value, gradient), net="kernel")
+    alone = st.fit_surrogate(X, value, net="kernel")
+    np.testing.assert_allclose(model.predict(TEST), alone.predict(TEST), atol=1e-6)
+
+
+def test_there_is_no_noise_of_slopes_that_are_not_there():
+    value, gradient = waves(X)
+    gradient[:, 1] = np.nan
+    model = st.fit_surrogate(X, (value, gradient), net="kernel")
+    assert np.isnan(model.surrogate.slope_noise).tolist() == [False, True]
+    assert model.surrogate.uses_slopes.tolist() == [True, False]
+    alone = st.fit_surrogate(X, value, net="kernel")
+    assert np.isnan(alone.surrogate.slope_noise).all()
+
+
 @pytest.mark.slow  # TensorFlow traces every fit of an MLP
 def test_an_mlp_does_not_learn_the_slopes_that_are_left_out():
     """The function has a kink, so that values alone leave more than 1 % of error."""
