@@ -17,6 +17,7 @@ Files, such as a table1.md that matches runs/*, are ignored. Runs that cannot be
 with a line; the exit code is 2 only if nothing was drawn.
 """
 
+import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -74,6 +75,10 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
             except UsageError as error:
                 problems.append(str(error))
             except NOT_DRAWN as error:  # values that no file should hold
+                problems.append(f"{run.folder} cannot be drawn: {last_line(error)}")
+            except OSError as error:
+                if isinstance(error, BrokenPipeError) or error.errno in NO_SPACE:
+                    raise  # so it is for the other runs
                 problems.append(f"{run.folder} cannot be drawn: {last_line(error)}")
         return drawn
 
@@ -147,6 +152,7 @@ DRAWERS: dict[str, Drawer] = {
 }
 # What drawing raises where a file of a run parses, but holds another run's values.
 NOT_DRAWN = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 DRAWN_UNFINISHED = ("teacher",)
 
 

@@ -77,6 +77,17 @@ def test_nothing_drawn_is_an_error_of_one_line(script, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_run_whose_figure_cannot_be_written_leaves_the_others(tmp_path, capsys):
+    write_rows(tmp_path / "a", "regression")
+    (tmp_path / "a" / "figure2.png").mkdir()
+    write_rows(tmp_path / "b", "teacher")
+    plot.main([str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "none")])
+    out, err = capsys.readouterr()
+    assert "b/curve.png" in out
+    assert "a cannot be drawn: " in err
+    assert "none does not exist" in err
+
+
 def test_a_recording_and_what_is_no_run_among_runs(tmp_path, capsys):
     """One line each; the others are drawn."""
     write_rows(tmp_path / "a", "regression")

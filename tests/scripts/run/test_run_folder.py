@@ -204,8 +204,21 @@ def test_history_drops_half_lines_and_rows_beyond_the_step(tmp_path):
     resumed = metrics_csv.History(path, step=20)
     resumed.append(row(30, loss=0.25))
     assert path.read_text() == "epoch,step,loss\n1,10,0.5\n2,20,0.5\n3,30,0.25\n"
-    assert not metrics_csv.History(path, step=0).rows
-    assert path.read_text() == ""
+
+
+def test_rows_stay_until_a_new_one_takes_their_place(tmp_path, capsys):
+    """A resumed run may be refused, or killed, before its first row."""
+    path = tmp_path / "metrics.csv"
+    written = metrics_csv.History(path)
+    for step in (10, 20, 30):
+        written.append(row(step))
+    text = path.read_text()
+    resumed = metrics_csv.History(path, step=0)
+    assert "3 rows beyond step 0, where the run resumes" in capsys.readouterr().err
+    assert (resumed.rows, path.read_text()) == ([], text)
+    resumed.append(row(10, loss=0.25))
+    resumed.append(row(20, loss=0.2))
+    assert path.read_text() == "epoch,step,loss\n1,10,0.25\n2,20,0.2\n"
 
 
 def test_history_keeps_its_columns(tmp_path):

@@ -44,6 +44,12 @@ def _train_all(train, settings, layers, folder):
             f"{folder} is one run, and --seeds makes several: choose another --workdir"
         )
     run_folder.check_places(folder, ["seeds.json"])
+    changeable = [*image_flags.FLAGS_THAT_MAY_CHANGE, "seed", "seeds"]
+    for path in sorted(folder.glob("seed*/config.json")):
+        config = run_folder.read_config(path)
+        run_folder.compare(
+            config["flags"], settings.stored(), changeable, folder, config.get("script")
+        )
     summaries = []
     for seed in settings.seeds:
         keras.backend.clear_session()

@@ -226,7 +226,7 @@ def _copy(values: flags.FlagValues) -> flags.FlagValues:
 
 
 def _frozen(name: str, value: Any) -> Any:
-    if value and name in paths.FLAGS:
+    if value is not None and name in paths.FLAGS:
         return paths.typed(name, value)
     return tuple(value) if isinstance(value, list) else value
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from train.lib.run.errors import UsageError, reading
 class History:
     """metrics.csv of a run: rows are appended; the columns are those of the first row.
 
+    Rows beyond the step that was restored, and a half-written last line, go when the first row is
+    appended: until then the file stays as it is.
+
     Args:
       path: the file.
-      step: the step that was restored: rows beyond it, and a half-written last line, go.
+      step: the step that was restored.
       columns: those that it must have, where there are rows.
 
     Raises:
@@ -26,6 +30,7 @@ class History:
     def __init__(self, path: Path, step: int = 0, columns: Iterable[str] = ("step",)):
         self.path = Path(path)
         self.rows: list[Mapping[str, float]] = []
+        self._kept: list[str] | None = None  # lines to begin with, where others follow them
         if not self.path.exists():
             return
         with reading(self.path, "choose another --workdir", "is damaged"):
@@ -34,9 +39,13 @@ class History:
             if rows:
                 schema.check_columns(rows[0], columns)
             self.rows = [row for row in rows if row["step"] <= step]
-        kept = lines[: 1 + len(self.rows)] if self.rows else []
-        with files.replacing(self.path) as file:
-            file.write("".join(kept).encode())
+        self._kept = lines[: 1 + len(self.rows)] if self.rows else []
+        if (lost := len(rows) - len(self.rows)) > 1:
+            print(
+                f"{self.path} has {lost} rows beyond step {max(step, 0)}, where the run resumes: "
+                "they will be written again",
+                file=sys.stderr,
+            )
 
     def append(self, row: Mapping[str, float]) -> None:
         """Write one row and wait until the disk has it. Raises UsageError for other columns."""
@@ -46,6 +55,10 @@ class History:
                 "changed since it was written; choose another --workdir"
             )
         line = as_csv([row], header=not self.rows)
+        if self._kept is not None:
+            with files.replacing(self.path) as file:
+                file.write("".join(self._kept).encode())
+            self._kept = None
         try:
             with open(self.path, "ab") as file:
                 file.write(line)
