@@ -177,14 +177,14 @@ def test_seeds_have_a_mean_and_go_on(run, tmp_path):
 
 
 def test_seeds_of_other_flags_are_not_mixed(run, tmp_path):
-    flags = cifar10.FLAGS.flag_values_dict() | {"batch_size": 4}
+    flags = cifar10.FLAGS.flag_values_dict() | {"batch_size": 8}
     config = {"format": 1, "script": "cifar10", "flags": flags}
     (tmp_path / "seed0").mkdir()
     (tmp_path / "seed0" / "config.json").write_text(json.dumps(config))
     code, _, err = run(*TINY, "--method=noprop", "--seeds=1", f"--workdir={tmp_path}")
     assert (code, err.count("\n")) == (2, 1)
     assert "was started with other flags (" in err
-    assert "--batch_size was 4, now " in err
+    assert "--batch_size was 8, now 4" in err
     assert [path.name for path in tmp_path.iterdir()] == ["seed0"]
 
 
