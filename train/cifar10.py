@@ -134,6 +134,7 @@ def train(settings: Settings, cuts: list[str], folder: Path) -> dict:
             num_classes=settings.num_classes,
             share=share.of_worker(strategy),
         )
+        images.refuse_small_rest(strategy.num_replicas_in_sync)
         if settings.pixel_baseline:
             pixel_baseline.refuse_too_large(images)
         length = schedule.length(settings, images.steps_per_epoch)

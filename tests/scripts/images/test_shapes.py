@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from train.lib.images import datasets, shapes
 from train.lib.images.pixel_baseline import pixel_baseline
+from train.lib.run.errors import UsageError
 
 
 def drawn(count, **options):
@@ -76,3 +77,13 @@ def test_any_size_is_the_same_scene(size):
 def test_pixels_alone_say_little():
     images = datasets.load("shapes", image_size=32, batch_size=50)
     assert pixel_baseline(images, examples=3000, epochs=5) < 0.2
+
+
+def test_every_replica_has_an_image_of_the_last_held_out_batch():
+    """1,000 images are held out: batches of 12 leave 4."""
+    images = datasets.load("shapes", image_size=32, batch_size=12)
+    images.refuse_small_rest(4)
+    message = "--batch_size=12 leaves 4 of 1000 held-out images for the last batch"
+    with pytest.raises(UsageError, match=message):
+        images.refuse_small_rest(5)
+    datasets.load("shapes", image_size=32, batch_size=10).refuse_small_rest(8)

@@ -51,6 +51,18 @@ class Images:
         """Steps that see about every image once: batches run on across the epoch's end."""
         return max(1, self.train_size // self.batch_size)
 
+    def refuse_small_rest(self, replicas: int) -> None:
+        """Raise UsageError if the last held-out batch has no image for some replica of a process.
+
+        Several workers cut held-out images into other batches, see `eval_dataset`.
+        """
+        rest = self.eval_size % self.batch_size
+        if self.share == WHOLE and 0 < rest < replicas:
+            raise UsageError(
+                f"--batch_size={self.batch_size} leaves {rest} of {self.eval_size} held-out images "
+                f"for the last batch, and there are {replicas} replicas: choose another"
+            )
+
     def describe(self) -> dict:
         """Return what a run folder keeps about its data: all but its place.
 
