@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sobolev_tf.keras_support.errors import errors_of
 from sobolev_tf.model import arguments
 from sobolev_tf.projections import Projection
 from sobolev_tf.targets.teacher import Teacher, as_teacher
@@ -48,7 +49,8 @@ def as_target(model: Any, target: Any) -> Any:
       ValueError: the target is no function of x, or shares weights with the net.
     """
     caller = type(model).__name__ + (".target" if "target" in vars(model) else "")
-    target = as_teacher(target)
+    with errors_of(caller):
+        target = as_teacher(target)
     arguments.refuse_no_target(caller, target)
     if isinstance(target, Teacher):
         target.refuse_shared_weights(caller, model.net)

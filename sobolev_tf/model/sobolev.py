@@ -33,8 +33,8 @@ class SobolevModel(EquationModel):
       order: J, the highest order of derivatives; 0 compares values only.
       target: `targets.Function`, `targets.Teacher`, `targets.FiniteDifferences` or any callable
         of tensors, which supplies the labels of `fit(x)` inside the step. If labels are passed to
-        `fit`, only these are compared. A Keras model becomes a `targets.Teacher`, which is frozen.
-        `model.target` may be set again at any time.
+        `fit`, only these are compared. A Keras model, or a SavedModel (its path, or loaded),
+        becomes a `targets.Teacher`, which is frozen. `model.target` may be set again at any time.
       wrt: for a net with several inputs, the name or names of those to differentiate.
       projection: a `Projection`, or its side: "output" for D^j <m, v>, "input" for derivatives
         along v. None compares full derivatives. Every evaluation in batches of one size uses the

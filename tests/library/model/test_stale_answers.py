@@ -156,6 +156,8 @@ def test_another_target_is_learned_from():
     function.fn = lambda x: x[:, :1] + 100
     assert model.evaluate(X, verbose=0)[0] > 1e3
     with pytest.raises(ValueError, match=r"SobolevModel.target: target is a function"):
+        model.target = 3
+    with pytest.raises(ValueError, match=r"SobolevModel.target: Teacher found no SavedModel"):
         model.target = "teacher"
 
 
