@@ -221,7 +221,7 @@ def test_seeds_start_only_where_their_results_have_a_place(name, message, run, t
         (["--devices=3", "--strategy=mirrored"], "--devices=3: there are only 2 devices"),
         (["--placement=stages", "--splits=1", "--gradient_target=true"], "full backpropagation"),
         (["--dataset=cifar11"], "no data set 'cifar11'"),
-        (["--dataset="], "--dataset= names no data set"),
+        (["--dataset="], "--dataset= is empty: give it a value"),
         (["--augmentation=flip"], "--augmentation is for data sets that TFDS has prepared"),
     ],
 )

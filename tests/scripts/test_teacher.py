@@ -165,7 +165,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, refused):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--eval_policy="], "is no run folder"),
+        (["--eval_policy="], "--eval_policy= is empty: give it a value"),
         (["--eval_policy=nowhere"], "nowhere does not exist"),
         (["--eval_policy=x", "--gif=clip.png"], "expected a path that ends in .gif"),
         (["--eval_policy=x", "--gif=nowhere/x.gif"], "in a folder that exists"),

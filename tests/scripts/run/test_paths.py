@@ -23,7 +23,7 @@ def test_a_home_directory_is_expanded(monkeypatch):
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("", "--workdir=: expected a path, or leave the flag out"),
+        ("", "--workdir= is empty: give it a value, or leave the flag out"),
         ("gs://bucket/a", "expected a path of this machine"),
         ("s3://bucket/a", "expected a path of this machine"),
         ("file:///tmp/a", "expected a path of this machine"),

@@ -253,8 +253,6 @@ def check(settings: Settings) -> None:
         raise UsageError("--cuts and --splits both say where to cut: give one of them")
     if settings.cuts == ():
         raise UsageError("--cuts= names no layer: name some, or give --splits=0 for no cut")
-    if settings.dataset == "":
-        raise UsageError("--dataset= names no data set: name one, or leave the flag out")
     if settings.dataset == "shapes" and "data_dir" in settings.typed:
         raise UsageError("--dataset=shapes is drawn, not read from --data_dir: give one of them")
     unused = sorted(settings.typed & {"augmentation", "color_distortion"})

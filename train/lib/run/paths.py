@@ -18,11 +18,11 @@ def typed(flag: str, path: str) -> str:
     """Return the path of a flag with `~` expanded: shells leave it as it is after --flag=.
 
     Raises:
-      UsageError: for an empty path, the address of a bucket or server, a home directory that does
+      UsageError: for nothing, the address of a bucket or server, a home directory that does
         not exist, and a --workdir that TensorFlow could not load a SavedModel from.
     """
     if not path:
-        raise UsageError(f"--{flag}=: expected a path, or leave the flag out")
+        raise UsageError(f"--{flag}= is empty: give it a value, or leave the flag out")
     if URL.match(path):
         raise UsageError(f"--{flag}={path}: expected a path of this machine, not an address")
     expanded = os.path.expanduser(path)
