@@ -17,7 +17,6 @@ Files, such as a table1.md that matches runs/*, are ignored. Runs that cannot be
 with a line; the exit code is 2 only if nothing was drawn.
 """
 
-import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from train.distill import figures as distill
 from train.forces import figures as forces
 from train.lib.images import curves, run_figure, table1
 from train.lib.run import cli, compare, files, run_folder
+from train.lib.run.endings import FULL
 from train.lib.run.errors import UsageError, last_line
 from train.pricing import figures as pricing
 from train.regression import figures as regression
@@ -77,7 +77,7 @@ def figures_of(draw: Callable[[Path, Path], Sequence[Path]]) -> "Drawer":
             except NOT_DRAWN as error:  # values that no file should hold
                 problems.append(f"{run.folder} cannot be drawn: {last_line(error)}")
             except OSError as error:
-                if isinstance(error, BrokenPipeError) or error.errno in NO_SPACE:
+                if isinstance(error, BrokenPipeError) or error.errno in FULL:
                     raise  # so it is for the other runs
                 problems.append(f"{run.folder} cannot be drawn: {last_line(error)}")
         return drawn
@@ -152,7 +152,6 @@ DRAWERS: dict[str, Drawer] = {
 }
 # What drawing raises where a file of a run parses, but holds another run's values.
 NOT_DRAWN = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 DRAWN_UNFINISHED = ("teacher",)
 
 

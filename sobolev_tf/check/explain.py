@@ -20,8 +20,9 @@ from sobolev_tf.check.statistics import exceeds, mean_of
 _NOTHING_WRONG = 1e-3  # of the tolerance: with a smaller misfit no hypothesis is tried
 _AS_GOOD = 1.2  # times the least misfit: of hypotheses within it the simplest one is taken
 _LEAVES_NOTHING = 0.1  # of the old misfit: a hypothesis that leaves less is right
-_LEFT_BY_CURVATURE = 0.15  # of the squared misfit of zero labels: curvature imitates no less
-_SHARE_LEFT = 0.25  # of the old one: likewise
+# Among few rows, curvature imitates a factor, but leaves more of squared misfits than these.
+_LEFT_BY_CURVATURE = 0.15  # of that of zero labels
+_SHARE_LEFT = 0.25  # of the old one
 _GAIN_OF_FACTORS = 0.1  # of the old squared misfit, that signs and scales have to gain
 _GAIN = 0.5  # the same for all others, which can fit more of noise
 
@@ -51,15 +52,15 @@ def explain(
     shifted = shifted_labels(data, secants, plain.rise, fitted)
     # From the simplest to the most complex.
     contenders = [*one, *by_output, *rearranged, *by_input, *shifted, *by_entry]
-    old = float(relative_misfit(secants, plain.rise))
     least = min([hypothesis.misfit for hypothesis in contenders], default=1.0)
     for hypothesis in contenders:
         if hypothesis.misfit**2 <= _AS_GOOD * least**2 + tolerance**2:
-            left = relative_misfit(secants, hypothesis.rise)
             most = INFORMATIVE
             if curved:
-                most = min(_LEFT_BY_CURVATURE, _SHARE_LEFT * old)
-            clear = left < most and _is_clearly_better(secants, hypothesis, plain, tolerance)
+                old = relative_misfit(secants, plain.rise)
+                most = min(_LEFT_BY_CURVATURE, float(_SHARE_LEFT * old))
+            fits = relative_misfit(secants, hypothesis.rise) < most
+            clear = fits and _is_clearly_better(secants, hypothesis, plain, tolerance)
             return hypothesis if clear else plain
     return plain
 

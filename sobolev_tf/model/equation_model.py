@@ -179,7 +179,7 @@ class EquationModel(EquationSteps):
         feed = Feed(self, "fit", callbacks, validation_steps)
         settings: dict[str, Any] = {"epochs": epochs, "initial_epoch": initial_epoch}
         settings |= {"validation_steps": validation_steps, "callbacks": callbacks}
-        feed.look_at_settings(settings | {"verbose": verbose})
+        feed.check_settings(settings | {"verbose": verbose})
         data: dict[str, Any] = {
             "shuffle": shuffle,
             "class_weight": class_weight,
@@ -223,7 +223,7 @@ class EquationModel(EquationSteps):
     ) -> Any:
         """Compute losses and metrics as in Keras; labels, weights and errors are as for `fit`."""
         feed = Feed(self, "evaluate", callbacks, steps)
-        feed.look_at_settings({"steps": steps, "callbacks": callbacks, "verbose": verbose})
+        feed.check_settings({"steps": steps, "callbacks": callbacks, "verbose": verbose})
         known = ("_use_cached_eval_dataset",)
         options.refuse_unknown(feed.gate.caller, kwargs, EquationModel.evaluate, known=known)
         cached = kwargs.get("_use_cached_eval_dataset", False)  # `fit` has checked it

@@ -99,8 +99,8 @@ class Feed:
             return {"x": endless} | options | {"shuffle": False}
         return self._whole_passes(data, batch_size, options)
 
-    def look_at_settings(self, settings: dict[str, Any]) -> None:
-        """Look at what `fit` and `evaluate` take beside data, and at weights that follow the step.
+    def check_settings(self, settings: dict[str, Any]) -> None:
+        """Check what `fit` and `evaluate` take beside data, and weights that follow the step.
 
         Args:
           settings: Keras's arguments by name.

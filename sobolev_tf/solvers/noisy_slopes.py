@@ -56,16 +56,16 @@ def _choose(labels, seed, verbose):
     process = GaussianProcess(labels, prior)
     of_values, of_slopes = _noise(process)
     # One row of wrong slopes may pass for little noise, since it makes the typical slope large.
-    error = np.sqrt(np.mean(_left_out_squares(process)))
-    if max(of_values, of_slopes) <= _NOISY and error <= _POOR:
+    quiet = max(of_values, of_slopes) <= _NOISY
+    if quiet and np.mean(_left_out_squares(process)) <= _POOR**2:
         return prior
     dims = labels.points.shape[1]
     if dims > 1 and of_slopes > _NOISY:
         what = "noisy slopes of a point as one label"
         prior = search(what, labels, start=prior, slope_share=1 / dims)
+        process = GaussianProcess(labels, prior)
     if values < _VALUES * (1 + dims):
         return prior
-    process = GaussianProcess(labels, prior)
     alone = search("values only", labels.without("d1"))
     without = GaussianProcess(labels.without("d1"), alone)
     if not (_is_better if of_slopes > _NOISY else _is_far_better)(without, process):

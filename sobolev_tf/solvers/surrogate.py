@@ -41,8 +41,8 @@ class Surrogate:
       value_noise, slope_noise: for a kernel net, the standard deviations of the labels' noise as
         the evidence estimates them: of values [K] in z-scores, of slopes [K] over the typical size
         of each slope; NaN without labels of slopes.
-      uses_slopes: for a kernel net, whether it uses labels of slopes [K]: if there are any, and not
-        where values alone predict left-out values better.
+      uses_slopes: for a kernel net, whether it uses labels of slopes [K]. It does not if there are
+        none, or if values alone predict left-out values better.
     """
 
     net: str

@@ -37,7 +37,7 @@ class WatchedModel(DistributedModel):
         frequency = passed.get("validation_freq", 1)
         passed["validation_freq"] = fit_arguments.validation_epochs(caller, frequency)
         passed["shuffle"] = fit_arguments.shuffle_of(passed.get("shuffle"), passed["x"])
-        data = _look("DecoupledModel.fit", passed)
+        data = _check("DecoupledModel.fit", passed)
         self._refuse_no_classes(caller, passed.get("y"))
         streams = [data]
         validation = passed.get("validation_data")
@@ -69,7 +69,7 @@ class WatchedModel(DistributedModel):
             return super().evaluate(x, y, *args, **kwargs)
         passed = _passed("DecoupledModel.evaluate", super().evaluate, x, y, *args, **kwargs)
         fit_arguments.check("DecoupledModel.evaluate", self, passed)
-        data = _look("DecoupledModel.evaluate", passed)
+        data = _check("DecoupledModel.evaluate", passed)
         self._refuse_no_classes("DecoupledModel.evaluate", passed.get("y"))
         try:
             results = super().evaluate(**passed)
@@ -116,7 +116,7 @@ class WatchedModel(DistributedModel):
         gate.refuse_no_classes(caller, self.loss, y, self.stages[-1].output_shape)
 
 
-def _look(caller: str, passed: dict) -> WatchedData:
+def _check(caller: str, passed: dict) -> WatchedData:
     """Check x, y and sample_weight among the arguments of `fit`, and put them in Keras's form."""
     if not arrays.are_arrays(passed["x"]):
         if passed.get("y") is not None or passed.get("sample_weight") is not None:

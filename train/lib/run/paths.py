@@ -18,7 +18,7 @@ def typed(flag: str, path: str) -> str:
     """Return the path of a flag with `~` expanded: shells leave it as it is after --flag=.
 
     Raises:
-      UsageError: for nothing, the address of a bucket or server, a home directory that does
+      UsageError: for an empty value, the address of a bucket or server, a home directory that does
         not exist, and a --workdir that TensorFlow could not load a SavedModel from.
     """
     if not path:
