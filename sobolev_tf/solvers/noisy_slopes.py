@@ -15,7 +15,6 @@ from sobolev_tf.solvers.gaussian_process import GaussianProcess, Labels, Prior
 from sobolev_tf.solvers.kernel_evidence import most_probable
 
 _NOISY = 0.04  # deviation of the noise over the slopes' typical size, or the values' deviation
-_POOR = 0.1  # error at left-out values, over their deviation, that makes slopes doubtful
 _VALUES = 3  # value labels over coefficients of the trend, for a fit to values alone
 _SURE = 0.5  # standard errors by which that fit must be better at left-out values
 _FAR = 0.5  # its share of the other's error, at most, where only values seem noisy: they may be
@@ -55,9 +54,7 @@ def _choose(labels, seed, verbose):
         return prior
     process = GaussianProcess(labels, prior)
     of_values, of_slopes = _noise(process)
-    # One row of wrong slopes may pass for little noise, since it makes the typical slope large.
-    quiet = max(of_values, of_slopes) <= _NOISY
-    if quiet and np.mean(_left_out_squares(process)) <= _POOR**2:
+    if max(of_values, of_slopes) <= _NOISY:
         return prior
     dims = labels.points.shape[1]
     if dims > 1 and of_slopes > _NOISY:
